@@ -1,0 +1,33 @@
+# make demo: move expressions between synthetic people, and say where the sheet is.
+# make test: lint, type check and the fast tests. make test-all: the slow ones too.
+# Each makes its own virtual environment, .venv, the first time.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-all clean
+
+.venv/core: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("glow-jax needs Python 3.11 or newer; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/dev: .venv/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: .venv/core
+	$(BIN)/glow-jax demo
+
+test: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy glow_jax transfer bench
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: test
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf .venv build *.egg-info
