@@ -1,0 +1,245 @@
+"""† A model on disk: Orbax weights, `config.json` and `card.json` in one directory.
+
+Weights are arrays by name; nothing is unpickled. A checkpoint is written beside its final
+place and renamed into it, so a directory is either whole or absent.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from flax import nnx
+
+from glow_jax.config import GlowConfig, Precision
+from glow_jax.errors import InputError
+from glow_jax.files import reason
+from glow_jax.model import Glow
+
+BUNDLED = Path(__file__).parent / "models"
+MAX_JSON_BYTES = 2**20
+
+Weights = dict[str, Any]
+
+
+def save(model: Glow, path: str | os.PathLike, card: Mapping[str, Any], dtype: Any = None) -> None:
+    """Write a checkpoint directory, atomically.
+
+    Args:
+        model: in training form.
+        path: the directory to make; it must not exist.
+        card: what a stranger should know (origin, licence, data, bits/dim, ...); JSON-able.
+        dtype: to store floating-point weights in, such as bfloat16; the model's by default.
+
+    Raises:
+        InputError: the path exists, or its parent does not.
+        ValueError: the model is folded.
+    """
+    if model.folded:
+        raise ValueError("a folded model cannot be saved; save its training form")
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path}: already exists; choose a new directory")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    weights = weights_of(model)
+    if dtype is not None:
+        weights = jax.tree.map(lambda a: _cast(a, dtype), weights)
+    with _renamed_into(path) as partial:
+        (partial / "config.json").write_text(model.config.to_json())
+        (partial / "card.json").write_text(json.dumps(dict(card), indent=2) + "\n")
+        with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(partial / "weights", weights)
+
+
+def load(
+    name_or_path: str | os.PathLike,
+    *,
+    fold: bool = True,
+    precision: Precision = "exact",
+    dtype: Any = jnp.float32,
+) -> Glow:
+    """Read a model: a bundled name such as "faces64", or a checkpoint directory.
+
+    Args:
+        name_or_path: what to load.
+        fold: into the inference form; training and saving need False.
+        precision: of the folded coupling networks.
+        dtype: of the model's arrays, whatever they are stored in.
+
+    Raises:
+        InputError: no such model, or the directory is not a whole checkpoint.
+    """
+    path = find(name_or_path)
+    config = read_config(path)
+    weights = _read_weights(path, config)
+    model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0), dtype=dtype))
+    graph, expected = nnx.split(model)
+    arrays = jax.tree.map(lambda a: jnp.asarray(_cast(a, dtype)), weights)
+    nnx.replace_by_pure_dict(expected, nnx.restore_int_paths(arrays))
+    model = nnx.merge(graph, expected)
+    model.name = path.name
+    model.fingerprint = fingerprint(config, weights)
+    return model.fold(precision) if fold else model
+
+
+def find(name_or_path: str | os.PathLike) -> Path:
+    """The directory of a bundled model or of a checkpoint.
+
+    Raises:
+        InputError: neither exists.
+    """
+    path = Path(name_or_path)
+    if not path.is_dir() and path.parent == Path(".") and (BUNDLED / path.name).is_dir():
+        path = BUNDLED / path.name
+    if not path.is_dir():
+        bundled = sorted(p.name for p in BUNDLED.iterdir()) if BUNDLED.is_dir() else []
+        raise InputError(
+            f"{str(name_or_path)!r}: no such model; give a checkpoint directory or one of the "
+            f"bundled models: {', '.join(bundled) or 'none'}"
+        )
+    return path
+
+
+def read_config(path: Path) -> GlowConfig:
+    """The `config.json` of a checkpoint directory.
+
+    Raises:
+        InputError: it is missing or malformed.
+    """
+    try:
+        return GlowConfig.from_mapping(_read_json(path / "config.json"))
+    except InputError as error:
+        raise InputError(f"{path}: not a checkpoint directory: {error}") from None
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The `card.json` of a checkpoint directory.
+
+    Raises:
+        InputError: it is missing or malformed.
+    """
+    return _read_json(path / "card.json")
+
+
+def weights_of(model: Glow) -> Weights:
+    """All arrays of a model in training form, by name: nested dicts with text keys."""
+    return jax.tree.map(np.asarray, _text_keys(nnx.to_pure_dict(nnx.state(model))))
+
+
+def fingerprint(config: GlowConfig, weights: Weights) -> str:
+    """SHA-256 of the config and of every array's name, shape, type and bytes."""
+    digest = hashlib.sha256(config.to_json().encode())
+    leaves = jax.tree_util.tree_leaves_with_path(weights)
+    for name, array in sorted((jax.tree_util.keystr(p), a) for p, a in leaves):
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _read_weights(path: Path, config: GlowConfig) -> Weights:
+    folder = (path / "weights").resolve()
+    if not folder.is_dir():
+        raise InputError(f"{path}: not a checkpoint directory: it has no weights/")
+    model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0)))
+    expected = _text_keys(nnx.to_pure_dict(nnx.state(model)))
+    try:
+        with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+            stored = checkpointer.metadata(folder).item_metadata.tree
+            _check_names_and_shapes(path, expected, stored)
+            sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+            target = jax.tree.map(
+                lambda want, have: jax.ShapeDtypeStruct(want.shape, have.dtype, sharding=sharding),
+                expected,
+                stored,
+            )
+            weights = checkpointer.restore(folder, target)
+    except InputError:
+        raise
+    except Exception as error:  # Orbax and TensorStore raise many types for a damaged store
+        raise InputError(f"{path}: its weights cannot be read ({reason(error)})") from None
+    weights = jax.tree.map(np.asarray, weights)
+    for name, array in jax.tree_util.tree_leaves_with_path(weights):
+        if array.dtype.kind not in "iu" and not np.isfinite(array.astype(np.float32)).all():
+            raise InputError(f"{path}: weight {_name(name)} has non-finite values")
+    return weights
+
+
+def _check_names_and_shapes(path: Path, expected: Weights, stored: Any) -> None:
+    want = {_name(p): a.shape for p, a in jax.tree_util.tree_leaves_with_path(expected)}
+    have = {_name(p): tuple(a.shape) for p, a in jax.tree_util.tree_leaves_with_path(stored)}
+    wrong = [f"missing {name}" for name in sorted(set(want) - set(have))]
+    wrong += [f"unexpected {name}" for name in sorted(set(have) - set(want))]
+    wrong += [
+        f"{name} has shape {have[name]}, not {want[name]}"
+        for name in sorted(set(want) & set(have))
+        if want[name] != have[name]
+    ]
+    if wrong:
+        raise InputError(f"{path}: weights do not match config.json: {'; '.join(wrong)}")
+
+
+def _text_keys(tree: Any) -> Any:
+    """Orbax stores every key as text; a list's indices come out of NNX as integers."""
+    if not isinstance(tree, dict):
+        return tree
+    return {str(key): _text_keys(value) for key, value in tree.items()}
+
+
+def _name(path: tuple) -> str:
+    return ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path)
+
+
+def _cast(array: Any, dtype: Any) -> Any:
+    return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise InputError(f"{path.name} is larger than {MAX_JSON_BYTES} bytes")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"it has no {path.name}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path.name} is not readable JSON ({type(error).__name__})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name} holds {type(content).__name__}, not an object")
+    return content
+
+
+@contextlib.contextmanager
+def _renamed_into(path: Path) -> Iterator[Path]:
+    """A temporary directory beside `path` that becomes it, or vanishes on an error."""
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)).resolve()
+    try:
+        yield partial
+        partial.chmod(0o755)
+        os.rename(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
+def quiet_orbax() -> Iterator[None]:
+    """Orbax logs its progress and harmless sharding notes as warnings; errors still raise."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,370 @@
+"""† The command `glow-jax`: parses words, calls the library, prints one line on an error.
+
+Exit codes: 0 all done; 1 done, but some inputs could not be used; 2 bad input, nothing done.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from glow_jax.errors import InputError
+from glow_jax.files import one_line, reason
+
+EPILOG = "Every image that glow-jax writes says in its metadata that it is generated or edited."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: words after the program's name; the process's own by default.
+
+    Returns:
+        The exit code.
+    """
+    # The verbs live with their packages; importing them here keeps `--help` instant.
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except InputError as error:
+        print(f"glow-jax {args.verb}: error: {one_line(error)}", file=sys.stderr)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        print(f"glow-jax {args.verb}: error: {one_line(name)}{reason(error)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"glow-jax {args.verb}: interrupted; run it again to go on", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    from transfer.cli import add_verbs
+
+    parser = argparse.ArgumentParser(
+        prog="glow-jax",
+        description="Expression transfer with invertible flows (Glow) in JAX.",
+        epilog=EPILOG,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    add_verbs(verbs)
+    _add_encode(verbs)
+    _add_decode(verbs)
+    _add_sample(verbs)
+    _add_info(verbs)
+    _add_train(verbs)
+    return parser
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every verb that runs a model."""
+    parser.add_argument(
+        "--model",
+        default="faces64",
+        metavar="NAME|DIR",
+        help="a bundled model or a checkpoint directory (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("exact", "fast"),
+        default="exact",
+        help="float32, or bfloat16 coupling networks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1, 65536),
+        default=8,
+        metavar="N",
+        help="images at once (default: %(default)s)",
+    )
+
+
+def whole_number(low: int, high: int) -> Any:
+    """An argparse type: an integer from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{one_line(text)}: use a whole number from {low} to {high}"
+            )
+        return value
+
+    return parse
+
+
+def number(low: float, high: float) -> Any:
+    """An argparse type: a finite number from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{one_line(text)}: use a number from {low} to {high}")
+        return value
+
+    return parse
+
+
+# -- encode, decode
+
+
+def _add_encode(verbs: Any) -> None:
+    p = verbs.add_parser("encode", help="images to latents (.npz)")
+    p.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files or folders")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.npz")
+    p.add_argument("--check", action="store_true", help="decode again and report the error")
+    add_model_options(p)
+    p.set_defaults(run=_encode)
+
+
+def _encode(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from glow_jax.checkpoints import find, load, read_config
+    from glow_jax.images import image_paths, read_image
+    from glow_jax.latents import save_latents
+
+    paths = [p for path in args.images for p in image_paths(path)]
+    config = read_config(find(args.model))
+    _check_unlabelled(args.model, config.n_classes)
+    size = (config.image_height, config.image_width)
+    images = np.stack([read_image(p, size, config.n_channels) for p in paths])
+    model = load(args.model, precision=args.precision)
+    levels: list[list[np.ndarray]] = [[] for _ in config.latent_shapes]
+    worst = 0.0
+    for start in range(0, len(images), args.batch_size):
+        batch = images[start : start + args.batch_size]
+        eps = model.encode(batch)
+        for level, a in zip(levels, eps, strict=True):
+            level.append(np.asarray(a))
+        if args.check:
+            grey = (np.asarray(model.decode_x(eps)) + 0.5) * 256
+            worst = max(worst, float(np.abs(grey - (batch + 0.5)).max()))
+    latents = tuple(np.concatenate(level) for level in levels)
+    save_latents(args.out, latents, [p.name for p in paths], model)
+    print(f"{args.out}: {len(paths)} images, {config.n_dims} numbers each")
+    if args.check:
+        exact = "every byte comes back" if worst < 0.5 else "some bytes do not come back"
+        print(f"round trip: at most {worst:.3g} grey levels off ({exact})")
+        return 0 if worst < 0.5 else 1
+    return 0
+
+
+def _add_decode(verbs: Any) -> None:
+    p = verbs.add_parser("decode", help="latents (.npz) to images")
+    p.add_argument("latents", type=Path, metavar="FILE.npz", help="made by `glow-jax encode`")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="made if needed")
+    p.add_argument("--force", action="store_true", help="accept latents of another model")
+    add_model_options(p)
+    p.set_defaults(run=_decode)
+
+
+def _decode(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from glow_jax.checkpoints import load
+    from glow_jax.images import Provenance, write_image
+    from glow_jax.latents import load_latents
+
+    model = load(args.model, precision=args.precision)
+    _check_unlabelled(args.model, model.config.n_classes)
+    eps, names = load_latents(args.latents, model, force=args.force)
+    args.out.mkdir(parents=True, exist_ok=True)
+    bad = 0
+    for start in range(0, len(names), args.batch_size):
+        batch = tuple(a[start : start + args.batch_size] for a in eps)
+        bad += int((~np.isfinite(np.asarray(model.decode_x(batch)))).any((1, 2, 3)).sum())
+        for i, image in enumerate(np.asarray(model.decode(batch)), start):
+            recipe = {"decoded_from": args.latents.name, "index": i}
+            provenance = Provenance("compositeWithTrainedAlgorithmicMedia", model.name, recipe)
+            stem = Path(names[i].replace("\\", "/")).stem[:80] or "image"
+            write_image(args.out / f"{i:05d}_{stem}.png", image, provenance)
+    print(f"{args.out}: {len(names)} images")
+    if bad:
+        print(f"{bad} images have non-finite pixels, drawn mid-grey", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _check_unlabelled(model: str, n_classes: int) -> None:
+    if n_classes:
+        raise InputError(f"model {model!r} has {n_classes} classes; use labels through the API")
+
+
+# -- sample, info
+
+
+def _add_sample(verbs: Any) -> None:
+    p = verbs.add_parser("sample", help="draw images from the model, as one sheet")
+    p.add_argument("-n", type=whole_number(1, 1024), default=16, help="how many (default: 16)")
+    p.add_argument(
+        "--temperature", type=number(0, 10), default=0.7, help="of eps (default: %(default)s)"
+    )
+    p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="SHEET.png")
+    add_model_options(p)
+    p.set_defaults(run=_sample)
+
+
+def _sample(args: argparse.Namespace) -> int:
+    import jax
+    import numpy as np
+
+    from glow_jax.checkpoints import load
+    from glow_jax.images import Provenance, write_image
+
+    model = load(args.model, precision=args.precision)
+    _check_unlabelled(args.model, model.config.n_classes)
+    key = jax.random.key(args.seed)
+    images = np.asarray(model.sample(key, args.n, args.temperature))
+    columns = int(np.ceil(np.sqrt(args.n)))
+    rows = -(-args.n // columns)
+    blank = np.zeros((rows * columns - args.n, *images.shape[1:]), np.uint8)
+    tiles = np.concatenate([images, blank]).reshape(rows, columns, *images.shape[1:])
+    sheet = tiles.transpose(0, 2, 1, 3, 4).reshape(
+        rows * images.shape[1], columns * images.shape[2], -1
+    )
+    recipe = {"seed": args.seed, "temperature": args.temperature, "n": args.n}
+    write_image(args.out, sheet, Provenance("trainedAlgorithmicMedia", model.name, recipe))
+    print(f"{args.out}: {args.n} samples at temperature {args.temperature:g}")
+    return 0
+
+
+def _add_info(verbs: Any) -> None:
+    p = verbs.add_parser("info", help="what a model is: shape, size, origin, licence")
+    p.add_argument("model", metavar="NAME|DIR", help="a bundled model or a checkpoint directory")
+    p.set_defaults(run=_info)
+
+
+def _info(args: argparse.Namespace) -> int:
+    import jax
+
+    from glow_jax.checkpoints import find, load, read_card
+
+    path = find(args.model)
+    model = load(args.model, fold=False)
+    config = model.config
+    from flax import nnx
+
+    n_parameters = sum(a.size for a in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    print(f"model         {model.name}")
+    print(f"fingerprint   {model.fingerprint}")
+    print(f"images        {config.image_width}x{config.image_height}, {config.n_channels} channels")
+    print(f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}")
+    print(f"function      {config.coupling} coupling, {config.permutation} permutation")
+    print(f"trained at    {config.n_bits} bits")
+    print(f"parameters    {n_parameters:,}")
+    for name, value in read_card(path).items():
+        if isinstance(value, str | int | float):
+            print(f"{name:<13} {one_line(value)}")
+    return 0
+
+
+# -- train
+
+
+def _add_train(verbs: Any) -> None:
+    p = verbs.add_parser("train", help="train a model; run it again to go on where it stopped")
+    p.add_argument("--data", required=True, metavar="folder:DIR", help="training images")
+    p.add_argument(
+        "--held-out", required=True, metavar="folder:DIR", help="images (of other people) to test"
+    )
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the run's folder")
+    p.add_argument("--preset", default="faces64", help="a named config (default: %(default)s)")
+    p.add_argument("--steps", type=whole_number(1, 10**9), required=True, help="gradient steps")
+    p.add_argument(
+        "--stop-after",
+        type=whole_number(1, 10**9),
+        help="end early at this step, on the path of the whole run (default: never)",
+    )
+    p.add_argument("--batch-size", type=whole_number(1, 65536), default=32, help="(default: 32)")
+    p.add_argument("--learning-rate", type=number(1e-9, 1), default=1e-3, help="(default: 1e-3)")
+    p.add_argument("--warmup", type=whole_number(0, 10**9), default=200, help="(default: 200)")
+    p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
+    p.add_argument(
+        "--every",
+        type=whole_number(1, 10**9),
+        default=200,
+        help="steps between checkpoints, log rows and held-out tests (default: 200)",
+    )
+    for name, words in (
+        ("levels", "L"),
+        ("depth", "K, steps of flow a level"),
+        ("width", "hidden channels of the coupling networks"),
+    ):
+        p.add_argument(f"--{name}", type=whole_number(1, 4096), help=f"{words} (default: preset's)")
+    p.add_argument("--coupling", choices=("additive", "affine"), help="(default: preset's)")
+    p.add_argument("--bits", type=whole_number(1, 8), help="of the pixels (default: preset's)")
+    p.set_defaults(run=_train)
+
+
+def _train(args: argparse.Namespace) -> int:
+    import dataclasses
+
+    from glow_jax.data import load_folder
+    from glow_jax.presets import PRESETS
+    from glow_jax.train import TrainConfig
+    from glow_jax.training_run import run
+
+    if args.preset not in PRESETS:
+        raise InputError(f"no preset {args.preset!r}; there are {', '.join(sorted(PRESETS))}")
+    given = {
+        "n_levels": args.levels,
+        "n_steps": args.depth,
+        "hidden_width": args.width,
+        "coupling": args.coupling,
+        "n_bits": args.bits,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    model_config = dataclasses.replace(PRESETS[args.preset].config, **changes)
+    config = TrainConfig(
+        n_steps=args.steps,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        n_warmup=args.warmup,
+        seed=args.seed,
+    )
+    size = (model_config.image_height, model_config.image_width)
+    train = load_folder(_folder(args.data), size, model_config.n_channels)
+    held_out = load_folder(_folder(args.held_out), size, model_config.n_channels)
+    print(f"{len(train)} training images, {len(held_out)} held out", file=sys.stderr)
+
+    def progress(row: dict[str, Any]) -> None:
+        print(
+            f"step {row['step']}/{args.steps}  train {row['bits_per_dim']:.3f}  held out "
+            f"{row['held_out_bits_per_dim']:.3f} bits/dim  {row['images_per_second']:.1f} images/s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    card = {"origin": "trained with glow-jax train", "licence": "that of its training data"}
+    model = run(
+        args.out,
+        model_config,
+        config,
+        train,
+        held_out,
+        card=card,
+        every=args.every,
+        stop_after=args.stop_after,
+        progress=progress,
+    )
+    print(f"model: {model}\ncurve: {args.out / 'log.csv'}")
+    return 0
+
+
+def _folder(data: str) -> Path:
+    kind, _, path = data.partition(":")
+    if kind != "folder" or not path:
+        raise InputError(f"data {data!r}: use folder:DIR, a folder of images")
+    return Path(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

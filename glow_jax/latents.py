@@ -1,0 +1,112 @@
+"""† Latents on disk: an `.npz` of eps, bound to the model that made it."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from glow_jax.errors import InputError
+from glow_jax.files import reason, write_atomically
+from glow_jax.model import Glow
+
+Latents = tuple[Float[np.ndarray, "B H W C"], ...]
+MAX_IMAGES = 1_000_000
+_HEADER_BYTES = 4096  # of one array inside the archive
+
+
+def save_latents(path: str | os.PathLike, eps: Latents, names: list[str], model: Glow) -> None:
+    """Write eps of some images, one array a level, atomically.
+
+    Args:
+        path: the file to write; its suffix must be .npz.
+        eps: finest level first, float32, in `model.config.latent_shapes`.
+        names: one an image, such as its file name.
+        model: what encoded them; its fingerprint goes into the file.
+
+    Raises:
+        InputError: the suffix is wrong or the file cannot be written.
+    """
+    if Path(path).suffix.lower() != ".npz":
+        raise InputError(f"{path}: latents are written as .npz")
+    if not model.fingerprint:
+        raise ValueError("the model was never saved, so its latents could not be traced to it")
+    if any(len(a) != len(names) for a in eps):
+        raise ValueError(f"{len(names)} names for {[len(a) for a in eps]} images")
+    arrays: dict[str, Any] = {f"eps_{i}": np.asarray(a, np.float32) for i, a in enumerate(eps)}
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        **arrays,
+        names=np.array(names, np.str_),
+        model=np.str_(model.name),
+        fingerprint=np.str_(model.fingerprint),
+    )
+    write_atomically(path, buffer.getvalue())
+
+
+def load_latents(
+    path: str | os.PathLike, model: Glow, *, force: bool = False
+) -> tuple[Latents, list[str]]:
+    """Read eps and the images' names.
+
+    Args:
+        path: a file of `save_latents`.
+        model: what will decode them.
+        force: accept latents of another model with the same shapes.
+
+    Raises:
+        InputError: not such a file, damaged, of other shapes, or of another model.
+    """
+    arrays = _read_arrays(Path(path), model)
+    made_by = str(arrays["fingerprint"])
+    if made_by != model.fingerprint and not force:
+        raise InputError(
+            f"{path}: these latents were made by model {str(arrays['model'])[:80]!r} "
+            f"({made_by[:12]}), not by {model.name!r} ({model.fingerprint[:12]}); use --force to "
+            "decode them all the same"
+        )
+    names = [str(name) for name in arrays["names"]]
+    eps = tuple(arrays[f"eps_{i}"] for i in range(model.config.n_levels))
+    for i, (a, shape) in enumerate(zip(eps, model.config.latent_shapes, strict=True)):
+        if a.shape != (len(names), *shape) or a.dtype != np.float32:
+            raise InputError(
+                f"{path}: eps_{i} is {a.dtype} {a.shape}; the model needs float32 "
+                f"{(len(names), *shape)}"
+            )
+        if not np.isfinite(a).all():
+            raise InputError(f"{path}: eps_{i} has non-finite values")
+    return eps, names
+
+
+def _read_arrays(path: Path, model: Glow) -> dict[str, np.ndarray]:
+    """The archive's arrays, their names and sizes checked before anything is unpacked."""
+    wanted = {f"eps_{i}" for i in range(model.config.n_levels)} | {"names", "model", "fingerprint"}
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; give an .npz made by `glow-jax encode`")
+        with zipfile.ZipFile(path) as archive:
+            infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if set(infos) != wanted:
+                raise InputError(
+                    f"{path}: not latents of this model: it holds {sorted(infos)[:12]}, "
+                    f"expected {sorted(wanted)}"
+                )
+            limit = MAX_IMAGES * _HEADER_BYTES + path.stat().st_size * 2
+            if any(info.file_size > limit for info in infos.values()):
+                raise InputError(f"{path}: an array in it unpacks to more than {limit} bytes")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in sorted(wanted)}
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise many types for damaged files
+        raise InputError(f"{path}: not a readable .npz of latents ({reason(error)})") from None
+    scalars = all(
+        arrays[n].ndim == 0 and arrays[n].dtype.kind == "U" for n in ("model", "fingerprint")
+    )
+    if not scalars or arrays["names"].ndim != 1 or arrays["names"].dtype.kind != "U":
+        raise InputError(f"{path}: its names, model or fingerprint are not text")
+    return arrays

@@ -1,0 +1,393 @@
+"""Glow: levels of steps of flow with a split and a prior between them.
+
+Kingma & Dhariwal 2018, figure 2. Latents are tuples of arrays, finest level first:
+`z` raw, `eps` standardised by the learned priors. No function takes either.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, UInt8
+
+from glow_jax import pixels
+from glow_jax.config import GlowConfig, Precision
+from glow_jax.layers import FoldedStep, Step, squeeze, unsqueeze
+from glow_jax.prior import SplitPrior, TopPrior, log_density, standardise, unstandardise
+
+BHWC = Float[Array, "B H W C"]
+PerSample = Float[Array, " B"]
+Images = UInt8[Array, "B H W C"]
+Labels = Int[Array, " B"]
+OfLevel = Float[Array, "B _ _ _"]
+Latents = tuple[OfLevel, ...]
+Statistics = list[tuple[OfLevel, OfLevel]]
+
+
+def _jitted(*static: str) -> Callable[[Callable], Callable]:
+    """Compile a method once for each model structure, shapes and `static` argument values."""
+
+    def decorate(method: Callable) -> Callable:
+        signature = inspect.signature(method)
+
+        def pure(graph: nnx.GraphDef, state: Any, **kwargs: Any) -> Any:
+            return method(nnx.merge(graph, state), **kwargs)
+
+        compiled = jax.jit(pure, static_argnums=0, static_argnames=static)
+
+        @functools.wraps(method)
+        def call(self: "Glow", *args: Any, **kwargs: Any) -> Any:
+            arguments = signature.bind(self, *args, **kwargs).arguments
+            del arguments["self"]
+            return compiled(*nnx.split(self), **arguments)
+
+        return call
+
+    return decorate
+
+
+class Level(nnx.Module):
+    """K steps of flow with stacked parameters, run under a scan.
+
+    One step is traced and compiled whatever K is. Every array of `steps` has a leading
+    axis K.
+    """
+
+    def __init__(self, steps: Step | FoldedStep, unroll: int = 1):
+        self.steps = steps
+        self.unroll = unroll
+
+    def _scan(self, method: str, h: BHWC, reverse: bool) -> tuple[BHWC, PerSample]:
+        graph, state = nnx.split(self.steps)
+
+        def body(h: BHWC, state: nnx.State) -> tuple[BHWC, PerSample]:
+            return getattr(nnx.merge(graph, state), method)(h)
+
+        h, logdets = jax.lax.scan(body, h, state, reverse=reverse, unroll=self.unroll)
+        return h, logdets.sum(0)
+
+    def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        return self._scan("forward", h, reverse=False)
+
+    def inverse(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        return self._scan("inverse", h, reverse=True)
+
+    def initialise(self, h: BHWC) -> BHWC:
+        """Data-dependent initialisation of every step, in order; returns the output."""
+        graph, state = nnx.split(self.steps)
+
+        def body(h: BHWC, state: nnx.State) -> tuple[BHWC, nnx.State]:
+            step: Any = nnx.merge(graph, state)
+            h = step.initialise(h)
+            return h, nnx.state(step)
+
+        h, state = jax.lax.scan(body, h, state)
+        nnx.update(self.steps, state)
+        return h
+
+
+class Glow(nnx.Module):
+    """A Glow in training form; `fold` gives its faster inference form, with the same methods.
+
+    Every method is jitted, and may be used under jax.jit, jax.vmap and jax.grad.
+
+    Attributes:
+        config: the shape and function class.
+        levels: finest first.
+        splits: the priors of all latents but the top one.
+        top: the prior of the top latent.
+        folded: whether this is the inference form.
+        name, fingerprint: of the checkpoint it was loaded from.
+    """
+
+    def __init__(self, config: GlowConfig, *, rngs: nnx.Rngs, dtype: Any = jnp.float32):
+        """Random weights: orthogonal 1x1 convolutions, zero last convolutions.
+
+        Args:
+            config: what to build.
+            rngs: a `params` stream of random keys.
+            dtype: of the parameters and of every activation, float32 or float64.
+        """
+        self.config = config
+        self.dtype = jnp.dtype(dtype)
+        self.folded = False
+        self.name = "unsaved"
+        self.fingerprint = ""
+        channels = [config.level_shape(level)[2] for level in range(config.n_levels)]
+
+        def stacked(n_channels: int) -> Step:
+            @nnx.split_rngs(splits=config.n_steps)
+            @nnx.vmap(in_axes=0, out_axes=0)
+            def build(rngs: nnx.Rngs) -> Step:
+                return Step(config, n_channels, rngs=rngs, dtype=self.dtype)
+
+            return build(rngs)
+
+        self.levels = nnx.List([Level(stacked(c)) for c in channels])
+        self.splits = nnx.List([SplitPrior(c, dtype=self.dtype) for c in channels[:-1]])
+        self.top = TopPrior(config, dtype=self.dtype)
+
+    def fold(
+        self, precision: Precision = "exact", unroll: int = 1, dtype: Any | None = None
+    ) -> "Glow":
+        """The inference form: the same function to rounding, fewer and larger operations.
+
+        Args:
+            precision: "exact", float32 products; "fast", coupling networks in bfloat16.
+            unroll: steps of flow compiled into one iteration of the scan.
+            dtype: of the result's arrays; this model's by default.
+
+        Raises:
+            ValueError: the model is already folded.
+        """
+        if self.folded:
+            raise ValueError("the model is already folded; fold its training form instead")
+        dtype = self.dtype if dtype is None else jnp.dtype(dtype)
+        folded = nnx.clone(self)
+        folded.levels = nnx.List(
+            [
+                Level(FoldedStep(level.steps, self.config, precision, dtype), unroll)  # type: ignore[arg-type]
+                for level in self.levels
+            ]
+        )
+        folded.folded = True
+        return folded
+
+    def initialise(self, x: BHWC) -> None:
+        """Data-dependent initialisation of every actnorm, in place, in one pass over x.
+
+        Source: Kingma & Dhariwal 2018, section 3.1; Salimans & Kingma 2016.
+        """
+        graph, state = nnx.split(self)
+        nnx.update(self, _initialised(graph, state, x))
+
+    # -- the flow: x <-> z
+
+    @_jitted()
+    def forward(self, x: BHWC) -> tuple[Latents, PerSample]:
+        """x in [-0.5, 0.5) to raw latents.
+
+        Returns:
+            z: one array a level, `config.latent_shapes`.
+            logdet: log |det dz/dx|, nats, summed.
+
+        Raises:
+            ValueError: x's shape differs from the config's.
+        """
+        z, _, logdet = self._analyse(x)
+        return z, logdet
+
+    @_jitted()
+    def inverse(self, z: Latents) -> tuple[BHWC, PerSample]:
+        """Raw latents to x; logdet is log |det dx/dz|, nats, summed."""
+        x, _, logdet = self._synthesise(z, lambda z, mu, logs: z)
+        return x, logdet
+
+    # -- z <-> eps
+
+    @_jitted()
+    def eps_from_z(self, z: Latents, label: Labels | None = None) -> Latents:
+        """Standardise raw latents by their priors: eps = (z - mu) / exp(logs)."""
+        _, statistics, _ = self._synthesise(z, lambda z, mu, logs: z)
+        statistics.append(self.top.statistics(z[-1], label))
+        return tuple(standardise(a, mu, logs) for a, (mu, logs) in zip(z, statistics, strict=True))
+
+    @_jitted()
+    def z_from_eps(self, eps: Latents, label: Labels | None = None) -> Latents:
+        """Raw latents of standardised ones: z = mu + exp(logs) eps, coarse to fine."""
+        eps, top = self._with_top(eps, label)
+        _, statistics, _ = self._synthesise((*eps[:-1], top), unstandardise)
+        fine = [unstandardise(a, *s) for a, s in zip(eps[:-1], statistics, strict=True)]
+        return (*fine, top)
+
+    # -- images <-> eps
+
+    @_jitted("n_bits")
+    def encode(self, images: Images, label: Labels | None = None, *, n_bits: int = 8) -> Latents:
+        """Images to standardised latents, deterministically: every byte at its bin's centre.
+
+        Args:
+            images: RGB bytes of `config.image_shape`.
+            label: the classes, for a model that has them.
+            n_bits: bits of every byte that are looked at; 8 keeps all, whatever the weights
+                were trained at.
+
+        Returns:
+            eps: one array a level, `config.latent_shapes`, finest first.
+
+        Raises:
+            ValueError: wrong shape, or not bytes.
+        """
+        _check_images(images)
+        return self._standardised(pixels.centred(images, n_bits, self.dtype), label)
+
+    @_jitted()
+    def encode_x(self, x: BHWC, label: Labels | None = None) -> Latents:
+        """x in [-0.5, 0.5) to standardised latents; `encode` before quantisation."""
+        return self._standardised(x, label)
+
+    @_jitted("n_bits")
+    def decode(self, eps: Latents, label: Labels | None = None, *, n_bits: int = 8) -> Images:
+        """Standardised latents to images; pixels that come out non-finite are mid-grey."""
+        return pixels.to_uint8(self._decoded(eps, label), n_bits)
+
+    @_jitted()
+    def decode_x(self, eps: Latents, label: Labels | None = None) -> BHWC:
+        """Standardised latents to x, before quantisation; not clipped."""
+        return self._decoded(eps, label)
+
+    # -- likelihood and samples
+
+    @_jitted()
+    def log_prob(self, x: BHWC, label: Labels | None = None) -> PerSample:
+        """log p(x) of the density over [-0.5, 0.5), nats, summed over H, W and C."""
+        z, statistics, logdet = self._analyse(x)
+        statistics.append(self.top.statistics(z[-1], label))
+        priors = [log_density(a, mu, logs) for a, (mu, logs) in zip(z, statistics, strict=True)]
+        return sum(priors, start=logdet)
+
+    @_jitted("n_bits")
+    def bits_per_dim(
+        self,
+        images: Images,
+        label: Labels | None = None,
+        *,
+        n_bits: int | None = None,
+        key: jax.Array | None = None,
+    ) -> PerSample:
+        """Bits a dimension to code each image: -log2 p(bin) / (H W C).
+
+        Args:
+            images: bytes.
+            label: the classes, for a model that has them.
+            n_bits: bits of the bytes that count; the trained number by default.
+            key: draws the uniform dequantisation noise of the paper's bound; without one,
+                bin centres (deterministic, an estimate rather than a bound).
+        """
+        _check_images(images)
+        n_bits = self.config.n_bits if n_bits is None else n_bits
+        if key is None:
+            x = pixels.centred(images, n_bits, self.dtype)
+        else:
+            x = pixels.dequantised(key, images, n_bits, self.dtype)
+        return n_bits - self.log_prob(x, label) / (math.log(2) * self.config.n_dims)
+
+    @_jitted("n", "n_bits")
+    def sample(
+        self,
+        key: jax.Array,
+        n: int,
+        temperature: float | Array = 1.0,
+        label: Labels | None = None,
+        *,
+        n_bits: int = 8,
+    ) -> Images:
+        """Draw `n` images; `temperature` multiplies eps at all levels, as OpenAI's does."""
+        keys = jax.random.split(key, self.config.n_levels)
+        eps = tuple(
+            jnp.asarray(temperature, self.dtype) * jax.random.normal(k, (n, *shape), self.dtype)
+            for k, shape in zip(keys, self.config.latent_shapes, strict=True)
+        )
+        return pixels.to_uint8(self._decoded(eps, label), n_bits)
+
+    # -- the two walks
+
+    def _analyse(self, x: BHWC) -> tuple[Latents, Statistics, PerSample]:
+        """Fine to coarse: z, the priors' statistics of all but the top, and the logdet."""
+        if x.shape[1:] != self.config.image_shape:
+            takes = ", ".join(map(str, self.config.image_shape))
+            raise ValueError(f"x has shape {x.shape}; the model takes (B, {takes})")
+        h, z = x, []
+        statistics: Statistics = []
+        logdet = jnp.zeros(x.shape[0], x.dtype)
+        for i, level in enumerate(self.levels):
+            h, level_logdet = level.forward(squeeze(h))
+            logdet = logdet + level_logdet
+            if i < len(self.splits):
+                h, z2 = jnp.split(h, 2, axis=-1)
+                z.append(z2)
+                statistics.append(self.splits[i].statistics(h))
+        return (*z, h), statistics, logdet
+
+    def _synthesise(
+        self, latents: Latents, z2_of: Callable[[BHWC, BHWC, BHWC], BHWC]
+    ) -> tuple[BHWC, Statistics, PerSample]:
+        """Coarse to fine from the raw top latent; z2 = z2_of(latent, mu, logs) below it."""
+        _check_latents(latents, self.config)
+        h = latents[-1]
+        statistics: Statistics = []
+        logdet = jnp.zeros(h.shape[0], h.dtype)
+        for i in reversed(range(len(self.levels))):
+            if i < len(self.splits):
+                mu, logs = self.splits[i].statistics(h)
+                statistics.insert(0, (mu, logs))
+                h = jnp.concatenate([h, z2_of(latents[i], mu, logs)], axis=-1)
+            h, level_logdet = self.levels[i].inverse(h)
+            logdet = logdet + level_logdet
+            h = unsqueeze(h)
+        return h, statistics, logdet
+
+    def _standardised(self, x: BHWC, label: Labels | None) -> Latents:
+        z, statistics, _ = self._analyse(x)
+        statistics.append(self.top.statistics(z[-1], label))
+        return tuple(standardise(a, mu, logs) for a, (mu, logs) in zip(z, statistics, strict=True))
+
+    def _with_top(self, eps: Latents, label: Labels | None) -> tuple[Latents, OfLevel]:
+        _check_latents(eps, self.config)
+        return eps, unstandardise(eps[-1], *self.top.statistics(eps[-1], label))
+
+    def _decoded(self, eps: Latents, label: Labels | None) -> BHWC:
+        eps, top = self._with_top(eps, label)
+        return self._synthesise((*eps[:-1], top), unstandardise)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _initialised(graph: nnx.GraphDef, state: Any, h: BHWC) -> Any:
+    model = nnx.merge(graph, state)
+    for level in model.levels:
+        h = level.initialise(squeeze(h))
+        if level is not model.levels[-1]:
+            h = jnp.split(h, 2, axis=-1)[0]
+    return nnx.state(model)
+
+
+def flatten(latents: Latents) -> Float[Array, "B D"]:
+    """Latents as one vector a sample: finest level first, each row-major over (H, W, C).
+
+    The order of openai/glow's `feps`.
+    """
+    return jnp.concatenate([a.reshape(a.shape[0], -1) for a in latents], axis=-1)
+
+
+def unflatten(vector: Float[Array, "B D"], model: Glow) -> Latents:
+    """Inverse of `flatten`, for `model`'s shapes.
+
+    Raises:
+        ValueError: the vector's length is not the model's H * W * C.
+    """
+    if vector.ndim != 2 or vector.shape[1] != model.config.n_dims:
+        raise ValueError(f"vector has shape {vector.shape}; need (B, {model.config.n_dims})")
+    latents, start = [], 0
+    for shape in model.config.latent_shapes:
+        size = math.prod(shape)
+        latents.append(vector[:, start : start + size].reshape(-1, *shape))
+        start += size
+    return tuple(latents)
+
+
+def _check_images(images: Images) -> None:
+    if images.dtype != jnp.uint8 or images.ndim != 4:
+        raise ValueError(
+            f"images are {images.dtype} of shape {images.shape}; need uint8 (B, H, W, C)"
+        )
+
+
+def _check_latents(latents: Latents, config: GlowConfig) -> None:
+    shapes = tuple(a.shape[1:] for a in latents)
+    if shapes != config.latent_shapes:
+        raise ValueError(f"latents have shapes {shapes}; the model's are {config.latent_shapes}")

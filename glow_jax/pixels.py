@@ -1,0 +1,47 @@
+"""uint8 pixels to and from the flow's x: quantisation, in OpenAI's convention.
+
+x = bin / n_bins - 0.5 (+ an offset inside the bin), n_bins = 2 ** n_bits, so x is in
+[-0.5, 0.5). Never divided by 255. Source: openai/glow `model.py: preprocess, postprocess`.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer, UInt8
+
+Images = UInt8[Array, "B H W C"]
+BHWC = Float[Array, "B H W C"]
+
+
+def bins(images: Images, n_bits: int) -> Integer[Array, "B H W C"]:
+    """Quantise bytes to `n_bits`: floor(u8 / 2 ** (8 - n_bits)), in [0, 2 ** n_bits)."""
+    return images // jnp.uint8(2 ** (8 - n_bits))
+
+
+def centred(images: Images, n_bits: int = 8, dtype: jnp.dtype = jnp.float32) -> BHWC:
+    """Map bytes to bin centres, the deterministic input of an encode: x in (-0.5, 0.5).
+
+    The middle of a bin is half a bin away from either edge, so float noise of a round trip
+    cannot move a pixel to the next byte.
+    """
+    return (bins(images, n_bits).astype(dtype) + 0.5) / 2**n_bits - 0.5
+
+
+def dequantised(key: jax.Array, images: Images, n_bits: int, dtype=jnp.float32) -> BHWC:
+    """Map bytes to their bin plus uniform noise over it, the input of training: x in [-0.5, 0.5).
+
+    Source: Kingma & Dhariwal 2018, section 2, equation 2.
+    """
+    noise = jax.random.uniform(key, images.shape, dtype)
+    return (bins(images, n_bits).astype(dtype) + noise) / 2**n_bits - 0.5
+
+
+def to_uint8(x: BHWC, n_bits: int = 8) -> Images:
+    """Map x back to bytes: clip(floor((x + 0.5) * n_bins) * 256 / n_bins, 0, 255).
+
+    With fewer than 8 bits this is OpenAI's `postprocess`, bin floors and all. Non-finite x
+    becomes mid-grey (127), a value that no comparison mistakes for a face: callers that
+    care count them with `jnp.isfinite` first.
+    """
+    value = jnp.floor((x + 0.5) * 2**n_bits) * 2 ** (8 - n_bits)
+    value = jnp.where(jnp.isfinite(value), jnp.clip(value, 0, 255), 127)
+    return value.astype(jnp.uint8)
