@@ -1,0 +1,264 @@
+"""The transfer job: planning, running, resuming; the contact sheet."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glow_jax.errors import InputError
+from glow_jax.images import Provenance, read_image, read_provenance, write_image
+from transfer.codec import Codec, to_bytes
+from transfer.job import parse_alphas, read_job
+from transfer.run import run_job
+from transfer.sheet import grid, job_sheet
+
+SIZE = (8, 8)
+VERSIONS = {"glow-jax": "test"}
+
+
+def linear_codec(**changes) -> Codec:
+    """A stand-in flow whose latents are the grey levels, so every output is known exactly."""
+    fields = {
+        "name": "linear",
+        "fingerprint": "f" * 64,
+        "size": SIZE,
+        "channels": 3,
+        "encode": lambda images: (np.asarray(images, np.float32) + np.float32(0.5),),
+        "decode": lambda latents: np.asarray(latents[0]),
+        "bits_per_dim": lambda images: np.full(len(images), 8.0),
+    }
+    return Codec(**(fields | changes))
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(60, 190, (*SIZE, 3), np.uint8)
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Two people with three pictures each, and two expressions of the first."""
+    provenance = Provenance("trainedAlgorithmicMedia", "test", {})
+    for name, seeds in {"ann": (1, 2, 3), "bob": (4, 5, 6), "shots": (7, 8)}.items():
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for seed in seeds:
+            write_image(tmp_path / "in" / name / f"{seed}.png", picture(seed), provenance)
+    return tmp_path / "in"
+
+
+def plan(people: Path, codec: Codec, alphas=(0.0, 0.5, 1.0)):
+    return read_job(codec, [people / "shots"], people / "ann", [people / "bob"], alphas)
+
+
+def rows_of(out: Path, name: str = "results.csv") -> list[dict[str, str]]:
+    with (out / name).open(newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def test_outputs_are_the_papers_formula(people: Path, tmp_path: Path) -> None:
+    codec, out = linear_codec(), tmp_path / "out"
+    job = plan(people, codec)
+    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    assert (summary.made, summary.kept, summary.non_finite) == (6, 0, 0)
+    ann = np.mean([picture(i) + 0.5 for i in (1, 2, 3)], axis=0)
+    bob = np.mean([picture(i) + 0.5 for i in (4, 5, 6)], axis=0)
+    for item in job.items:
+        shot = picture(int(item.expression.path.stem)) + 0.5
+        want = to_bytes((bob + item.alpha * (shot - ann))[None])[0].astype(int)
+        got = read_image(out / item.file).astype(int)
+        assert np.abs(got - want).max() <= 1  # float32 sums may cross a byte's edge
+        if item.alpha == 0:
+            np.testing.assert_array_equal(got, read_image(out / "means" / "bob.png"))
+
+
+def test_a_job_folder_holds_all_that_is_promised(people: Path, tmp_path: Path) -> None:
+    codec, out = linear_codec(), tmp_path / "out"
+    job = plan(people, codec)
+    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    rows = rows_of(out)
+    assert [r["id"] for r in rows] == [i.id for i in job.items]
+    assert {(r["target"], r["source"]) for r in rows} == {("bob", "ann")}
+    assert all(float(r["round_trip_error"]) == 0 for r in rows)
+    assert len(rows_of(out, "inputs.csv")) == 8
+    described = json.loads((out / "job.json").read_text())
+    assert described["model"] == {"name": "linear", "fingerprint": "f" * 64}
+    assert described["alphas"] == [0, 0.5, 1]
+    assert not (out / "failures.csv").exists()
+    record = read_provenance(out / rows[1]["file"])
+    assert record is not None
+    assert record.source_type == "compositeWithTrainedAlgorithmicMedia"
+    assert record.recipe["alpha"] == 0.5
+    assert record.recipe["id"] == rows[1]["id"]
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run_job(plan(people, linear_codec()), linear_codec(), whole, batch_size=2, versions=VERSIONS)
+    calls = []
+
+    def failing(latents):
+        calls.append(1)
+        if len(calls) == 8:  # 4 encode checks, 2 means, 1 batch of outputs, then death
+            raise KeyboardInterrupt
+        return np.asarray(latents[0])
+
+    job, dying = plan(people, linear_codec()), linear_codec(decode=failing)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, dying, broken, batch_size=2, versions=VERSIONS)
+    assert len(rows_of(broken)) == 2
+    summary = run_job(job, linear_codec(), broken, batch_size=2, versions=VERSIONS)
+    assert (summary.made, summary.kept) == (4, 2)
+    for item in job.items:
+        assert (broken / item.file).read_bytes() == (whole / item.file).read_bytes()
+    again = run_job(job, linear_codec(), broken, batch_size=2, versions=VERSIONS)
+    assert (again.made, again.kept) == (0, 6)
+
+
+def test_a_lost_picture_is_made_again(people: Path, tmp_path: Path) -> None:
+    codec, out = linear_codec(), tmp_path / "out"
+    job = plan(people, codec)
+    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    (out / job.items[3].file).unlink()
+    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    assert (summary.made, summary.kept) == (1, 5)
+    assert (out / job.items[3].file).is_file()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\0\0\0", b"\xff\xfe", b"id\n", b"id,file\nx\n", b'"', b"id,file\n,,,,\n" * 9],
+)
+def test_a_damaged_results_table_is_made_again(
+    people: Path, tmp_path: Path, damage: bytes
+) -> None:
+    codec, out = linear_codec(), tmp_path / "out"
+    job = plan(people, codec, (0.5,))
+    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    whole = rows_of(out)
+    (out / "results.csv").write_bytes(damage)
+    assert run_job(job, codec, out, batch_size=4, versions=VERSIONS).made == 2
+    assert [r["id"] for r in rows_of(out)] == [r["id"] for r in whole]
+
+
+def test_a_results_table_cut_anywhere_still_ends_whole(people: Path, tmp_path: Path) -> None:
+    codec, out = linear_codec(), tmp_path / "out"
+    job = plan(people, codec, (0.5,))
+    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    table = (out / "results.csv").read_bytes()
+    for cut in range(0, len(table), 37):
+        (out / "results.csv").write_bytes(table[:cut])
+        run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+        assert [r["id"] for r in rows_of(out)] == [i.id for i in job.items]
+        assert all(len(r) == 11 and None not in r.values() for r in rows_of(out))
+
+
+def test_another_job_does_not_overwrite_a_folder(people: Path, tmp_path: Path) -> None:
+    codec, out = linear_codec(), tmp_path / "out"
+    run_job(plan(people, codec), codec, out, batch_size=4, versions=VERSIONS)
+    with pytest.raises(InputError, match="another job"):
+        run_job(plan(people, codec, (0.7,)), codec, out, batch_size=4, versions=VERSIONS)
+    with pytest.raises(InputError, match="no job of ours"):
+        run_job(plan(people, codec), codec, people, batch_size=4, versions=VERSIONS)
+    (out / "job.json").write_text("{")
+    with pytest.raises(InputError, match="not a readable job"):
+        run_job(plan(people, codec), codec, out, batch_size=4, versions=VERSIONS)
+
+
+def test_bad_pictures_are_listed_and_left_out(people: Path, tmp_path: Path) -> None:
+    (people / "bob" / "broken.png").write_bytes(b"not a picture")
+    (people / "shots" / "empty.webp").write_bytes(b"")
+    codec, out = linear_codec(), tmp_path / "out"
+    job = plan(people, codec)
+    assert len(job.failures) == 2
+    assert len(job.items) == 6
+    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    assert summary.failures == 2
+    assert [Path(r["path"]).name for r in rows_of(out, "failures.csv")] == [
+        "empty.webp",
+        "broken.png",
+    ]
+
+
+def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
+    for file in (people / "bob").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match="bob: no picture can be used"):
+        plan(people, linear_codec())
+    with pytest.raises(InputError, match="glow-jax align"):
+        read_job(
+            linear_codec(size=(16, 16)), [people / "shots"], people / "ann", [people / "ann"], (1.0,)
+        )
+
+
+def test_targets_need_different_names(people: Path) -> None:
+    with pytest.raises(InputError, match="two targets are called 'bob'"):
+        read_job(
+            linear_codec(), [people / "shots"], people / "ann", [people / "bob"] * 2, (0.5,)
+        )
+
+
+def test_ids_depend_on_content_and_not_on_names(people: Path) -> None:
+    first = plan(people, linear_codec())
+    (people / "shots" / "7.png").rename(people / "shots" / "smile.png")
+    second = plan(people, linear_codec())
+    assert {i.id for i in first.items} == {i.id for i in second.items}
+    assert len({i.id for i in first.items}) == 6
+    other_model = plan(people, linear_codec(fingerprint="0" * 64))
+    assert not {i.id for i in first.items} & {i.id for i in other_model.items}
+
+
+def test_what_misses_the_round_trip_is_redone_in_exact(people: Path, tmp_path: Path) -> None:
+    exact = linear_codec()
+    fast = linear_codec(decode=lambda z: np.asarray(z[0]) + 0.75, exact=exact)
+    job = plan(people, fast)
+    summary = run_job(job, fast, tmp_path / "out", batch_size=4, versions=VERSIONS)
+    assert summary.redone == 8
+    assert summary.max_error == 0
+    assert {r["redone_in_exact"] for r in rows_of(tmp_path / "out", "inputs.csv")} == {"1"}
+
+
+def test_non_finite_pixels_are_grey_and_counted(people: Path, tmp_path: Path) -> None:
+    def decode(latents):
+        grey = np.array(latents[0])
+        grey[:, 2, 3, 1] = np.nan
+        return grey
+
+    codec, out = linear_codec(decode=decode), tmp_path / "out"
+    job = plan(people, codec)
+    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    assert summary.non_finite == 6
+    assert summary.max_error == np.inf
+    assert {r["non_finite_pixels"] for r in rows_of(out)} == {"1"}
+    assert read_image(out / job.items[0].file)[2, 3, 1] == 127
+
+
+def test_to_bytes_inverts_bin_centres() -> None:
+    values = np.arange(256, dtype=np.float32).reshape(1, 16, 16, 1)
+    np.testing.assert_array_equal(to_bytes(values + 0.5), values)
+    odd = np.array([-3.0, 300.0, np.inf, np.nan]).reshape(1, 2, 2, 1)
+    np.testing.assert_array_equal(to_bytes(odd).ravel(), [0, 255, 127, 127])
+
+
+def test_alphas() -> None:
+    assert parse_alphas(["0.3", "1"]) == (0.3, 1.0)
+    assert parse_alphas(["0.30:0.50:0.02"]) == tuple(round(0.3 + 0.02 * i, 10) for i in range(11))
+    assert parse_alphas(["0.5", "0.5:0.5:1"]) == (0.5,)
+    for word in ("x", "", "nan", "inf", "1:2", "1:0:0.1", "0:1:0", "0:1:-1", "0:1:1e-9", "::"):
+        with pytest.raises(InputError, match="alpha"):
+            parse_alphas([word])
+
+
+def test_the_sheet_shows_every_row_and_column(people: Path, tmp_path: Path) -> None:
+    codec, out = linear_codec(), tmp_path / "out"
+    job = plan(people, codec)
+    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    sheet = job_sheet(job, out)
+    assert sheet.shape == (28 + 2 * (128 + 28), 6 + 6 * (128 + 6), 3)
+    tile = sheet[28:156, 6:134].astype(int)  # the first expression, enlarged
+    assert abs(tile.mean() - picture(7).mean()) < 2
+
+
+def test_grid_keeps_large_tiles() -> None:
+    tile = np.zeros((256, 256, 3), np.uint8)
+    assert grid([[tile, tile]], ["a", "b"], ["row"]).shape[1] == 6 + 2 * 262

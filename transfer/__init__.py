@@ -1,0 +1,1 @@
+"""Expression transfer between faces: latent arithmetic, and the tools around it."""

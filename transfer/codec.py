@@ -1,0 +1,42 @@
+"""What this package asks of a flow: three functions and a name."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+Images = UInt8[np.ndarray, "B H W C"]
+Grey = Float[np.ndarray, "B H W C"]
+Latents = Any  # a pytree of float arrays (B, ...)
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """An invertible model as seen from here.
+
+    Attributes:
+        name, fingerprint: which model it is.
+        size: (height, width) of its images, pixels.
+        channels: of its images.
+        encode: uint8 images to latents.
+        decode: latents to continuous grey levels; a byte b is the interval [b, b + 1), so an
+            exact round trip gives b + 0.5. May be non-finite off the model's manifold.
+        bits_per_dim: of uint8 images, (B,).
+        exact: a slower codec of the same model for images whose round trip misses the bound.
+    """
+
+    name: str
+    fingerprint: str
+    size: tuple[int, int]
+    channels: int
+    encode: Callable[[Images], Latents]
+    decode: Callable[[Latents], Grey]
+    bits_per_dim: Callable[[Images], Float[np.ndarray, " B"]]
+    exact: "Codec | None" = None
+
+
+def to_bytes(grey: Grey) -> Images:
+    """Continuous grey levels to bytes: floor, clipped; non-finite pixels become mid-grey."""
+    return np.where(np.isfinite(grey), np.clip(np.floor(grey), 0, 255), 127).astype(np.uint8)

@@ -1,0 +1,187 @@
+"""† A transfer job as data: what is read, what is made of it, under which names.
+
+An item's id is a hash of everything that decides its pixels (image bytes, model, method,
+alpha), so the same item has the same id in any folder and after any interruption.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from glow_jax.errors import InputError
+from glow_jax.files import one_line
+from glow_jax.images import image_paths, read_image
+from transfer.codec import Codec
+
+METHOD = "paper"
+MAX_ALPHAS = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image that was read: its path, the SHA-256 of its pixels, and the pixels."""
+
+    path: Path
+    sha256: str
+    pixels: UInt8[np.ndarray, "H W C"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """An identity: a folder's name and its readable pictures, in the order of their names."""
+
+    name: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One output: an expression of the source on a target, at one alpha."""
+
+    id: str
+    expression: Picture
+    source: Person
+    target: Person
+    alpha: float
+
+    @property
+    def file(self) -> str:
+        """Where the output goes, relative to the job's folder."""
+        parts = (self.expression.path.stem, self.target.name, f"a{self.alpha:g}", self.id[:8])
+        return "images/" + "_".join(file_name(part) for part in parts) + ".png"
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """An input that could not be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Everything one call of `glow-jax transfer` makes."""
+
+    expressions: tuple[Picture, ...]
+    source: Person
+    targets: tuple[Person, ...]
+    alphas: tuple[float, ...]
+    items: tuple[Item, ...]
+    failures: tuple[Failure, ...]
+
+
+def read_job(
+    codec: Codec,
+    expressions: Sequence[Path],
+    source: Path,
+    targets: Sequence[Path],
+    alphas: Sequence[float],
+) -> Job:
+    """Read all images of a job; the ones that cannot be read are listed, not fatal.
+
+    Args:
+        codec: gives the image size and the fingerprint that item ids depend on.
+        expressions: pictures of the source person, each showing an expression.
+        source: a folder of the source person's pictures.
+        targets: one folder a target person.
+        alphas: how much of the expression to add.
+
+    Raises:
+        InputError: a path is missing, or nothing is left to do; also for two targets with
+            the same folder name.
+    """
+    failures: list[Failure] = []
+    shots = _readable([p for path in expressions for p in image_paths(path)], codec, failures)
+    if not shots:
+        raise InputError(f"no expression can be used: {failures[0].reason}")
+    person = _person(source, codec, failures)
+    people = [_person(path, codec, failures) for path in targets]
+    names = [p.name for p in people]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two targets are called {name!r}; rename one folder")
+    items = tuple(
+        Item(_item_id(codec, shot, person, target, alpha), shot, person, target, alpha)
+        for target in people
+        for shot in shots
+        for alpha in alphas
+    )
+    return Job(tuple(shots), person, tuple(people), tuple(alphas), items, tuple(failures))
+
+
+def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
+    """Alphas from the command line: numbers, or FIRST:LAST:STEP with both ends included.
+
+    Raises:
+        InputError: a word is neither, or there are too many.
+    """
+    alphas: list[float] = []
+    for word in words:
+        try:
+            numbers = [float(part) for part in word.split(":")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 3) or not all(np.isfinite(numbers)):
+            raise InputError(f"alpha {word!r}: use a number such as 0.4, or FIRST:LAST:STEP")
+        if len(numbers) == 3:
+            numbers = _range(word, *numbers)
+        alphas += numbers
+    unique = tuple(dict.fromkeys(alphas))
+    if len(unique) > MAX_ALPHAS:
+        raise InputError(f"{len(unique)} alphas; at most {MAX_ALPHAS} in one job")
+    return unique
+
+
+def _range(word: str, first: float, last: float, step: float) -> list[float]:
+    if step <= 0 or last < first or (last - first) / step > MAX_ALPHAS:
+        raise InputError(
+            f"alpha {word!r}: FIRST:LAST:STEP needs FIRST <= LAST, STEP > 0 and at most "
+            f"{MAX_ALPHAS} steps"
+        )
+    count = int((last - first) / step + 1e-9) + 1
+    return [round(first + i * step, 10) for i in range(count)]
+
+
+def _readable(paths: Sequence[Path], codec: Codec, failures: list[Failure]) -> list[Picture]:
+    pictures = []
+    for path in paths:
+        try:
+            pixels = read_image(path, codec.size, codec.channels)
+        except InputError as error:
+            failures.append(Failure(str(path), str(error)))
+            continue
+        pictures.append(Picture(path, hashlib.sha256(pixels.tobytes()).hexdigest(), pixels))
+    return pictures
+
+
+def _person(path: Path, codec: Codec, failures: list[Failure]) -> Person:
+    before = len(failures)
+    pictures = _readable(image_paths(path), codec, failures)
+    if not pictures:
+        raise InputError(f"{one_line(path)}: no picture can be used: {failures[before].reason}")
+    name = path.resolve().name if path.is_dir() else path.stem
+    return Person(name, tuple(pictures))
+
+
+def _item_id(codec: Codec, shot: Picture, source: Person, target: Person, alpha: float) -> str:
+    recipe = {
+        "model": codec.fingerprint,
+        "method": METHOD,
+        "alpha": alpha,
+        "expression": shot.sha256,
+        "source": sorted(p.sha256 for p in source.pictures),
+        "target": sorted(p.sha256 for p in target.pictures),
+    }
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def file_name(text: str) -> str:
+    """Text as part of a file name: other characters than letters, digits, ._+- become -."""
+    return re.sub(r"[^\w.+-]+", "-", text)[:80] or "-"

@@ -1,0 +1,351 @@
+"""† Run a job into a folder: encode each image once, move expressions, write, resume.
+
+job.json       everything needed to repeat the job
+inputs.csv     every image read: role, bits/dim, round-trip error
+results.csv    one row an output
+failures.csv   inputs that could not be used, and why (when there are any)
+means/         the decoded mean face of every person
+images/        the outputs
+sheet.png      rows expressions, columns source, means, alphas
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from glow_jax.errors import InputError
+from glow_jax.files import write_atomically
+from glow_jax.images import Provenance, write_image
+from transfer import arithmetic
+from transfer.codec import Codec, Latents, to_bytes
+from transfer.job import METHOD, Item, Job, Person, Picture, file_name
+
+ROUND_TRIP_BOUND = 0.5  # grey levels: below it every byte comes back
+RESULT_FIELDS = [
+    "id",
+    "expression",
+    "source",
+    "target",
+    "alpha",
+    "file",
+    "seconds",
+    "round_trip_error",
+    "bits_per_dim",
+    "non_finite_pixels",
+    "clipped_share",
+]
+INPUT_FIELDS = [
+    "file",
+    "role",
+    "sha256",
+    "bits_per_dim",
+    "round_trip_error",
+    "round_trip_mean_error",
+    "redone_in_exact",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """An input's latents and how well they give it back, in grey levels of 255."""
+
+    latents: Latents
+    bits_per_dim: float
+    max_error: float
+    mean_error: float
+    redone: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        made, kept: outputs written now, and found from an earlier run.
+        seconds: from the first encode to the last output.
+        max_error: largest round-trip error of an input, grey levels.
+        redone: inputs encoded again by the exact codec.
+        non_finite: outputs with a non-finite pixel.
+        failures: inputs that could not be used.
+    """
+
+    made: int
+    kept: int
+    seconds: float
+    max_error: float
+    redone: int
+    non_finite: int
+    failures: int
+
+
+def run_job(
+    job: Job,
+    codec: Codec,
+    out: Path,
+    *,
+    batch_size: int,
+    versions: dict[str, str],
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> Summary:
+    """Make every output of `job` in `out` that is not there yet.
+
+    Args:
+        job: from `read_job`.
+        codec: the model.
+        out: a new folder, or one that holds an interrupted run of the same job.
+        batch_size: images encoded or decoded at once.
+        versions: of the software, for job.json.
+        progress: called with a stage and how far it is.
+
+    Raises:
+        InputError: `out` holds something else, or cannot be written.
+    """
+    _claim(out, job, codec, versions)
+    done = _results_on_disk(out, job)
+    pending = [item for item in job.items if item.id not in done]
+    started = time.perf_counter()
+    encoded = _encode_all(job, codec, batch_size, progress)
+    people = {p.name: p for p in (job.source, *job.targets)}
+    means = {name: _mean(person, encoded) for name, person in people.items()}
+    _write_means(out, people, means, codec)
+    _write_csv(out / "inputs.csv", INPUT_FIELDS, _input_rows(job, encoded))
+    if job.failures:
+        _write_csv(out / "failures.csv", ["path", "reason"], map(dataclasses.asdict, job.failures))
+    rows = dict(done)
+    for start in range(0, len(pending), batch_size):
+        items = pending[start : start + batch_size]
+        for row in _make(items, encoded, means, codec, out, batch_size):
+            rows[row["id"]] = row
+        ordered = [rows[item.id] for item in job.items if item.id in rows]
+        _write_csv(out / "results.csv", RESULT_FIELDS, ordered)
+        progress("transfer", min(start + batch_size, len(pending)), len(pending))
+    return Summary(
+        made=len(pending),
+        kept=len(done),
+        seconds=time.perf_counter() - started,
+        max_error=max(e.max_error for e in encoded.values()),
+        redone=sum(e.redone for e in encoded.values()),
+        non_finite=sum(str(row["non_finite_pixels"]) != "0" for row in rows.values()),
+        failures=len(job.failures),
+    )
+
+
+def _pictures(job: Job) -> dict[str, tuple[str, Picture]]:
+    """Every picture of a job once, by the hash of its pixels, with the role it came in."""
+    found: dict[str, tuple[str, Picture]] = {}
+    for shot in job.expressions:
+        found.setdefault(shot.sha256, ("expression", shot))
+    for role, person in [("source", job.source), *(("target", t) for t in job.targets)]:
+        for picture in person.pictures:
+            found.setdefault(picture.sha256, (f"{role} {person.name}", picture))
+    return found
+
+
+def _encode_all(job: Job, codec: Codec, batch_size: int, progress: Callable) -> dict[str, Encoded]:
+    pictures = [picture for _, picture in _pictures(job).values()]
+    encoded: dict[str, Encoded] = {}
+    for start in range(0, len(pictures), batch_size):
+        chunk = pictures[start : start + batch_size]
+        for picture, result in zip(chunk, _encode_batch(chunk, codec, batch_size), strict=True):
+            encoded[picture.sha256] = result
+        progress("encode", len(encoded), len(pictures))
+    return encoded
+
+
+def _encode_batch(pictures: Sequence[Picture], codec: Codec, batch_size: int) -> list[Encoded]:
+    """Encode, decode again and compare; what misses the bound is redone by the exact codec."""
+    images = _padded(np.stack([p.pixels for p in pictures]), batch_size)
+    latents = codec.encode(images)
+    grey = np.asarray(codec.decode(latents), np.float64)
+    errors = np.abs(grey - (images + 0.5)).reshape(len(images), -1)
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    bits = np.asarray(codec.bits_per_dim(images))
+    results = []
+    for i, picture in enumerate(pictures):
+        if errors[i].max() >= ROUND_TRIP_BOUND and codec.exact is not None:
+            (exact,) = _encode_batch([picture], codec.exact, batch_size)
+            results.append(dataclasses.replace(exact, redone=True))
+            continue
+        one = jax.tree.map(lambda a, i=i: np.asarray(a[i]), latents)
+        worst, mean = float(errors[i].max()), float(errors[i].mean())
+        results.append(Encoded(one, float(bits[i]), worst, mean, redone=False))
+    return results
+
+
+def _mean(person: Person, encoded: dict[str, Encoded]) -> Latents:
+    latents = [encoded[picture.sha256].latents for picture in person.pictures]
+    stacked = jax.tree.map(lambda *a: np.stack(a), *latents)
+    return jax.tree.map(np.asarray, arithmetic.mean(stacked))
+
+
+@jax.jit
+def _transfer(z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: Any) -> Latents:
+    return jax.vmap(arithmetic.transfer)(z_tgt_mean, z_src, z_src_mean, alphas)
+
+
+def _make(
+    items: Sequence[Item],
+    encoded: dict[str, Encoded],
+    means: dict[str, Latents],
+    codec: Codec,
+    out: Path,
+    batch_size: int,
+) -> Iterator[dict[str, Any]]:
+    """Transfer, decode and write one batch; a row an item."""
+    started = time.perf_counter()
+
+    def stack(latents: Sequence[Latents]) -> Latents:
+        return jax.tree.map(lambda *a: _padded(np.stack(a), batch_size), *latents)
+
+    alphas = _padded(np.array([item.alpha for item in items], np.float32), batch_size)
+    latents = _transfer(
+        stack([means[item.target.name] for item in items]),
+        stack([encoded[item.expression.sha256].latents for item in items]),
+        stack([means[item.source.name] for item in items]),
+        alphas,
+    )
+    grey = np.asarray(codec.decode(latents))
+    images = to_bytes(grey)
+    bits = np.asarray(codec.bits_per_dim(images))
+    seconds = (time.perf_counter() - started) / len(items)
+    for i, item in enumerate(items):
+        finite = np.isfinite(grey[i])
+        recipe = {
+            "id": item.id,
+            "method": METHOD,
+            "alpha": item.alpha,
+            "expression": item.expression.path.name,
+            "source": item.source.name,
+            "target": item.target.name,
+            "model_fingerprint": codec.fingerprint,
+        }
+        provenance = Provenance("compositeWithTrainedAlgorithmicMedia", codec.name, recipe)
+        write_image(out / item.file, images[i], provenance)
+        used = [item.expression, *item.source.pictures, *item.target.pictures]
+        yield {
+            "id": item.id,
+            "expression": str(item.expression.path),
+            "source": item.source.name,
+            "target": item.target.name,
+            "alpha": f"{item.alpha:g}",
+            "file": item.file,
+            "seconds": f"{seconds:.4f}",
+            "round_trip_error": f"{max(encoded[p.sha256].max_error for p in used):.3g}",
+            "bits_per_dim": f"{bits[i]:.4f}",
+            "non_finite_pixels": int((~finite).any(-1).sum()),
+            "clipped_share": f"{((grey[i] < 0) | (grey[i] >= 256)).mean():.4f}",
+        }
+
+
+def _write_means(
+    out: Path, people: dict[str, Person], means: dict[str, Latents], codec: Codec
+) -> None:
+    for name, person in people.items():
+        grey = np.asarray(codec.decode(jax.tree.map(lambda a: a[None], means[name])))
+        recipe = {"mean_of": [p.path.name for p in person.pictures]}
+        provenance = Provenance("compositeWithTrainedAlgorithmicMedia", codec.name, recipe)
+        write_image(mean_file(out, name), to_bytes(grey)[0], provenance)
+
+
+def mean_file(out: Path, person: str) -> Path:
+    """Where a person's decoded mean face lies."""
+    return out / "means" / f"{file_name(person)}.png"
+
+
+def _padded(array: np.ndarray, size: int) -> np.ndarray:
+    """Repeat the first entry up to `size`, so that one compiled shape serves every batch."""
+    missing = size - len(array)
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
+
+
+def _input_rows(job: Job, encoded: dict[str, Encoded]) -> Iterator[dict[str, Any]]:
+    for sha256, (role, picture) in _pictures(job).items():
+        result = encoded[sha256]
+        yield {
+            "file": str(picture.path),
+            "role": role,
+            "sha256": sha256,
+            "bits_per_dim": f"{result.bits_per_dim:.4f}",
+            "round_trip_error": f"{result.max_error:.3g}",
+            "round_trip_mean_error": f"{result.mean_error:.3g}",
+            "redone_in_exact": int(result.redone),
+        }
+
+
+def _description(job: Job, codec: Codec, versions: dict[str, str]) -> dict[str, Any]:
+    def listed(pictures: Sequence[Picture]) -> list[dict[str, str]]:
+        return [{"file": str(p.path), "sha256": p.sha256} for p in pictures]
+
+    people = {p.name: listed(p.pictures) for p in job.targets}
+    return {
+        "model": {"name": codec.name, "fingerprint": codec.fingerprint},
+        "method": METHOD,
+        "alphas": list(job.alphas),
+        "expressions": listed(job.expressions),
+        "source": {job.source.name: listed(job.source.pictures)},
+        "targets": people,
+        "items": [item.id for item in job.items],
+        "versions": versions,
+    }
+
+
+def _claim(out: Path, job: Job, codec: Codec, versions: dict[str, str]) -> None:
+    """Make the output folder, or check that it holds this very job."""
+    description = _description(job, codec, versions)
+    file = out / "job.json"
+    if file.exists():
+        try:
+            there = json.loads(file.read_text(encoding="utf-8"))
+            same = there["items"] == description["items"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{file}: not a readable job; choose a new output folder") from None
+        if not same:
+            raise InputError(f"{out}: holds another job; choose a new output folder")
+        return
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out}: exists and holds no job of ours; choose a new output folder")
+        for folder in ("images", "means"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made ({error.strerror})") from None
+    write_atomically(file, (json.dumps(description, indent=2) + "\n").encode())
+
+
+def _results_on_disk(out: Path, job: Job) -> dict[str, dict[str, Any]]:
+    """Whole rows of an earlier run whose picture is there, by item id.
+
+    Anything else in the table is left out, so its item is made again, with the same bytes.
+    """
+    files = {item.id: item.file for item in job.items}
+    try:
+        with (out / "results.csv").open(newline="", encoding="utf-8") as f:
+            rows = list(csv.DictReader(f))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    return {
+        row["id"]: row
+        for row in rows
+        if list(row) == RESULT_FIELDS
+        and None not in row.values()
+        and files.get(row["id"]) == row["file"]
+        and row["non_finite_pixels"].isdigit()
+        and row["clipped_share"][-5:-4] == "."
+        and (out / row["file"]).is_file()
+    }
+
+
+def _write_csv(path: Path, fields: list[str], rows: Any) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
