@@ -1,6 +1,7 @@
-"""† A model on disk: Orbax weights, `config.json` and `card.json` in one directory.
+"""† A model on disk: Orbax weights, `config.json`, `card.json`, `files.json` in one directory.
 
-Weights are arrays by name; nothing is unpickled. A checkpoint is written beside its final
+Weights are arrays by name; nothing is unpickled. `files.json` holds the SHA-256 of every
+file of the weights, so damage is found before Orbax meets it. A checkpoint is written beside its final
 place and renamed into it, so a directory is either whole or absent.
 """
 
@@ -23,7 +24,7 @@ from flax import nnx
 
 from glow_jax.config import GlowConfig, Precision
 from glow_jax.errors import InputError
-from glow_jax.files import reason
+from glow_jax.files import one_line, reason
 from glow_jax.model import Glow
 
 BUNDLED = Path(__file__).parent / "models"
@@ -60,6 +61,11 @@ def save(model: Glow, path: str | os.PathLike, card: Mapping[str, Any], dtype: A
         (partial / "card.json").write_text(json.dumps(dict(card), indent=2) + "\n")
         with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(partial / "weights", weights)
+            checkpointer.wait_until_finished()
+        # Orbax notes the machine's path here; nothing reads it back.
+        (partial / "weights" / "commit_success.txt").unlink(missing_ok=True)
+        hashes = json.dumps(_hashes(partial / "weights"), indent=2)
+        (partial / "files.json").write_text(hashes + "\n")
 
 
 def load(
@@ -102,7 +108,7 @@ def find(name_or_path: str | os.PathLike) -> Path:
     path = Path(name_or_path)
     if not path.is_dir() and path.parent == Path(".") and (BUNDLED / path.name).is_dir():
         path = BUNDLED / path.name
-    if not path.is_dir():
+    if not path.is_dir() or not str(name_or_path):
         bundled = sorted(p.name for p in BUNDLED.iterdir()) if BUNDLED.is_dir() else []
         raise InputError(
             f"{str(name_or_path)!r}: no such model; give a checkpoint directory or one of the "
@@ -151,6 +157,7 @@ def _read_weights(path: Path, config: GlowConfig) -> Weights:
     folder = (path / "weights").resolve()
     if not folder.is_dir():
         raise InputError(f"{path}: not a checkpoint directory: it has no weights/")
+    _check_files(path, folder)
     model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0)))
     expected = _text_keys(nnx.to_pure_dict(nnx.state(model)))
     try:
@@ -173,6 +180,29 @@ def _read_weights(path: Path, config: GlowConfig) -> Weights:
         if array.dtype.kind not in "iu" and not np.isfinite(array.astype(np.float32)).all():
             raise InputError(f"{path}: weight {_name(name)} has non-finite values")
     return weights
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
+    }
+
+
+def _check_files(path: Path, folder: Path) -> None:
+    """Raise InputError unless the weights' files are those that were saved."""
+    try:
+        wanted = _read_json(path / "files.json")
+        found = _hashes(folder)
+    except InputError as error:
+        raise InputError(f"{path}: not a whole checkpoint: {error}") from None
+    for name in sorted(set(wanted) | set(found)):
+        if name not in found:
+            raise InputError(f"{path}: incomplete: weights/{one_line(name)} is missing")
+        if name not in wanted:
+            raise InputError(f"{path}: weights/{one_line(name)} does not belong to it")
+        if wanted[name] != found[name]:
+            raise InputError(f"{path}: damaged: weights/{one_line(name)} is not what was saved")
 
 
 def _check_names_and_shapes(path: Path, expected: Weights, stored: Any) -> None:

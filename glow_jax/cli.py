@@ -204,7 +204,7 @@ def _add_sample(verbs: Any) -> None:
     p = verbs.add_parser("sample", help="draw images from the model, as one sheet")
     p.add_argument("-n", type=whole_number(1, 1024), default=16, help="how many (default: 16)")
     p.add_argument(
-        "--temperature", type=number(0, 10), default=0.7, help="of eps (default: %(default)s)"
+        "--temperature", type=number(0.0, 10.0), default=0.7, help="of eps (default: %(default)s)"
     )
     p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
     p.add_argument("-o", "--out", type=Path, required=True, metavar="SHEET.png")
@@ -284,7 +284,7 @@ def _add_train(verbs: Any) -> None:
         help="end early at this step, on the path of the whole run (default: never)",
     )
     p.add_argument("--batch-size", type=whole_number(1, 65536), default=32, help="(default: 32)")
-    p.add_argument("--learning-rate", type=number(1e-9, 1), default=1e-3, help="(default: 1e-3)")
+    p.add_argument("--learning-rate", type=number(1e-9, 1.0), default=1e-3, help="(default: 1e-3)")
     p.add_argument("--warmup", type=whole_number(0, 10**9), default=200, help="(default: 200)")
     p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
     p.add_argument(

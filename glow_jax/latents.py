@@ -13,7 +13,7 @@ from glow_jax.errors import InputError
 from glow_jax.files import reason, write_atomically
 from glow_jax.model import Glow
 
-Latents = tuple[Float[np.ndarray, "B H W C"], ...]
+Latents = tuple[Float[np.ndarray, "B _H _W _C"], ...]
 MAX_IMAGES = 1_000_000
 _HEADER_BYTES = 4096  # of one array inside the archive
 
@@ -99,7 +99,7 @@ def _read_arrays(path: Path, model: Glow) -> dict[str, np.ndarray]:
             if any(info.file_size > limit for info in infos.values()):
                 raise InputError(f"{path}: an array in it unpacks to more than {limit} bytes")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in sorted(wanted)}
+            arrays = {name: np.asarray(file[name]) for name in sorted(wanted)}
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many types for damaged files

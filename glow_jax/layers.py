@@ -229,7 +229,7 @@ class CouplingNetwork(nnx.Module):
         for norm, stop in ((self.in_norm, "in"), (self.hidden_norm, "hidden")):
             norm.initialise(self._hidden(h, stop))
 
-    def _hidden(self, h: BHWC, stop: str) -> BHWC:
+    def _hidden(self, h: BHWC, stop: str) -> Float[Array, "B H W D"]:
         """The input of one of the two actnorms."""
         h = conv3x3(h, self.in_kernel[...])
         if stop == "in":

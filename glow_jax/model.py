@@ -302,6 +302,8 @@ class Glow(nnx.Module):
         if x.shape[1:] != self.config.image_shape:
             takes = ", ".join(map(str, self.config.image_shape))
             raise ValueError(f"x has shape {x.shape}; the model takes (B, {takes})")
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"x is {x.dtype}; it is floating-point, in [-0.5, 0.5)")
         h, z = x, []
         statistics: Statistics = []
         logdet = jnp.zeros(x.shape[0], x.dtype)

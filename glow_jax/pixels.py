@@ -13,7 +13,12 @@ BHWC = Float[Array, "B H W C"]
 
 
 def bins(images: Images, n_bits: int) -> Integer[Array, "B H W C"]:
-    """Quantise bytes to `n_bits`: floor(u8 / 2 ** (8 - n_bits)), in [0, 2 ** n_bits)."""
+    """Quantise bytes to `n_bits`: floor(u8 / 2 ** (8 - n_bits)), in [0, 2 ** n_bits).
+
+    Raises:
+        ValueError: `n_bits` is not from 1 to 8.
+    """
+    _check_bits(n_bits)
     return images // jnp.uint8(2 ** (8 - n_bits))
 
 
@@ -42,6 +47,12 @@ def to_uint8(x: BHWC, n_bits: int = 8) -> Images:
     becomes mid-grey (127), a value that no comparison mistakes for a face: callers that
     care count them with `jnp.isfinite` first.
     """
+    _check_bits(n_bits)
     value = jnp.floor((x + 0.5) * 2**n_bits) * 2 ** (8 - n_bits)
     value = jnp.where(jnp.isfinite(value), jnp.clip(value, 0, 255), 127)
     return value.astype(jnp.uint8)
+
+
+def _check_bits(n_bits: int) -> None:
+    if n_bits not in range(1, 9):
+        raise ValueError(f"n_bits is {n_bits}; use a whole number from 1 to 8")

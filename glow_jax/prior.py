@@ -71,23 +71,30 @@ class TopPrior(nnx.Module):
         """mu and logs of `like`'s shape; halves of the convolution's output, not interleaved.
 
         Raises:
-            ValueError: the model has classes and no label is given, or the reverse.
+            ValueError: the model has classes and no label is given, or the reverse; or it is
+                not one whole number a sample.
         """
         height, width, channels = self.shape
         h = jnp.zeros((1, height, width, 2 * channels), like.dtype)
         if self.conv is not None:
             kernel, bias = self.conv.weights()
             h = conv3x3(h[..., :0], kernel) + bias[None, None, None]
-        h = h + self._of_class(label, like.dtype)
+        h = h + self._of_class(label, like)
         h = jnp.broadcast_to(h, (*like.shape[:3], 2 * channels))
         return h[..., :channels], h[..., channels:]
 
-    def _of_class(self, label: Labels | None, dtype: jnp.dtype) -> BHWC:
-        if (label is None) != (self.n_classes == 0):
-            has = f"{self.n_classes} classes" if self.n_classes else "no classes"
-            raise ValueError(f"the model has {has}, but label is {label!r}")
+    def _of_class(self, label: Labels | None, like: BHWC) -> Float[Array, "_ 1 1 D"]:
+        if label is None and self.n_classes:
+            raise ValueError(f"the model has {self.n_classes} classes, but no label is given")
         if label is None:
-            return jnp.zeros((1, 1, 1, 1), dtype)
-        one_hot = jax.nn.one_hot(label, self.n_classes, dtype=dtype)
+            return jnp.zeros((1, 1, 1, 1), like.dtype)
+        if not self.n_classes:
+            raise ValueError("the model has no classes, but a label is given")
+        if label.shape != like.shape[:1] or not jnp.issubdtype(label.dtype, jnp.integer):
+            raise ValueError(
+                f"label is {label.dtype} of shape {label.shape}; need whole numbers of shape "
+                f"{like.shape[:1]}"
+            )
+        one_hot = jax.nn.one_hot(label, self.n_classes, dtype=like.dtype)
         h = matmul(one_hot, self.class_kernel[...]) + self.class_bias[None]
         return (h * jnp.exp(LOGSCALE_FACTOR * self.class_logs[None]))[:, None, None]

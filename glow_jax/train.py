@@ -137,11 +137,13 @@ def make_step(graph: nnx.GraphDef, fixed: nnx.State, config: TrainConfig):
         n_bits = nnx.merge(graph, state.params, fixed).config.n_bits
         x = pixels.dequantised(noise_key, images, n_bits)
         loss, gradients = jax.value_and_grad(loss_of)(state.params, x)
-        updates, optimiser_state = transform.update(gradients, state.optimiser, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # Optax's schedules mix types
+            updates, optimiser_state = transform.update(gradients, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
-        decay = jnp.minimum(config.ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        seen = state.step.astype(jnp.float32)
+        decay = jnp.minimum(config.ema_decay, (1 + seen) / (10 + seen))
         ema = optax.incremental_update(params, state.ema, 1 - decay)
-        metrics = Metrics(loss, optax.global_norm(gradients))
+        metrics = Metrics(loss, optax.tree.norm(gradients))
         return TrainState(state.step + 1, params, ema, optimiser_state), metrics
 
     return jax.jit(step, donate_argnums=0)

@@ -4,18 +4,18 @@ import json
 import random
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from conftest import glow
 
 import glow_jax as gj
 from glow_jax import checkpoints
 from glow_jax.cli import main
 from glow_jax.images import Provenance, read_image, read_provenance, write_image
+from tests.conftest import glow
 
 CONFIG = gj.GlowConfig(8, 8, n_levels=2, n_steps=1, hidden_width=8, n_bits=5)
 MADE_UP = Provenance("trainedAlgorithmicMedia", "test", {})
@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Load each whole model once: the fuzz below is about files, not about compiling."""
     load, models = checkpoints.load, {}
 
@@ -49,7 +49,6 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return models[key]
 
     monkeypatch.setattr(checkpoints, "load", loaded)
-    yield
 
 
 def fails(capsys: pytest.CaptureFixture[str], words: list[str], code: int = 2) -> str:
@@ -63,7 +62,7 @@ def fails(capsys: pytest.CaptureFixture[str], words: list[str], code: int = 2) -
     lines = printed.strip().splitlines()
     assert "Traceback" not in printed
     assert "error: " in lines[-1], printed
-    assert len(lines) == 1 or lines[0].startswith("usage: "), printed
+    assert not any("error: " in line for line in lines[:-1]), printed
     return lines[-1]
 
 
@@ -293,7 +292,9 @@ def run_damaged(
     rng, refused = random.Random(17), 0
     for _ in range(count):
         file.write_bytes(damaged(rng, original))
-        if not survives(words, capsys):
+        if survives(words, capsys):
+            leftovers()
+        else:
             refused += 1
             assert not leftovers()
     return refused
@@ -356,7 +357,7 @@ def test_damaged_checkpoints(home: Path, tmp_path: Path, capsys) -> None:
         tried += 1
         refused += not survives(["info", str(copy)], capsys)
         shutil.rmtree(copy)
-    assert refused > tried // 3  # some files are Orbax's own notes, which no weight needs
+    assert refused > tried * 0.9  # the card may be damaged and still be JSON
 
 
 @pytest.mark.parametrize(

@@ -129,9 +129,7 @@ def test_a_lost_picture_is_made_again(people: Path, tmp_path: Path) -> None:
     "damage",
     [b"", b"\0\0\0", b"\xff\xfe", b"id\n", b"id,file\nx\n", b'"', b"id,file\n,,,,\n" * 9],
 )
-def test_a_damaged_results_table_is_made_again(
-    people: Path, tmp_path: Path, damage: bytes
-) -> None:
+def test_a_damaged_results_table_is_made_again(people: Path, tmp_path: Path, damage: bytes) -> None:
     codec, out = linear_codec(), tmp_path / "out"
     job = plan(people, codec, (0.5,))
     run_job(job, codec, out, batch_size=4, versions=VERSIONS)
@@ -187,15 +185,17 @@ def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
         plan(people, linear_codec())
     with pytest.raises(InputError, match="glow-jax align"):
         read_job(
-            linear_codec(size=(16, 16)), [people / "shots"], people / "ann", [people / "ann"], (1.0,)
+            linear_codec(size=(16, 16)),
+            [people / "shots"],
+            people / "ann",
+            [people / "ann"],
+            (1.0,),
         )
 
 
 def test_targets_need_different_names(people: Path) -> None:
     with pytest.raises(InputError, match="two targets are called 'bob'"):
-        read_job(
-            linear_codec(), [people / "shots"], people / "ann", [people / "bob"] * 2, (0.5,)
-        )
+        read_job(linear_codec(), [people / "shots"], people / "ann", [people / "bob"] * 2, (0.5,))
 
 
 def test_ids_depend_on_content_and_not_on_names(people: Path) -> None:
