@@ -1,8 +1,11 @@
-"""† A model on disk: Orbax weights, `config.json`, `card.json`, `files.json` in one directory.
+"""† A model on disk: one directory of Orbax weights and three small JSON files.
 
-Weights are arrays by name; nothing is unpickled. `files.json` holds the SHA-256 of every
-file of the weights, so damage is found before Orbax meets it. A checkpoint is written beside its final
-place and renamed into it, so a directory is either whole or absent.
+    weights/      arrays by name; nothing is unpickled
+    files.json    the SHA-256 of every file of weights/, so damage is found before Orbax meets it
+    config.json   the GlowConfig
+    card.json     origin, licence, data, bits/dim
+
+A checkpoint is written beside its final place and renamed into it: it is whole or absent.
 """
 
 import contextlib

@@ -68,13 +68,14 @@ def perturbed(module: Module, key: jax.Array, scale: float = 0.1) -> Module:
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))  # the same in both types
     params = nnx.state(module, nnx.Param)
     noisy = jax.tree.map_with_path(
-        lambda path, leaf: leaf + jnp.asarray(scale * _noise(rng, path, leaf), leaf.dtype), params
+        lambda path, leaf: jnp.asarray(leaf + scale * _noise(rng, path, leaf), leaf.dtype),
+        jax.tree.map(np.asarray, params),
     )
     nnx.update(module, noisy)
     return module
 
 
-def _noise(rng: np.random.Generator, path: tuple, like: jax.Array) -> np.ndarray:
+def _noise(rng: np.random.Generator, path: tuple, like: np.ndarray) -> np.ndarray:
     noise, name = rng.standard_normal(like.shape), jax.tree_util.keystr(path)
     if "logs" in name:
         return noise / 3
