@@ -52,7 +52,7 @@ def save(model: Glow, path: str | os.PathLike, card: Mapping[str, Any], dtype: A
     if model.folded:
         raise ValueError("a folded model cannot be saved; save its training form")
     path = Path(path)
-    if path.exists():
+    if os.path.lexists(path):
         raise InputError(f"{path}: already exists; choose a new directory")
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")
@@ -138,7 +138,10 @@ def read_card(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing or malformed.
     """
-    return _read_json(path / "card.json")
+    try:
+        return _read_json(path / "card.json")
+    except InputError as error:
+        raise InputError(f"{path}: not a whole checkpoint: {error}") from None
 
 
 def weights_of(model: Glow) -> Weights:
@@ -157,16 +160,16 @@ def fingerprint(config: GlowConfig, weights: Weights) -> str:
 
 
 def _read_weights(path: Path, config: GlowConfig) -> Weights:
-    folder = (path / "weights").resolve()
-    if not folder.is_dir():
+    if not (path / "weights").is_dir():
         raise InputError(f"{path}: not a checkpoint directory: it has no weights/")
+    folder = (path / "weights").resolve()
     _check_files(path, folder)
     model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0)))
     expected = _text_keys(nnx.to_pure_dict(nnx.state(model)))
     try:
         with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
             stored = checkpointer.metadata(folder).item_metadata.tree
-            _check_names_and_shapes(path, expected, stored)
+            _check_arrays(path, expected, stored)
             sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
             target = jax.tree.map(
                 lambda want, have: jax.ShapeDtypeStruct(want.shape, have.dtype, sharding=sharding),
@@ -208,16 +211,17 @@ def _check_files(path: Path, folder: Path) -> None:
             raise InputError(f"{path}: damaged: weights/{one_line(name)} is not what was saved")
 
 
-def _check_names_and_shapes(path: Path, expected: Weights, stored: Any) -> None:
-    want = {_name(p): a.shape for p, a in jax.tree_util.tree_leaves_with_path(expected)}
-    have = {_name(p): tuple(a.shape) for p, a in jax.tree_util.tree_leaves_with_path(stored)}
+def _check_arrays(path: Path, expected: Weights, stored: Any) -> None:
+    want = {_name(p): a for p, a in jax.tree_util.tree_leaves_with_path(expected)}
+    have = {_name(p): a for p, a in jax.tree_util.tree_leaves_with_path(stored)}
     wrong = [f"missing {name}" for name in sorted(set(want) - set(have))]
     wrong += [f"unexpected {name}" for name in sorted(set(have) - set(want))]
-    wrong += [
-        f"{name} has shape {have[name]}, not {want[name]}"
-        for name in sorted(set(want) & set(have))
-        if want[name] != have[name]
-    ]
+    for name in sorted(set(want) & set(have)):
+        if tuple(have[name].shape) != want[name].shape:
+            wrong.append(f"{name} has shape {tuple(have[name].shape)}, not {want[name].shape}")
+        kind = jnp.floating if jnp.issubdtype(want[name].dtype, jnp.floating) else jnp.integer
+        if not jnp.issubdtype(have[name].dtype, kind):
+            wrong.append(f"{name} is {have[name].dtype}, not {want[name].dtype}")
     if wrong:
         raise InputError(f"{path}: weights do not match config.json: {'; '.join(wrong)}")
 
@@ -239,6 +243,8 @@ def _cast(array: Any, dtype: Any) -> Any:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise InputError(f"{path.name} is not a file")
         if path.stat().st_size > MAX_JSON_BYTES:
             raise InputError(f"{path.name} is larger than {MAX_JSON_BYTES} bytes")
         content = json.loads(path.read_text(encoding="utf-8"))

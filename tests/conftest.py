@@ -14,14 +14,14 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
-from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-install_import_hook(["glow_jax", "transfer"], "beartype.beartype")  # before they are imported
+jaxtyping.install_import_hook(["glow_jax", "transfer"], "beartype.beartype")  # before they are imported
 
 from glow_jax.config import GlowConfig  # noqa: E402
 from glow_jax.model import Glow  # noqa: E402
@@ -49,6 +49,12 @@ def precision(request: pytest.FixtureRequest) -> Iterator[Precision]:
         return
     with jax.enable_x64(True):
         yield Precision(jnp.dtype("float64"), 1e-10)
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the run-time check of annotations, which sees a wrong argument first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

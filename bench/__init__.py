@@ -1,0 +1,20 @@
+"""Measurements: compile time, speed, memory, and the ratio to the fastest Glow on PyPI.
+
+    python -m bench                     CPU, about a quarter of an hour on two idle cores
+    python -m bench --quick             CPU, small models, under two minutes
+    python -m bench --device gpu        throughput by batch, round trips; under eight minutes
+
+How a figure is made:
+
+* One process a configuration (`worker.py`), so that its peak memory is its own: VmHWM, which
+  counts the interpreter, the weights, compilation and the runs.
+* The parent (`cpu.py`) asks the workers for one run at a time, in turn: whatever else the
+  machine does falls on all contestants, and on the matmul they are compared with, alike.
+* Each run gives wall seconds, the process's CPU seconds ("core-seconds") and the share of the
+  machine that other processes used meanwhile. Figures are medians of at least five runs.
+* GFLOP/s count multiplications and additions of products, from shapes alone (`flops.py`). The
+  matmul rate is the best of 1024, 2048 and 4096 cubed, float32 at full precision: the large
+  one alone is slower than the small on some machines, and flatters whatever is divided by it.
+* Weights are random with no zeros (`models.py`): speed does not depend on them, but zeros
+  hide mistakes, and what is measured also round-trips.
+"""

@@ -1,0 +1,24 @@
+"""Arithmetic of one encode or decode, from shapes alone."""
+
+from glow_jax.config import GlowConfig
+
+
+def flops_per_image(config: GlowConfig) -> int:
+    """Floating-point operations of the products in one encode (a decode has as many).
+
+    A product of (M, K) and (K, N) counts 2 M K N. Counted: the coupling networks' three
+    convolutions, the 1x1 convolutions, the split priors. Not counted: sums, ReLUs, and our
+    own overhead (the edge indicator's column, padding), so that a share of the matmul rate
+    is of useful work.
+    """
+    width = config.hidden_width
+    total = 0
+    for level in range(config.n_levels):
+        height, columns, channels = config.level_shape(level)
+        half = channels // 2
+        n_out = half if config.coupling == "additive" else channels
+        mixing = channels**2 if config.permutation in ("dense", "lu") else 0
+        step = 9 * half * width + width**2 + 9 * width * n_out + mixing
+        split = 9 * half * channels if level < config.n_levels - 1 else 0
+        total += 2 * height * columns * (config.n_steps * step + split)
+    return total
