@@ -57,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every verb that runs a model."""
+def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
+    """The options of every verb that runs a model; `batch` for those that read images."""
     parser.add_argument(
         "--model",
         default="faces64",
@@ -71,6 +71,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default="exact",
         help="float32, or bfloat16 coupling networks (default: %(default)s)",
     )
+    if not batch:
+        return
     parser.add_argument(
         "--batch-size",
         type=whole_number(1, 65536),
@@ -112,13 +114,24 @@ def number(low: float, high: float) -> Any:
     return parse
 
 
+def file_ending(*suffixes: str) -> Any:
+    """An argparse type: a path with one of the suffixes."""
+
+    def parse(text: str) -> Path:
+        if Path(text).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"{one_line(text)}: use {' or '.join(suffixes)}")
+        return Path(text)
+
+    return parse
+
+
 # -- encode, decode
 
 
 def _add_encode(verbs: Any) -> None:
     p = verbs.add_parser("encode", help="images to latents (.npz)")
     p.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files or folders")
-    p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.npz")
+    p.add_argument("-o", "--out", type=file_ending(".npz"), required=True, metavar="FILE.npz")
     p.add_argument("--check", action="store_true", help="decode again and report the error")
     add_model_options(p)
     p.set_defaults(run=_encode)
@@ -207,8 +220,10 @@ def _add_sample(verbs: Any) -> None:
         "--temperature", type=number(0.0, 10.0), default=0.7, help="of eps (default: %(default)s)"
     )
     p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
-    p.add_argument("-o", "--out", type=Path, required=True, metavar="SHEET.png")
-    add_model_options(p)
+    p.add_argument(
+        "-o", "--out", type=file_ending(".png", ".webp"), required=True, metavar="SHEET.png"
+    )
+    add_model_options(p, batch=False)
     p.set_defaults(run=_sample)
 
 

@@ -77,7 +77,7 @@ class Metrics(NamedTuple):
 
 
 def optimiser(config: TrainConfig) -> optax.GradientTransformation:
-    """Adam after clipping; non-finite gradients change nothing (five in a row do)."""
+    """Adam after clipping; non-finite gradients change nothing (but a sixth in a row does)."""
     schedule = optax.warmup_cosine_decay_schedule(
         0.0,
         config.learning_rate,

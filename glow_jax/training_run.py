@@ -9,8 +9,10 @@ model/            the averaged weights, when the run is done
 import csv
 import dataclasses
 import hashlib
+import io
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,12 +28,13 @@ from jaxtyping import UInt8
 from glow_jax.checkpoints import quiet_orbax, save
 from glow_jax.config import GlowConfig
 from glow_jax.errors import InputError
+from glow_jax.files import write_atomically
 from glow_jax.model import Glow
 from glow_jax.train import TrainConfig, TrainState, batch_indices, create, make_step
 
 FIELDS = ["step", "bits_per_dim", "gradient_norm", "images_per_second", "held_out_bits_per_dim"]
 EVALUATION_BATCH = 50
-Images = UInt8[np.ndarray, "N H W C"]
+Images = UInt8[np.ndarray, "_ H W C"]
 
 
 def run(
@@ -63,7 +66,8 @@ def run(
         The exported model's directory.
 
     Raises:
-        InputError: `out` holds another run, or one that is already exported.
+        InputError: `out` holds another run, or one that is already exported; or training
+            diverged.
     """
     description = _describe(model_config, config, train, held_out)
     last = config.n_steps if stop_after is None else min(stop_after, config.n_steps)
@@ -96,6 +100,8 @@ def run(
                 "images_per_second": len(losses) * config.batch_size / seconds,
                 "held_out_bits_per_dim": evaluate(nnx.merge(graph, state.ema, fixed), held_out),
             }
+            if not np.isfinite(row["held_out_bits_per_dim"]):
+                raise InputError(f"{out}: diverged before step {index + 1}; lower learning_rate")
             _append_log(out / "log.csv", row)
             m.save(index + 1, args=ocp.args.StandardSave(state._asdict()))
             m.wait_until_finished()
@@ -108,6 +114,8 @@ def run(
         "train_bits_per_dim": round(evaluate(model, train[: len(held_out)]), 4),
         "training": description,
     }
+    for partial in out.glob(".model.*"):  # of a run that was killed while it exported
+        shutil.rmtree(partial)
     save(model, out / "model", card, dtype=export_dtype)
     return out / "model"
 
@@ -142,17 +150,17 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
     if file.exists():
         try:
             there = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise InputError(f"{file}: not readable; choose a new directory") from None
         if there != description:
             raise InputError(
                 f"{out}: holds a run with another model, recipe or data; choose a new directory"
             )
         return
-    if out.exists() and any(out.iterdir()):
+    partial = out / ".run.json"  # all that a run killed right here leaves
+    if out.exists() and (not out.is_dir() or set(out.iterdir()) - {partial}):
         raise InputError(f"{out}: not empty and not a training run; choose a new directory")
     out.mkdir(parents=True, exist_ok=True)
-    partial = out / ".run.json"
     partial.write_text(json.dumps(description, indent=2) + "\n")
     os.replace(partial, file)
 
@@ -164,10 +172,11 @@ def _truncate_log(file: Path, step: int) -> None:
         with file.open(newline="") as f:
             rows = [r for r in csv.DictReader(f) if None not in r.values() and list(r) == FIELDS]
         rows = [r for r in rows if r["step"].isdigit() and int(r["step"]) <= step]
-    with file.open("w", newline="") as f:
-        writer = csv.DictWriter(f, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
+    kept = io.StringIO(newline="")
+    writer = csv.DictWriter(kept, FIELDS)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(file, kept.getvalue().encode())
 
 
 def _append_log(file: Path, row: dict[str, Any]) -> None:

@@ -21,7 +21,9 @@ from flax import nnx
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jaxtyping.install_import_hook(["glow_jax", "transfer"], "beartype.beartype")  # before they are imported
+jaxtyping.install_import_hook(
+    ["glow_jax", "transfer"], "beartype.beartype"
+)  # before they are imported
 
 from glow_jax.config import GlowConfig  # noqa: E402
 from glow_jax.model import Glow  # noqa: E402

@@ -152,7 +152,7 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["transfer"], "required"),
     (["encode"], "required"),
     (["encode", "{home}/none.png", "-o", "{tmp}/z.npz"], "none.png"),
-    (["encode", "{home}/ann", "-o", "{tmp}/z.png"], ".npz"),
+    (["encode", "{home}/ann", "-o", "{tmp}/z.png"], "use .npz"),
     (["encode", "{home}/ann", "-o", "{tmp}/no/such/z.npz"], "cannot be written"),
     (["encode", "{home}/ann", "-o", "{tmp}/z.npz", "--model", "{home}/nothing"], "no such model"),
     (["encode", "{home}/ann", "-o", "{tmp}/z.npz", "--model", ""], "no such model"),

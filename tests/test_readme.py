@@ -16,7 +16,8 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
-def test_there_are_snippets() -> None:
+def test_there_are_snippets_and_no_gaps() -> None:
+    assert not re.search(r"@[A-Z_]+@", TEXT)
     assert blocks("python")
     assert blocks("sh")
 

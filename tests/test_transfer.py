@@ -25,6 +25,7 @@ def linear_codec(**changes) -> Codec:
         "fingerprint": "f" * 64,
         "size": SIZE,
         "channels": 3,
+        "precision": "exact",
         "encode": lambda images: (np.asarray(images, np.float32) + np.float32(0.5),),
         "decode": lambda latents: np.asarray(latents[0]),
         "bits_per_dim": lambda images: np.full(len(images), 8.0),
@@ -69,7 +70,7 @@ def test_outputs_are_the_papers_formula(people: Path, tmp_path: Path) -> None:
         got = read_image(out / item.file).astype(int)
         assert np.abs(got - want).max() <= 1  # float32 sums may cross a byte's edge
         if item.alpha == 0:
-            np.testing.assert_array_equal(got, read_image(out / "means" / "bob.png"))
+            np.testing.assert_array_equal(got, read_image(out / "means" / "target_bob.png"))
 
 
 def test_a_job_folder_holds_all_that_is_promised(people: Path, tmp_path: Path) -> None:
@@ -115,13 +116,14 @@ def test_an_interrupted_run_goes_on_where_it_stopped(people: Path, tmp_path: Pat
     assert (again.made, again.kept) == (0, 6)
 
 
-def test_a_lost_picture_is_made_again(people: Path, tmp_path: Path) -> None:
+def test_a_lost_or_damaged_picture_is_made_again(people: Path, tmp_path: Path) -> None:
     codec, out = linear_codec(), tmp_path / "out"
     job = plan(people, codec)
     run_job(job, codec, out, batch_size=4, versions=VERSIONS)
     (out / job.items[3].file).unlink()
+    (out / job.items[4].file).write_bytes(b"")
     summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    assert (summary.made, summary.kept) == (1, 5)
+    assert (summary.made, summary.kept) == (2, 4)
     assert (out / job.items[3].file).is_file()
 
 
@@ -191,6 +193,31 @@ def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
             [people / "ann"],
             (1.0,),
         )
+
+
+def test_a_target_may_be_called_like_the_source(people: Path, tmp_path: Path) -> None:
+    (people / "other").mkdir()
+    (people / "bob").rename(people / "other" / "ann")
+    codec, out = linear_codec(), tmp_path / "out"
+    job = read_job(codec, [people / "shots"], people / "ann", [people / "other" / "ann"], (0.0,))
+    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    bob = np.mean([picture(i) + 0.5 for i in (4, 5, 6)], axis=0)
+    got = read_image(out / job.items[0].file).astype(int)
+    assert np.abs(got - np.floor(bob)).max() <= 1
+
+
+def test_equal_expressions_are_made_once(people: Path) -> None:
+    (people / "shots" / "7.png").with_name("copy.png").write_bytes(
+        (people / "shots" / "7.png").read_bytes()
+    )
+    job = plan(people, linear_codec())
+    assert len(job.items) == len({i.id for i in job.items}) == 6
+    assert "the same pixels as" in job.failures[0].reason
+
+
+def test_precision_is_part_of_an_items_identity(people: Path) -> None:
+    exact = {i.id for i in plan(people, linear_codec()).items}
+    assert not exact & {i.id for i in plan(people, linear_codec(precision="fast")).items}
 
 
 def test_targets_need_different_names(people: Path) -> None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from glow_jax.checkpoints import load
 from glow_jax.cli import add_model_options
+from glow_jax.config import Precision
 from glow_jax.errors import InputError
 from glow_jax.images import Provenance, write_image
 from glow_jax.model import Glow
@@ -65,14 +66,22 @@ def add_verbs(verbs: Any) -> None:
         nargs="+",
         default=["0.3", "0.4", "0.5"],
         metavar="A",
-        help="how much to add: numbers, or FIRST:LAST:STEP (default: 0.3 0.4 0.5)",
+        help="how much to add: numbers, or FIRST:LAST:STEP; write --alpha=-0.5 "
+        "if negative (default: 0.3 0.4 0.5)",
     )
-    p.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a new folder")
+    p.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="a new folder, or an interrupted job's",
+    )
     add_model_options(p)
     p.set_defaults(run=_transfer)
 
 
-def codec_of(model: Glow, exact: Codec | None = None) -> Codec:
+def codec_of(model: Glow, precision: Precision, exact: Codec | None = None) -> Codec:
     """A folded Glow as the functions that this package works with."""
     config = model.config
     return Codec(
@@ -80,6 +89,7 @@ def codec_of(model: Glow, exact: Codec | None = None) -> Codec:
         fingerprint=model.fingerprint,
         size=(config.image_height, config.image_width),
         channels=config.n_channels,
+        precision=precision,
         encode=model.encode,
         decode=lambda eps: (np.asarray(model.decode_x(eps), np.float32) + 0.5) * 256,
         bits_per_dim=lambda images: np.asarray(model.bits_per_dim(images)),
@@ -87,7 +97,7 @@ def codec_of(model: Glow, exact: Codec | None = None) -> Codec:
     )
 
 
-def load_codec(name: str, precision: str) -> Codec:
+def load_codec(name: str, precision: Precision) -> Codec:
     """Load a model; a "fast" one brings its "exact" form for the images that need it.
 
     Raises:
@@ -96,8 +106,8 @@ def load_codec(name: str, precision: str) -> Codec:
     model = load(name, fold=False)
     if model.config.n_classes:
         raise InputError(f"model {model.name!r} has classes; transfer takes models without")
-    exact = codec_of(model.fold("exact"))
-    return exact if precision == "exact" else codec_of(model.fold("fast"), exact)
+    exact = codec_of(model.fold("exact"), "exact")
+    return exact if precision == "exact" else codec_of(model.fold("fast"), "fast", exact)
 
 
 def _demo(args: argparse.Namespace) -> int:

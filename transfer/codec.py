@@ -20,6 +20,7 @@ class Codec:
         name, fingerprint: which model it is.
         size: (height, width) of its images, pixels.
         channels: of its images.
+        precision: how it computes; outputs of one precision are not another's.
         encode: uint8 images to latents.
         decode: latents to continuous grey levels; a byte b is the interval [b, b + 1), so an
             exact round trip gives b + 0.5. May be non-finite off the model's manifold.
@@ -31,6 +32,7 @@ class Codec:
     fingerprint: str
     size: tuple[int, int]
     channels: int
+    precision: str
     encode: Callable[[Images], Latents]
     decode: Callable[[Latents], Grey]
     bits_per_dim: Callable[[Images], Float[np.ndarray, " B"]]

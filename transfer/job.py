@@ -21,6 +21,7 @@ from transfer.codec import Codec
 
 METHOD = "paper"
 MAX_ALPHAS = 1000
+MAX_ALPHA = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Picture:
 
     path: Path
     sha256: str
-    pixels: UInt8[np.ndarray, "H W C"]
+    pixels: UInt8[np.ndarray, "H W C"] = dataclasses.field(compare=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Item:
     @property
     def file(self) -> str:
         """Where the output goes, relative to the job's folder."""
-        parts = (self.expression.path.stem, self.target.name, f"a{self.alpha:g}", self.id[:8])
+        alpha = f"a{self.alpha:.10g}"
+        parts = (self.expression.path.stem, self.target.name, alpha, self.id[:8])
         return "images/" + "_".join(file_name(part) for part in parts) + ".png"
 
 
@@ -99,14 +101,15 @@ def read_job(
     """
     failures: list[Failure] = []
     shots = _readable([p for path in expressions for p in image_paths(path)], codec, failures)
+    shots = _distinct(shots, failures)
     if not shots:
         raise InputError(f"no expression can be used: {failures[0].reason}")
     person = _person(source, codec, failures)
     people = [_person(path, codec, failures) for path in targets]
-    names = [p.name for p in people]
-    for name in names:
+    names = [file_name(p.name).casefold() for p in people]
+    for name, target in zip(names, people, strict=True):
         if names.count(name) > 1:
-            raise InputError(f"two targets are called {name!r}; rename one folder")
+            raise InputError(f"two targets are called {target.name!r} or alike; rename one folder")
     items = tuple(
         Item(_item_id(codec, shot, person, target, alpha), shot, person, target, alpha)
         for target in people
@@ -128,8 +131,11 @@ def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
             numbers = [float(part) for part in word.split(":")]
         except ValueError:
             numbers = []
-        if len(numbers) not in (1, 3) or not all(np.isfinite(numbers)):
-            raise InputError(f"alpha {word!r}: use a number such as 0.4, or FIRST:LAST:STEP")
+        if len(numbers) not in (1, 3) or not all(abs(n) <= MAX_ALPHA for n in numbers):
+            raise InputError(
+                f"alpha {word!r}: use a number such as 0.4, or FIRST:LAST:STEP, within "
+                f"{MAX_ALPHA:g} of 0"
+            )
         if len(numbers) == 3:
             numbers = _range(word, *numbers)
         alphas += numbers
@@ -161,6 +167,16 @@ def _readable(paths: Sequence[Path], codec: Codec, failures: list[Failure]) -> l
     return pictures
 
 
+def _distinct(shots: list[Picture], failures: list[Failure]) -> list[Picture]:
+    """Expressions without those whose pixels another has: their outputs would be the same."""
+    first: dict[str, Picture] = {}
+    for shot in shots:
+        if first.setdefault(shot.sha256, shot) is not shot:
+            why = f"{one_line(shot.path)}: the same pixels as {one_line(first[shot.sha256].path)}"
+            failures.append(Failure(str(shot.path), why))
+    return list(first.values())
+
+
 def _person(path: Path, codec: Codec, failures: list[Failure]) -> Person:
     before = len(failures)
     pictures = _readable(image_paths(path), codec, failures)
@@ -173,6 +189,7 @@ def _person(path: Path, codec: Codec, failures: list[Failure]) -> Person:
 def _item_id(codec: Codec, shot: Picture, source: Person, target: Person, alpha: float) -> str:
     recipe = {
         "model": codec.fingerprint,
+        "precision": codec.precision,
         "method": METHOD,
         "alpha": alpha,
         "expression": shot.sha256,

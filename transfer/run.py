@@ -22,8 +22,8 @@ import jax
 import numpy as np
 
 from glow_jax.errors import InputError
-from glow_jax.files import write_atomically
-from glow_jax.images import Provenance, write_image
+from glow_jax.files import one_line, reason, write_atomically
+from glow_jax.images import Provenance, read_image, write_image
 from transfer import arithmetic
 from transfer.codec import Codec, Latents, to_bytes
 from transfer.job import METHOD, Item, Job, Person, Picture, file_name
@@ -109,13 +109,12 @@ def run_job(
         InputError: `out` holds something else, or cannot be written.
     """
     _claim(out, job, codec, versions)
-    done = _results_on_disk(out, job)
+    done = _results_on_disk(out, job, codec)
     pending = [item for item in job.items if item.id not in done]
     started = time.perf_counter()
     encoded = _encode_all(job, codec, batch_size, progress)
-    people = {p.name: p for p in (job.source, *job.targets)}
-    means = {name: _mean(person, encoded) for name, person in people.items()}
-    _write_means(out, people, means, codec)
+    means = {person: _mean(person, encoded) for person in (job.source, *job.targets)}
+    _write_means(out, job, means, codec)
     _write_csv(out / "inputs.csv", INPUT_FIELDS, _input_rows(job, encoded))
     if job.failures:
         _write_csv(out / "failures.csv", ["path", "reason"], map(dataclasses.asdict, job.failures))
@@ -194,7 +193,7 @@ def _transfer(z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: 
 def _make(
     items: Sequence[Item],
     encoded: dict[str, Encoded],
-    means: dict[str, Latents],
+    means: dict[Person, Latents],
     codec: Codec,
     out: Path,
     batch_size: int,
@@ -207,9 +206,9 @@ def _make(
 
     alphas = _padded(np.array([item.alpha for item in items], np.float32), batch_size)
     latents = _transfer(
-        stack([means[item.target.name] for item in items]),
+        stack([means[item.target] for item in items]),
         stack([encoded[item.expression.sha256].latents for item in items]),
-        stack([means[item.source.name] for item in items]),
+        stack([means[item.source] for item in items]),
         alphas,
     )
     grey = np.asarray(codec.decode(latents))
@@ -235,7 +234,7 @@ def _make(
             "expression": str(item.expression.path),
             "source": item.source.name,
             "target": item.target.name,
-            "alpha": f"{item.alpha:g}",
+            "alpha": repr(item.alpha),
             "file": item.file,
             "seconds": f"{seconds:.4f}",
             "round_trip_error": f"{max(encoded[p.sha256].max_error for p in used):.3g}",
@@ -245,19 +244,17 @@ def _make(
         }
 
 
-def _write_means(
-    out: Path, people: dict[str, Person], means: dict[str, Latents], codec: Codec
-) -> None:
-    for name, person in people.items():
-        grey = np.asarray(codec.decode(jax.tree.map(lambda a: a[None], means[name])))
+def _write_means(out: Path, job: Job, means: dict[Person, Latents], codec: Codec) -> None:
+    for role, person in [("source", job.source), *(("target", t) for t in job.targets)]:
+        grey = np.asarray(codec.decode(jax.tree.map(lambda a: a[None], means[person])))
         recipe = {"mean_of": [p.path.name for p in person.pictures]}
         provenance = Provenance("compositeWithTrainedAlgorithmicMedia", codec.name, recipe)
-        write_image(mean_file(out, name), to_bytes(grey)[0], provenance)
+        write_image(mean_file(out, role, person), to_bytes(grey)[0], provenance)
 
 
-def mean_file(out: Path, person: str) -> Path:
-    """Where a person's decoded mean face lies."""
-    return out / "means" / f"{file_name(person)}.png"
+def mean_file(out: Path, role: str, person: Person) -> Path:
+    """Where a person's decoded mean face lies; `role` is "source" or "target"."""
+    return out / "means" / f"{role}_{file_name(person.name)}.png"
 
 
 def _padded(array: np.ndarray, size: int) -> np.ndarray:
@@ -287,12 +284,13 @@ def _description(job: Job, codec: Codec, versions: dict[str, str]) -> dict[str, 
     people = {p.name: listed(p.pictures) for p in job.targets}
     return {
         "model": {"name": codec.name, "fingerprint": codec.fingerprint},
+        "precision": codec.precision,
         "method": METHOD,
         "alphas": list(job.alphas),
         "expressions": listed(job.expressions),
         "source": {job.source.name: listed(job.source.pictures)},
         "targets": people,
-        "items": [item.id for item in job.items],
+        "items": {item.id: item.file for item in job.items},
         "versions": versions,
     }
 
@@ -301,6 +299,18 @@ def _claim(out: Path, job: Job, codec: Codec, versions: dict[str, str]) -> None:
     """Make the output folder, or check that it holds this very job."""
     description = _description(job, codec, versions)
     file = out / "job.json"
+    _check_claim(out, file, description)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            write_atomically(file, (json.dumps(description, indent=2) + "\n").encode())
+        for folder in ("images", "means"):
+            (out / folder).mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{one_line(out)}: cannot be made ({reason(error)})") from None
+
+
+def _check_claim(out: Path, file: Path, description: dict[str, Any]) -> None:
     if file.exists():
         try:
             there = json.loads(file.read_text(encoding="utf-8"))
@@ -310,17 +320,13 @@ def _claim(out: Path, job: Job, codec: Codec, versions: dict[str, str]) -> None:
         if not same:
             raise InputError(f"{out}: holds another job; choose a new output folder")
         return
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out}: exists and holds no job of ours; choose a new output folder")
-        for folder in ("images", "means"):
-            (out / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be made ({error.strerror})") from None
-    write_atomically(file, (json.dumps(description, indent=2) + "\n").encode())
+    # A hidden file is all that a run killed before its job.json leaves.
+    taken = out.exists() and not out.is_dir()
+    if taken or (out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir())):
+        raise InputError(f"{out}: exists and holds no job of ours; choose a new output folder")
 
 
-def _results_on_disk(out: Path, job: Job) -> dict[str, dict[str, Any]]:
+def _results_on_disk(out: Path, job: Job, codec: Codec) -> dict[str, dict[str, Any]]:
     """Whole rows of an earlier run whose picture is there, by item id.
 
     Anything else in the table is left out, so its item is made again, with the same bytes.
@@ -339,8 +345,16 @@ def _results_on_disk(out: Path, job: Job) -> dict[str, dict[str, Any]]:
         and files.get(row["id"]) == row["file"]
         and row["non_finite_pixels"].isdigit()
         and row["clipped_share"][-5:-4] == "."
-        and (out / row["file"]).is_file()
+        and _is_whole(out / row["file"], codec)
     }
+
+
+def _is_whole(file: Path, codec: Codec) -> bool:
+    try:
+        read_image(file, codec.size, codec.channels)
+    except InputError:
+        return False
+    return True
 
 
 def _write_csv(path: Path, fields: list[str], rows: Any) -> None:

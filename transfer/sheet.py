@@ -31,10 +31,10 @@ def job_sheet(job: Job, out: Path) -> np.ndarray:
     """
     outputs = {(i.target.name, i.expression.sha256, i.alpha): out / i.file for i in job.items}
     header = ["expression", "source mean", "target mean", *(f"alpha {a:g}" for a in job.alphas)]
-    source_mean = read_image(mean_file(out, job.source.name))
+    source_mean = read_image(mean_file(out, "source", job.source))
     rows, labels = [], []
     for target in job.targets:
-        target_mean = read_image(mean_file(out, target.name))
+        target_mean = read_image(mean_file(out, "target", target))
         for shot in job.expressions:
             made = [read_image(outputs[target.name, shot.sha256, a]) for a in job.alphas]
             rows.append([_rgb(shot.pixels), source_mean, target_mean, *made])
