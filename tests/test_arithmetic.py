@@ -447,6 +447,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.usefixtures("unchecked")
 def test_mistakes_are_named_in_one_line(name: str) -> None:
     call, message = MISTAKES[name]
     with pytest.raises(ValueError, match=message) as error:

@@ -21,6 +21,9 @@ from glow_jax import files, images
 from glow_jax.errors import InputError
 from glow_jax.images import Provenance, image_paths, read_image, read_provenance, write_image
 
+# Wrong arguments must meet our own messages, not the run-time check of annotations.
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 PROVENANCE = Provenance(
     "compositeWithTrainedAlgorithmicMedia",
     'faces64 <&> "é" ]]>',
