@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx
 
 from bench import models
-from bench.flops import flops_per_image
+from glow_jax.flops import flops_per_image
 from bench.ours import compile_timed
 from glow_jax import pixels
 

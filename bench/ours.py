@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from bench import models
-from bench.flops import flops_per_image
+from glow_jax.flops import flops_per_image
 
 MATMULS = (1024, 2048, 4096)
 

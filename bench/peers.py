@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import models
-from bench.flops import flops_per_image
+from glow_jax.flops import flops_per_image
 from bench.ours import Contestant
 from glow_jax.config import GlowConfig
 
@@ -72,7 +72,7 @@ def _model(config: GlowConfig) -> Any:
         channels = config.level_shape(level)[2]
         blocks = [
             normflows.flows.GlowBlock(channels, config.hidden_width, scale=False)
-            for _ in range(config.n_steps)
+            for _ in range(config.steps[level])
         ]
         levels.append([*blocks, normflows.flows.Squeeze()])
         height, width, latent = config.latent_shapes[level]

@@ -9,6 +9,7 @@ A checkpoint is written beside its final place and renamed into it: it is whole 
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -51,16 +52,26 @@ def save(model: Glow, path: str | os.PathLike, card: Mapping[str, Any], dtype: A
     """
     if model.folded:
         raise ValueError("a folded model cannot be saved; save its training form")
-    path = Path(path)
-    if os.path.lexists(path):
-        raise InputError(f"{path}: already exists; choose a new directory")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
     weights = weights_of(model)
     if dtype is not None:
         weights = jax.tree.map(lambda a: _cast(a, dtype), weights)
+    save_weights(model.config, weights, path, card)
+
+
+def save_weights(
+    config: GlowConfig, weights: Weights, path: str | os.PathLike, card: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint directory of arrays by name, each kept in its own type, atomically.
+
+    Raises:
+        InputError: the path exists, its parent does not, or the arrays are not those of a
+            model of this config.
+    """
+    path = Path(path)
+    check_new(path)
+    _check_arrays(path, _expected(config), weights)
     with _renamed_into(path) as partial:
-        (partial / "config.json").write_text(model.config.to_json())
+        (partial / "config.json").write_text(config.to_json())
         (partial / "card.json").write_text(json.dumps(dict(card), indent=2) + "\n")
         with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(partial / "weights", weights)
@@ -69,6 +80,14 @@ def save(model: Glow, path: str | os.PathLike, card: Mapping[str, Any], dtype: A
         (partial / "weights" / "commit_success.txt").unlink(missing_ok=True)
         hashes = json.dumps(_hashes(partial / "weights"), indent=2)
         (partial / "files.json").write_text(hashes + "\n")
+
+
+def check_new(path: Path) -> None:
+    """Raise InputError unless a directory can be made at `path`."""
+    if os.path.lexists(path):
+        raise InputError(f"{path}: already exists; choose a new directory")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
 
 
 def load(
@@ -92,14 +111,19 @@ def load(
     path = find(name_or_path)
     config = read_config(path)
     weights = _read_weights(path, config)
+    model = from_weights(config, weights, dtype)
+    model.name = path.name
+    model.fingerprint = fingerprint(config, weights)
+    return model.fold(precision) if fold else model
+
+
+def from_weights(config: GlowConfig, weights: Weights, dtype: Any = jnp.float32) -> Glow:
+    """A model in training form of arrays by name."""
     model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0), dtype=dtype))
     graph, expected = nnx.split(model)
     arrays = jax.tree.map(lambda a: jnp.asarray(_cast(a, dtype)), weights)
     nnx.replace_by_pure_dict(expected, nnx.restore_int_paths(arrays))
-    model = nnx.merge(graph, expected)
-    model.name = path.name
-    model.fingerprint = fingerprint(config, weights)
-    return model.fold(precision) if fold else model
+    return nnx.merge(graph, expected)
 
 
 def find(name_or_path: str | os.PathLike) -> Path:
@@ -150,8 +174,13 @@ def weights_of(model: Glow) -> Weights:
 
 
 def fingerprint(config: GlowConfig, weights: Weights) -> str:
-    """SHA-256 of the config and of every array's name, shape, type and bytes."""
-    digest = hashlib.sha256(config.to_json().encode())
+    """SHA-256 of the config and of every array's name, shape, type and bytes.
+
+    Of the config, fields at their defaults do not count, so that a new field changes nothing.
+    """
+    fields = {f.name: f.default for f in dataclasses.fields(config)}
+    told = {k: v for k, v in dataclasses.asdict(config).items() if v != fields[k]}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     leaves = jax.tree_util.tree_leaves_with_path(weights)
     for name, array in sorted((jax.tree_util.keystr(p), a) for p, a in leaves):
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
@@ -164,19 +193,14 @@ def _read_weights(path: Path, config: GlowConfig) -> Weights:
         raise InputError(f"{path}: not a checkpoint directory: it has no weights/")
     folder = (path / "weights").resolve()
     _check_files(path, folder)
-    model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0)))
-    expected = _text_keys(nnx.to_pure_dict(nnx.state(model)))
     try:
         with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
             stored = checkpointer.metadata(folder).item_metadata.tree
-            _check_arrays(path, expected, stored)
-            sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-            target = jax.tree.map(
-                lambda want, have: jax.ShapeDtypeStruct(want.shape, have.dtype, sharding=sharding),
-                expected,
-                stored,
-            )
-            weights = checkpointer.restore(folder, target)
+        _check_arrays(path, _expected(config), stored)
+        # As NumPy arrays: JAX would round float64 away.
+        numpy_arrays = jax.tree.map(lambda a: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+        with quiet_orbax(), ocp.PyTreeCheckpointer() as checkpointer:
+            weights = checkpointer.restore(folder, restore_args=numpy_arrays)
     except InputError:
         raise
     except Exception as error:  # Orbax and TensorStore raise many types for a damaged store
@@ -186,6 +210,12 @@ def _read_weights(path: Path, config: GlowConfig) -> Weights:
         if array.dtype.kind not in "iu" and not np.isfinite(array.astype(np.float32)).all():
             raise InputError(f"{path}: weight {_name(name)} has non-finite values")
     return weights
+
+
+def _expected(config: GlowConfig) -> Weights:
+    """Shapes and types of a model's arrays, by name."""
+    model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0)))
+    return _text_keys(nnx.to_pure_dict(nnx.state(model)))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_encode(verbs)
     _add_decode(verbs)
     _add_sample(verbs)
+    _add_convert(verbs)
     _add_info(verbs)
     _add_train(verbs)
     return parser
@@ -251,6 +252,87 @@ def _sample(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_convert(verbs: Any) -> None:
+    p = verbs.add_parser(
+        "convert",
+        help="another implementation's checkpoint to a model",
+        description="Convert a Glow checkpoint of OpenAI's TensorFlow code, of one of nine PyTorch "
+        "implementations or from the Hugging Face hub. README.md lists what is read.",
+    )
+    p.add_argument("source", metavar="CHECKPOINT", help="a file, a folder, or hf:OWNER/NAME[/FILE]")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="must not exist")
+    p.add_argument("--from", dest="format", metavar="FORMAT", help="(default: told by the names)")
+    p.add_argument("--image-size", type=_size, metavar="H[xW]", help="if the file does not tell")
+    p.add_argument("--bits", type=whole_number(1, 8), help="trained at; if the file does not tell")
+    p.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="an argument of the source's own constructor that no file records; repeatable",
+    )
+    p.add_argument("--ema", action="store_true", help="openai: averaged weights, not the raw ones")
+    p.add_argument("--licence", metavar="TEXT", help="of the weights, for the model's card")
+    p.set_defaults(run=_convert)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    parse = whole_number(2, 4096)
+    return parse(height), parse(width or height)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{one_line(text)}: use NAME=VALUE")
+    return name, value
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from glow_jax.convert import convert
+
+    made = convert(
+        args.source,
+        args.out,
+        format=args.format,
+        image_size=args.image_size,
+        bits=args.bits,
+        settings=dict(args.settings),
+        ema=args.ema,
+        licence=args.licence,
+    )
+    print(f"format        {made.format}")
+    _print_config(made.config)
+    for line in made.check.lines():
+        print(line)
+    for note in made.notes:
+        print(f"note: {note}")
+    for warning in made.check.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"model: {one_line(made.path)}")
+    return 0
+
+
+def _print_config(config: Any) -> None:
+    import dataclasses
+
+    from glow_jax.flops import flops_per_image
+
+    print(f"images        {config.image_width}x{config.image_height}, {config.n_channels} channels")
+    print(f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}")
+    print(f"function      {config.coupling} coupling, {config.permutation} permutation")
+    told = ("coupling", "permutation", "n_bits", "checkpoint_coupling")
+    for field in dataclasses.fields(config)[6:]:
+        value = getattr(config, field.name)
+        if value != field.default and field.name not in told:
+            print(f"{'':<13} {field.name} {value}")
+    print(f"trained at    {config.n_bits} bits")
+    print(f"work          {flops_per_image(config) / 1e9:.3g} GFLOP an encode or decode")
+
+
 def _add_info(verbs: Any) -> None:
     p = verbs.add_parser("info", help="what a model is: shape, size, origin, licence")
     p.add_argument("model", metavar="NAME|DIR", help="a bundled model or a checkpoint directory")
@@ -259,26 +341,33 @@ def _add_info(verbs: Any) -> None:
 
 def _info(args: argparse.Namespace) -> int:
     import jax
+    from flax import nnx
 
     from glow_jax.checkpoints import find, load, read_card
 
     path = find(args.model)
+    card = read_card(path)
     model = load(args.model, fold=False)
-    config = model.config
-    from flax import nnx
-
     n_parameters = sum(a.size for a in jax.tree.leaves(nnx.state(model, nnx.Param)))
     print(f"model         {model.name}")
     print(f"fingerprint   {model.fingerprint}")
-    print(f"images        {config.image_width}x{config.image_height}, {config.n_channels} channels")
-    print(f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}")
-    print(f"function      {config.coupling} coupling, {config.permutation} permutation")
-    print(f"trained at    {config.n_bits} bits")
+    _print_config(model.config)
     print(f"parameters    {n_parameters:,}")
-    for name, value in read_card(path).items():
-        if isinstance(value, str | int | float):
-            print(f"{name:<13} {one_line(value)}")
+    for name, value in card.items():
+        _print_fact(name, value)
     return 0
+
+
+def _print_fact(name: str, value: Any) -> None:
+    """A line of a card; of a list or an object, one line an entry."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _print_fact(f"{name}.{key}", item)
+    elif isinstance(value, list):
+        for item in value:
+            _print_fact(name, item)
+    elif isinstance(value, str | int | float):
+        print(f"{one_line(name):<13} {one_line(value)}")
 
 
 # -- train

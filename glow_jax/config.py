@@ -9,6 +9,9 @@ from glow_jax.errors import InputError
 
 Coupling = Literal["additive", "affine"]
 Permutation = Literal["dense", "lu", "reverse", "shuffle"]
+Conditioning = Literal["first", "second", "odd", "even"]
+Scale = Literal["sigmoid", "sigmoid_plus", "inverse_sigmoid", "exp", "exp_tanh"]
+Prior = Literal["conditional", "position"]
 Precision = Literal["exact", "fast"]
 
 MAX_DIMENSION = 4096  # pixels a side, channels, hidden units: guards against absurd files
@@ -19,11 +22,15 @@ MAX_DEPTH = 1024  # steps of flow a level
 class GlowConfig:
     """Shape and function class of a Glow, in OpenAI's canonical form.
 
+    The fields from `scale` on are OpenAI's by default. Others are there for checkpoints whose
+    function no choice of weights can express in that form; each names the source that needs it.
+
     Attributes:
         image_height, image_width: pixels; each divisible by 2 ** n_levels.
         n_channels: image channels.
         n_levels: L, the number of squeezes (Kingma & Dhariwal 2018, figure 2).
-        n_steps: K, steps of flow in every level.
+        n_steps: K, steps of flow in every level; or one number a level, finest first
+            (CACTuS-AI/GlowIP's last level has a single step).
         hidden_width: channels of the coupling networks' hidden layers.
         coupling: "additive" (z2 + f(z1)) or "affine" ((z2 + t) * sigmoid(s + 2)),
             openai/glow `model.py: revnet2d_step`.
@@ -35,6 +42,25 @@ class GlowConfig:
         n_bits: bits a channel the weights were trained at; the default for likelihoods only.
         checkpoint_coupling: recompute the coupling networks in the backward pass, which
             trades time for training memory.
+        scale: s of an affine coupling, from the network's output h:
+            "sigmoid" sigmoid(h + 2); "sigmoid_plus" sigmoid(h + 2) + c with a fixed c
+            (CACTuS-AI/GlowIP); "inverse_sigmoid" 1 / sigmoid(h + 2) (normflows `sigmoid_inv`);
+            "exp" exp(h) (normflows `exp`); "exp_tanh" exp(c tanh(h)) with a learned c
+            (chrischute/glow).
+        scale_first: an affine coupling is z2 * s + t (kamenbliznashki/normalizing_flows,
+            CACTuS-AI/GlowIP) instead of (z2 + t) * s.
+        conditioning: which half of the channels passes through and conditions the other: the
+            "first" or the "second" (kamenbliznashki, GlowIP, chrischute, normflows
+            `channel_inv`); or the "odd" or "even" squares of a checkerboard over channel, row
+            and column (normflows `checkerboard`, `checkerboard_inv`).
+        leaky_slope: of the coupling networks' LeakyReLU; 0 is ReLU (normflows `leaky`).
+        input_norm: the coupling networks begin with an affine map of each channel and a ReLU
+            (chrischute/glow's batch normalisation before the first convolution).
+        prior: "conditional": each latent's mean and log standard deviation come from the half
+            that goes on. "position": they are constants, one a position and channel, and one
+            a class where there are classes (normflows' base distributions).
+        logit_alpha: a > 0 puts y = logit(a + (1 - 2 a)(x + 0.5)) before the flow
+            (chrischute/glow with a = 0.05, normflows `Logit`); 0 is no transform.
 
     Raises:
         InputError: a field is out of range; the message names it and what is accepted.
@@ -43,7 +69,7 @@ class GlowConfig:
     image_height: int
     image_width: int
     n_levels: int
-    n_steps: int
+    n_steps: int | tuple[int, ...]
     hidden_width: int
     n_channels: int = 3
     coupling: Coupling = "additive"
@@ -52,10 +78,17 @@ class GlowConfig:
     n_classes: int = 0
     n_bits: int = 8
     checkpoint_coupling: bool = False
+    scale: Scale = "sigmoid"
+    scale_first: bool = False
+    conditioning: Conditioning = "first"
+    leaky_slope: float = 0.0
+    input_norm: bool = False
+    prior: Prior = "conditional"
+    logit_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         _check_int(self, "n_levels", 1, 12)
-        _check_int(self, "n_steps", 1, MAX_DEPTH)
+        self._check_steps()
         _check_int(self, "n_bits", 1, 8)
         _check_int(self, "n_classes", 0, 1_000_000)
         for name in ("image_height", "image_width", "hidden_width", "n_channels"):
@@ -66,11 +99,37 @@ class GlowConfig:
                     f"config: {name} is {getattr(self, name)}, which is not divisible by "
                     f"2 ** n_levels = {2**self.n_levels}"
                 )
-        _check_choice(self, "coupling", get_args(Coupling))
-        _check_choice(self, "permutation", get_args(Permutation))
-        for name in ("learned_top_prior", "checkpoint_coupling"):
+        for name, choices in _CHOICES.items():
+            _check_choice(self, name, get_args(choices))
+        for name in ("learned_top_prior", "checkpoint_coupling", "scale_first", "input_norm"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"config: {name} is {getattr(self, name)!r}; use true or false")
+        _check_float(self, "leaky_slope", 0.0, 1.0)
+        _check_float(self, "logit_alpha", 0.0, 0.49)
+        if self.conditioning in ("odd", "even") and self.image_width % 2 ** (self.n_levels + 1):
+            raise InputError(
+                f"config: image_width is {self.image_width}; a checkerboard needs one divisible "
+                f"by 2 ** (n_levels + 1) = {2 ** (self.n_levels + 1)}"
+            )
+
+    def _check_steps(self) -> None:
+        """K as one number where all levels have the same."""
+        if not isinstance(self.n_steps, tuple):
+            _check_int(self, "n_steps", 1, MAX_DEPTH)
+            return
+        steps = self.n_steps
+        whole = all(isinstance(k, int) and not isinstance(k, bool) for k in steps)
+        if len(steps) != self.n_levels or not whole or not all(0 < k <= MAX_DEPTH for k in steps):
+            raise InputError(
+                f"config: n_steps is {list(steps)!r}; use a whole number from 1 to {MAX_DEPTH}, "
+                f"or {self.n_levels} of them, one a level"
+            )
+        object.__setattr__(self, "n_steps", steps[0] if len(set(steps)) == 1 else steps)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """K of each level, finest first."""
+        return self.n_steps if isinstance(self.n_steps, tuple) else (self.n_steps,) * self.n_levels
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -109,10 +168,27 @@ class GlowConfig:
         unknown = sorted(set(fields) - known)
         if unknown:
             raise InputError(f"config: unknown fields {unknown}; known: {sorted(known)}")
+        if isinstance(steps := fields.get("n_steps"), list):
+            fields = {**fields, "n_steps": tuple(steps)}
         try:
             return cls(**fields)
         except TypeError as error:
             raise InputError(f"config: {error}") from None
+
+
+_CHOICES: dict[str, Any] = {
+    "coupling": Coupling,
+    "permutation": Permutation,
+    "scale": Scale,
+    "conditioning": Conditioning,
+    "prior": Prior,
+}
+
+
+def _check_float(config: GlowConfig, name: str, low: float, high: float) -> None:
+    value = getattr(config, name)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise InputError(f"config: {name} is {value!r}; use a number from {low:g} to {high:g}")
 
 
 def _check_int(config: GlowConfig, name: str, low: int, high: int) -> None:

@@ -29,7 +29,8 @@ class NetworkWeights(NamedTuple):
 
     in_kernel (9 (C_in + 1), width), hidden_kernel (width, width), out_kernel
     (width, 9 C_out), ring (9 C_out): what the padding ring adds, biases (width), (width),
-    (C_out).
+    (C_out). Only where the config asks for them: input_scale, input_bias (C_in) of a
+    normalisation before the first product, scale_parameter (changed channels) of the scale.
     """
 
     in_kernel: Array
@@ -39,6 +40,9 @@ class NetworkWeights(NamedTuple):
     out_kernel: Array
     ring: Array
     out_bias: Array
+    input_scale: Array | None = None
+    input_bias: Array | None = None
+    scale_parameter: Array | None = None
 
 
 def matmul(x: Array, kernel: Array, precision: Precision = "exact") -> Array:
@@ -84,6 +88,11 @@ def _scatter(taps: Float[Array, "B H W K"], ring: Float[Array, " K"]) -> BHWC:
     return total
 
 
+def activation(h: Array, leaky_slope: float) -> Array:
+    """ReLU, or LeakyReLU where the slope is not 0."""
+    return jax.nn.leaky_relu(h, leaky_slope) if leaky_slope else jax.nn.relu(h)
+
+
 def _strips(n_pixels: int, hidden: int) -> int:
     """How many equal strips keep the hidden layer in cache; 1 where nothing is gained."""
     if jax.default_backend() != "cpu":
@@ -95,7 +104,7 @@ def _strips(n_pixels: int, hidden: int) -> int:
 
 
 def apply_network(
-    h: BHWC, weights: NetworkWeights, precision: Precision = "exact"
+    h: BHWC, weights: NetworkWeights, precision: Precision = "exact", leaky_slope: float = 0.0
 ) -> Float[Array, "B H W D"]:
     """f(h): relu(conv3x3) -> relu(conv1x1) -> conv3x3.
 
@@ -106,15 +115,20 @@ def apply_network(
         h: the conditioning half of the channels.
         weights: folded weights.
         precision: of the products; sums, biases and the result keep h's dtype.
+        leaky_slope: below zero, of both hidden activations; 0 is ReLU.
 
     Source: openai/glow `model.py: f`.
     """
 
     def pixel_network(p: Array) -> Array:
-        p = jax.nn.relu(matmul(p, weights.in_kernel, precision) + weights.in_bias[None])
-        p = jax.nn.relu(matmul(p, weights.hidden_kernel, precision) + weights.hidden_bias[None])
-        return matmul(p, weights.out_kernel, precision)
+        p = activation(matmul(p, weights.in_kernel, precision) + weights.in_bias[None], leaky_slope)
+        p = matmul(p, weights.hidden_kernel, precision) + weights.hidden_bias[None]
+        return matmul(activation(p, leaky_slope), weights.out_kernel, precision)
 
+    if weights.input_scale is not None:
+        assert weights.input_bias is not None
+        h = h * weights.input_scale[None, None, None] + weights.input_bias[None, None, None]
+        h = jax.nn.relu(h)
     batch, height, width, _ = h.shape
     rows = patches(h).reshape(batch * height * width, -1)
     strips = _strips(rows.shape[0], weights.hidden_kernel.shape[0])

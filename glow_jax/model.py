@@ -18,15 +18,21 @@ from jaxtyping import Array, Float, Int, UInt8
 from glow_jax import pixels
 from glow_jax.config import GlowConfig, Precision
 from glow_jax.layers import FoldedStep, Step, squeeze, unsqueeze
-from glow_jax.prior import SplitPrior, TopPrior, log_density, standardise, unstandardise
+from glow_jax.prior import (
+    PositionPrior,
+    SplitPrior,
+    TopPrior,
+    log_density,
+    standardise,
+    unstandardise,
+)
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]
 Images = UInt8[Array, "B H W C"]
-Labels = Int[Array, " B"]
+Labels = Int[Array, " B"] | Float[Array, "B Y"]
 OfLevel = Float[Array, "B _ _ _"]
 Latents = tuple[OfLevel, ...]
-Statistics = list[tuple[OfLevel, OfLevel]]
 
 
 def _jitted(*static: str) -> Callable[[Callable], Callable]:
@@ -120,17 +126,25 @@ class Glow(nnx.Module):
         self.fingerprint = ""
         channels = [config.level_shape(level)[2] for level in range(config.n_levels)]
 
-        def stacked(n_channels: int) -> Step:
-            @nnx.split_rngs(splits=config.n_steps)
+        def stacked(n_channels: int, n_steps: int) -> Step:
+            @nnx.split_rngs(splits=n_steps)
             @nnx.vmap(in_axes=0, out_axes=0)
             def build(rngs: nnx.Rngs) -> Step:
                 return Step(config, n_channels, rngs=rngs, dtype=self.dtype)
 
             return build(rngs)
 
-        self.levels = nnx.List([Level(stacked(c)) for c in channels])
-        self.splits = nnx.List([SplitPrior(c, dtype=self.dtype) for c in channels[:-1]])
-        self.top = TopPrior(config, dtype=self.dtype)
+        per_level = zip(channels, config.steps, strict=True)
+        self.levels = nnx.List([Level(stacked(c, k)) for c, k in per_level])
+        splits: list[SplitPrior | PositionPrior]
+        if config.prior == "position":
+            last = config.n_levels - 1
+            splits = [PositionPrior(config, i, dtype=self.dtype) for i in range(last)]
+            self.top: TopPrior | PositionPrior = PositionPrior(config, last, dtype=self.dtype)
+        else:
+            splits = [SplitPrior(c, dtype=self.dtype) for c in channels[:-1]]
+            self.top = TopPrior(config, dtype=self.dtype)
+        self.splits = nnx.List(splits)
 
     def fold(
         self, precision: Precision = "exact", unroll: int = 1, dtype: Any | None = None
@@ -185,7 +199,7 @@ class Glow(nnx.Module):
     @_jitted()
     def inverse(self, z: Latents) -> tuple[BHWC, PerSample]:
         """Raw latents to x; logdet is log |det dx/dz|, nats, summed."""
-        x, _, logdet = self._synthesise(z, lambda z, mu, logs: z)
+        x, _, logdet = self._synthesise(z, lambda i, going_on: z[i])
         return x, logdet
 
     # -- z <-> eps
@@ -193,17 +207,13 @@ class Glow(nnx.Module):
     @_jitted()
     def eps_from_z(self, z: Latents, label: Labels | None = None) -> Latents:
         """Standardise raw latents by their priors: eps = (z - mu) / exp(logs)."""
-        _, statistics, _ = self._synthesise(z, lambda z, mu, logs: z)
-        statistics.append(self.top.statistics(z[-1], label))
-        return tuple(standardise(a, mu, logs) for a, (mu, logs) in zip(z, statistics, strict=True))
+        _, going_on, _ = self._synthesise(z, lambda i, going_on: z[i])
+        return self._eps(z, going_on, label)
 
     @_jitted()
     def z_from_eps(self, eps: Latents, label: Labels | None = None) -> Latents:
         """Raw latents of standardised ones: z = mu + exp(logs) eps, coarse to fine."""
-        eps, top = self._with_top(eps, label)
-        _, statistics, _ = self._synthesise((*eps[:-1], top), unstandardise)
-        fine = [unstandardise(a, *s) for a, s in zip(eps[:-1], statistics, strict=True)]
-        return (*fine, top)
+        return self._decoded(eps, label)[1]
 
     # -- images <-> eps
 
@@ -234,20 +244,20 @@ class Glow(nnx.Module):
     @_jitted("n_bits")
     def decode(self, eps: Latents, label: Labels | None = None, *, n_bits: int = 8) -> Images:
         """Standardised latents to images; pixels that come out non-finite are mid-grey."""
-        return pixels.to_uint8(self._decoded(eps, label), n_bits)
+        return pixels.to_uint8(self._decoded(eps, label)[0], n_bits)
 
     @_jitted()
     def decode_x(self, eps: Latents, label: Labels | None = None) -> BHWC:
         """Standardised latents to x, before quantisation; not clipped."""
-        return self._decoded(eps, label)
+        return self._decoded(eps, label)[0]
 
     # -- likelihood and samples
 
     @_jitted()
     def log_prob(self, x: BHWC, label: Labels | None = None) -> PerSample:
         """log p(x) of the density over [-0.5, 0.5), nats, summed over H, W and C."""
-        z, statistics, logdet = self._analyse(x)
-        statistics.append(self.top.statistics(z[-1], label))
+        z, going_on, logdet = self._analyse(x)
+        statistics = self._statistics(z, going_on, label)
         priors = [log_density(a, mu, logs) for a, (mu, logs) in zip(z, statistics, strict=True)]
         return sum(priors, start=logdet)
 
@@ -293,64 +303,94 @@ class Glow(nnx.Module):
             jnp.asarray(temperature, self.dtype) * jax.random.normal(k, (n, *shape), self.dtype)
             for k, shape in zip(keys, self.config.latent_shapes, strict=True)
         )
-        return pixels.to_uint8(self._decoded(eps, label), n_bits)
+        return pixels.to_uint8(self._decoded(eps, label)[0], n_bits)
 
     # -- the two walks
 
-    def _analyse(self, x: BHWC) -> tuple[Latents, Statistics, PerSample]:
-        """Fine to coarse: z, the priors' statistics of all but the top, and the logdet."""
+    def _analyse(self, x: BHWC) -> tuple[Latents, list[OfLevel], PerSample]:
+        """Fine to coarse: z, the half that went on at each split, and the logdet."""
         if x.shape[1:] != self.config.image_shape:
             takes = ", ".join(map(str, self.config.image_shape))
             raise ValueError(f"x has shape {x.shape}; the model takes (B, {takes})")
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(f"x is {x.dtype}; it is floating-point, in [-0.5, 0.5)")
-        h, z = x, []
-        statistics: Statistics = []
-        logdet = jnp.zeros(x.shape[0], x.dtype)
+        z, going_on = [], []
+        h, logdet = self._enter(x)
         for i, level in enumerate(self.levels):
             h, level_logdet = level.forward(squeeze(h))
             logdet = logdet + level_logdet
             if i < len(self.splits):
                 h, z2 = jnp.split(h, 2, axis=-1)
                 z.append(z2)
-                statistics.append(self.splits[i].statistics(h))
-        return (*z, h), statistics, logdet
+                going_on.append(h)
+        return (*z, h), going_on, logdet
 
     def _synthesise(
-        self, latents: Latents, z2_of: Callable[[BHWC, BHWC, BHWC], BHWC]
-    ) -> tuple[BHWC, Statistics, PerSample]:
-        """Coarse to fine from the raw top latent; z2 = z2_of(latent, mu, logs) below it."""
+        self, latents: Latents, z2_of: Callable[[int, BHWC], BHWC]
+    ) -> tuple[BHWC, list[OfLevel], PerSample]:
+        """Coarse to fine from the raw top latent; below it z2 = z2_of(level, half that went on).
+
+        Returns x, the halves that went on, finest first, and the logdet.
+        """
         _check_latents(latents, self.config)
         h = latents[-1]
-        statistics: Statistics = []
+        going_on: list[OfLevel] = []
         logdet = jnp.zeros(h.shape[0], h.dtype)
         for i in reversed(range(len(self.levels))):
             if i < len(self.splits):
-                mu, logs = self.splits[i].statistics(h)
-                statistics.insert(0, (mu, logs))
-                h = jnp.concatenate([h, z2_of(latents[i], mu, logs)], axis=-1)
+                going_on.insert(0, h)
+                h = jnp.concatenate([h, z2_of(i, h)], axis=-1)
             h, level_logdet = self.levels[i].inverse(h)
             logdet = logdet + level_logdet
             h = unsqueeze(h)
-        return h, statistics, logdet
+        x, leave_logdet = self._leave(h)
+        return x, going_on, logdet + leave_logdet
 
-    def _standardised(self, x: BHWC, label: Labels | None) -> Latents:
-        z, statistics, _ = self._analyse(x)
-        statistics.append(self.top.statistics(z[-1], label))
+    def _enter(self, x: BHWC) -> tuple[BHWC, PerSample]:
+        """From x to what the flow sees; the identity without a logit."""
+        if self.config.logit_alpha:
+            return pixels.logit(x, self.config.logit_alpha)
+        return x, jnp.zeros(x.shape[0], x.dtype)
+
+    def _leave(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        if self.config.logit_alpha:
+            return pixels.unlogit(h, self.config.logit_alpha)
+        return h, jnp.zeros(h.shape[0], h.dtype)
+
+    def _statistics(
+        self, z: Latents, going_on: list[OfLevel], label: Labels | None
+    ) -> list[tuple[OfLevel, OfLevel]]:
+        """mu and logs of every latent."""
+        given = zip(self.splits, going_on, strict=True)
+        splits = [split.statistics(h, label) for split, h in given]
+        return [*splits, self.top.statistics(z[-1], label)]
+
+    def _eps(self, z: Latents, going_on: list[OfLevel], label: Labels | None) -> Latents:
+        statistics = self._statistics(z, going_on, label)
         return tuple(standardise(a, mu, logs) for a, (mu, logs) in zip(z, statistics, strict=True))
 
-    def _with_top(self, eps: Latents, label: Labels | None) -> tuple[Latents, OfLevel]:
-        _check_latents(eps, self.config)
-        return eps, unstandardise(eps[-1], *self.top.statistics(eps[-1], label))
+    def _standardised(self, x: BHWC, label: Labels | None) -> Latents:
+        z, going_on, _ = self._analyse(x)
+        return self._eps(z, going_on, label)
 
-    def _decoded(self, eps: Latents, label: Labels | None) -> BHWC:
-        eps, top = self._with_top(eps, label)
-        return self._synthesise((*eps[:-1], top), unstandardise)[0]
+    def _decoded(self, eps: Latents, label: Labels | None) -> tuple[BHWC, Latents]:
+        """x and the raw latents of standardised ones."""
+        _check_latents(eps, self.config)
+        top = unstandardise(eps[-1], *self.top.statistics(eps[-1], label))
+        z: list[OfLevel] = [top]
+
+        def z2_of(i: int, going_on: BHWC) -> BHWC:
+            z.insert(0, unstandardise(eps[i], *self.splits[i].statistics(going_on, label)))
+            return z[0]
+
+        x = self._synthesise((*eps[:-1], top), z2_of)[0]
+        return x, tuple(z)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _initialised(graph: nnx.GraphDef, state: Any, h: BHWC) -> Any:
     model = nnx.merge(graph, state)
+    h, _ = model._enter(h)
     for level in model.levels:
         h = level.initialise(squeeze(h))
         if level is not model.levels[-1]:

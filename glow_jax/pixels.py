@@ -4,6 +4,8 @@ x = bin / n_bins - 0.5 (+ an offset inside the bin), n_bins = 2 ** n_bits, so x 
 [-0.5, 0.5). Never divided by 255. Source: openai/glow `model.py: preprocess, postprocess`.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer, UInt8
@@ -51,6 +53,23 @@ def to_uint8(x: BHWC, n_bits: int = 8) -> Images:
     value = jnp.floor((x + 0.5) * 2**n_bits) * 2 ** (8 - n_bits)
     value = jnp.where(jnp.isfinite(value), jnp.clip(value, 0, 255), 127)
     return value.astype(jnp.uint8)
+
+
+def logit(x: BHWC, alpha: float) -> tuple[BHWC, Float[Array, " B"]]:
+    """y = log(p / (1 - p)), p = alpha + (1 - 2 alpha)(x + 0.5); and log |det dy/dx|, nats.
+
+    Source: Dinh et al. 2017, section 4.1; chrischute/glow `models/glow/glow.py`.
+    """
+    p = alpha + (1 - 2 * alpha) * (x + 0.5)
+    log_p, log_q = jnp.log(p), jnp.log1p(-p)
+    logdet = math.log(1 - 2 * alpha) - log_p - log_q
+    return log_p - log_q, logdet.sum((1, 2, 3))
+
+
+def unlogit(y: BHWC, alpha: float) -> tuple[BHWC, Float[Array, " B"]]:
+    """Inverse of `logit`, with log |det dx/dy|."""
+    logdet = jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - math.log(1 - 2 * alpha)
+    return (jax.nn.sigmoid(y) - alpha) / (1 - 2 * alpha) - 0.5, logdet.sum((1, 2, 3))
 
 
 def _check_bits(n_bits: int) -> None:

@@ -18,7 +18,7 @@ from glow_jax.layers import LOGSCALE_FACTOR, ZeroConv
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]
-Labels = Int[Array, " B"]
+Labels = Int[Array, " B"] | Float[Array, "B Y"]
 
 
 def standardise(z: BHWC, mu: BHWC, logs: BHWC) -> BHWC:
@@ -43,8 +43,9 @@ class SplitPrior(nnx.Module):
     def __init__(self, n_channels: int, *, dtype: jnp.dtype):
         self.conv = ZeroConv(n_channels // 2, n_channels, dtype=dtype)
 
-    def statistics(self, z1: BHWC) -> tuple[BHWC, BHWC]:
+    def statistics(self, z1: BHWC, label: Labels | None = None) -> tuple[BHWC, BHWC]:
         """mu and logs, each of z1's shape; interleaved in the convolution's output."""
+        del label  # only the top's depends on it
         kernel, bias = self.conv.weights()
         h = conv3x3(z1, kernel) + bias[None, None, None]
         return h[..., 0::2], h[..., 1::2]
@@ -84,17 +85,60 @@ class TopPrior(nnx.Module):
         return h[..., :channels], h[..., channels:]
 
     def _of_class(self, label: Labels | None, like: BHWC) -> Float[Array, "_ 1 1 D"]:
-        if label is None and self.n_classes:
-            raise ValueError(f"the model has {self.n_classes} classes, but no label is given")
-        if label is None:
+        classes = class_vectors(label, self.n_classes, like)
+        if classes is None:
             return jnp.zeros((1, 1, 1, 1), like.dtype)
-        if not self.n_classes:
-            raise ValueError("the model has no classes, but a label is given")
-        if label.shape != like.shape[:1] or not jnp.issubdtype(label.dtype, jnp.integer):
-            raise ValueError(
-                f"label is {label.dtype} of shape {label.shape}; need whole numbers of shape "
-                f"{like.shape[:1]}"
-            )
-        one_hot = jax.nn.one_hot(label, self.n_classes, dtype=like.dtype)
-        h = matmul(one_hot, self.class_kernel[...]) + self.class_bias[None]
+        h = matmul(classes, self.class_kernel[...]) + self.class_bias[None]
         return (h * jnp.exp(LOGSCALE_FACTOR * self.class_logs[None]))[:, None, None]
+
+
+class PositionPrior(nnx.Module):
+    """mu and logs of a latent as constants: one a position and channel, and one a class.
+
+    Source: normflows `distributions/base.py`: DiagGaussian, ClassCondDiagGaussian, GlowBase.
+    """
+
+    def __init__(self, config: GlowConfig, level: int, *, dtype: jnp.dtype):
+        shape = (max(config.n_classes, 1), *config.latent_shapes[level])
+        self.n_classes = config.n_classes
+        self.mu = nnx.Param(jnp.zeros(shape, dtype))
+        self.logs = nnx.Param(jnp.zeros(shape, dtype))
+
+    def statistics(self, like: BHWC, label: Labels | None) -> tuple[BHWC, BHWC]:
+        """mu and logs, (B, H, W, C); of `like` only the batch size and the type are used.
+
+        Raises:
+            ValueError: as `class_vectors`.
+        """
+        classes = class_vectors(label, self.n_classes, like)
+
+        def of(parameter: nnx.Param) -> Array:
+            if classes is None:
+                return jnp.broadcast_to(parameter[...], (like.shape[0], *parameter.shape[1:]))
+            flat = matmul(classes, parameter[...].reshape(self.n_classes, -1))
+            return flat.reshape(-1, *parameter.shape[1:])
+
+        return of(self.mu), of(self.logs)
+
+
+def class_vectors(label: Labels | None, n_classes: int, like: BHWC) -> Float[Array, "B Y"] | None:
+    """One-hot rows of whole-number labels; rows of attributes as they are; None without classes.
+
+    Raises:
+        ValueError: the model has classes and no label is given, or the reverse; or the label
+            is neither one whole number a sample nor one row of `n_classes` numbers a sample.
+    """
+    if label is None and n_classes:
+        raise ValueError(f"the model has {n_classes} classes, but no label is given")
+    if label is None:
+        return None
+    if not n_classes:
+        raise ValueError("the model has no classes, but a label is given")
+    if label.shape == like.shape[:1] and jnp.issubdtype(label.dtype, jnp.integer):
+        return jax.nn.one_hot(label, n_classes, dtype=like.dtype)
+    if label.shape == (like.shape[0], n_classes) and jnp.issubdtype(label.dtype, jnp.floating):
+        return label.astype(like.dtype)
+    raise ValueError(
+        f"label is {label.dtype} of shape {label.shape}; need whole numbers of shape "
+        f"{like.shape[:1]}, or attributes as floats of shape {(like.shape[0], n_classes)}"
+    )

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CORE = {"flax", "jax", "jaxtyping", "numpy", "optax", "orbax", "PIL", "rich"}
+CORE = {"flax", "jax", "jaxtyping", "ml_dtypes", "numpy", "optax", "orbax", "PIL", "rich"}
 LAYERS = [  # each may import those before it
     "errors",
     "config",
+    "flops",
     "files",
     "pixels",
     "coupling",
@@ -19,6 +20,7 @@ LAYERS = [  # each may import those before it
     "presets",
     "images",
     "checkpoints",
+    "convert",
     "latents",
     "train",
     "data",
@@ -52,16 +54,20 @@ def test_only_core_packages_are_imported_at_the_top(path: Path) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_modules_import_only_from_the_left(name: str) -> None:
     allowed = LAYERS[: LAYERS.index(name)]
+    path = ROOT / "glow_jax" / name
+    files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
     used = {
         module.removeprefix("glow_jax.").split(".")[0]
-        for module in imports(ROOT / "glow_jax" / f"{name}.py")
+        for file in files
+        for module in imports(file)
         if module.startswith("glow_jax.")
     }
-    assert used <= set(allowed), used - set(allowed)
+    assert used <= {*allowed, *([name] if path.is_dir() else [])}
 
 
 def test_every_module_has_its_place() -> None:
-    there = {p.stem for p in sources("glow_jax")} - {"__init__", "cli"}
+    parts = [p.relative_to(ROOT / "glow_jax").parts for p in sources("glow_jax")]
+    there = {part[0].removesuffix(".py") for part in parts} - {"__init__", "cli"}
     assert there == set(LAYERS)
 
 

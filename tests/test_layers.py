@@ -165,7 +165,7 @@ def test_actnorm_initialises_inside_the_coupling_network() -> None:
     with jax.enable_x64(True):
         x1 = activations(0, "float64")
         network = with_weights(
-            lambda: CouplingNetwork(4, 6, 5, rngs=nnx.Rngs(0), dtype=jnp.dtype("float64"))
+            lambda: CouplingNetwork(CONFIG, 8, rngs=nnx.Rngs(0), dtype=jnp.dtype("float64"))
         )
         network.initialise(x1)
         p = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(network)))

@@ -18,7 +18,11 @@ def flops_per_image(config: GlowConfig) -> int:
         half = channels // 2
         n_out = half if config.coupling == "additive" else channels
         mixing = channels**2 if config.permutation in ("dense", "lu") else 0
-        step = 9 * half * width + width**2 + 9 * width * n_out + mixing
-        split = 9 * half * channels if level < config.n_levels - 1 else 0
-        total += 2 * height * columns * (config.n_steps * step + split)
+        # A checkerboard has all channels at half the pixels: the convolutions' sizes are the
+        # same as those of half the channels at all pixels, the hidden layer's is half.
+        hidden = width**2 // 2 if config.conditioning in ("odd", "even") else width**2
+        step = 9 * half * width + hidden + 9 * width * n_out + mixing
+        has_split = level < config.n_levels - 1 and config.prior == "conditional"
+        split = 9 * half * channels if has_split else 0
+        total += 2 * height * columns * (config.steps[level] * step + split)
     return total

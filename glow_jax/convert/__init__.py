@@ -1,0 +1,229 @@
+"""† Bring any Glow: other codes' checkpoints as ours, with the same numbers.
+
+read      the file's names and arrays; none of its code is run    torch_file, tf_checkpoint, graph
+rewrite   into canonical parameters, exactly                      pytorch, openai (with build)
+check     the result, without the original                        selfcheck
+"""
+
+import dataclasses
+import glob
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glow_jax.checkpoints import check_new, save_weights
+from glow_jax.config import GlowConfig
+from glow_jax.convert import openai, pytorch
+from glow_jax.convert.build import Parts, Source
+from glow_jax.convert.graph import read_graph
+from glow_jax.convert.hub import WEIGHTS, fetch, licence_of
+from glow_jax.convert.openai_graph import openai_graph
+from glow_jax.convert.options import Options
+from glow_jax.convert.safetensors_file import read_safetensors
+from glow_jax.convert.selfcheck import SelfCheck, self_check
+from glow_jax.convert.tf_checkpoint import checkpoint_prefix, read_tf_checkpoint
+from glow_jax.convert.torch_file import is_torch_file, read_torch_file
+from glow_jax.errors import InputError
+from glow_jax.files import one_line
+
+FORMATS = ("openai", "openai-graph", *pytorch.FAMILIES)
+UNKNOWN_LICENCE = "unknown: ask whoever trained it"
+
+
+class Conversion(NamedTuple):
+    """What was made: the checkpoint's directory, its config, and what to tell the user."""
+
+    path: Path
+    format: str
+    config: GlowConfig
+    notes: list[str]
+    check: SelfCheck
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    *,
+    format: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    bits: int | None = None,
+    settings: Mapping[str, str] | None = None,
+    ema: bool = False,
+    licence: str | None = None,
+) -> Conversion:
+    """Convert a checkpoint of another implementation and write it as a checkpoint directory.
+
+    Args:
+        source: a file, a folder that holds one checkpoint, or `hf:OWNER/NAME[/FILE]`.
+        out: the directory to make.
+        format: one of `FORMATS`; told from the names in the file by default.
+        image_size: (H, W), where the file does not tell.
+        bits: that the weights were trained at, where the file does not tell.
+        settings: the source's own constructor arguments that no file records, by name.
+        ema: take openai's exponential moving averages instead of the raw weights.
+        licence: of the weights, for the card.
+
+    Raises:
+        InputError: anything is wrong with the file or the answers; nothing is written.
+    """
+    out = Path(out)
+    check_new(out)
+    if format is not None and format not in FORMATS:
+        raise InputError(f"format {one_line(format)}: use one of {', '.join(FORMATS)}")
+    text = str(source)
+    path = fetch(text) if text.startswith("hf:") else Path(source)
+    options = Options(image_size, bits, settings, ema)
+    try:
+        files = _locate(path, format)
+        name, parts, notes = _read(files, format, options)
+        config = parts.config()
+        weights = parts.weights()
+        check = self_check(config, weights)
+    except InputError as error:
+        raise InputError(f"{one_line(text)}: {error}") from None
+    card = {
+        "origin": f"converted from {files.main.name}",
+        "format": name,
+        "implementation": openai.URL if name.startswith("openai") else pytorch.FAMILIES[name].url,
+        "source_sha256": {p.name: _sha256(p) for p in files.all},
+        "licence": licence or licence_of(path.parent) or UNKNOWN_LICENCE,
+        "notes": notes,
+        "self_check": dataclasses.asdict(check),
+        "converted_by": f"glow-jax {version('glow-jax')}",
+    }
+    save_weights(config, weights, out, card)
+    return Conversion(out, name, config, notes, check)
+
+
+class _Files(NamedTuple):
+    """A checkpoint on disk: its kind, the file or prefix to read, and every file of it."""
+
+    kind: str  # "torch", "safetensors", "tensorflow", "graph"
+    main: Path
+    all: list[Path]
+
+
+def _locate(path: Path, format: str | None) -> _Files:
+    """The checkpoint that a path names.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    prefix = checkpoint_prefix(path)
+    if prefix is not None and not (path.is_file() and path.suffix == ".pb"):
+        shards = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*"))
+        index = prefix.with_name(f"{prefix.name}.index")
+        return _Files("tensorflow", prefix, [p for p in (index, *shards) if p.is_file()])
+    if path.is_dir():
+        if (path / "weights").is_dir() and (path / "config.json").is_file():
+            raise InputError("is a glow-jax model already; load it as it is")
+        candidates = sorted(p for p in path.iterdir() if p.name.endswith(WEIGHTS) and p.is_file())
+        if len(candidates) != 1:
+            listed = ", ".join(one_line(p.name) for p in candidates[:8]) or "none"
+            raise InputError(f"a folder with {len(candidates)} checkpoints ({listed}); name a file")
+        path = candidates[0]
+    if not path.exists():
+        raise InputError("no such file")
+    if not path.is_file():
+        raise InputError("is neither a file nor a folder")
+    if not path.stat().st_size:
+        raise InputError("the file is empty")
+    if path.suffix == ".safetensors":
+        return _Files("safetensors", path, [path])
+    if format == "openai-graph" or (format is None and path.suffix == ".pb"):
+        return _Files("graph", path, [path])
+    return _Files("torch" if is_torch_file(path) else "graph", path, [path])
+
+
+def _read(files: _Files, format: str | None, options: Options) -> tuple[str, Parts, list[str]]:
+    """The format's name, its canonical parts, and notes for the user."""
+    if files.kind == "tensorflow":
+        _expect_format(format, "openai", "a TensorFlow checkpoint")
+        openai.read_training_log(files.main.parent, options)
+        source, parts = openai.openai(read_tf_checkpoint(files.main), options)
+        options.check()
+        source.finish()
+        return "openai", parts, options.notes + source.notes
+    if files.kind == "graph":
+        _expect_format(format, "openai-graph", "no PyTorch file")
+        parts = openai_graph(read_graph(files.main), options)
+        options.check()
+        return "openai-graph", parts, options.notes
+    arrays = _state_dict(files, format)
+    name = format or pytorch.family_of(list(arrays))
+    if name is None:
+        some = ", ".join(one_line(n) for n in list(arrays)[:3])
+        raise InputError(f"none of the known implementations has names like {some}")
+    if name not in pytorch.FAMILIES:
+        raise InputError(f"is a PyTorch file, not of format {name}")
+    if name == "glowip":
+        _read_configs(files.main.parent / "configs.json", options)
+    source = Source(arrays)
+    parts = pytorch.FAMILIES[name].read(source, options)
+    options.check()
+    source.finish()
+    return name, parts, options.notes + source.notes
+
+
+def _expect_format(given: str | None, found: str, what: str) -> None:
+    if given not in (None, found):
+        raise InputError(f"is {what}, not of format {given}")
+
+
+def _state_dict(files: _Files, format: str | None) -> dict[str, np.ndarray]:
+    """The flow's arrays: out of the wrapping, without DataParallel's prefix.
+
+    Raises:
+        InputError: no dict of arrays of a known family is in the file.
+    """
+    if files.kind == "safetensors":
+        return _without_prefix(read_safetensors(files.main))
+    found = read_torch_file(files.main)
+    if isinstance(found, np.ndarray) or not isinstance(found, dict):
+        raise InputError("holds no state_dict")
+    wrapped = [found, *(v for v in found.values() if isinstance(v, dict))]
+    dicts = [_without_prefix(d) for d in wrapped]
+    dicts = [d for d in dicts if d]
+    if not dicts:
+        raise InputError("holds no arrays")
+    if format in pytorch.FAMILIES:
+        key = pytorch.FAMILIES[format].key
+        known = [d for d in dicts if any(re.fullmatch(key, n) for n in d)]
+    else:
+        known = [d for d in dicts if pytorch.family_of(list(d))]
+    return known[0] if known else max(dicts, key=len)
+
+
+def _without_prefix(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {k.removeprefix("module."): v for k, v in arrays.items() if isinstance(v, np.ndarray)}
+
+
+def _read_configs(path: Path, options: Options) -> None:
+    """GlowIP's configs.json, which its training writes beside the weights."""
+    if not path.is_file() or path.stat().st_size > 2**20:
+        return
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        size, bits = told.get("size"), told.get("n_bits_x")
+    except (ValueError, AttributeError):
+        raise InputError("configs.json beside it is not readable JSON") from None
+    if isinstance(size, int):
+        options.suggest_size(size, size)
+    if isinstance(bits, int):
+        options.found_bits(bits)
+    for name in ("last_zeros", "squeeze_contig", "coupling_bias"):
+        if isinstance(told.get(name), bool):
+            options.found(name, str(told[name]).lower())
+        elif isinstance(told.get(name), int | float):
+            options.found(name, str(told[name]))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

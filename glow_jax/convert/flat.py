@@ -1,0 +1,251 @@
+"""chaiyujin, y0ast, corenel, pclucas14: PyTorch Glows that keep all layers in one flat list."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glow_jax.convert.build import (
+    Parts,
+    Source,
+    Tree,
+    actnorm,
+    class_top,
+    constant_top,
+    hwio,
+    pixels_into,
+    pointwise,
+    zero_conv,
+)
+from glow_jax.convert.options import Options
+from glow_jax.convert.torch_common import UNIT_255, config_fields, coupling_of, matrix_of, runs_of
+from glow_jax.errors import InputError
+from glow_jax.layers import LOGSCALE_FACTOR
+
+
+class _Flat(NamedTuple):
+    """Names in a family that keeps all its layers in one list.
+
+    `{}` is a layer's number; `norm_factor` is what its actnorms multiply logs by.
+    """
+
+    stem: str
+    stride: int  # layers a step
+    coupling: str  # of the coupling's network
+    conv: str  # between the network and its kernels' names, hidden convolutions
+    zero_conv: str  # the same, last convolution
+    norm: str
+    bias: str
+    mix: str
+    split: str
+    split_conv: str
+    norm_factor: float
+    rank: int  # axes of an actnorm's arrays
+    flat_mix: bool
+    factors: tuple[str, ...]
+    top: str
+    top_conv: str
+    zeros: str
+    class_shift: str
+    class_linear: str
+    classifier: str
+
+
+_CHAIYUJIN = _Flat(
+    stem="flow.layers",
+    stride=1,
+    coupling="{}.f",
+    conv="",
+    zero_conv="",
+    norm="{}.actnorm",
+    bias="bias",
+    mix="{}.invconv",
+    split="{}.conv",
+    split_conv="",
+    norm_factor=1.0,
+    rank=4,
+    flat_mix=True,
+    factors=("p", "l", "u", "sign_s", "log_s"),
+    top="learn_top",
+    top_conv="",
+    zeros="prior_h",
+    class_shift="project_ycond",
+    class_linear="",
+    classifier="project_class",
+)
+_Y0AST = _CHAIYUJIN._replace(
+    coupling="{}.block",
+    conv=".conv",
+    zero_conv=".conv",
+    split_conv=".conv",
+    factors=("p", "lower", "upper", "sign_s", "log_s"),
+    top="learn_top_fn",
+    top_conv=".conv",
+    class_linear=".linear",
+)
+_CORENEL = _CHAIYUJIN._replace(
+    split="{}.conv2d_zeros",
+    norm_factor=LOGSCALE_FACTOR,
+    zeros="h_top",
+    class_shift="y_emb",
+    classifier="classifier",
+)
+_PCLUCAS14 = _CHAIYUJIN._replace(
+    stem="layers",
+    stride=3,
+    coupling="{}.NN",
+    conv=".conv",
+    norm="{}",
+    bias="b",
+    split="{}.conv_zero",
+    rank=3,
+    flat_mix=False,
+    top="",  # the last layer of the list
+    zeros="",
+)
+
+
+def chaiyujin(source: Source, options: Options) -> Parts:
+    """Pixels are u8 / 255 without an offset; every raw output is interleaved like OpenAI's."""
+    return _flat(source, options, _CHAIYUJIN, "chaiyujin/glow-pytorch", 8, UNIT_255)
+
+
+def y0ast(source: Source, options: Options) -> Parts:
+    return _flat(source, options, _Y0AST, "y0ast/Glow-PyTorch", 8, None)
+
+
+def corenel(source: Source, options: Options) -> Parts:
+    """Actnorms multiply logs by 3, as OpenAI's do. n_bits changed only the training noise."""
+    return _flat(source, options, _CORENEL, "corenel/pytorch-glow", None, UNIT_255)
+
+
+def pclucas14(source: Source, options: Options) -> Parts:
+    """A step is three layers: actnorm, permutation or convolution, coupling."""
+    return _flat(source, options, _PCLUCAS14, "pclucas14/pytorch-glow", 8, UNIT_255)
+
+
+def _flat(
+    source: Source,
+    options: Options,
+    names: _Flat,
+    family: str,
+    bits: int | None,
+    pixels: tuple[float, float] | None,
+) -> Parts:
+    network = f"{names.stem}.{names.coupling}"
+    pattern = re.escape(f"{network}.0{names.conv}.weight").replace(r"\{\}", r"(\d+)")
+    positions = sorted(int(m.group(1)) for m in source.names(pattern))
+    # Between levels stand a split and a squeeze.
+    runs = runs_of(positions, names.stride, names.stride + 2, names.stem)
+    ends = 1 if names.stride == 1 else 3
+    if positions[0] != ends:
+        raise InputError(f"{names.stem}.{ends} is missing: half a state_dict?")
+    at = network.format(positions[0])
+    width, half = source.shape(f"{at}.0{names.conv}.weight", 4)[:2]
+    first = 2 * half
+    coupling = coupling_of(source, f"{at}.4{names.zero_conv}.weight", (first,))
+    _image_size_of_zeros(source, options, names, len(runs))
+    options.needs_size_and_bits(family, bits)
+
+    def normed(name: str, n: int) -> Tree:
+        shape = (1, n, *[1] * (names.rank - 2))
+        log_scale = names.norm_factor * source.vector(f"{name}.logs", *shape)
+        return actnorm(source.vector(f"{name}.{names.bias}", *shape), log_scale)
+
+    def last(name: str, conv: str, n_out: int, n_in: int) -> Tree:
+        kernel = source.take(f"{name}{conv}.weight", n_out, n_in, 3, 3)
+        bias = source.vector(f"{name}{conv}.bias", n_out)
+        logs = source.vector(f"{name}.logs", n_out, 1, 1)
+        return zero_conv(hwio(kernel), bias, LOGSCALE_FACTOR * logs)
+
+    def hidden(net: str, layer: int, n_in: int, size: int) -> tuple[np.ndarray, Tree]:
+        kernel = source.take(f"{net}.{layer}{names.conv}.weight", width, n_in, size, size)
+        return kernel, normed(f"{net}.{layer}.actnorm", width)
+
+    levels, splits, all_lu = [], [], True
+    for i, run in enumerate(runs):
+        n = first * 2**i
+        level = []
+        for k in run:
+            begin = k - 2 if names.stride == 3 else k
+            mix, is_lu = _flat_mix(source, options, names, begin, n)
+            all_lu &= is_lu
+            net = network.format(k)
+            in_kernel, in_norm = hidden(net, 0, n // 2, 3)
+            hidden_kernel, hidden_norm = hidden(net, 2, width, 1)
+            n_out = n if coupling == "affine" else n // 2
+            tree = {
+                "in_kernel": hwio(in_kernel),
+                "in_norm": in_norm,
+                "hidden_kernel": pointwise(hidden_kernel),
+                "hidden_norm": hidden_norm,
+                "out": last(f"{net}.4", names.zero_conv, n_out, width),
+            }
+            norm = normed(f"{names.stem}.{names.norm.format(begin)}", n)
+            level.append({"norm": norm, "mix": mix, "coupling": {"network": tree}})
+        levels.append(level)
+        if i < len(runs) - 1:
+            split = f"{names.stem}.{names.split.format(run[-1] + 1)}"
+            splits.append({"conv": last(split, names.split_conv, n, n // 2)})
+    if pixels is not None:
+        pixels_into(levels[0][0], *pixels)
+    top, more = _flat_top(source, names, first * 2 ** (len(runs) - 1), runs[-1][-1] + 1, last)
+    fields = config_fields(options, first, width, coupling, at, **more)
+    return Parts(fields, levels, splits, top, all_lu)
+
+
+def _flat_mix(
+    source: Source, options: Options, names: _Flat, k: int, n: int
+) -> tuple[np.ndarray, bool]:
+    """A step's 1x1 convolution, or its permutation where the file says or the user does."""
+    if names.stride == 3:
+        name = f"{names.stem}.{k + 1}"
+        if f"{name}.indices" in source:
+            source.drop(re.escape(f"{name}.rev_indices"))
+            return source.indices(f"{name}.indices", n), False
+    else:
+        name = f"{names.stem}.{names.mix.format(k)}"
+    if not source.names(re.escape(name) + r"\..*"):
+        kind = options.setting("permutation", ("reverse", "shuffle"))
+        if kind == "reverse":
+            return np.arange(n - 1, -1, -1, dtype=np.int32), False
+        raise InputError(
+            "a shuffle's indices are drawn anew in every run of that code and are not in the "
+            "file: not supported, because nothing can recover them"
+        )
+    return matrix_of(source, name, n, plain="weight", lu=names.factors, flat=names.flat_mix)
+
+
+def _image_size_of_zeros(source: Source, options: Options, names: _Flat, n_levels: int) -> None:
+    """The buffer of zeros that the top prior is computed from tells the image's size."""
+    if names.zeros and names.zeros in source:
+        height, width = source.shape(names.zeros, 4)[2:]
+        options.found_size(height * 2**n_levels, width * 2**n_levels, names.zeros)
+        source.zero(names.zeros, "the top prior would depend on it position by position")
+
+
+def _flat_top(
+    source: Source, names: _Flat, n: int, end: int, last: Callable[[str, str, int, int], Tree]
+) -> tuple[Tree, dict[str, Any]]:
+    """The top prior: a convolution of zeros, so that only bias and logs matter; and classes."""
+    name = names.top or f"{names.stem}.{end}.conv"
+    tree: Tree = {}
+    learned = f"{name}{names.top_conv}.weight" in source
+    if learned:
+        conv = last(name, names.top_conv, 2 * n, 2 * n)
+        tree = constant_top(conv["bias"], conv["logs"] * LOGSCALE_FACTOR)
+    source.drop(
+        rf"{names.classifier}\..*",
+        "the classifier of the top latent is not part of the flow; it is left out",
+    )
+    kernel = f"{names.class_shift}{names.class_linear}.weight"
+    n_classes = 0
+    if kernel in source:
+        n_classes = source.shape(kernel, 2)[1]
+        tree |= class_top(
+            np.ascontiguousarray(source.take(kernel, 2 * n, n_classes).T),
+            source.vector(f"{names.class_shift}{names.class_linear}.bias", 2 * n),
+            LOGSCALE_FACTOR * source.vector(f"{names.class_shift}.logs", 2 * n),
+        )
+    return tree, {"learned_top_prior": learned, "n_classes": n_classes}

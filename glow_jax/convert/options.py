@@ -1,0 +1,130 @@
+"""What a checkpoint does not tell: asked for by name, or assumed aloud; never guessed silently."""
+
+from collections.abc import Mapping
+
+from glow_jax.errors import InputError
+from glow_jax.files import one_line
+
+
+class Options:
+    """The user's answers, and what a file or its neighbour told.
+
+    A reader asks for everything it needs, gets a stand-in for what is missing, and `check`
+    reports all of that at once.
+
+    Attributes:
+        notes: assumptions that were made, for the user to read.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int] | None = None,
+        bits: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        ema: bool = False,
+    ):
+        self._size, self._bits = image_size, bits
+        self._settings = dict(settings or {})
+        self._used: set[str] = set()
+        self._asked: list[str] = []
+        self._family = ""
+        self.ema = ema
+        self.notes: list[str] = []
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W); a stand-in before `check` has passed."""
+        return self._size or (1, 1)
+
+    @property
+    def bits(self) -> int:
+        return self._bits or 8
+
+    def needs_size_and_bits(self, family: str, bits: int | None = None) -> None:
+        """Ask for what is still unknown; `bits` where the family's code fixes them."""
+        self._family = family
+        self._bits = self._bits or bits
+        if self._size is None:
+            self._asked.append("--image-size H (or HxW)")
+        if self._bits is None:
+            self._asked.append("--bits N (1 to 8, as it was trained)")
+
+    def found_size(self, height: int, width: int, where: str) -> None:
+        """The file tells the image size.
+
+        Raises:
+            InputError: the user said another.
+        """
+        if self._size not in (None, (height, width)):
+            assert self._size is not None
+            given = f"{self._size[0]}x{self._size[1]}"
+            raise InputError(f"--image-size {given}, but {where} is of {height}x{width} images")
+        self._size = height, width
+
+    def suggest_size(self, height: int, width: int) -> None:
+        """A file beside the checkpoint tells the image size; the user's word counts more."""
+        self._size = self._size or (height, width)
+
+    def found_bits(self, bits: int) -> None:
+        """A file beside the checkpoint tells the bits; the user's word counts more."""
+        self._bits = self._bits or bits
+
+    def found(self, name: str, value: str) -> None:
+        """A file beside the checkpoint tells a setting; the user's word counts more."""
+        self._settings.setdefault(name, value)
+
+    def setting(self, name: str, choices: tuple[str, ...], assume: str | None = None) -> str:
+        """The value of `--set name=value`.
+
+        Args:
+            name: of the setting, in the source's own words.
+            choices: what is accepted.
+            assume: the source's default, taken and noted if nothing was said; None to ask.
+
+        Raises:
+            InputError: another value was given.
+        """
+        self._used.add(name)
+        value = self._settings.get(name)
+        if value is None and assume is None:
+            self._asked.append(f"--set {name}={'|'.join(choices)}")
+            return choices[0]
+        if value is None:
+            self.notes.append(f"assumed {name}={assume}, that code's default (--set {name}=…)")
+            return str(assume)
+        if value not in choices:
+            raise InputError(f"--set {name}={one_line(value)}: use {', '.join(choices)}")
+        return value
+
+    def number(self, name: str, assume: float) -> float:
+        """The value of a numeric `--set name=value`; noted if assumed."""
+        self._used.add(name)
+        text = self._settings.get(name)
+        if text is None:
+            self.notes.append(f"assumed {name}={assume:g}, that code's default (--set {name}=…)")
+            return assume
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not abs(value) < 1e3:
+            raise InputError(f"--set {name}={one_line(text)}: use a number")
+        return value
+
+    def check(self) -> None:
+        """Everything was asked.
+
+        Raises:
+            InputError: answers are missing, or answers were given that nobody asked for.
+        """
+        if self._asked:
+            raise InputError(
+                f"{self._family} files do not tell everything; add {' '.join(self._asked)}"
+            )
+        unknown = sorted(set(self._settings) - self._used)
+        if unknown:
+            known = ", ".join(sorted(self._used)) or "none"
+            raise InputError(
+                f"--set {one_line(unknown[0])}: not a setting of {self._family or 'this format'}; "
+                f"its settings: {known}"
+            )

@@ -1,0 +1,123 @@
+"""What can be said of converted weights without the code they came from."""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from glow_jax.checkpoints import Weights, from_weights
+from glow_jax.config import GlowConfig
+from glow_jax.errors import InputError
+
+BAD_CONDITION = 1e4  # where float32 begins to lose grey levels in the inverse
+SINGULAR = 1e14
+
+
+@dataclasses.dataclass(frozen=True)
+class SelfCheck:
+    """Figures of one conversion, from a smooth test picture with a little noise.
+
+    Attributes:
+        round_trip_max, round_trip_mean: grey levels off after encode and decode, float32.
+        non_finite: pixels of the round trip that are not numbers.
+        bits_per_dim: of the test picture; finite in a sound model, whatever its value.
+        worst_condition: the largest condition number of a 1x1 convolution, and where it is.
+    """
+
+    round_trip_max: float
+    round_trip_mean: float
+    non_finite: int
+    bits_per_dim: float
+    worst_condition: float
+    worst_place: str
+
+    def warnings(self) -> list[str]:
+        """What the user should know before relying on the model."""
+        found = []
+        if self.worst_condition > BAD_CONDITION:
+            found.append(
+                f"the 1x1 convolution of {self.worst_place} has condition number "
+                f"{self.worst_condition:.3g} (above {BAD_CONDITION:g}): expect errors in decoding"
+            )
+        if self.non_finite:
+            found.append(f"{self.non_finite} pixels of the round trip are not finite")
+        elif self.round_trip_max > 0.5:
+            found.append(f"the round trip is off by {self.round_trip_max:.3g} grey levels")
+        if not np.isfinite(self.bits_per_dim):
+            found.append("the log-likelihood of the test picture is not finite")
+        return found
+
+    def lines(self) -> list[str]:
+        """The figures, to print."""
+        return [
+            f"round trip    at most {self.round_trip_max:.3g}, on average "
+            f"{self.round_trip_mean:.3g} grey levels off",
+            f"likelihood    {self.bits_per_dim:.4f} bits/dim of the test picture",
+            f"conditioning  1x1 convolutions up to {self.worst_condition:.3g} ({self.worst_place})",
+        ]
+
+
+def self_check(config: GlowConfig, weights: Weights) -> SelfCheck:
+    """Check converted weights.
+
+    Raises:
+        InputError: a 1x1 convolution is singular, so that the flow has no inverse.
+    """
+    worst, place = _conditioning(weights, config)
+    model = from_weights(config, weights, jnp.float32).fold()
+    image = test_picture(config)
+    label = jnp.zeros(1, jnp.int32) if config.n_classes else None
+    eps = model.encode(jnp.asarray(image), label)
+    back = (np.asarray(model.decode_x(eps, label), np.float64) + 0.5) * 256 - 0.5
+    error = np.abs(back - image)
+    finite = np.isfinite(error)
+    bits = float(np.asarray(model.bits_per_dim(jnp.asarray(image), label))[0])
+    return SelfCheck(
+        round_trip_max=float(error[finite].max(initial=0.0)),
+        round_trip_mean=float(error[finite].mean()) if finite.any() else 0.0,
+        non_finite=int((~finite).sum()),
+        bits_per_dim=bits,
+        worst_condition=worst,
+        worst_place=place,
+    )
+
+
+def test_picture(config: GlowConfig) -> np.ndarray:
+    """A soft bright disc on a gradient with a little noise: (1, H, W, C) bytes."""
+    height, width, channels = config.image_shape
+    y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+    disc = 1 / (1 + np.exp(8 * (np.hypot(x, 1.2 * y) - 0.7)))
+    tint = np.linspace(1.0, 0.8, channels)
+    smooth = 60 + 30 * y[..., None] + 110 * disc[..., None] * tint
+    noise = np.random.default_rng(0).normal(0, 4, config.image_shape)
+    return np.clip(smooth + noise, 0, 255).astype(np.uint8)[None]
+
+
+def _conditioning(weights: Weights, config: GlowConfig) -> tuple[float, str]:
+    worst, place = 1.0, "none"
+    for i in range(config.n_levels):
+        mix = weights["levels"][str(i)]["steps"]["mix"]
+        for k in range(config.steps[i]):
+            condition = _condition({name: np.asarray(a[k]) for name, a in mix.items()})
+            where = f"level {i}, step {k}"
+            if not condition < SINGULAR:
+                raise InputError(
+                    f"the 1x1 convolution of {where} is singular (condition number "
+                    f"{condition:.3g}): the flow has no inverse"
+                )
+            if condition > worst or place == "none":
+                worst, place = condition, where
+    return worst, place
+
+
+def _condition(mix: dict[str, Any]) -> float:
+    if "kernel" in mix:
+        matrix = mix["kernel"].astype(np.float64)
+    elif "lower" in mix:
+        lower = np.tril(mix["lower"].astype(np.float64), -1) + np.eye(len(mix["lower"]))
+        diagonal = np.diag(mix["sign_s"] * np.exp(mix["log_s"].astype(np.float64)))
+        matrix = lower @ (np.triu(mix["upper"].astype(np.float64), 1) + diagonal)
+    else:
+        return 1.0
+    return float(np.linalg.cond(matrix)) if np.isfinite(matrix).all() else float("inf")
