@@ -312,7 +312,7 @@ class _Walk:
         return z2, conv | {"logs": np.log(scale) / LOGSCALE_FACTOR}
 
 
-def expect(condition: bool, otherwise: str) -> None:
+def expect(condition: bool | np.bool, otherwise: str) -> None:
     """Raise NotCanonical unless the graph is as our parameters need it."""
     if not condition:
         raise NotCanonical(f"not supported: {otherwise}")

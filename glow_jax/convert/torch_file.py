@@ -18,7 +18,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -188,7 +188,7 @@ class _Ignored:
 
 
 class _Unpickler(pickle._Unpickler):  # Python's own, see above
-    def __init__(self, file: BinaryIO, storages: dict[str, _Storage]):
+    def __init__(self, file: io.BufferedIOBase, storages: dict[str, _Storage]):
         super().__init__(file, encoding="utf-8", errors="replace")
         self.storages = storages
 
@@ -214,11 +214,11 @@ class _Unpickler(pickle._Unpickler):  # Python's own, see above
         return self.storages[key]
 
 
-def _unpickled(data: BinaryIO, storages: dict[str, _Storage]) -> Any:
+def _unpickled(data: io.BufferedIOBase, storages: dict[str, _Storage]) -> Any:
     return _Unpickler(data, storages).load()
 
 
-def _read_zip(file: BinaryIO, view: np.ndarray) -> Any:
+def _read_zip(file: io.BufferedIOBase, view: np.ndarray) -> Any:
     with zipfile.ZipFile(file) as archive:
         members = {info.filename: info for info in archive.infolist()}
         pickles = [name for name in members if name.split("/")[-1] == "data.pkl"]
@@ -258,7 +258,7 @@ def _data_offset(info: zipfile.ZipInfo, view: np.ndarray) -> int:
     return info.header_offset + 30 + name + extra
 
 
-def _read_legacy(file: BinaryIO, view: np.ndarray) -> Any:
+def _read_legacy(file: io.BufferedIOBase, view: np.ndarray) -> Any:
     storages: dict[str, _Storage] = {}
     try:
         magic = _unpickled(file, storages)
