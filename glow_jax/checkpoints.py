@@ -29,6 +29,7 @@ from flax import nnx
 from glow_jax.config import GlowConfig, Precision
 from glow_jax.errors import InputError
 from glow_jax.files import one_line, reason
+from glow_jax.graph_model import GraphConfig, GraphGlow, from_json, to_json
 from glow_jax.model import Glow
 
 BUNDLED = Path(__file__).parent / "models"
@@ -96,8 +97,11 @@ def load(
     fold: bool = True,
     precision: Precision = "exact",
     dtype: Any = jnp.float32,
-) -> Glow:
+) -> Any:
     """Read a model: a bundled name such as "faces64", or a checkpoint directory.
+
+    A directory that `glow-jax convert` made of a graph which is no canonical Glow gives a
+    `graph_model.GraphGlow`, which has encode, decode and sample, and no likelihood.
 
     Args:
         name_or_path: what to load.
@@ -105,11 +109,18 @@ def load(
         precision: of the folded coupling networks.
         dtype: of the model's arrays, whatever they are stored in.
 
+    Returns:
+        A `Glow`, or in that one case a `GraphGlow`.
+
     Raises:
         InputError: no such model, or the directory is not a whole checkpoint.
     """
     path = find(name_or_path)
+    if (path / "program.json").exists():
+        graph = _load_graph(path)
+        return graph.fold(precision) if fold else graph
     config = read_config(path)
+    assert isinstance(config, GlowConfig)
     weights = _read_weights(path, config)
     model = from_weights(config, weights, dtype)
     model.name = path.name
@@ -144,12 +155,54 @@ def find(name_or_path: str | os.PathLike) -> Path:
     return path
 
 
-def read_config(path: Path) -> GlowConfig:
-    """The `config.json` of a checkpoint directory.
+def save_graph(model: GraphGlow, path: Path, card: Mapping[str, Any]) -> None:
+    """Write the directory of a graph model, atomically.
+
+    Raises:
+        InputError: the path exists, or its parent does not.
+    """
+    check_new(path)
+    with _renamed_into(path) as partial:
+        text = to_json(model.config, model.encoder, model.decoder)
+        (partial / "program.json").write_text(text)
+        (partial / "card.json").write_text(json.dumps(dict(card), indent=2) + "\n")
+        arrays = {str(i): np.asarray(a) for i, a in enumerate(model.constants)}
+        np.savez(partial / "constants.npz", **arrays)  # type: ignore[arg-type]
+        names = ("program.json", "constants.npz")
+        hashes = {name: hashlib.sha256((partial / name).read_bytes()).hexdigest() for name in names}
+        (partial / "files.json").write_text(json.dumps(hashes, indent=2) + "\n")
+
+
+def _load_graph(path: Path) -> GraphGlow:
+    try:
+        wanted = _read_json(path / "files.json")
+        digest = hashlib.sha256()
+        for name in ("program.json", "constants.npz"):
+            if not (path / name).is_file():
+                raise InputError(f"{name} is missing")
+            data = (path / name).read_bytes()
+            if wanted.get(name) != hashlib.sha256(data).hexdigest():
+                raise InputError(f"damaged: {name} is not what was saved")
+            digest.update(data)
+        with np.load(path / "constants.npz", allow_pickle=False) as file:
+            constants = [file[str(i)] for i in range(len(file.files))]
+        model = from_json((path / "program.json").read_text(encoding="utf-8"), constants)
+    except InputError as error:
+        raise InputError(f"{path}: not a whole checkpoint: {error}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: its weights cannot be read ({reason(error)})") from None
+    model.name, model.fingerprint = path.name, digest.hexdigest()
+    return model
+
+
+def read_config(path: Path) -> GlowConfig | GraphConfig:
+    """The `config.json` of a checkpoint directory; of a graph, what its program tells.
 
     Raises:
         InputError: it is missing or malformed.
     """
+    if (path / "program.json").exists():
+        return _load_graph(path).config
     try:
         return GlowConfig.from_mapping(_read_json(path / "config.json"))
     except InputError as error:

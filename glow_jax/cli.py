@@ -319,9 +319,14 @@ def _convert(args: argparse.Namespace) -> int:
 def _print_config(config: Any) -> None:
     import dataclasses
 
+    from glow_jax.config import GlowConfig
     from glow_jax.flops import flops_per_image
 
     print(f"images        {config.image_width}x{config.image_height}, {config.n_channels} channels")
+    print(f"trained at    {config.n_bits} bits")
+    if not isinstance(config, GlowConfig):
+        print(f"function      a TensorFlow graph's own operations, {config.n_levels} levels")
+        return
     print(f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}")
     print(f"function      {config.coupling} coupling, {config.permutation} permutation")
     told = ("coupling", "permutation", "n_bits", "checkpoint_coupling")
@@ -329,7 +334,6 @@ def _print_config(config: Any) -> None:
         value = getattr(config, field.name)
         if value != field.default and field.name not in told:
             print(f"{'':<13} {field.name} {value}")
-    print(f"trained at    {config.n_bits} bits")
     print(f"work          {flops_per_image(config) / 1e9:.3g} GFLOP an encode or decode")
 
 
@@ -344,11 +348,13 @@ def _info(args: argparse.Namespace) -> int:
     from flax import nnx
 
     from glow_jax.checkpoints import find, load, read_card
+    from glow_jax.graph_model import GraphGlow
 
     path = find(args.model)
     card = read_card(path)
-    model = load(args.model, fold=False)
-    n_parameters = sum(a.size for a in jax.tree.leaves(nnx.state(model, nnx.Param)))
+    model: Any = load(args.model, fold=False)
+    arrays = model.constants if isinstance(model, GraphGlow) else nnx.state(model, nnx.Param)
+    n_parameters = sum(a.size for a in jax.tree.leaves(arrays))
     print(f"model         {model.name}")
     print(f"fingerprint   {model.fingerprint}")
     _print_config(model.config)

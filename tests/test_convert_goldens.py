@@ -16,6 +16,10 @@ from flax import nnx
 
 import glow_jax as gj
 from glow_jax.convert import convert
+from glow_jax.convert.graph import read_graph
+from glow_jax.convert.openai_graph import graph_model
+from glow_jax.convert.options import Options
+from glow_jax.graph_model import GraphConfig, GraphGlow
 from glow_jax.layers import unsqueeze
 from glow_jax.model import Glow, flatten, unflatten
 
@@ -211,3 +215,47 @@ def test_a_frozen_graph_gives_the_numbers_of_its_model(name: str, tmp_path: Path
         close(flatten(got["eps"]), a["rand_feps"].astype(np.float64), 3e-6)
         close(got["bits"], a["rand_bits_x"].astype(np.float64), 1e-6)
         close(got["x"], a["random_dec_float"].astype(np.float64), 1e-5)
+
+
+@pytest.fixture
+def tanh_graph(tmp_path: Path) -> Path:
+    """The demo's graph with every ReLU a tanh: still invertible, and no canonical Glow."""
+    path = unpacked("openai_demo_folded.pb", tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"\x12\x04Relu", b"\x12\x04Tanh"))
+    return path
+
+
+def test_a_graph_that_is_no_canonical_glow_runs_its_own_operations(tanh_graph: Path) -> None:
+    made = convert(tanh_graph, tanh_graph.with_name("model"))
+    assert isinstance(made.config, GraphConfig)
+    assert any("no ReLU after a hidden convolution" in note for note in made.notes)
+    assert made.check.round_trip_max < 1e-3
+    model: Any = gj.load(made.path)
+    assert isinstance(model, GraphGlow)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(model.decode(model.encode(images)), images)
+    assert np.isnan(model.bits_per_dim(images)).all()
+    with pytest.raises(gj.InputError, match="precision exact only"):
+        gj.load(made.path, precision="fast")
+
+
+def test_a_graphs_own_operations_give_tensorflows_numbers(tmp_path: Path) -> None:
+    """The fallback on a graph that does not need it."""
+    nodes = read_graph(unpacked("openai_demo_folded.pb", tmp_path))
+    model = graph_model(nodes, Options())
+    with np.load(FOREIGN / "openai_demo.npz") as arrays:
+        a = dict(arrays)
+    x = np.floor(a["x"] / 8.0) / 32 - 0.5 + a["noise_rand"]
+    close(flatten(model.encode_x(jnp.asarray(x, jnp.float32))), a["rand_feps"], 1e-5)
+    ends = np.cumsum([math.prod(s) for s in model.config.latent_shapes])[:-1]
+    shaped = zip(np.split(a["random_feps"], ends, axis=1), model.config.latent_shapes, strict=True)
+    close(model.decode_x(tuple(p.reshape(-1, *s) for p, s in shaped)), a["random_dec_float"], 1e-5)
+
+
+@pytest.mark.parametrize("name", ["program.json", "constants.npz", "card.json", "files.json"])
+def test_a_damaged_graph_model_is_refused(name: str, tanh_graph: Path) -> None:
+    path = convert(tanh_graph, tanh_graph.with_name("model")).path
+    (path / name).write_bytes((path / name).read_bytes()[:-40])
+    read: Any = gj.checkpoints.read_card if name == "card.json" else gj.load
+    with pytest.raises(gj.InputError, match="model: not a whole checkpoint"):
+        read(path)

@@ -18,6 +18,7 @@ LAYERS = [  # each may import those before it
     "prior",
     "model",
     "presets",
+    "graph_model",
     "images",
     "checkpoints",
     "convert",

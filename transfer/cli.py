@@ -16,7 +16,6 @@ from glow_jax.cli import add_model_options
 from glow_jax.config import Precision
 from glow_jax.errors import InputError
 from glow_jax.images import Provenance, write_image
-from glow_jax.model import Glow
 from transfer.codec import Codec
 from transfer.job import parse_alphas, read_job
 from transfer.run import Summary, run_job
@@ -81,8 +80,8 @@ def add_verbs(verbs: Any) -> None:
     p.set_defaults(run=_transfer)
 
 
-def codec_of(model: Glow, precision: Precision, exact: Codec | None = None) -> Codec:
-    """A folded Glow as the functions that this package works with."""
+def codec_of(model: Any, precision: Precision, exact: Codec | None = None) -> Codec:
+    """A folded Glow, or a graph model, as the functions that this package works with."""
     config = model.config
     return Codec(
         name=model.name,

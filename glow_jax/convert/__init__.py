@@ -17,31 +17,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from glow_jax.checkpoints import check_new, save_weights
+from glow_jax.checkpoints import check_new, save_graph, save_weights
 from glow_jax.config import GlowConfig
 from glow_jax.convert import openai, pytorch
 from glow_jax.convert.build import Parts, Source
 from glow_jax.convert.graph import read_graph
 from glow_jax.convert.hub import WEIGHTS, fetch, licence_of
-from glow_jax.convert.openai_graph import openai_graph
+from glow_jax.convert.openai_graph import NotCanonical, graph_model, openai_graph
 from glow_jax.convert.options import Options
 from glow_jax.convert.safetensors_file import read_safetensors
-from glow_jax.convert.selfcheck import SelfCheck, self_check
+from glow_jax.convert.selfcheck import SelfCheck, check_graph, self_check
 from glow_jax.convert.tf_checkpoint import checkpoint_prefix, read_tf_checkpoint
 from glow_jax.convert.torch_file import is_torch_file, read_torch_file
 from glow_jax.errors import InputError
 from glow_jax.files import one_line
+from glow_jax.graph_model import GraphConfig, GraphGlow
 
 FORMATS = ("openai", "openai-graph", *pytorch.FAMILIES)
 UNKNOWN_LICENCE = "unknown: ask whoever trained it"
 
 
 class Conversion(NamedTuple):
-    """What was made: the checkpoint's directory, its config, and what to tell the user."""
+    """What was made: the checkpoint's directory, its config, and what to tell the user.
+
+    `config` is a `GraphConfig` where a graph could only be kept as a program.
+    """
 
     path: Path
     format: str
-    config: GlowConfig
+    config: GlowConfig | GraphConfig
     notes: list[str]
     check: SelfCheck
 
@@ -81,10 +85,20 @@ def convert(
     options = Options(image_size, bits, settings, ema)
     try:
         files = _locate(path, format)
-        name, parts, notes = _read(files, format, options)
-        config = parts.config()
-        weights = parts.weights()
-        check = self_check(config, weights)
+        model: Any
+        if files.kind == "graph":
+            _expect_format(format, "openai-graph", "no PyTorch file")
+            name, (model, notes) = "openai-graph", _read_graph(files.main, options)
+        else:
+            name, parts, notes = _read(files, format, options)
+            model = parts
+        if isinstance(model, GraphGlow):
+            config: GlowConfig | GraphConfig = model.config
+            check = check_graph(model)
+        else:
+            config = parts_config = model.config()
+            weights = model.weights()
+            check = self_check(parts_config, weights)
     except InputError as error:
         raise InputError(f"{one_line(text)}: {error}") from None
     card = {
@@ -97,8 +111,24 @@ def convert(
         "self_check": dataclasses.asdict(check),
         "converted_by": f"glow-jax {version('glow-jax')}",
     }
-    save_weights(config, weights, out, card)
+    if isinstance(model, GraphGlow):
+        save_graph(model, out, card)
+    else:
+        save_weights(parts_config, weights, out, card)
     return Conversion(out, name, config, notes, check)
+
+
+def _read_graph(path: Path, options: Options) -> tuple[Parts | GraphGlow, list[str]]:
+    """Canonical parts if the graph has them, else its own operations; and notes."""
+    nodes = read_graph(path)
+    try:
+        parts = openai_graph(nodes, options)
+    except NotCanonical as error:
+        options.check()
+        note = f"kept as the graph's own operations, without a likelihood, because {error}"
+        return graph_model(nodes, options), [*options.notes, note]
+    options.check()
+    return parts, [*options.notes, "its weights were read off the graph: a canonical Glow"]
 
 
 class _Files(NamedTuple):
@@ -150,11 +180,6 @@ def _read(files: _Files, format: str | None, options: Options) -> tuple[str, Par
         options.check()
         source.finish()
         return "openai", parts, options.notes + source.notes
-    if files.kind == "graph":
-        _expect_format(format, "openai-graph", "no PyTorch file")
-        parts = openai_graph(read_graph(files.main), options)
-        options.check()
-        return "openai-graph", parts, options.notes
     arrays = _state_dict(files, format)
     name = format or pytorch.family_of(list(arrays))
     if name is None:

@@ -6,7 +6,7 @@ on the way. Only the latents are found by name, as openai/glow's demo/model.py n
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from glow_jax.convert.graph import Evaluator, Expression, Node, attribute
 from glow_jax.convert.options import Options
 from glow_jax.errors import InputError
 from glow_jax.files import one_line
+from glow_jax.graph_model import GraphConfig, GraphGlow, Instruction, Program
 from glow_jax.layers import LOGSCALE_FACTOR
 
 TOLERANCE = 1e-6  # of float32 constants that must agree
@@ -103,6 +104,112 @@ def _feeds(nodes: Mapping[str, Node], options: Options) -> dict[str, Any]:
     return feeds
 
 
+def graph_model(nodes: Mapping[str, Node], options: Options) -> GraphGlow:
+    """The graph's own operations as a model, for a graph that is not canonical.
+
+    What depends only on constants (a label of 0, a downsampled image of 128) is computed here;
+    the rest, from the pixels to the latents and back, becomes two programs.
+
+    Raises:
+        InputError: the pixels, the latents' inputs or the picture that comes out are not found.
+    """
+    evaluate = Evaluator(nodes, _feeds(nodes, options))
+    image = evaluate.values["input/image"]
+    latents = [evaluate(name) for name in find_latents(nodes)]
+    x, n_bits = _quantised(latents, image)
+    constants: list[np.ndarray] = []
+    encoder = _program([x], latents, constants)
+    shapes = tuple(tuple(a.shape[1:]) for a in latents)
+    decoder = _decoder(nodes, evaluate, shapes, constants)
+    _, height, width, channels = image.shape
+    config = GraphConfig(height, width, channels, shapes, n_bits)
+    return GraphGlow(config, encoder, decoder, constants)
+
+
+def _quantised(latents: list[Any], image: Expression) -> tuple[Expression, int]:
+    """The expression of the flow's x, and its bits."""
+    walk = _Walk(image)
+    for value in _topological(latents):
+        if value.op in ("Add", "AddV2", "Sub"):
+            try:
+                return value, walk.pixels(value)
+            except NotCanonical:
+                continue
+    raise InputError("no x = image / n_bins - 0.5 in the graph, as openai/glow's code makes")
+
+
+def _decoder(
+    nodes: Mapping[str, Node],
+    evaluate: Evaluator,
+    shapes: tuple[tuple[int, ...], ...],
+    constants: list[np.ndarray],
+) -> Program:
+    """The program from the latents' placeholders to x."""
+    numbered: dict[int, str] = {}
+    for node in nodes.values():
+        named = re.fullmatch(r"(?:dec_eps_|Placeholder_?)(\d*)", node.name)
+        if named and node.op == "Placeholder":
+            numbered[int(named[1] or 0)] = node.name
+    names = [numbered[i] for i in sorted(numbered)]
+    if len(names) != len(shapes):
+        raise InputError(f"{len(names)} placeholders for latents; the encoder gives {len(shapes)}")
+    eps = [
+        Expression("Placeholder", [], (1, *s), name=n) for n, s in zip(names, shapes, strict=True)
+    ]
+    decode = Evaluator(nodes, evaluate.values | dict(zip(names, eps, strict=True)))
+    fed = set(_fed_by(nodes, names[-1])) - set(_fed_by(nodes, "input/image"))
+    floors = [name for name in nodes if name in fed and nodes[name].op == "Floor"]
+    if len(floors) != 1:
+        raise InputError("the decoder's quantisation is not the one Floor of openai/glow's code")
+    base, scale, shift = affine_map(decode(nodes[floors[0]].inputs[0]))
+    # floor((x + 0.5) n_bins): x is what n_bins multiplies, less a half.
+    ratio = np.asarray(shift) / np.asarray(scale)
+    x = base if np.allclose(ratio, 0.5) else Expression("Add", [base, ratio - 0.5], base.shape)
+    return _program(eps, [x], constants)
+
+
+def _topological(outputs: list[Any], stop: Set[int] = frozenset()) -> list[Expression]:
+    """Every expression that the outputs need, arguments first; not those in `stop` or before."""
+    order: list[Expression] = []
+    seen = set(stop)
+    stack: list[tuple[Any, bool]] = [(value, False) for value in reversed(outputs)]
+    while stack:
+        value, ready = stack.pop()
+        if ready:
+            order.append(value)
+        elif isinstance(value, Expression) and id(value) not in seen:
+            seen.add(id(value))
+            stack.append((value, True))
+            stack.extend((a, False) for a in reversed(value.args))
+    return order
+
+
+def _program(inputs: list[Any], outputs: list[Any], constants: list[np.ndarray]) -> Program:
+    """Instructions that compute the outputs from the inputs; appends to the constants."""
+    known = {id(value): i for i, value in enumerate(inputs)}
+    made = [Instruction("input", (), tuple(value.shape)) for value in inputs]
+    stored = {id(a): i for i, a in enumerate(constants)}
+    for value in _topological(outputs, stop=set(known)):
+        if value.op == "Placeholder":
+            raise InputError(f"the graph depends on {one_line(value.name) or 'an input'} besides")
+        args = []
+        for a in value.args:
+            if isinstance(a, Expression):
+                args.append(("value", known[id(a)]))
+                continue
+            if id(a) not in stored:
+                stored[id(a)] = len(constants)
+                constants.append(a)
+            args.append(("constant", stored[id(a)]))
+        detail = value.detail.decode() if isinstance(value.detail, bytes) else value.detail
+        op = {"AddV2": "Add", "BiasAdd": "Add", "Div": "RealDiv"}.get(value.op, value.op)
+        known[id(value)] = len(made)
+        made.append(Instruction(op, tuple(args), tuple(value.shape), detail))
+    return Program(
+        tuple(made), tuple(range(len(inputs))), tuple(known[id(value)] for value in outputs)
+    )
+
+
 class _Walk:
     """Reads coefficients off expressions, from the latents back to the image."""
 
@@ -131,7 +238,7 @@ class _Walk:
             h = z
         steps, pixels = self._level(h)
         levels.insert(0, steps)
-        n_bits = self._pixels(pixels)
+        n_bits = self.pixels(pixels)
         learned = bool(np.any(mean) or np.any(log_scale))
         width = levels[0][0]["coupling"]["network"]["hidden_kernel"].shape[0]
         n_out = levels[0][0]["coupling"]["network"]["out"]["bias"].shape[0]
@@ -148,7 +255,7 @@ class _Walk:
         top_tree = {"conv": _top(mean, log_scale, channels)} if learned else {}
         return Parts(fields, levels, splits, top_tree)
 
-    def _pixels(self, x: Any) -> int:
+    def pixels(self, x: Any) -> int:
         """Bits, from x = floor(image / 2^(8 - b)) / 2^b - 0.5."""
         base, scale, shift = affine_map(x)
         divisor = 1.0
