@@ -4,6 +4,7 @@ Exit codes: 0 all done; 1 done, but some inputs could not be used; 2 bad input, 
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         return args.run(args)
     except InputError as error:
         print(f"glow-jax {args.verb}: error: {one_line(error)}", file=sys.stderr)
+    except BrokenPipeError:  # `glow-jax info MODEL | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         print(f"glow-jax {args.verb}: error: {one_line(name)}{reason(error)}", file=sys.stderr)
