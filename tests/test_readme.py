@@ -1,5 +1,6 @@
 """Every snippet of the README runs as written."""
 
+import lzma
 import re
 import shlex
 from pathlib import Path
@@ -31,6 +32,8 @@ def test_python(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "transfer").symlink_to(ROOT / "transfer")
+    somebodys = ROOT / "tests" / "golden" / "foreign" / "rosinality.legacy-cuda.pt.xz"
+    (tmp_path / "glow_checkpoint.pt").write_bytes(lzma.decompress(somebodys.read_bytes()))
     commands = [
         line
         for block in blocks("sh")
