@@ -226,7 +226,14 @@ def _state_dict(files: _Files, format: str | None) -> dict[str, np.ndarray]:
 
 
 def _without_prefix(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {k.removeprefix("module."): v for k, v in arrays.items() if isinstance(v, np.ndarray)}
+    """The arrays, without what wrappers (DataParallel, trainers) put before all their names."""
+    named = {k.removeprefix("module."): v for k, v in arrays.items() if isinstance(v, np.ndarray)}
+    while named and pytorch.family_of(list(named)) is None:
+        first = {name.split(".", 1)[0] for name in named}
+        if len(first) > 1 or any("." not in name for name in named):
+            break
+        named = {name.split(".", 1)[1]: array for name, array in named.items()}
+    return named
 
 
 def _read_configs(path: Path, options: Options) -> None:

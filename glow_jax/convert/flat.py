@@ -145,7 +145,7 @@ def _flat(
     width, half = source.shape(f"{at}.0{names.conv}.weight", 4)[:2]
     first = 2 * half
     coupling = coupling_of(source, f"{at}.4{names.zero_conv}.weight", (first,))
-    _image_size_of_zeros(source, options, names, len(runs))
+    _image_size_of_zeros(source, options, names, len(runs), first)
     options.needs_size_and_bits(family, bits)
 
     def normed(name: str, n: int) -> Tree:
@@ -217,10 +217,17 @@ def _flat_mix(
     return matrix_of(source, name, n, plain="weight", lu=names.factors, flat=names.flat_mix)
 
 
-def _image_size_of_zeros(source: Source, options: Options, names: _Flat, n_levels: int) -> None:
+def _image_size_of_zeros(
+    source: Source, options: Options, names: _Flat, n_levels: int, first: int
+) -> None:
     """The buffer of zeros that the top prior is computed from tells the image's size."""
     if names.zeros and names.zeros in source:
-        height, width = source.shape(names.zeros, 4)[2:]
+        _, channels, height, width = source.shape(names.zeros, 4)
+        if channels != first * 2**n_levels:  # twice the top level's
+            raise InputError(
+                f"{names.zeros} has {channels} channels; {n_levels} levels need "
+                f"{first * 2**n_levels}: half a state_dict?"
+            )
         options.found_size(height * 2**n_levels, width * 2**n_levels, names.zeros)
         source.zero(names.zeros, "the top prior would depend on it position by position")
 
