@@ -34,6 +34,7 @@ from glow_jax.files import one_line
 from glow_jax.graph_model import GraphConfig, GraphGlow
 
 FORMATS = ("openai", "openai-graph", *pytorch.FAMILIES)
+MAX_MESSAGE = 2000
 UNKNOWN_LICENCE = "unknown: ask whoever trained it"
 
 
@@ -100,7 +101,7 @@ def convert(
             weights = model.weights()
             check = self_check(parts_config, weights)
     except InputError as error:
-        raise InputError(f"{one_line(text)}: {error}") from None
+        raise InputError(f"{one_line(text)}: {str(error)[:MAX_MESSAGE]}") from None
     card = {
         "origin": f"converted from {files.main.name}",
         "format": name,
@@ -122,11 +123,13 @@ def _read_graph(path: Path, options: Options) -> tuple[Parts | GraphGlow, list[s
     """Canonical parts if the graph has them, else its own operations; and notes."""
     nodes = read_graph(path)
     try:
-        parts = openai_graph(nodes, options)
+        with np.errstate(all="ignore"):  # what becomes non-finite is met further on
+            parts = openai_graph(nodes, options)
     except NotCanonical as error:
         options.check()
         note = f"kept as the graph's own operations, without a likelihood, because {error}"
-        return graph_model(nodes, options), [*options.notes, note]
+        with np.errstate(all="ignore"):
+            return graph_model(nodes, options), [*options.notes, note]
     options.check()
     return parts, [*options.notes, "its weights were read off the graph: a canonical Glow"]
 
@@ -183,7 +186,7 @@ def _read(files: _Files, format: str | None, options: Options) -> tuple[str, Par
     arrays = _state_dict(files, format)
     name = format or pytorch.family_of(list(arrays))
     if name is None:
-        some = ", ".join(one_line(n) for n in list(arrays)[:3])
+        some = ", ".join(one_line(n)[:80] for n in list(arrays)[:3])
         raise InputError(f"none of the known implementations has names like {some}")
     if name not in pytorch.FAMILIES:
         raise InputError(f"is a PyTorch file, not of format {name}")
@@ -228,12 +231,13 @@ def _state_dict(files: _Files, format: str | None) -> dict[str, np.ndarray]:
 def _without_prefix(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The arrays, without what wrappers (DataParallel, trainers) put before all their names."""
     named = {k.removeprefix("module."): v for k, v in arrays.items() if isinstance(v, np.ndarray)}
-    while named and pytorch.family_of(list(named)) is None:
-        first = {name.split(".", 1)[0] for name in named}
-        if len(first) > 1 or any("." not in name for name in named):
-            break
-        named = {name.split(".", 1)[1]: array for name, array in named.items()}
-    return named
+    inner = named
+    while inner and pytorch.family_of(list(inner)) is None:
+        first = {name.split(".", 1)[0] for name in inner}
+        if len(first) > 1 or any("." not in name for name in inner):
+            return named
+        inner = {name.split(".", 1)[1]: array for name, array in inner.items()}
+    return inner
 
 
 def _read_configs(path: Path, options: Options) -> None:
@@ -243,7 +247,7 @@ def _read_configs(path: Path, options: Options) -> None:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         size, bits = told.get("size"), told.get("n_bits_x")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise InputError("configs.json beside it is not readable JSON") from None
     if isinstance(size, int):
         options.suggest_size(size, size)

@@ -19,6 +19,7 @@ from glow_jax.layers import LOGSCALE_FACTOR
 
 Tree = dict[str, Any]
 MAX_LISTED = 12  # names in one error
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Source:
@@ -29,6 +30,10 @@ class Source:
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
+        """Raises InputError for a layer's number that no network has."""
+        for name in arrays:
+            if re.search(r"\d{6}", name):
+                raise InputError(f"{one_line(name)[:200]}: a number of more than five digits")
         self._left = dict(arrays)
         self._missing: list[str] = []
         self._wrong: list[str] = []
@@ -67,8 +72,8 @@ class Source:
             array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
         elif array.dtype.itemsize < 4:  # float16, bfloat16: exact in float32
             array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            self._wrong.append(f"{name} has non-finite values")
+        if not np.isfinite(array).all() or np.abs(array).max(initial=0) > FLOAT32_MAX:
+            self._wrong.append(f"{name} has values that are not finite in float32")
             return np.ones(shape, np.float32)
         return array
 
@@ -114,7 +119,7 @@ class Source:
         problems += [f"unexpected {name}" for name in self._left]
         if problems:
             more = len(problems) - MAX_LISTED
-            listed = [one_line(p) for p in problems[:MAX_LISTED]]
+            listed = [one_line(p)[:200] for p in problems[:MAX_LISTED]]
             tail = f"; and {more} more" if more > 0 else ""
             raise InputError("; ".join(listed) + tail)
 
@@ -130,6 +135,7 @@ class Parts:
         splits: the priors' trees, finest first.
         top: the top prior's tree.
         lu: every 1x1 convolution came as LU factors, so ours is LU-parametrised too.
+        even: that code gives every level the same number of steps.
     """
 
     fields: dict[str, Any]
@@ -137,9 +143,24 @@ class Parts:
     splits: list[Tree]
     top: Tree
     lu: bool = False
+    even: bool = True
 
     def config(self) -> GlowConfig:
+        """The model that the pieces make.
+
+        Raises:
+            InputError: the pieces do not fit together: something is missing in the file.
+        """
+        depths = [len(level) for level in self.levels]
+        if self.even and len(set(depths)) > 1:
+            raise InputError(
+                f"its levels have {', '.join(map(str, depths))} steps; that code makes all the "
+                "same: half a state_dict?"
+            )
         mixes = [step["mix"] for level in self.levels for step in level]
+        if len({m.ndim for m in mixes}) > 1:
+            n = sum(m.ndim == 1 for m in mixes)
+            raise InputError(f"{n} of {len(mixes)} steps have no 1x1 convolution: half a file?")
         permutation = "lu" if self.lu else "dense"
         if mixes[0].ndim == 1:
             reverse = all(np.array_equal(m, np.arange(len(m))[::-1]) for m in mixes)
@@ -173,6 +194,8 @@ def _mix(matrix: np.ndarray, permutation: str) -> Tree:
 
     p, lower, upper = scipy.linalg.lu(matrix.astype(np.float64))
     diagonal = np.diag(upper)
+    if not diagonal.all():
+        raise InputError("a 1x1 convolution is singular: the flow has no inverse")
     return {
         "indices": np.argmax(p, axis=1).astype(np.int32),
         "lower": np.tril(lower, -1),

@@ -199,14 +199,14 @@ def _flat_mix(
     source: Source, options: Options, names: _Flat, k: int, n: int
 ) -> tuple[np.ndarray, bool]:
     """A step's 1x1 convolution, or its permutation where the file says or the user does."""
-    if names.stride == 3:
+    if names.stride == 3:  # the file always holds the convolution or the indices
         name = f"{names.stem}.{k + 1}"
-        if f"{name}.indices" in source:
+        if source.names(rf"{names.stem}\.\d+\.indices"):
             source.drop(re.escape(f"{name}.rev_indices"))
             return source.indices(f"{name}.indices", n), False
-    else:
-        name = f"{names.stem}.{names.mix.format(k)}"
-    if not source.names(re.escape(name) + r"\..*"):
+        return matrix_of(source, name, n, plain="weight", lu=names.factors, flat=names.flat_mix)
+    name = f"{names.stem}.{names.mix.format(k)}"
+    if not source.names(rf"{names.stem}\.\d+\.invconv\..*"):
         kind = options.setting("permutation", ("reverse", "shuffle"))
         if kind == "reverse":
             return np.arange(n - 1, -1, -1, dtype=np.int32), False

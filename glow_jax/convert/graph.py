@@ -21,6 +21,7 @@ from glow_jax.errors import InputError
 from glow_jax.files import one_line
 
 MAX_NODES = 1_000_000
+MAX_ELEMENTS = 2**23  # of what is computed; weights only pass through
 EXACT_BELOW = 100_000  # smaller float constants are computed with in float64
 
 
@@ -176,10 +177,10 @@ def _apply(node: Node, args: list[Any]) -> Any:
         if node.op in _SPECIAL:
             return _SPECIAL[node.op](node, args, known)
         if node.op in _ELEMENTWISE:
-            if known:
-                with np.errstate(all="ignore"):
-                    return _ELEMENTWISE[node.op](*args)
             shape = np.broadcast_shapes(*(np.shape(a) for a in args))
+            _bounded(*shape)
+            if known:
+                return _ELEMENTWISE[node.op](*args)
             return Expression(node.op, args, shape, name=node.name)
     except InputError:
         raise
@@ -220,6 +221,12 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
 }
 
 
+def _bounded(*sizes: int) -> None:
+    """Raise InputError for a constant that nobody's Glow computes."""
+    if math.prod(sizes) > MAX_ELEMENTS:
+        raise InputError(f"a constant of shape {sizes}")
+
+
 def _const(node: Node, args: list[Any], known: bool) -> Any:
     value = attribute(node, "value")
     small = value.size < EXACT_BELOW
@@ -245,15 +252,18 @@ def _shape(node: Node, args: list[Any], known: bool) -> Any:
 
 def _one_hot(node: Node, args: list[Any], known: bool) -> Any:
     indices, depth, on, off = args
+    _bounded(np.size(indices), int(depth))
     hot = np.asarray(indices)[..., None] == np.arange(int(depth))
     return np.where(hot, on, off)
 
 
 def _fill(node: Node, args: list[Any], known: bool) -> Any:
+    _bounded(*_ints(args[0]))
     return np.full(_ints(args[0]), args[1])
 
 
 def _random_uniform(node: Node, args: list[Any], known: bool) -> Any:
+    _bounded(*_ints(args[0]))
     return np.zeros(_ints(args[0]))  # the noise of training: not part of an encode
 
 
@@ -264,6 +274,7 @@ def _pack(node: Node, args: list[Any], known: bool) -> Any:
 def _tile(node: Node, args: list[Any], known: bool) -> Any:
     if not known:
         raise InputError("only constants can be tiled")
+    _bounded(np.size(args[0]), *_ints(args[1]))
     return np.tile(args[0], _ints(args[1]))
 
 
@@ -351,6 +362,7 @@ def _transpose(node: Node, args: list[Any], known: bool) -> Any:
 def _concat(node: Node, args: list[Any], known: bool) -> Any:
     parts, axis = args[:-1], int(args[-1])
     if known:
+        _bounded(sum(np.size(p) for p in parts))
         return np.concatenate(parts, axis)
     shapes = [np.shape(p) for p in parts]
     axis %= len(shapes[0])
@@ -362,6 +374,7 @@ def _concat(node: Node, args: list[Any], known: bool) -> Any:
 def _pad(node: Node, args: list[Any], known: bool) -> Any:
     widths = [tuple(map(int, pair)) for pair in np.asarray(args[1])]
     if known:
+        _bounded(*(n + a + b for n, (a, b) in zip(np.shape(args[0]), widths, strict=True)))
         return np.pad(args[0], widths)
     shape = tuple(n + a + b for n, (a, b) in zip(args[0].shape, widths, strict=True))
     return Expression("Pad", [args[0]], shape, tuple(widths), node.name)

@@ -109,7 +109,7 @@ def normflows(source: Source, options: Options) -> Parts:
         _base(source, f"q0.{n_levels - 1 - i}", _latent(first, i, n_levels, size), n_classes)
         for i in range(n_levels)
     ]
-    return Parts(fields, levels, priors[:-1], priors[-1], all_lu)
+    return Parts(fields, levels, priors[:-1], priors[-1], all_lu, even=False)
 
 
 def _latent(first: int, level: int, n_levels: int, size: tuple[int, int]) -> tuple[int, int, int]:

@@ -29,7 +29,7 @@ def read_training_log(folder: Path, options: Options) -> None:
     try:
         told = json.loads(line)
         size, bits = told.get("image_size"), told.get("n_bits_x")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return
     if isinstance(size, int) and 0 < size <= 4096:
         options.suggest_size(size, size)
@@ -59,12 +59,19 @@ def openai(arrays: Mapping[str, np.ndarray], options: Options) -> tuple[Source, 
     affine = n_out == first
     numbers = [(int(m[1]), int(m[2])) for m in source.names(r"model/(\d+)/(\d+)/actnorm_center/b")]
     n_levels = 1 + max(level for level, _ in numbers)
+    kind = "reverse"
+    if source.names(r"model/\d+/\d+/shuffle/indices"):
+        kind = "shuffle"
+    elif source.names(r"model/\d+/\d+/invconv/W"):
+        kind = "dense"
     levels = []
     for i in range(n_levels):
         found = sorted(k for level, k in numbers if level == i)
         if found != list(range(len(found))) or not found:
             raise InputError(f"steps of model/{i} are missing: half a checkpoint?")
-        levels.append([_step(source, f"model/{i}/{k}", first * 2**i, width, affine) for k in found])
+        levels.append(
+            [_step(source, f"model/{i}/{k}", first * 2**i, width, affine, kind) for k in found]
+        )
     splits = [
         {"conv": _zero_conv(source, f"model/pool{i}/conv", first * 2**i // 2, first * 2**i)}
         for i in range(n_levels - 1)
@@ -98,10 +105,10 @@ def openai(arrays: Mapping[str, np.ndarray], options: Options) -> tuple[Source, 
     return source, Parts(fields, levels, splits, top)
 
 
-def _step(source: Source, at: str, n: int, width: int, affine: bool) -> Tree:
-    if f"{at}/invconv/W" in source:
+def _step(source: Source, at: str, n: int, width: int, affine: bool, kind: str) -> Tree:
+    if kind == "dense":
         mix = source.take(f"{at}/invconv/W", n, n)
-    elif f"{at}/shuffle/indices" in source:
+    elif kind == "shuffle":
         source.drop(re.escape(f"{at}/shuffle/indices_inverse"))
         mix = source.indices(f"{at}/shuffle/indices", n)
     else:

@@ -25,6 +25,7 @@ class Options:
     ):
         self._size, self._bits = image_size, bits
         self._settings = dict(settings or {})
+        self._said = frozenset(self._settings)
         self._used: set[str] = set()
         self._asked: list[str] = []
         self._family = ""
@@ -43,6 +44,8 @@ class Options:
     def needs_size_and_bits(self, family: str, bits: int | None = None) -> None:
         """Ask for what is still unknown; `bits` where the family's code fixes them."""
         self._family = family
+        if bits is not None and self._bits not in (None, bits):
+            raise InputError(f"--bits {self._bits}: {family} always trains at {bits}")
         self._bits = self._bits or bits
         if self._size is None:
             self._asked.append("--image-size H (or HxW)")
@@ -87,7 +90,9 @@ class Options:
         self._used.add(name)
         value = self._settings.get(name)
         if value is None and assume is None:
-            self._asked.append(f"--set {name}={'|'.join(choices)}")
+            question = f"--set {name}={'|'.join(choices)}"
+            if question not in self._asked:
+                self._asked.append(question)
             return choices[0]
         if value is None:
             self.notes.append(f"assumed {name}={assume}, that code's default (--set {name}=…)")
@@ -121,7 +126,7 @@ class Options:
             raise InputError(
                 f"{self._family} files do not tell everything; add {' '.join(self._asked)}"
             )
-        unknown = sorted(set(self._settings) - self._used)
+        unknown = sorted(self._said - self._used)
         if unknown:
             known = ", ".join(sorted(self._used)) or "none"
             raise InputError(

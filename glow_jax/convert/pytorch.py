@@ -45,6 +45,7 @@ from glow_jax.layers import LOGSCALE_FACTOR
 
 BATCH_NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d's default, which chrischute keeps
 
+BOUNDS = float(np.float32(0.9))  # chrischute's, where the file does not hold it
 
 # -- rosinality
 
@@ -253,7 +254,7 @@ def glowip(source: Source, options: Options) -> Parts:
                 network["out"] = reordered(network["out"], swapped_pairs(n_out))
             if has_bias:
                 c = last_scale_bias if i == len(runs) - 1 else scale_bias
-                network["scale_parameter"] = np.full(n // 2, c, np.float32)
+                network["scale_parameter"] = np.full(n // 2, c, np.float64)
             log_scale = source.vector(f"{at}.actnorm.logs", 1, n, 1, 1)
             norm = actnorm(source.vector(f"{at}.actnorm.b", 1, n, 1, 1), log_scale)
             w = source.take(f"{at}.invconv.W", n, n, 1, 1)
@@ -265,7 +266,7 @@ def glowip(source: Source, options: Options) -> Parts:
     fields |= {"conditioning": "second", "scale_first": True, "learned_top_prior": False}
     if has_bias:
         fields["scale"] = "sigmoid_plus"
-    return Parts(fields, levels, splits, {})
+    return Parts(fields, levels, splits, {}, even=False)
 
 
 def _glowip_network(source: Source, name: str, n: int, n_out: int, width: int) -> Tree:
@@ -297,7 +298,9 @@ def chrischute(source: Source, options: Options) -> Parts:
     The second half conditions; s raw channels even, (x + t) * exp(c tanh(raw)).
     """
     options.needs_size_and_bits("chrischute/glow", 8)
-    bounds = float(source.take("bounds", 1)[0]) if "bounds" in source else 0.9
+    bounds = float(source.take("bounds", 1)[0]) if "bounds" in source else BOUNDS
+    if not 0.02 < bounds < 1:
+        raise InputError(f"bounds is {bounds:g}; pixels are scaled into (0, 1) by less than 1")
     stems = ["flows.steps"]
     while source.names(rf"{re.escape(stems[-1][: -len('steps')] + 'next.')}.*"):
         stems.append(stems[-1][: -len("steps")] + "next.steps")

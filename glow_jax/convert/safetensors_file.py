@@ -66,4 +66,4 @@ def _array(name: str, entry: Any, data: np.ndarray) -> np.ndarray:
     raw = data[start:stop]
     if len(raw) != stop - start:
         raise InputError(f"truncated: {one_line(name)} is cut off")
-    return np.frombuffer(raw.tobytes(), dtype).reshape(shape)
+    return raw.view(dtype).reshape(shape)

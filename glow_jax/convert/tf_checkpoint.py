@@ -20,6 +20,7 @@ from glow_jax.files import one_line
 TABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
 MAX_INDEX_BYTES = 2**28
+MAX_NAME_BYTES = 2**12
 
 
 def checkpoint_prefix(path: Path) -> Path | None:
@@ -33,7 +34,9 @@ def checkpoint_prefix(path: Path) -> Path | None:
     if path.is_dir():
         state = path / "checkpoint"
         if state.is_file() and state.stat().st_size < 2**20:
-            found = re.search(r'model_checkpoint_path:\s*"([^"\n]*)"', state.read_text("utf-8"))
+            found = re.search(
+                r'model_checkpoint_path:\s*"([^"\n]*)"', state.read_text("utf-8", "replace")
+            )
             if found:  # only its name counts: the folder may have moved
                 return path / re.split(r"[/\\]", found[1])[-1]
         prefixes = sorted(path.glob("*.index"))
@@ -115,9 +118,13 @@ def _table(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     for _ in range(4):  # offset and size of the metaindex block, then of the index block
         value, at = varint(footer, at)
         handles.append(value)
+    seen: set[int] = set()
     for _, handle in _block(data, handles[2], handles[3]):
         offset, at = varint(handle, 0)
         size, _ = varint(handle, at)
+        if offset in seen:
+            raise damaged
+        seen.add(offset)
         yield from _block(data, offset, size)
 
 
@@ -137,7 +144,7 @@ def _block(data: memoryview, offset: int, size: int) -> Iterator[tuple[bytes, me
         shared, at = varint(block, at)
         fresh, at = varint(block, at)
         length, at = varint(block, at)
-        if shared > len(key) or at + fresh + length > end:
+        if shared > len(key) or shared + fresh > MAX_NAME_BYTES or at + fresh + length > end:
             raise damaged
         key = key[:shared] + bytes(block[at : at + fresh])
         at += fresh

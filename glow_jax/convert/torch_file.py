@@ -28,6 +28,7 @@ from glow_jax.files import one_line, reason
 
 MAX_PICKLE_BYTES = 2**26  # names and shapes only; storages are outside
 MAX_FILE_BYTES = 2**36
+MAX_PACKING = 20  # a storage's size over its compressed size; weights hardly compress
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
@@ -81,7 +82,16 @@ def read_torch_file(path: Path) -> Any:
             raise InputError(f"not a readable PyTorch file ({reason(error)})") from None
 
 
-class _Storage:
+class _Closed:
+    """A class of ours that a pickle may hold but not set the attributes of (BUILD)."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise InputError("refused: it tries to change an object from inside")
+
+
+class _Storage(_Closed):
     """Raw numbers: where they are, once that is known."""
 
     __slots__ = ("data", "dtype", "key", "numel")
@@ -91,7 +101,7 @@ class _Storage:
         self.data: np.ndarray | None = None
 
 
-class _Tensor:
+class _Tensor(_Closed):
     """A strided view of a storage, made into an array when the storage has been found."""
 
     __slots__ = ("offset", "shape", "storage", "stride")
@@ -121,7 +131,7 @@ class _Tensor:
         )
 
 
-class _StorageType:
+class _StorageType(_Closed):
     """Stands for torch.FloatStorage and its kin in a persistent id."""
 
     __slots__ = ("dtype",)
@@ -130,7 +140,7 @@ class _StorageType:
         self.dtype = dtype
 
 
-class _Inert:
+class _Inert(_Closed):
     """A callable that the pickle may call: of ours, without attributes to overwrite."""
 
     __slots__ = ("_run",)
@@ -154,7 +164,28 @@ class _Dict(collections.OrderedDict):
 
 
 def _ordered_dict(*args: Any) -> _Dict:
-    return _Dict(*args) if all(isinstance(a, list | tuple | dict) for a in args) else _Dict()
+    """OrderedDict() or, from Python 2, OrderedDict([[key, value], ...])."""
+    made = _Dict()
+    for pairs in args:
+        if not isinstance(pairs, list):
+            raise InputError("refused: an OrderedDict of something else than a list")
+        for key, value in pairs:
+            made[_key(key)] = value
+        pairs.clear()  # so that it cannot be copied a thousand times
+    return made
+
+
+def _key(key: Any) -> Any:
+    """A dict's key as it is; only of types whose hash is quick."""
+    if not isinstance(key, str | int | float | None):
+        raise InputError(f"refused: a {type(key).__name__} as a key")
+    return key
+
+
+def _size(numbers: Any) -> tuple[int, ...]:
+    if not isinstance(numbers, list | tuple) or len(numbers) > 64:
+        raise InputError("a torch.Size of something else than a shape")
+    return tuple(numbers)
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> _Tensor:
@@ -171,7 +202,7 @@ def _known(module: str, name: str) -> Any:
         ("torch._utils", "_rebuild_tensor_v2"): _Inert(_tensor),
         ("torch._utils", "_rebuild_tensor"): _Inert(_tensor),
         ("torch._utils", "_rebuild_parameter"): _Inert(lambda data, *rest: data),
-        ("torch", "Size"): _Inert(tuple),
+        ("torch", "Size"): _Inert(_size),
         # NumPy scalars beside the weights, such as a loss: never needed, so never built.
         ("numpy", "dtype"): _Inert(lambda *args: _Ignored()),
         ("numpy.core.multiarray", "scalar"): _Inert(lambda *args: None),
@@ -187,7 +218,12 @@ class _Ignored:
         del state
 
 
-class _Unpickler(pickle._Unpickler):  # Python's own, see above
+_PythonUnpickler: Any = pickle._Unpickler  # not C's, see above
+
+
+class _Unpickler(_PythonUnpickler):
+    """Builds tensors and plain containers, and nothing else."""
+
     def __init__(self, file: io.BufferedIOBase, storages: dict[str, _Storage]):
         super().__init__(file, encoding="utf-8", errors="replace")
         self.storages = storages
@@ -196,11 +232,13 @@ class _Unpickler(pickle._Unpickler):  # Python's own, see above
         known = _known(module, name)
         if known is None:
             raise InputError(
-                f"refused: it asks to run {one_line(f'{module}.{name}')}, which no state_dict needs"
+                f"refused: it asks to run {one_line(f'{module}.{name}')[:200]}, which no "
+                "state_dict needs"
             )
         return known
 
     def persistent_load(self, pid: Any) -> _Storage:
+        """The storage that a tensor is a view of."""
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
             raise InputError("refused: an unknown kind of persistent object")
         _, kind, key, _, numel = pid[:5]
@@ -208,10 +246,62 @@ class _Unpickler(pickle._Unpickler):  # Python's own, see above
             raise InputError("a storage of an unknown type")
         if len(pid) > 5 and pid[5] is not None:
             raise InputError("storages that are views of others (torch < 0.4) are not supported")
-        key = str(key)
+        key = _storage_key(key)
         if key not in self.storages:
             self.storages[key] = _Storage(kind.dtype, key, numel)
         return self.storages[key]
+
+    def load_setitem(self) -> None:
+        _key(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        for key in self.stack[0::2]:
+            _key(key)
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        for key in self.stack[0::2]:
+            _key(key)
+        super().load_dict()
+
+    def refuse(self) -> None:
+        raise InputError("refused: an instruction that no state_dict needs")
+
+    # What torch.save never writes: instances by class, old persistent ids, big buffers, sets.
+    dispatch = _PythonUnpickler.dispatch | {
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+        **dict.fromkeys(
+            (
+                op[0]
+                for op in (
+                    pickle.INST,
+                    pickle.OBJ,
+                    pickle.NEWOBJ,
+                    pickle.NEWOBJ_EX,
+                    pickle.PERSID,
+                    pickle.EXT1,
+                    pickle.EXT2,
+                    pickle.EXT4,
+                    pickle.BYTEARRAY8,
+                    pickle.NEXT_BUFFER,
+                    pickle.READONLY_BUFFER,
+                    pickle.EMPTY_SET,
+                    pickle.FROZENSET,
+                    pickle.ADDITEMS,
+                )
+            ),
+            refuse,
+        ),
+    }
+
+
+def _storage_key(key: Any) -> str:
+    if not isinstance(key, str | int):
+        raise InputError("a storage without a name")
+    return str(key)
 
 
 def _unpickled(data: io.BufferedIOBase, storages: dict[str, _Storage]) -> Any:
@@ -230,7 +320,7 @@ def _read_zip(file: io.BufferedIOBase, view: np.ndarray) -> Any:
         storages: dict[str, _Storage] = {}
         found = _unpickled(io.BytesIO(archive.read(pickles[0])), storages)
         order = members.get(f"{root}byteorder")
-        if order is not None and archive.read(order)[:8] != b"little":
+        if order is not None and (order.file_size > 8 or archive.read(order) != b"little"):
             raise InputError("written on a big-endian machine, which is not supported")
         for key, storage in storages.items():
             info = members.get(f"{root}data/{key}")
@@ -242,7 +332,7 @@ def _read_zip(file: io.BufferedIOBase, view: np.ndarray) -> Any:
             if info.compress_type == zipfile.ZIP_STORED:
                 raw = view[(start := _data_offset(info, view)) : start + n_bytes]
             else:  # somebody packed it again
-                if info.file_size > 1100 * max(info.compress_size, 1):
+                if info.file_size > 2**20 + MAX_PACKING * info.compress_size:
                     raise InputError(f"storage {one_line(key)} is suspiciously well compressed")
                 raw = np.frombuffer(archive.read(info), np.uint8)
             storage.data = _typed(raw, storage, n_bytes)
@@ -275,9 +365,9 @@ def _read_legacy(file: io.BufferedIOBase, view: np.ndarray) -> Any:
         raise InputError("written on a big-endian machine, which is not supported")
     found = _unpickled(file, storages)
     for key in _unpickled(file, storages):
-        storage = storages.get(str(key))
+        storage = storages.get(_storage_key(key))
         if storage is None:
-            raise InputError(f"an unknown storage {one_line(key)}")
+            raise InputError(f"an unknown storage {one_line(key)[:80]}")
         size = file.read(8)
         if len(size) != 8 or struct.unpack("<q", size)[0] != storage.numel:
             raise InputError(f"truncated or damaged (storage {one_line(key)} is cut off)")
