@@ -17,9 +17,9 @@ import numpy as np
 from flax import nnx
 
 from bench import models
-from glow_jax.flops import flops_per_image
 from bench.ours import compile_timed
 from glow_jax import pixels
+from glow_jax.flops import flops_per_image
 
 REPEATS = 7
 SECONDS = 420  # no batch is begun after this

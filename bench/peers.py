@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import models
-from glow_jax.flops import flops_per_image
 from bench.ours import Contestant
 from glow_jax.config import GlowConfig
+from glow_jax.flops import flops_per_image
 
 
 def prepare(spec: dict[str, Any]) -> Contestant:

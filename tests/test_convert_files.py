@@ -25,13 +25,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import ml_dtypes
 import numpy as np
 import pytest
 
 import glow_jax
 from glow_jax.cli import main
-from glow_jax.convert import SelfCheck, convert
+from glow_jax.convert import Conversion, SelfCheck, convert
 from glow_jax.convert.safetensors_file import read_safetensors
 from glow_jax.convert.tf_checkpoint import read_tf_checkpoint
 from glow_jax.convert.torch_file import read_torch_file
@@ -711,27 +712,38 @@ def weights_of(path: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def conversions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Conversion]:
     """Every kind of source, converted."""
     root = tmp_path_factory.mktemp("models")
     made = {}
     for name, write in SOURCES.items():
         (root / name).mkdir()
         path, options = write(root / name)
-        made[name] = convert(path, root / f"{name}-out", **options).path
+        made[name] = convert(path, root / f"{name}-out", **options)
     return made
 
 
-def test_the_format_changes_nothing(models: dict[str, Path]) -> None:
+@pytest.fixture(scope="module")
+def models(conversions: dict[str, Conversion]) -> dict[str, Path]:
+    return {name: made.path for name, made in conversions.items()}
+
+
+def fingerprint_of(path: Path) -> str:
+    return glow_jax.load(path, fold=False).fingerprint
+
+
+def test_the_format_changes_nothing(conversions: dict[str, Conversion]) -> None:
     """The same arrays in another kind of file become the same model, byte for byte."""
-    prints = {name: glow_jax.load(path).fingerprint for name, path in models.items()}
+    prints = {name: fingerprint_of(made.path) for name, made in conversions.items()}
     assert prints["zip"] == prints["legacy"] == prints["safetensors"]
     assert prints["index"] == prints["data"]
-    image = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), np.uint8)
-    graph, checkpoint = (glow_jax.load(models[name]) for name in ("graph", "index"))
-    np.testing.assert_allclose(graph.bits_per_dim(image), checkpoint.bits_per_dim(image), rtol=1e-5)
-    for got, want in zip(graph.encode(image), checkpoint.encode(image), strict=True):
-        np.testing.assert_allclose(got, want, atol=1e-4)
+    graph, checkpoint = conversions["graph"], conversions["index"]
+    assert graph.config == checkpoint.config
+    assert graph.check.bits_per_dim == pytest.approx(checkpoint.check.bits_per_dim, rel=1e-6)
+    got, want = weights_of(graph.path), weights_of(checkpoint.path)
+    got.pop("top"), want.pop("top")  # of which only what it computes is in a graph
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7), got, want)
 
 
 def test_a_card_tells_what_was_converted(models: dict[str, Path], capsys) -> None:
@@ -745,7 +757,7 @@ def test_a_card_tells_what_was_converted(models: dict[str, Path], capsys) -> Non
     assert "y0ast" in capsys.readouterr().out
 
 
-def test_quantised_graphs_tell_their_bits(tmp_path: Path) -> None:
+def test_quantised_graphs_tell_their_bits(tmp_path: Path, unlooked: None) -> None:
     assert convert(write_graph(tmp_path / "a.pb", n_bits=5), tmp_path / "out").config.n_bits == 5
 
 
@@ -766,7 +778,7 @@ def test_wrapped_and_prefixed_state_dicts_convert(models: dict[str, Path], tmp_p
     numbered = {n: t._replace(storage=t.storage._replace(key=f"x{n}")) for n, t in other.items()}
     saved = {"step": 3, "ema": numbered, "graph": prefixed}
     out = convert(write_legacy(tmp_path / "a.pkg", saved), tmp_path / "out").path
-    assert glow_jax.load(out).fingerprint == glow_jax.load(models["zip"]).fingerprint
+    assert fingerprint_of(out) == fingerprint_of(models["zip"])
 
 
 def test_a_folder_with_one_checkpoint_is_enough(models: dict[str, Path], tmp_path: Path) -> None:
@@ -774,7 +786,7 @@ def test_a_folder_with_one_checkpoint_is_enough(models: dict[str, Path], tmp_pat
         (tmp_path / name).mkdir()
         _, options = SOURCES[name](tmp_path / name)
         out = convert(tmp_path / name, tmp_path / f"{name}-out", **options).path
-        assert glow_jax.load(out).fingerprint == glow_jax.load(models[name]).fingerprint
+        assert fingerprint_of(out) == fingerprint_of(models[name])
 
 
 def test_a_checkpoint_file_says_which(models: dict[str, Path], tmp_path: Path) -> None:
@@ -1392,17 +1404,22 @@ BOMBS: dict[str, Bomb] = {
     "zeros, packed": lambda p: zeros_packed(
         p,
         "archive/data/9",
-        2**28,
+        3 * 2**26,
         {
             "w": Call(
-                REBUILD, (Persistent(("storage", FLOATS, "9", "cpu", 2**26)), 0, (2**26,), (1,))
+                REBUILD, (Persistent(("storage", FLOATS, "9", "cpu", 3 * 2**24)), 0, (1,), (1,))
             )
         },
     ),
     "zeros where the byte order is": lambda p: write_zip(
-        p, {}, packed=True, more={"archive/byteorder": bytes(2**28)}
+        p, {}, packed=True, more={"archive/byteorder": bytes(3 * 2**26)}
     ),
-    "pickle of zeros": lambda p: write_zip(p, {}, pickle_=bytes(2**27), packed=True),
+    "many zeros, packed": lambda p: write_zip(
+        p,
+        {f"w{i}": tensor(np.zeros(2**20, np.uint8), str(i)) for i in range(192)},
+        packed=True,
+    ),
+    "pickle of zeros": lambda p: write_zip(p, {}, pickle_=bytes(2**26 + 1), packed=True),
     "a level of 10^12": claimed("q0.999999999999.loc"),
     "a level of 5000 digits": claimed(f"q0.{'9' * 5000}.loc"),
     "a step of 5000 digits": lambda p: write_zip(
@@ -1427,7 +1444,7 @@ BOMBS: dict[str, Bomb] = {
 
 GUARD = """
 import os, resource, signal, sys, time
-from glow_jax.convert import SelfCheck, convert
+from glow_jax.convert import Conversion, SelfCheck, convert
 from glow_jax.errors import InputError
 
 def peak():
@@ -1494,7 +1511,7 @@ def test_bombs_end_fast_and_small(name: str, outcomes: dict[str, Outcome]) -> No
     outcome = outcomes[name]
     assert outcome.said.startswith("refused: "), outcome
     assert outcome.seconds < 5, outcome
-    assert outcome.megabytes < 150, outcome
+    assert outcome.megabytes < 130, outcome
 
 
 # -- damage
@@ -1559,7 +1576,7 @@ def test_damaged_files(kind: str, tmp_path: Path, unsaved: None) -> None:
     original, rng = path.read_bytes(), random.Random(2)
     structure = min(len(original), 3000)  # weights are most of a file, and may be anything
     survived = 0
-    for i in range(120):
+    for i in range(90):
         if i % 3 == 0:
             data = flipped(rng, original, 1 + i % 4)
         elif i % 3 == 1:
@@ -1579,7 +1596,7 @@ def test_many_damaged_files(kind: str, tmp_path: Path, unsaved: None) -> None:
     (tmp_path / "in").mkdir()
     path, options = SOURCES[kind](tmp_path / "in")
     original, rng = path.read_bytes(), random.Random(3)
-    for i in range(4000):
+    for i in range(1500):
         try:
             path.write_bytes(flipped(rng, original, 1 + i % 3))
             survives(path, tmp_path / "out", options)
@@ -1926,12 +1943,12 @@ def test_the_hub(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     assert one.code == 0 and "format        glowip" in one.out, one
     assert card_of(tmp_path / "one")["licence"] == "cc-by-nc-4.0"
     assert card_of(tmp_path / "one")["origin"] == "converted from a.safetensors"
-    assert glow_jax.load(tmp_path / "one").config.n_bits == 5
+    assert glow_jax.load(tmp_path / "one", fold=False).config.n_bits == 5
     assert not any("samples" in line or "gitattributes" in line for line in asked)
     assert named.code == 0, named
     assert card_of(tmp_path / "named")["licence"] == "cc-by-nc-4.0"
     assert tensorflow.code == 0, tensorflow
-    assert glow_jax.load(tmp_path / "tensorflow").config.n_bits == 5
+    assert glow_jax.load(tmp_path / "tensorflow", fold=False).config.n_bits == 5
     assert_one_line(several, "2 files of weights (a.pt, new/b.pt)", "hf:o/several/FILE")
     assert_one_line(none, "0 files of weights (none)")
     assert_one_line(missing, "no such file in the repository")
@@ -1946,11 +1963,12 @@ def test_the_hub(hub: tuple[str, list[str]], tmp_path: Path) -> None:
         ["convert", "hf:o/none", "-o", f"{tmp_path}/x"],
     )
     assert again.code == 0, again
-    prints = [glow_jax.load(tmp_path / name).fingerprint for name in ("one", "again")]
+    prints = [fingerprint_of(tmp_path / name) for name in ("one", "again")]
     assert prints[0] == prints[1]
     assert_one_line(elsewhere, "hf:o/none")
 
 
+@pytest.mark.slow  # huggingface_hub tries again and again
 def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
     environment = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:1"}
