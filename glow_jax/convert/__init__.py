@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from glow_jax.checkpoints import check_new, save_graph, save_weights
@@ -30,7 +31,7 @@ from glow_jax.convert.selfcheck import SelfCheck, check_graph, self_check
 from glow_jax.convert.tf_checkpoint import checkpoint_prefix, read_tf_checkpoint
 from glow_jax.convert.torch_file import is_torch_file, read_torch_file
 from glow_jax.errors import InputError
-from glow_jax.files import one_line
+from glow_jax.files import one_line, reason
 from glow_jax.graph_model import GraphConfig, GraphGlow
 
 FORMATS = ("openai", "openai-graph", *pytorch.FAMILIES)
@@ -82,7 +83,7 @@ def convert(
     if format is not None and format not in FORMATS:
         raise InputError(f"format {one_line(format)}: use one of {', '.join(FORMATS)}")
     text = str(source)
-    path = fetch(text) if text.startswith("hf:") else Path(source)
+    path, root = fetch(text) if text.startswith("hf:") else (Path(source), Path(source).parent)
     options = Options(image_size, bits, settings, ema)
     try:
         files = _locate(path, format)
@@ -95,10 +96,12 @@ def convert(
             model = parts
         if isinstance(model, GraphGlow):
             config: GlowConfig | GraphConfig = model.config
+            _check_finite(dict(enumerate(model.constants)))
             check = check_graph(model)
         else:
             config = parts_config = model.config()
             weights = model.weights()
+            _check_finite(weights)
             check = self_check(parts_config, weights)
     except InputError as error:
         raise InputError(f"{one_line(text)}: {str(error)[:MAX_MESSAGE]}") from None
@@ -107,9 +110,9 @@ def convert(
         "format": name,
         "implementation": openai.URL if name.startswith("openai") else pytorch.FAMILIES[name].url,
         "source_sha256": {p.name: _sha256(p) for p in files.all},
-        "licence": licence or licence_of(path.parent) or UNKNOWN_LICENCE,
+        "licence": licence or licence_of(root) or UNKNOWN_LICENCE,
         "notes": notes,
-        "self_check": dataclasses.asdict(check),
+        "self_check": {k: _json(v) for k, v in dataclasses.asdict(check).items()},
         "converted_by": f"glow-jax {version('glow-jax')}",
     }
     if isinstance(model, GraphGlow):
@@ -124,12 +127,16 @@ def _read_graph(path: Path, options: Options) -> tuple[Parts | GraphGlow, list[s
     nodes = read_graph(path)
     try:
         with np.errstate(all="ignore"):  # what becomes non-finite is met further on
-            parts = openai_graph(nodes, options)
-    except NotCanonical as error:
-        options.check()
-        note = f"kept as the graph's own operations, without a likelihood, because {error}"
-        with np.errstate(all="ignore"):
-            return graph_model(nodes, options), [*options.notes, note]
+            try:
+                parts = openai_graph(nodes, options)
+            except NotCanonical as error:
+                options.check()
+                note = f"kept as the graph's own operations, without a likelihood, because {error}"
+                return graph_model(nodes, options), [*options.notes, note]
+    except InputError:
+        raise
+    except Exception as error:  # a graph can be wrong in more ways than are worth naming
+        raise InputError(f"a graph that cannot be followed ({reason(error)})") from None
     options.check()
     return parts, [*options.notes, "its weights were read off the graph: a canonical Glow"]
 
@@ -258,6 +265,20 @@ def _read_configs(path: Path, options: Options) -> None:
             options.found(name, str(told[name]).lower())
         elif isinstance(told.get(name), int | float):
             options.found(name, str(told[name]))
+
+
+def _json(value: Any) -> Any:
+    """JSON has no word for what is not finite."""
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _check_finite(weights: Any) -> None:
+    """Raise InputError for values that a model in float32 cannot hold."""
+    for path, array in jax.tree_util.tree_leaves_with_path(weights):
+        largest = np.abs(array).max(initial=0)
+        if not largest <= np.finfo(np.float32).max:
+            name = ".".join(str(key.key) for key in path)
+            raise InputError(f"weight {name} has values that are not finite in float32")
 
 
 def _sha256(path: Path) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from glow_jax.convert.protobuf import DTYPES, fields, shape_of, signed, tensor, varint
 from glow_jax.errors import InputError
-from glow_jax.files import one_line
+from glow_jax.files import one_line, reason
 
 MAX_NODES = 1_000_000
 MAX_ELEMENTS = 2**23  # of what is computed; weights only pass through
@@ -185,7 +185,8 @@ def _apply(node: Node, args: list[Any]) -> Any:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{one_line(node.name)} ({one_line(node.op)}): {error}") from None
+        what = f"{one_line(node.name)[:200]} ({one_line(node.op)[:40]})"
+        raise InputError(f"{what}: {reason(error)}") from None
     raise InputError(f"{one_line(node.name)}: operation {one_line(node.op)} is not supported")
 
 

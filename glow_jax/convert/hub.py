@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from glow_jax.errors import InputError
 from glow_jax.files import one_line, reason
@@ -10,14 +11,14 @@ WEIGHTS = (".pt", ".pth", ".pkg", ".tar", ".ckpt", ".bin", ".safetensors", ".pb"
 BESIDE = ("configs.json", "train.txt", "checkpoint", "README.md")
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str) -> tuple[Path, Path]:
     """Download one checkpoint and the small files beside it, or find them in the hub's cache.
 
     Args:
         name: `hf:OWNER/NAME`, or with `/FILE` where the repository holds several.
 
     Returns:
-        The local path of the weights' file.
+        The local paths of the weights' file and of the repository's folder.
 
     Raises:
         InputError: the name is malformed, the hub is not reached, or the file is not clear.
@@ -30,25 +31,36 @@ def fetch(name: str) -> Path:
         raise InputError(f"{one_line(name)}: a file outside the repository")
     try:
         import huggingface_hub as hub
+        from huggingface_hub import constants
     except ImportError:
         raise InputError(
             f"{name}: needs huggingface_hub; pip install 'glow-jax[convert]'"
         ) from None
     try:
-        offline = hub.constants.HF_HUB_OFFLINE
-        if offline:
-            folder = Path(hub.snapshot_download(repository, local_files_only=True))
+        if constants.HF_HUB_OFFLINE:
+            folder = _cached(hub.scan_cache_dir(), repository)
             files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-            return folder / _chosen(files, wanted, name)
+            return folder / _chosen(files, wanted, name), folder
         chosen = _chosen(hub.HfApi().list_repo_files(repository), wanted, name)
-        patterns = [chosen, *BESIDE]
+        beside = PurePosixPath(chosen).parent
+        patterns = [chosen, *BESIDE, *(str(beside / other) for other in BESIDE)]
         if chosen.endswith(".index"):
             patterns.append(chosen.removesuffix("index") + "data-*")
-        return Path(hub.snapshot_download(repository, allow_patterns=patterns)) / chosen
+        folder = Path(hub.snapshot_download(repository, allow_patterns=patterns))
+        return folder / chosen, folder
     except InputError:
         raise
     except Exception as error:  # the hub's client raises its own, requests' and the system's
         raise InputError(f"{name}: cannot be fetched ({reason(error)})") from None
+
+
+def _cached(cache: Any, repository: str) -> Path:
+    """The newest snapshot of a repository in the hub's cache."""
+    found = [repo for repo in cache.repos if repo.repo_id == repository]
+    revisions = [revision for repo in found for revision in repo.revisions]
+    if not revisions:
+        raise InputError(f"hf:{repository}: not in the hub's cache, and HF_HUB_OFFLINE is set")
+    return Path(max(revisions, key=lambda revision: revision.last_modified).snapshot_path)
 
 
 def _chosen(files: list[str], wanted: str | None, name: str) -> str:

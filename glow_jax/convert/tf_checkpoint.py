@@ -15,7 +15,7 @@ import numpy as np
 
 from glow_jax.convert.protobuf import DTYPES, fields, shape_of, varint
 from glow_jax.errors import InputError
-from glow_jax.files import one_line
+from glow_jax.files import one_line, reason
 
 TABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
@@ -55,6 +55,15 @@ def read_tf_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: a file is missing, truncated or not a checkpoint.
     """
+    try:
+        return _read(prefix)
+    except (TypeError, ValueError, OverflowError) as error:  # a field of another type than told
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{_index(prefix).name}: damaged ({reason(error)})") from None
+
+
+def _read(prefix: Path) -> dict[str, np.ndarray]:
     index = _index(prefix)
     if not index.is_file():
         raise InputError(f"{index.name} is missing")

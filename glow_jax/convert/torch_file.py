@@ -28,7 +28,7 @@ from glow_jax.files import one_line, reason
 
 MAX_PICKLE_BYTES = 2**26  # names and shapes only; storages are outside
 MAX_FILE_BYTES = 2**36
-MAX_PACKING = 20  # a storage's size over its compressed size; weights hardly compress
+MAX_PACKING = 20  # sizes of storages over their compressed sizes; weights hardly compress
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
@@ -322,6 +322,7 @@ def _read_zip(file: io.BufferedIOBase, view: np.ndarray) -> Any:
         order = members.get(f"{root}byteorder")
         if order is not None and (order.file_size > 8 or archive.read(order) != b"little"):
             raise InputError("written on a big-endian machine, which is not supported")
+        packed = unpacked = 0
         for key, storage in storages.items():
             info = members.get(f"{root}data/{key}")
             if info is None:
@@ -332,7 +333,9 @@ def _read_zip(file: io.BufferedIOBase, view: np.ndarray) -> Any:
             if info.compress_type == zipfile.ZIP_STORED:
                 raw = view[(start := _data_offset(info, view)) : start + n_bytes]
             else:  # somebody packed it again
-                if info.file_size > 2**20 + MAX_PACKING * info.compress_size:
+                packed += info.compress_size
+                unpacked += info.file_size
+                if unpacked > 2**20 + MAX_PACKING * packed:
                     raise InputError(f"storage {one_line(key)} is suspiciously well compressed")
                 raw = np.frombuffer(archive.read(info), np.uint8)
             storage.data = _typed(raw, storage, n_bytes)
