@@ -34,6 +34,7 @@ from glow_jax.model import Glow
 
 BUNDLED = Path(__file__).parent / "models"
 MAX_JSON_BYTES = 2**20
+_N_FIRST_FIELDS = 12  # of GlowConfig, up to `checkpoint_coupling`
 
 Weights = dict[str, Any]
 
@@ -229,11 +230,14 @@ def weights_of(model: Glow) -> Weights:
 def fingerprint(config: GlowConfig, weights: Weights) -> str:
     """SHA-256 of the config and of every array's name, shape, type and bytes.
 
-    Of the config, fields at their defaults do not count, so that a new field changes nothing.
+    Of the config, the fields that only converted models use count where they are not at their
+    defaults, so that fingerprints older than those fields stay true.
     """
-    fields = {f.name: f.default for f in dataclasses.fields(config)}
-    told = {k: v for k, v in dataclasses.asdict(config).items() if v != fields[k]}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    always = [f.name for f in dataclasses.fields(config)][:_N_FIRST_FIELDS]
+    defaults = {f.name: f.default for f in dataclasses.fields(config)}
+    fields = dataclasses.asdict(config).items()
+    told = {k: v for k, v in fields if k in always or v != defaults[k]}
+    digest = hashlib.sha256((json.dumps(told, indent=2) + "\n").encode())
     leaves = jax.tree_util.tree_leaves_with_path(weights)
     for name, array in sorted((jax.tree_util.keystr(p), a) for p, a in leaves):
         digest.update(f"{name} {array.shape} {array.dtype}".encode())

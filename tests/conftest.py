@@ -5,6 +5,7 @@ itself turn them on for themselves (`precision`), so one run covers both.
 """
 
 import functools
+import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -51,6 +52,14 @@ def precision(request: pytest.FixtureRequest) -> Iterator[Precision]:
         return
     with jax.enable_x64(True):
         yield Precision(jnp.dtype("float64"), 1e-10)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_code() -> Iterator[None]:
+    """Each compiled function keeps memory maps, of which a process may have 65,530."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture
