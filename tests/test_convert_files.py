@@ -758,7 +758,11 @@ def test_a_card_tells_what_was_converted(models: dict[str, Path], capsys) -> Non
 
 
 def test_quantised_graphs_tell_their_bits(tmp_path: Path, unlooked: None) -> None:
-    assert convert(write_graph(tmp_path / "a.pb", n_bits=5), tmp_path / "out").config.n_bits == 5
+    path = write_graph(tmp_path / "a.pb", n_bits=5)
+    assert convert(path, tmp_path / "out").config.n_bits == 5
+    assert convert(path, tmp_path / "told", bits=5).config.n_bits == 5
+    with pytest.raises(InputError, match="--bits 8: the graph quantises to 5"):
+        convert(path, tmp_path / "other", bits=8)
 
 
 @pytest.mark.parametrize("stored", ["float16", "bfloat16", "float64"])

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from glow_jax.convert.protobuf import DTYPES, fields, shape_of, signed, tensor, varint
+from glow_jax.convert.protobuf import DTYPES, fields, shape_of, signed, tensor, varints
 from glow_jax.errors import InputError
 from glow_jax.files import one_line, reason
 
@@ -98,7 +98,7 @@ def attribute(node: Node, name: str) -> Any:
             numbers: list[int] = []
             for kind, item in fields(value):
                 if kind == 3 and isinstance(item, memoryview):
-                    numbers.extend(_varints(item))
+                    numbers.extend(varints(item))
                 elif kind == 3:
                     numbers.append(signed(item))
             return numbers
@@ -113,14 +113,6 @@ def attribute(node: Node, name: str) -> Any:
         if number == 8:
             return tensor(value)
     return None
-
-
-def _varints(data: memoryview) -> list[int]:
-    found, at = [], 0
-    while at < len(data):
-        value, at = varint(data, at)
-        found.append(signed(value))
-    return found
 
 
 class Evaluator:

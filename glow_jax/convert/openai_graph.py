@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from glow_jax.convert.build import Parts, Tree
+from glow_jax.convert.build import Parts, Tree, actnorm, zero_conv
 from glow_jax.convert.graph import Evaluator, Expression, Node, attribute
 from glow_jax.convert.options import Options
 from glow_jax.errors import InputError
 from glow_jax.files import one_line
 from glow_jax.graph_model import GraphConfig, GraphGlow, Instruction, Program
-from glow_jax.layers import LOGSCALE_FACTOR
 
 TOLERANCE = 1e-6  # of float32 constants that must agree
 
@@ -79,11 +78,13 @@ def openai_graph(nodes: Mapping[str, Node], options: Options) -> Parts:
     if "input/image" not in nodes:
         raise InputError("the graph has no input/image: not openai/glow's")
     feeds = _feeds(nodes, options)
-    options.needs_size_and_bits("openai/glow graph", 8)
+    options.needs_size("openai/glow graph")
     evaluate = Evaluator(nodes, feeds)
     latents = [evaluate(name) for name in find_latents(nodes)]
     walk = _Walk(feeds["input/image"])
-    return walk.parts(latents)
+    parts = walk.parts(latents)
+    options.fixes_bits(parts.fields["n_bits"], "the graph quantises to")
+    return parts
 
 
 def _feeds(nodes: Mapping[str, Node], options: Options) -> dict[str, Any]:
@@ -117,6 +118,7 @@ def graph_model(nodes: Mapping[str, Node], options: Options) -> GraphGlow:
     image = evaluate.values["input/image"]
     latents = [evaluate(name) for name in find_latents(nodes)]
     x, n_bits = _quantised(latents, image)
+    options.fixes_bits(n_bits, "the graph quantises to")
     constants: list[np.ndarray] = []
     encoder = _program([x], latents, constants)
     shapes = tuple(tuple(a.shape[1:]) for a in latents)
@@ -227,11 +229,11 @@ class _Walk:
         for eps in reversed(latents[:-1]):
             steps, before = self._level(h)
             levels.insert(0, steps)
-            first_half, z, index = self._taken(before)
+            z, index = self._taken(before)
             channels_below = z.shape[3]
             expect(index == (0, channels_below // 2), "a split that does not keep the first half")
-            z2, split = self._split(eps, first_half)
-            _, _, second = self._taken(z2)
+            z2, split = self._split(eps, before)
+            _, second = self._taken(z2)
             expect(second == (channels_below // 2, channels_below), "a split of another half")
             expect(z2.args[0] is z, "a split of two different tensors")
             splits.insert(0, {"conv": split})
@@ -283,17 +285,16 @@ class _Walk:
     def _step(self, z: Any) -> tuple[Tree, Any]:
         expect(z.op == "ConcatV2" and len(z.args) == 2 and z.detail == 3, f"{z.op} after a step")
         x1, y2 = z.args
-        _, mixed, first = self._taken(x1)
+        mixed, first = self._taken(x1)
         n = mixed.shape[3]
         expect(first == (0, n // 2), "a coupling whose first half does not pass through")
         network, x2 = self._coupling(y2, x1, n)
-        _, also, second = self._taken(x2)
+        also, second = self._taken(x2)
         expect(also is mixed and second == (n // 2, n), "a coupling of another half")
         normed, mix = self._mix(mixed)
         h, scale, shift = affine_map(normed)
         scale, shift = (_channels(a, n) for a in (scale, shift))
-        expect(bool((scale > 0).all()), "an actnorm with a scale that is not positive")
-        norm = {"bias": shift / scale, "logs": np.log(scale) / LOGSCALE_FACTOR}
+        norm = actnorm(shift / scale, _log(scale))
         return {"norm": norm, "mix": mix, "coupling": {"network": network}}, h
 
     def _mix(self, mixed: Any) -> tuple[Any, np.ndarray]:
@@ -327,17 +328,12 @@ class _Walk:
         expect(hidden_kernel.shape[:2] == (1, 1), "the middle convolution is not 1x1")
         inner, in_conv = self._conv3x3(_relu(before))
         expect(inner is x1, "a network of another half")
-        scale, bias = in_conv.pop("scale"), in_conv["bias"]
-        expect(bool((scale > 0).all()), "an actnorm with a scale that is not positive")
-        in_norm = {"bias": bias, "logs": np.log(scale) / LOGSCALE_FACTOR}
-        last_scale = last.pop("scale")
-        expect(bool((last_scale > 0).all()), "a log-scale that is not one")
         return {
             "in_kernel": in_conv["kernel"],
-            "in_norm": in_norm,
+            "in_norm": actnorm(in_conv["bias"], _log(in_conv["scale"])),
             "hidden_kernel": np.asarray(hidden_kernel[0, 0]),
             "hidden_norm": hidden_norm,
-            "out": last | {"logs": np.log(last_scale) / LOGSCALE_FACTOR},
+            "out": zero_conv(last["kernel"], last["bias"], _log(last["scale"])),
         }
 
     def _hidden(self, h: Any) -> tuple[Any, np.ndarray, Tree]:
@@ -346,9 +342,7 @@ class _Walk:
         expect(conv.op == "Conv2D", f"{conv.op} where the middle convolution is")
         width = conv.shape[3]
         scale, shift = (_channels(a, width) for a in (scale, shift))
-        expect(bool((scale > 0).all()), "an actnorm with a scale that is not positive")
-        norm = {"bias": shift / scale, "logs": np.log(scale) / LOGSCALE_FACTOR}
-        return conv.args[0], conv.args[1], norm
+        return conv.args[0], conv.args[1], actnorm(shift / scale, _log(scale))
 
     def _conv3x3(self, h: Any) -> tuple[Any, Tree]:
         """(conv(padded x with constant channels) + bias) * scale: x, and kernel, bias, scale.
@@ -386,12 +380,12 @@ class _Walk:
         full = np.concatenate([own, exact[:, :, None]], axis=2)
         return x, {"kernel": full, "bias": shift / scale + bias, "scale": scale}
 
-    def _taken(self, h: Any) -> tuple[Any, Any, tuple[int, int]]:
-        """A run of channels: itself, of what, from where to where."""
+    def _taken(self, h: Any) -> tuple[Any, tuple[int, int]]:
+        """A run of channels: of what, and from where to where."""
         expect(h.op == "StridedSlice" and h.detail[3][2] == 1, f"{h.op} where channels are taken")
         whole = h.args[0]
         expect(h.shape[:3] == whole.shape[:3], "a slice of positions")
-        return h, whole, h.detail[3][:2]
+        return whole, h.detail[3][:2]
 
     def _standardised(self, eps: Any) -> tuple[Any, Any, Any]:
         """z, mean and logs of (z - mean) / exp(logs), each known or an expression."""
@@ -403,8 +397,7 @@ class _Walk:
         z, scale, shift = affine_map(eps)
         shape = (1, *z.shape[1:])
         scale, shift = (np.broadcast_to(a, shape) for a in (scale, shift))
-        expect(bool((scale > 0).all()), "a prior with a deviation that is not positive")
-        return z, -shift / scale, -np.log(scale)
+        return z, -shift / scale, -_log(scale)
 
     def _split(self, eps: Any, going_on: Any) -> tuple[Any, Tree]:
         z2, mean, logs = self._standardised(eps)
@@ -414,9 +407,13 @@ class _Walk:
         expect(mean.args[0] is logs.args[0], "mean and deviation of two convolutions")
         x, conv = self._conv3x3(mean.args[0])
         expect(x is going_on, "a prior of another half")
-        scale = conv.pop("scale")
-        expect(bool((scale > 0).all()), "a log-scale that is not one")
-        return z2, conv | {"logs": np.log(scale) / LOGSCALE_FACTOR}
+        return z2, zero_conv(conv["kernel"], conv["bias"], _log(conv["scale"]))
+
+
+def _log(scale: np.ndarray) -> np.ndarray:
+    """Log of a scale, which must be positive to have been an exponential."""
+    expect((scale > 0).all(), "a scale that is not positive")
+    return np.log(scale)
 
 
 def expect(condition: bool | np.bool, otherwise: str) -> None:

@@ -43,14 +43,27 @@ class Options:
 
     def needs_size_and_bits(self, family: str, bits: int | None = None) -> None:
         """Ask for what is still unknown; `bits` where the family's code fixes them."""
-        self._family = family
-        if bits is not None and self._bits not in (None, bits):
-            raise InputError(f"--bits {self._bits}: {family} always trains at {bits}")
-        self._bits = self._bits or bits
-        if self._size is None:
-            self._asked.append("--image-size H (or HxW)")
+        if bits is not None:
+            self.fixes_bits(bits, f"{family} always trains at")
+        self.needs_size(family)
         if self._bits is None:
             self._asked.append("--bits N (1 to 8, as it was trained)")
+
+    def needs_size(self, family: str) -> None:
+        """Ask for the image size if it is still unknown."""
+        self._family = family
+        if self._size is None:
+            self._asked.append("--image-size H (or HxW)")
+
+    def fixes_bits(self, bits: int, because: str) -> None:
+        """The file or its family's code settles the bits.
+
+        Raises:
+            InputError: the user said another number.
+        """
+        if self._bits not in (None, bits):
+            raise InputError(f"--bits {self._bits}: {because} {bits}")
+        self._bits = bits
 
     def found_size(self, height: int, width: int, where: str) -> None:
         """The file tells the image size.

@@ -47,6 +47,15 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
     raise InputError("truncated or damaged (an integer is cut off)")
 
 
+def varints(data: memoryview) -> list[int]:
+    """A packed list of signed integers."""
+    found, at = [], 0
+    while at < len(data):
+        value, at = varint(data, at)
+        found.append(signed(value))
+    return found
+
+
 def fields(data: memoryview) -> Iterator[tuple[int, Any]]:
     """Number and value of each field: integers, or views of the bytes of anything longer.
 
@@ -113,10 +122,7 @@ def tensor(data: memoryview) -> np.ndarray:
             if not isinstance(value, memoryview):
                 values.append(signed(value))
                 continue
-            at = 0
-            while at < len(value):
-                item, at = varint(value, at)
-                values.append(signed(item))
+            values.extend(varints(value))
     if any(n < 0 for n in shape) or len(shape) > 8:
         raise InputError("a constant of impossible shape")
     count = int(np.prod(shape, dtype=np.int64))

@@ -60,7 +60,9 @@ def count(source: Source, pattern: str, what: str) -> int:
     return len(found)
 
 
-def matrix_of(source: Source, name: str, n: int, *, plain: str, lu: tuple[str, ...], flat: bool):
+def matrix_of(
+    source: Source, name: str, n: int, *, plain: str, lu: tuple[str, ...], flat: bool
+) -> tuple[np.ndarray, bool]:
     """A 1x1 convolution as the matrix for our row vectors, and whether it came in LU factors.
 
     Theirs multiplies columns: y_o = sum_i W[o, i] x_i, so ours is the transpose.
