@@ -32,10 +32,12 @@ def fetch(name: str) -> tuple[Path, Path]:
     try:
         import huggingface_hub as hub
         from huggingface_hub import constants
+        from huggingface_hub.utils import logging
     except ImportError:
         raise InputError(
             f"{name}: needs huggingface_hub; pip install 'glow-jax[convert]'"
         ) from None
+    logging.set_verbosity_error()  # its retries would come before our one line
     try:
         if constants.HF_HUB_OFFLINE:
             folder = _cached(hub.scan_cache_dir(), repository)
