@@ -10,11 +10,11 @@ BIN := .venv/bin
 .venv/core: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("glow-jax needs Python 3.11 or newer; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[eval]'
 	touch $@
 
 .venv/dev: .venv/core
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,eval]'
 	touch $@
 
 demo: .venv/core
@@ -23,7 +23,7 @@ demo: .venv/core
 test: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy glow_jax transfer bench
+	$(BIN)/mypy glow_jax transfer eval bench
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: test

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import cpu, measure, report
 
-PARTS = ("compile", "speed", "peers")
+PARTS = ("compile", "speed", "peers", "judge")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,6 +54,10 @@ def main(argv: list[str] | None = None) -> int:
             result["peers"] = cpu.peer_rows(
                 arguments.quick, arguments.cores, arguments.all_variants
             )
+        if "judge" in parts:
+            from bench import judge  # needs the extra `eval`
+
+            result["judge"] = judge.judge_rows(arguments.quick, arguments.cores)
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")

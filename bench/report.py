@@ -18,7 +18,8 @@ def markdown(result: Row) -> str:
     if "ceilings" in result:
         rates = [f"{name} {rate:.0f} TFLOP/s" for name, rate in result["ceilings"].items()]
         lines += ["", f"Large matmuls: {', '.join(rates)}; round trips in grey levels."]
-    for name, table in (("compile", _compile), ("speed", _speed), ("peers", _peers), ("gpu", _gpu)):
+    tables = {"compile": _compile, "speed": _speed, "peers": _peers, "gpu": _gpu, "judge": _judge}
+    for name, table in tables.items():
         if result.get(name):
             lines += ["", f"**{_TITLES[name]}**", "", *table(result[name])]
     return "\n".join(lines) + "\n"
@@ -29,6 +30,7 @@ _TITLES = {
     "speed": "Speed",
     "peers": "Against normflows (PyTorch), interleaved",
     "gpu": "Throughput",
+    "judge": "Judging, offline defaults",
 }
 
 
@@ -140,3 +142,20 @@ def _gpu(rows: list[Row]) -> list[str]:
 
 def _percent(share: float | None) -> str:
     return "?" if share is None else f"{share:.0%}"
+
+
+def _judge(rows: list[Row]) -> list[str]:
+    head = ["images", "pixels", "processes", "images/s", "again, s", "peak MB", "a worker's"]
+    cells = (
+        [
+            str(row["images"]),
+            str(row["side"]),
+            str(row["workers"]),
+            f"{row['images'] / row['seconds']:.1f}",
+            f"{row['again_seconds']:.1f}",
+            f"{row['peak_mb']:.0f}",
+            f"{row['worker_peak_mb']:.0f}",
+        ]
+        for row in rows
+    )
+    return _table(head, cells)

@@ -45,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from eval.cli import add_verbs as add_eval_verbs
     from transfer.cli import add_verbs
 
     parser = argparse.ArgumentParser(
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     add_verbs(verbs)
+    add_eval_verbs(verbs)
     _add_encode(verbs)
     _add_decode(verbs)
     _add_sample(verbs)

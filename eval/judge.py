@@ -1,0 +1,161 @@
+"""† Judge a folder of outputs: score the pictures, make the table, its figures and the report."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eval.action_units import Reader, make_reader
+from eval.errors import InputError, one_line
+from eval.identity import IdentityModel
+from eval.reading import Reading, relative
+from eval.scoring import Judges, Progress, Scored, score
+from eval.study import Study
+from eval.table import AUS, COLUMNS, OF
+
+Failure = tuple[str, str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """Scores of a study.
+
+    Attributes:
+        scores: the table of `eval.table`.
+        failures: (file, stage, reason) of what could not be used.
+        reader: of the Action Units, or None.
+    """
+
+    scores: pd.DataFrame
+    failures: list[Failure]
+    reader: Reader | None
+
+
+def judge(
+    study: Study,
+    judges: Judges,
+    cache: Path,
+    *,
+    workers: int,
+    progress: Progress = lambda done, total: None,
+) -> Judged:
+    """Score every picture of a study, and compare.
+
+    Raises:
+        InputError: a model, its weights or the cache is not to be had.
+    """
+    reader = make_reader(judges.reader)
+    if judges.identity:
+        judges.identity.check()
+    if judges.identity is None and reader is None:
+        raise InputError("nothing to judge with: neither identity nor Action Units are asked for")
+    paths = [study.folder / row["file"] for row in study.outputs]
+    others = [*study.expressions.values(), *study.means.values()]
+    others += [path for photographs in study.people.values() for path in photographs]
+    scored = score([*others, *paths], judges, reader, cache, workers=workers, progress=progress)
+    failures = _failures(scored)
+    people = {name: _Person(study, name, scored, failures) for name in study.people}
+    rows = [
+        {**row, **_identity(scored[path], row, people, judges.identity)}
+        | _action_units(scored[path], scored[study.expressions[row["expression"]]], row, people)
+        for row, path in zip(study.outputs, paths, strict=True)
+    ]
+    table = pd.DataFrame(rows).reindex(columns=[*COLUMNS, *_extras(rows)])
+    return Judged(table, failures, reader)
+
+
+def _extras(rows: list[dict]) -> list[str]:
+    """Columns besides the table's own that hold at least one number."""
+    names = [name for name in rows[0] if name not in COLUMNS]
+    return [name for name in names if any(row[name] == row[name] for row in rows)]
+
+
+class _Person:
+    """What the outputs of a person are compared with."""
+
+    def __init__(
+        self, study: Study, name: str, scored: Mapping[Path, Scored], failures: list[Failure]
+    ):
+        self._photographs = [scored[path] for path in study.people[name]]
+        self._means = {
+            role: scored[path] for (role, person), path in study.means.items() if person == name
+        }
+        found = [s.embedding.vector for s in self._photographs if s.embedding]
+        self.vectors = [vector for vector in found if vector.size]
+        if found and not self.vectors:
+            failures.append((name, "identity", "no photograph of this person shows a face"))
+
+    @functools.cached_property
+    def mean_vector(self) -> np.ndarray:
+        """The mean of the photographs' embeddings: of the person, not of any decoded picture."""
+        return np.mean(self.vectors, axis=0)
+
+    @functools.cache  # noqa: B019 - lives as long as one judgement
+    def mean_reading(self, role: str) -> Reading:
+        """Of the decoded mean face; else the mean of what the photographs show."""
+        face = self._means.get(role)
+        if face and face.reading and not face.reading.problem:
+            return face.reading
+        readings = [s.reading for s in self._photographs if s.reading and not s.reading.problem]
+        if not readings:
+            return Reading(0, problem="no face found")
+        stacked = {k: np.stack([getattr(r, k) for r in readings]) for k in ("level", "change")}
+        level, change = (stacked[k].mean(0) for k in ("level", "change"))
+        return Reading(1, level, change)
+
+
+def _identity(
+    output: Scored, row: dict, people: Mapping[str, _Person], model: IdentityModel | None
+) -> dict:
+    """Distances of an output's embedding, and how many faces it shows."""
+    faces = [part.faces for part in (output.embedding, output.reading) if part]
+    found: dict[str, float] = {"faces": faces[0] if faces else 0}
+    if not model or not output.embedding or not output.embedding.vector.size:
+        return found
+    vector = output.embedding.vector
+    target, source = people[row["target"]], people[row["source"]]
+    if target.vectors:
+        found["to_target_mean"] = model.distance(vector, target.mean_vector)
+        found["to_target_nearest"] = min(model.distance(vector, v) for v in target.vectors)
+        found["verified"] = float(found["to_target_mean"] <= model.threshold)
+    if source.vectors:
+        found["to_source_mean"] = model.distance(vector, source.mean_vector)
+    return found
+
+
+def _action_units(
+    output: Scored, expression: Scored, row: dict, people: Mapping[str, _Person]
+) -> dict:
+    """Intensities of the output, of the expression and of both means, and presence flags."""
+    source, target = (people[row[role]].mean_reading(role) for role in ("source", "target"))
+    columns: dict[str, np.ndarray] = {
+        "": _read(output, target),
+        "_expression": _read(expression, source),
+        "_source": np.clip(source.level, 0, 5),
+        "_target": np.clip(target.level, 0, 5),
+    }
+    if expression.reading:
+        columns["_present"] = expression.reading.present
+    assert set(columns) >= {"", *(f"_{of}" for of in OF)}
+    return {f"{au}{of}": v[i] for of, v in columns.items() for i, au in enumerate(AUS)}
+
+
+def _read(picture: Scored, neutral: Reading) -> np.ndarray:
+    if picture.reading is None:
+        return np.full(len(AUS), np.nan)
+    return relative(picture.reading, neutral)
+
+
+def _failures(scored: Mapping[Path, Scored]) -> list[Failure]:
+    found = []
+    for path, one in scored.items():
+        name = one_line(path)
+        if one.problem:
+            found.append((name, "reading", one.problem.removeprefix(f"{name}: ")))
+        for stage, part in (("identity", one.embedding), ("Action Units", one.reading)):
+            if part and part.problem:
+                found.append((name, stage, part.problem))
+    return found

@@ -1,0 +1,198 @@
+"""† Action Units that OpenFace itself wrote: CSV files from elsewhere, or its binary run here."""
+
+import csv
+import io
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+from PIL import Image
+
+from eval.errors import InputError, one_line
+from eval.files import Picture, read_bytes
+from eval.reading import Reading, from_columns
+from eval.table import AUS
+
+BINARIES = ("FaceLandmarkImg", "FeatureExtraction")
+LEAST_CONFIDENCE = 0.5
+TIME_LIMIT_S = 60  # a picture, and as much again to start
+
+
+def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
+    """One picture's Action Units from a CSV of OpenFace 2.
+
+    Column names may have spaces about them; `success` and `confidence` may be missing. Of several
+    faces the most confident counts, the first among equals.
+
+    Args:
+        path: the CSV.
+        picture: of a CSV of many pictures, those rows whose `file` or `input` names this one.
+
+    Returns:
+        A reading; without numbers if no row is of a face.
+
+    Raises:
+        InputError: the file is no CSV of OpenFace's.
+    """
+    text = read_bytes(path).decode("utf-8-sig", errors="replace")
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
+    try:
+        names = [(name or "").strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = names
+        missing = [f"{au}_r" for au in AUS if f"{au}_r" not in names]
+        if len(missing) == len(AUS):
+            raise InputError(f"{one_line(path)}: no AU01_r, AU02_r … columns: not OpenFace's CSV")
+        faces = [_checked(path, row, reader.line_num) for row in reader]
+    except csv.Error as error:
+        raise InputError(f"{one_line(path)}: line {reader.line_num}: {error}") from None
+    named = next((name for name in ("file", "input") if name in names), None)
+    if picture is not None and named:
+        # OpenFace may have run on Windows; its separators serve for both.
+        faces = [face for face in faces if PureWindowsPath(face[named]).name == picture]
+    found = [face for face in faces if _number(face.get("success"), 1) == 1]
+    if not found:
+        return Reading(0, problem="OpenFace found no face")
+    sure = np.nan_to_num([_number(face.get("confidence"), 1) for face in found])
+    best = int(np.argmax(sure))
+    if sure[best] < LEAST_CONFIDENCE:
+        return Reading(len(found), problem=f"OpenFace's confidence is {sure[best]:.2f}")
+    level, present = from_columns(found[best])
+    return Reading(len(found), level, level, present)
+
+
+def _checked(path: Path, row: dict, line: int) -> dict[str, str]:
+    if None in row or None in row.values():
+        raise InputError(f"{one_line(path)}: line {line}: not as many cells as the header has")
+    cells = {name: (value or "").strip() for name, value in row.items()}
+    for name, value in cells.items():
+        if name[:2] == "AU" or name in ("success", "confidence"):
+            number = _number(value, 0)
+            if np.isinf(number):
+                raise InputError(f"{one_line(path)}: line {line}: {name} is {one_line(value)}")
+            cells[name] = "nan" if np.isnan(number) else value
+    return cells
+
+
+def _number(text: str | None, otherwise: float) -> float:
+    """A cell's number; `otherwise` if empty or missing, infinite if it is no number."""
+    if not text:
+        return otherwise
+    if re.fullmatch(r"[+-]?nan(\(\w*\))?", text.lower()):  # C++ also writes -nan and -nan(ind)
+        return np.nan
+    try:
+        return float(text)
+    except ValueError:
+        return np.inf
+
+
+class OpenFaceCsvs:
+    """A folder of CSVs that OpenFace wrote: `STEM.csv` or `FOLDER/STEM.csv` for a picture.
+
+    Attributes:
+        name, key, notes: as of the other readers.
+    """
+
+    key = ""  # quick to read, and dependent on names: not kept
+
+    def __init__(self, folder: str | Path):
+        """Look at the folder.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        self._folder = Path(folder)
+        if not self._folder.is_dir():
+            raise InputError(f"{one_line(folder)}: no such folder of OpenFace's CSVs")
+        self.name = "OpenFace, from its CSVs"
+        self.notes = ["Read from CSVs that OpenFace wrote elsewhere."]
+        self._taken: dict[Path, str] = {}
+
+    def read(self, pictures: list[Picture]) -> list[Reading]:
+        """Read pictures' CSVs; a missing or wrong one is a reading without numbers.
+
+        Raises:
+            InputError: one CSV would serve two different pictures.
+        """
+        return [self._read(picture) for picture in pictures]
+
+    def _read(self, picture: Picture) -> Reading:
+        stem = picture.path.stem + ".csv"
+        near, plain = self._folder / picture.path.parent.name / stem, self._folder / stem
+        path = near if os.path.isfile(near) else plain
+        if not os.path.isfile(path):
+            return Reading(0, problem=f"no {plain.name} among OpenFace's CSVs")
+        if self._taken.setdefault(path, picture.sha256) != picture.sha256:
+            raise InputError(
+                f"{one_line(path)}: two different pictures have this name; "
+                f"put their CSVs into folders named as theirs"
+            )
+        try:
+            return read_openface_csv(path, picture.path.name)
+        except InputError as error:
+            return Reading(0, problem=str(error))
+
+
+class OpenFaceBinary:
+    """OpenFace's own program, run on copies of the pictures in a folder of its own.
+
+    Attributes:
+        name, key, notes: as of the other readers.
+    """
+
+    def __init__(self, path: str | Path | None = None):
+        """Find the program.
+
+        Args:
+            path: of `FaceLandmarkImg` or `FeatureExtraction`; None to look on PATH.
+
+        Raises:
+            InputError: it is not there.
+        """
+        found = [shutil.which(str(p)) for p in ([path] if path else BINARIES)]
+        self._program = next((p for p in found if p), None) or ""
+        if not self._program:
+            raise InputError(
+                f"{one_line(path)}: no such program"
+                if path
+                else f"OpenFace is not installed: neither {' nor '.join(BINARIES)} is on PATH"
+            )
+        self._program = str(Path(self._program).absolute())
+        self.name = f"OpenFace ({Path(self._program).name})"
+        stat = os.stat(self._program)
+        self.key = f"{Path(self._program).name} {stat.st_size} {stat.st_mtime_ns}"
+        self.notes = ["OpenFace's models are for research only (its academic licence)."]
+
+    def read(self, pictures: list[Picture]) -> list[Reading]:
+        """Read pictures; one that OpenFace fails on is a reading without numbers."""
+        return [self._read(picture) for picture in pictures]
+
+    def _read(self, picture: Picture) -> Reading:
+        with tempfile.TemporaryDirectory(prefix="openface-") as folder:
+            Image.fromarray(picture.pixels).save(Path(folder, "picture.png"))
+            words = [self._program, "-f", "picture.png", "-out_dir", "out", "-aus", "-au_static"]
+            try:
+                ended = subprocess.run(
+                    words,
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    timeout=2 * TIME_LIMIT_S,
+                )
+            except subprocess.TimeoutExpired:
+                return Reading(0, problem=f"OpenFace took more than {2 * TIME_LIMIT_S} s")
+            except OSError as error:
+                return Reading(0, problem=f"OpenFace cannot be run ({error.strerror})")
+            written = Path(folder, "out", "picture.csv")
+            if ended.returncode:
+                return Reading(0, problem=f"OpenFace ended with {ended.returncode}")
+            if not written.is_file():
+                return Reading(0, problem="OpenFace found no face")
+            try:
+                return read_openface_csv(written)
+            except InputError:
+                return Reading(0, problem="OpenFace wrote a CSV that cannot be read")

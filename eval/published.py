@@ -1,0 +1,183 @@
+"""† Other people's results as a scores table: a plain CSV, or files as the paper's authors' are.
+
+A folder of results holds either
+
+    scores.csv                  the scores table itself (`read_scores` says what it needs)
+
+or the authors' kinds of file (`eval/published_files.py` says how each looks):
+
+    source.txt                  one line: the name of the person whose expressions were moved
+    distances/EXPRESSION.csv    identity distances; EXPRESSION is the expression's name
+    aus/EXPRESSION.txt          Action Units of the outputs and of the mean faces (or .csv)
+    references.txt              Action Units of the expression pictures, `EXPRESSION.csv` each
+
+`distances`, or `aus` with references.txt, may be absent: that half of the table is then unknown.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eval.errors import InputError, one_line
+from eval.protocol.scores import EXTRAS, TEXT, check_scores
+from eval.published_files import (
+    Faces,
+    Key,
+    outputs_of,
+    read_csv,
+    read_distances,
+    read_faces,
+    read_lines,
+)
+from eval.table import AUS, COLUMNS
+
+Half = dict[Key, dict[str, float]]
+"""Columns of the scores table, by target and alpha."""
+
+
+def read_published_folder(folder: str | Path) -> pd.DataFrame:
+    """The scores table of a folder laid out as above; a single CSV is read by `read_scores`.
+
+    Raises:
+        InputError: the folder is not laid out so, or a file in it is wrong.
+    """
+    folder = Path(folder)
+    if folder.is_file():
+        return read_scores(folder)
+    if (folder / "scores.csv").exists():
+        return read_scores(folder / "scores.csv")
+    distances = _by_stem(folder / "distances", (".csv",))
+    aus = _by_stem(folder / "aus", (".csv", ".txt"))
+    if not (distances or aus):
+        raise InputError(
+            f"{one_line(folder)}: no results; it needs scores.csv, or source.txt with "
+            "distances/EXPRESSION.csv, aus/EXPRESSION.txt and references.txt"
+        )
+    names = read_lines(folder / "source.txt")
+    if len(names) > 1:
+        raise InputError(f"{names[1][0]}: a second line; it needs one, the source's name")
+    return read_published(distances, aus, folder / "references.txt" if aus else None, names[0][1])
+
+
+def _by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
+    """The files with these endings by their stem; none if there is no folder."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix.lower() not in endings or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise InputError(f"{one_line(path)}: {one_line(found[path.stem].name)} is there too")
+        found[path.stem] = path
+    return found
+
+
+def read_published(
+    distances: Mapping[str, Path], aus: Mapping[str, Path], references: Path | None, source: str
+) -> pd.DataFrame:
+    """The scores table of the authors' kinds of file; `file` is empty, no picture is known.
+
+    Outputs for the source itself are left out, as in the paper's 220.
+
+    Args:
+        distances, aus: paths by the expression's name, the same names in both; one may be empty.
+        references: AUs of the expression pictures; needed with `aus`.
+        source: the name of the person whose expressions were moved.
+
+    Raises:
+        InputError: a file is wrong, or lacks what another has: an expression, a name, an alpha.
+    """
+    if distances and aus and set(distances) != set(aus):
+        name = min(set(distances) ^ set(aus))
+        there, lacking = ("distances", "AUs") if name in distances else ("AUs", "distances")
+        raise InputError(f"expression {one_line(name)!r} has {there} but no {lacking}")
+    if aus and references is None:
+        raise InputError("the AUs of outputs need those of the expression pictures: no references")
+    wanted = read_faces(references) if aus and references else None
+    rows: list[dict[str, object]] = []
+    for expression in sorted({*distances, *aus}):
+        halves: list[Half] = []
+        if expression in distances:
+            halves.append(_identity(distances[expression], source))
+        if expression in aus and wanted:
+            halves.append(_action_units(aus[expression], wanted, expression, source))
+        if len(halves) == 2:
+            _check_same_outputs(halves[0], halves[1], distances[expression], aus[expression])
+        for target, alpha in sorted(halves[0]):
+            row: dict[str, object] = {"id": f"{expression}/{target}_{alpha:g}"}
+            row |= {"expression": expression, "source": source, "target": target, "alpha": alpha}
+            for half in halves:
+                row |= half[target, alpha]
+            rows.append(row)
+    if not rows:
+        raise InputError(f"no output for another person than the source, {one_line(source)!r}")
+    return check_scores(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def _identity(path: Path, source: str) -> Half:
+    """The distances of each output for another person than the source."""
+    return {
+        key: {"to_target_mean": to_target, "to_source_mean": to_source}
+        for key, (to_target, to_source) in read_distances(path).items()
+        if key[0] != source
+    }
+
+
+def _action_units(path: Path, wanted: Faces, expression: str, source: str) -> Half:
+    """The AU columns of each output for another person than the source."""
+    faces = read_faces(path)
+    outputs = {key: stem for key, stem in outputs_of(faces).items() if key[0] != source}
+    means = {
+        name: _row(faces, f"{name}_mean")
+        for name in sorted({source, *(name for name, _ in outputs)})
+    }
+    reference = _row(wanted, expression)
+    flags = {name: value for name, value in reference.items() if name.endswith("_present")}
+    return {
+        key: {au: faces.rows[stem][au] for au in AUS}
+        | {f"{au}_expression": reference[au] for au in AUS}
+        | {f"{au}_source": means[source][au] for au in AUS}
+        | {f"{au}_target": means[key[0]][au] for au in AUS}
+        | flags
+        for key, stem in outputs.items()
+    }
+
+
+def _row(faces: Faces, stem: str) -> dict[str, float]:
+    if stem not in faces.rows:
+        raise InputError(f"{one_line(faces.path)}: no line of {one_line(stem)}.csv")
+    return faces.rows[stem]
+
+
+def _check_same_outputs(identity: Half, aus: Half, distances_path: Path, aus_path: Path) -> None:
+    if identity.keys() != aus.keys():
+        target, alpha = min(identity.keys() ^ aus.keys())
+        paths = one_line(distances_path), one_line(aus_path)
+        there, lacking = paths if (target, alpha) in identity else reversed(paths)
+        raise InputError(
+            f"{lacking}: no output of {one_line(target)} at alpha {alpha:g}, which {there} has"
+        )
+
+
+def read_scores(path: str | Path) -> pd.DataFrame:
+    """The scores table of a CSV with its column names (`eval.table`) as a header, in any order.
+
+    id, expression, source, target and file are needed (a file may be blank: no picture); of the
+    others, those absent or blank are unknown. Columns that are not the table's are left out,
+    and named in the result's `attrs["ignored"]`.
+
+    Raises:
+        InputError: the file is not such a CSV, or a cell is wrong (`check_scores`).
+    """
+    header, rows = read_csv(Path(path))
+    missing = [name for name in TEXT if name not in header]
+    if missing:
+        raise InputError(f"{one_line(path)}, line 1: no column {', '.join(missing)}")
+    known = [name for name in header if name in COLUMNS or name in EXTRAS]
+    given = pd.DataFrame([row for _, row in rows], columns=header, dtype=object)[known]
+    absent = [name for name in COLUMNS if name not in header]
+    frame = pd.concat([given, pd.DataFrame(np.nan, given.index, absent)], axis=1)
+    scores = check_scores(frame, [place for place, _ in rows])
+    scores.attrs["ignored"] = [name for name in header if name not in known]
+    return scores

@@ -1,0 +1,64 @@
+"""Action Units by py-feat, the maintained Python toolbox; its weights come from its hub."""
+
+from typing import Any
+
+import numpy as np
+
+from eval.errors import InputError, reason
+from eval.files import Picture
+from eval.reading import Reading, unknown
+from eval.table import AUS
+
+
+class PyFeat:
+    """py-feat's first detector: RetinaFace, MobileFaceNet, and gradient-boosted trees an AU.
+
+    Its AUs are probabilities, 0-1; they are shown times 5, so that one table serves all readers.
+
+    Attributes:
+        name, key, notes: as of the other readers.
+    """
+
+    def __init__(self) -> None:
+        """Load it.
+
+        Raises:
+            InputError: it is not installed, or its weights cannot be fetched.
+        """
+        try:
+            import feat
+        except ImportError as error:
+            raise InputError(
+                f"py-feat cannot be imported ({reason(error)}): pip install 'glow-jax[py-feat]'"
+            ) from None
+        try:
+            self._detector = feat.Detectorv1(
+                emotion_model=None, identity_model=None, gaze_model=None
+            )
+        except Exception as error:  # its hub's client raises its own, requests' and the system's
+            raise InputError(f"py-feat's weights cannot be fetched ({reason(error)})") from None
+        self.name = f"py-feat {feat.__version__}"
+        self.key = self.name
+        self.notes = ["py-feat's AUs are probabilities (0-1), shown times 5: not intensities."]
+
+    def read(self, pictures: list[Picture]) -> list[Reading]:
+        """Read pictures; one that py-feat fails on is a reading without numbers."""
+        return [self._read(picture) for picture in pictures]
+
+    def _read(self, picture: Picture) -> Reading:
+        import torch
+
+        pixels = torch.from_numpy(picture.pixels.transpose(2, 0, 1)[None].copy())
+        try:
+            found = self._detector.detect(pixels, data_type="tensor", progress_bar=False)
+            rows: list[dict[str, Any]] = found.to_dict("records")
+        except Exception as error:
+            return Reading(0, problem=f"py-feat failed ({reason(error)})")
+        faces = [row for row in rows if np.isfinite(row.get("FaceScore", np.nan))]
+        if not faces:
+            return Reading(0, problem="no face found")
+        face = max(faces, key=lambda row: row["FaceRectWidth"] * row["FaceRectHeight"])
+        level = unknown()
+        for i, au in enumerate(AUS):
+            level[i] = np.clip(5 * float(face.get(au, np.nan)), 0, 5)
+        return Reading(len(faces), level, level)

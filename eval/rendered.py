@@ -1,0 +1,172 @@
+"""Action Units by linear models trained on rendered people, whose AUs are known.
+
+dlib's 68 landmarks turn and scale the face to a fixed size; FHOG of the face, FHOG of the mouth at
+twice that size, and where the landmarks then lie go through one linear model an AU. Features are
+averaged over a picture and its mirror image, so left and right weigh the same.
+
+Two models an AU: one of the *level*, and one of the *change* from another picture of the same
+person, in which what makes a face that person's cancels. `rendered.npz` holds them, with how well
+each AU is read on people who were not trained on; `python -m eval.fit_rendered` makes it.
+"""
+
+import dataclasses
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from eval.errors import InputError, one_line, reason
+from eval.faces import Face, find_face, steady_landmarks, working_size
+from eval.fhog import fhog
+from eval.files import Picture, read_bytes
+from eval.reading import Reading, unknown
+from eval.table import AUS
+from eval.warp import moved, similarity, warp
+
+BUNDLED = Path(__file__).with_name("rendered.npz")
+STEADY = [*range(27, 37), 36, 39, 42, 45]  # nose and corners of the eyes: expressions spare them
+FACE_SIZE = (112, 112)
+MOUTH_SIZE = (96, 112)
+MOUTH_SCALE = 2
+LANDMARK_WEIGHT = 0.1  # a pixel of shape against FHOG's 0-0.4
+PRESENT = 1.0  # least intensity that counts as present, 0-5
+QUALITY = tuple(f"{of}{figure}" for of in ("", "change_") for figure in ("r", "mae", "slope"))
+WORST_R = 0.5  # an AU read worse than this is not read at all
+
+
+@dataclasses.dataclass(frozen=True)
+class Models:
+    """What `rendered.npz` holds.
+
+    Attributes:
+        template: (68, 2) where the landmarks of a mean face lie in the aligned face, pixels.
+        level, change: (features, 17) weights; zero for an AU that is not read.
+        bias: (17,) of the level.
+        quality: by figure (`r`, `mae`, `slope` and their `change_*` kin), (17,) on held-out people.
+    """
+
+    template: np.ndarray
+    level: np.ndarray
+    change: np.ndarray
+    bias: np.ndarray
+    quality: dict[str, np.ndarray]
+
+
+class RenderedReader:
+    """Reads pictures with the bundled models, or those of a file.
+
+    Attributes:
+        name: for the report.
+        key: changes when the models do.
+        notes: what a reader of the figures should know.
+    """
+
+    def __init__(self, path: Path = BUNDLED):
+        """Read the models.
+
+        Raises:
+            InputError: the file is missing or is something else.
+        """
+        data = read_bytes(path)
+        self.models = _read_models(data, path)
+        self.key = hashlib.sha256(data).hexdigest()[:16]
+        self.name = "linear models trained on rendered people"
+        self.readable = self.models.quality["r"] >= WORST_R
+        blind = [au for au, ok in zip(AUS, self.readable, strict=True) if not ok]
+        self.notes = [
+            "Trained on rendered people who do not exist; how well it reads photographs is open.",
+            "An intensity is read as the change from the person's mean face.",
+            f"Not read: {', '.join(blind) or 'none'}.",
+        ]
+
+    @property
+    def quality(self) -> list[dict[str, object]]:
+        """How well each AU is read on rendered people not trained on; the change, r and slope."""
+        figures = self.models.quality
+        return [
+            {
+                "au": au,
+                "r": float(figures["change_r"][i]),
+                "mae": float(figures["change_mae"][i]),
+                "slope": float(figures["change_slope"][i]),
+            }
+            for i, au in enumerate(AUS)
+            if self.readable[i]
+        ]
+
+    def read(self, pictures: list[Picture]) -> list[Reading]:
+        """Read pictures; one without a face is a reading without numbers."""
+        return [self._read(picture) for picture in pictures]
+
+    def _read(self, picture: Picture) -> Reading:
+        pixels = working_size(picture.pixels)
+        face = find_face(pixels)
+        if face is None:
+            return Reading(0, problem="no face found")
+        seen = features(pixels, face, self.models.template)
+        level, change, present = unknown(), unknown(), unknown()
+        ok = self.readable
+        level[ok] = np.clip(seen @ self.models.level + self.models.bias, 0, 5)[ok]
+        change[ok] = (seen @ self.models.change)[ok]
+        present[ok] = level[ok] >= PRESENT
+        return Reading(face.count, level, change, present)
+
+
+def features(pixels: np.ndarray, face: Face, template: np.ndarray) -> np.ndarray:
+    """(8320,) float32: FHOG of face and mouth, and landmarks, mean of both mirror images.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+        face: in it.
+        template: (68, 2), symmetric about the middle of the aligned face.
+    """
+    left, top, right, bottom = face.box
+    last = pixels.shape[1] - 1
+    mirror = np.ascontiguousarray(pixels[:, ::-1])
+    mirror_box = last - right, top, last - left, bottom
+    one = _features(pixels, steady_landmarks(pixels, face.box), template)
+    other = _features(mirror, steady_landmarks(mirror, mirror_box), template)
+    return (one + other) / 2
+
+
+def _features(pixels: np.ndarray, landmarks: np.ndarray, template: np.ndarray) -> np.ndarray:
+    matrix = similarity(landmarks[STEADY], template[STEADY])
+    shape = moved(landmarks, matrix) - template
+    mouth = mouth_matrix(template) @ np.vstack([matrix, [0, 0, 1]])
+    parts = [
+        fhog(warp(pixels, matrix, FACE_SIZE)).ravel(),
+        fhog(warp(pixels, mouth, MOUTH_SIZE)).ravel(),
+        shape.ravel() * LANDMARK_WEIGHT,
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def mouth_matrix(template: np.ndarray) -> np.ndarray:
+    """(2, 3), from the aligned face to the picture of its mouth, which lies in the middle."""
+    height, width = MOUTH_SIZE
+    centre = np.array([(FACE_SIZE[1] - 1) / 2, template[48:].mean(0)[1]])
+    middle = np.array([(width - 1) / 2, 0.45 * height])
+    return np.column_stack([np.eye(2) * MOUTH_SCALE, middle - MOUTH_SCALE * centre])
+
+
+def _read_models(data: bytes, path: Path) -> Models:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name], np.float64) for name in file.files}
+        length = len(arrays["level"])
+        shapes = {"template": (68, 2), "level": (length, 17), "change": (length, 17), "bias": (17,)}
+        shapes |= dict.fromkeys(QUALITY, (17,))
+        good = all(arrays[name].shape == shape for name, shape in shapes.items())
+        models = Models(
+            arrays["template"],
+            arrays["level"].astype(np.float32),
+            arrays["change"].astype(np.float32),
+            arrays["bias"],
+            {kind: arrays[kind] for kind in QUALITY},
+        )
+    except Exception as error:  # a zip, its members or their headers may be damaged
+        raise InputError(f"{one_line(path)}: not AU models ({reason(error)})") from None
+    if not good:
+        raise InputError(f"{one_line(path)}: not AU models (arrays of other shapes)")
+    return models

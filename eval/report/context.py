@@ -1,0 +1,55 @@
+"""What a report says besides the scores: where the pictures are, what was run, what failed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Finder = Callable[[str], Path | None] | Mapping[str, Path | None]
+"""From a name in the scores table to its picture; None (or no entry) where there is none."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that the scores do not hold. All of it may be left out.
+
+    Fields:
+        title: of the page.
+        root: folder of the output pictures; the table's `file` is relative to it.
+        expressions, source_means, target_means: pictures by the table's names.
+        identity: settings of the identity scores, such as model, detector, metric, threshold.
+        reader: what read the AUs.
+        reader_notes: remarks on it, a sentence each.
+        reader_quality: how well it reads each AU: mappings of `au` (AU12), `r`, `mae`, `slope`.
+        failures: (file, stage, reason) of everything that could not be read or scored.
+        versions: of the software, by name.
+        hardware, command, timestamp: of the run.
+        notes: remarks on the run, a sentence each.
+    """
+
+    title: str = "Expression transfer, judged"
+    root: Path = Path()
+    expressions: Finder = field(default_factory=dict)
+    source_means: Finder = field(default_factory=dict)
+    target_means: Finder = field(default_factory=dict)
+    identity: Mapping[str, object] = field(default_factory=dict)
+    reader: str = ""
+    reader_notes: Sequence[str] = ()
+    reader_quality: Sequence[Mapping[str, object]] = ()
+    failures: Sequence[tuple[str, str, str]] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: str = ""
+    command: str = ""
+    timestamp: str = ""
+    notes: Sequence[str] = ()
+
+
+def find(finder: Finder, name: str) -> Path | None:
+    """The picture of a name, if there is one."""
+    return finder(name) if callable(finder) else finder.get(name)
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Stems of paths to show for them; the whole name where stems are shared."""
+    stems = {name: Path(name).stem or name for name in dict.fromkeys(names)}
+    shown = list(stems.values())
+    return {name: stem if shown.count(stem) == 1 else name for name, stem in stems.items()}

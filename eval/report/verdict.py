@@ -1,0 +1,99 @@
+"""The verdict on a judged folder in one plain sentence, from its figures."""
+
+from collections.abc import Mapping
+
+from eval.report.markup import known, number, of, percent
+
+SHARES = (
+    (0.15, "little of the expression arrives"),
+    (0.28, "about a quarter of the expression arrives"),
+    (0.40, "about a third of the expression arrives"),
+    (0.60, "about half of the expression arrives"),
+    (0.85, "most of the expression arrives"),
+    (1.15, "nearly all of the expression arrives"),
+)
+"""What a gain below the number is called."""
+
+HARDLY = 0.05
+"""An AU error within this share of doing nothing is called hardly better."""
+
+
+def verdict(figures: Mapping) -> str:
+    """One sentence: still the target, does the expression arrive, is it better than nothing."""
+    outputs = figures["counts"]["outputs"]
+    if not outputs:
+        return "There is nothing to judge: no outputs."
+    expression = figures.get("expression") or {}
+    clauses = [
+        _identity((figures.get("identity") or {}).get("nearer")),
+        _arrival(expression),
+        _error(expression),
+    ]
+    said = [clause for clause in clauses if clause]
+    if not said:
+        return f"Neither identity nor expression could be read in the {outputs} outputs."
+    if clauses[0] is None:
+        said.append("identity was not measured")
+    if clauses[1] is None and clauses[2] is None:
+        said.append("expression was not measured")
+    if missing := figures["counts"]["no_face"]:
+        said.append(f"no face was found in {missing} of {outputs} outputs")
+    sentence = "; ".join(said) + "."
+    return sentence[0].upper() + sentence[1:]
+
+
+def _identity(nearer: Mapping | None) -> str | None:
+    """Whether the outputs look like the target, as far as the interval allows to say."""
+    if not nearer or not known(nearer.get("rate")):
+        return None
+    low, high = nearer["low"], nearer["high"]
+    counts = f"{of(nearer)} nearer to the target than to the source, {percent(nearer['rate'])}"
+    if low >= 0.9:
+        return f"the outputs keep the target's identity ({counts})"
+    if low > 0.5:
+        return f"most outputs keep the target's identity ({counts})"
+    if high < 0.5:
+        return f"most outputs look more like the source than like the target ({counts})"
+    return f"whether the outputs keep the target's identity is undecided ({counts})"
+
+
+def _arrival(expression: Mapping) -> str | None:
+    """How much of the expression arrives, or that none can be shown to."""
+    gain, fit = expression.get("gain") or {}, expression.get("correlation") or {}
+    if not known(gain.get("value")):
+        return None
+    counts = f"gain {number(gain['value'])}, r {number(fit.get('value'))}"
+    if known(gain.get("high")) and gain["high"] < 0 and gain["value"] <= -0.05:
+        return f"the AUs move the wrong way ({counts})"
+    least = gain["low"] if known(gain.get("low")) else gain["value"]
+    if least <= 0:
+        return f"no expression can be shown to arrive ({counts})"
+    chance = expression.get("permutation_p")
+    if known(chance) and chance >= 0.05:
+        counts += f"; p = {number(chance)}: it could be chance"
+    for below, words in SHARES:
+        if gain["value"] < below:
+            return f"{words} ({counts})"
+    return f"the expression is overdone ({counts})"
+
+
+def _error(expression: Mapping) -> str | None:
+    """Whether the outputs are nearer to the expression than the untouched target mean."""
+    error = expression.get("error") or {}
+    every = error.get("all") or {}
+    if not known(every.get("output")) or not known(every.get("no_transfer")):
+        return None
+    n = len(expression.get("aus_read") or ())
+    aus = f"on all {n} AUs read" if n != 1 else "on the one AU read"
+    counts = f"mean AU error {number(every['output'], 3)} against {number(every['no_transfer'], 3)}"
+    shown = error.get("reference") or {}
+    helped = known(shown.get("output")) and known(shown.get("no_transfer"))
+    helped = helped and shown["output"] < (1 - HARDLY) * shown["no_transfer"]
+    active = f"{number(shown.get('output'), 3)} against {number(shown.get('no_transfer'), 3)}"
+    though = f", though better on those that the expression shows ({active})" if helped else ""
+    if every["output"] >= every["no_transfer"]:
+        return f"{aus} it transfers no better than doing nothing ({counts}){though}"
+    if every["output"] > (1 - HARDLY) * every["no_transfer"]:
+        return f"{aus} it is hardly better than doing nothing ({counts}){though}"
+    less = percent(1 - every["output"] / every["no_transfer"])
+    return f"{aus} the error is {less} below doing nothing ({counts})"

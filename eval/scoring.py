@@ -1,0 +1,339 @@
+"""† Score pictures once each, over processes, and keep what was found.
+
+Scores are kept by the hash of a picture's bytes and by what made them (model, detector, reader,
+versions), in one SQLite file: a run that was killed goes on where it was, and a picture that is
+in two studies, or twice in one, is scored once.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval.action_units import Reader, make_reader
+from eval.errors import InputError, one_line, reason
+from eval.files import Picture, read_bytes, read_picture
+from eval.identity import Embedding, IdentityModel
+from eval.reading import Reading
+
+BATCH = 8
+QUEUED = 2  # batches a process, so that none waits for the next
+VERSION = "1"  # of what happens before a picture reaches a model
+
+
+@dataclasses.dataclass(frozen=True)
+class Judges:
+    """What scores: DeepFace's model, or None, and a word for `make_reader`."""
+
+    identity: IdentityModel | None
+    reader: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A picture's scores.
+
+    Attributes:
+        embedding, reading: None where that half was not asked for.
+        problem: why the file could not be read, if so.
+    """
+
+    embedding: Embedding | None = None
+    reading: Reading | None = None
+    problem: str = ""
+
+
+Progress = Callable[[int, int], None]
+
+
+def score(
+    paths: Iterable[Path],
+    judges: Judges,
+    reader: Reader | None,
+    cache: Path,
+    *,
+    workers: int,
+    progress: Progress = lambda done, total: None,
+) -> dict[Path, Scored]:
+    """Score every picture.
+
+    Args:
+        paths: pictures; the same path twice is one picture.
+        judges: what to score with.
+        reader: `make_reader(judges.reader)`, for its key; a reader without a key runs here.
+        cache: SQLite file, made where missing.
+        workers: processes; 0 for none but this one.
+        progress: called with pictures done and to do.
+
+    Raises:
+        InputError: the cache is something else, or weights that are needed are not there.
+    """
+    paths = list(dict.fromkeys(paths))
+    hashes = {path: _hash(path) for path in paths}
+    with Kept(cache) as kept:
+        kinds = _kinds(judges, reader)
+        todo: dict[str, tuple[Path, list[str]]] = {}
+        for path, sha in hashes.items():
+            missing = [kind for kind, key in kinds.items() if sha and not kept.has(kind, key, sha)]
+            if missing:
+                todo.setdefault(sha, (path, missing))
+        total, done = len(todo), 0
+        progress(done, total)
+        for found in _run(list(todo.items()), judges, workers):
+            for sha, answers in found.items():
+                kept.put(sha, {(kind, kinds[kind]): text for kind, text in answers.items()})
+            done += len(found)
+            progress(done, total)
+        return {
+            path: _collect(path, sha, kinds, kept, reader) if sha else _unread(path)
+            for path, sha in hashes.items()
+        }
+
+
+def _kinds(judges: Judges, reader: Reader | None) -> dict[str, str]:
+    """Of each half that is kept, the key of what makes it."""
+    kinds = {}
+    if judges.identity:
+        kinds["identity"] = f"{VERSION} {judges.identity.key}"
+    if reader and reader.key:
+        kinds["aus"] = f"{VERSION} {reader.key}"
+    return kinds
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except InputError:
+        return ""
+
+
+def _unread(path: Path) -> Scored:
+    try:
+        read_bytes(path)
+    except InputError as error:
+        return Scored(problem=str(error))
+    return Scored(problem=f"{one_line(path)}: changed while it was judged")
+
+
+def _collect(
+    path: Path, sha: str, kinds: dict[str, str], kept: "Kept", reader: Reader | None
+) -> Scored:
+    answers = {kind: kept.get(kind, key, sha) for kind, key in kinds.items()}
+    problem = next((answer for answer in answers.values() if isinstance(answer, str)), "")
+    if problem:
+        return Scored(problem=f"{one_line(path)}: {problem}")
+    if reader and not reader.key:
+        try:
+            picture = read_picture(path)
+        except InputError as error:
+            return Scored(problem=str(error))
+        answers["aus"] = reader.read([picture])[0]
+    return Scored(answers.get("identity"), answers.get("aus"))
+
+
+Task = tuple[str, tuple[Path, list[str]]]
+
+
+def _run(tasks: list[Task], judges: Judges, workers: int) -> Iterator[dict[str, dict[str, str]]]:
+    """Answers of batches as they come; a picture that kills its process is left with a note."""
+    batches = [tasks[i : i + BATCH] for i in range(0, len(tasks), BATCH)]
+    if workers == 0:
+        _scorers.cache_clear()
+        yield from (_work(judges, batch) for batch in batches)
+        return
+    while batches:
+        try:
+            for batch, answers in _pooled(batches, judges, workers):
+                batches.remove(batch)
+                yield answers
+        except BrokenProcessPool:
+            # Some picture of those at work ended a process. Each gets one of its own.
+            suspects = [task for batch in batches[: QUEUED * workers] for task in batch]
+            del batches[: QUEUED * workers]
+            for task in suspects:
+                try:
+                    yield from (answers for _, answers in _pooled([[task]], judges, 1))
+                except BrokenProcessPool:
+                    note = json.dumps({"unreadable": "it ends the process that scores it"})
+                    yield {task[0]: dict.fromkeys(task[1][1], note)}
+
+
+def _pooled(
+    batches: Sequence[list[Task]], judges: Judges, workers: int
+) -> Iterator[tuple[list[Task], dict[str, dict[str, str]]]]:
+    # Spawned, since a copy of a process with threads may hang; one thread each, since they share
+    # the cores.
+    context = multiprocessing.get_context("spawn")
+    with (
+        _environment("OMP_NUM_THREADS", "1"),
+        ProcessPoolExecutor(workers, context, _end_with_parent) as pool,
+    ):
+        waiting: dict[Future, list[Task]] = {}
+        left = list(batches)
+        try:
+            while left or waiting:
+                while left and len(waiting) < QUEUED * workers:
+                    batch = left.pop(0)
+                    waiting[pool.submit(_work, judges, batch)] = batch
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _end_with_parent() -> None:
+    """Else a worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@functools.lru_cache(maxsize=1)
+def _scorers(judges: Judges) -> dict[str, tuple[Any, Any]]:
+    """Of each half that is kept, what scores a list of pictures, and what a score is."""
+    reader = make_reader(judges.reader)
+    scorers: dict[str, tuple[Any, Any]] = {}
+    if judges.identity:
+        scorers["identity"] = judges.identity.embed, Embedding
+    if reader and reader.key:
+        scorers["aus"] = reader.read, Reading
+    return scorers
+
+
+def _work(judges: Judges, tasks: list[Task]) -> dict[str, dict[str, str]]:
+    """JSON of each half that is wanted, by the hash of the picture."""
+    answers: dict[str, dict[str, str]] = {}
+    pictures = {}
+    for sha, (path, kinds) in tasks:
+        try:
+            pictures[sha] = read_picture(path)
+        except InputError as error:
+            said = str(error).removeprefix(f"{one_line(path)}: ")
+            answers[sha] = dict.fromkeys(kinds, json.dumps({"unreadable": said}))
+    for kind, (scorer, made) in _scorers(judges).items():
+        wanted = [sha for sha, (_, kinds) in tasks if kind in kinds and sha in pictures]
+        found = _scored(scorer, made, [pictures[sha] for sha in wanted])
+        for sha, one in zip(wanted, found, strict=True):
+            answers.setdefault(sha, {})[kind] = _text(one)
+    return answers
+
+
+def _scored(scorer: Any, made: Any, pictures: list[Picture]) -> list[Any]:
+    """Scores of pictures; of one that upsets a model's code, a score that says so."""
+    try:
+        return scorer(pictures) if pictures else []
+    except InputError:
+        raise
+    except Exception as error:  # it may raise anything; the run goes on
+        if len(pictures) == 1:
+            return [made(0, problem=f"scoring failed ({reason(error)})")]
+    return [score for picture in pictures for score in _scored(scorer, made, [picture])]
+
+
+def _text(found: Embedding | Reading) -> str:
+    fields = dataclasses.asdict(found)
+    return json.dumps(
+        {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+    )
+
+
+def _embedding(fields: dict) -> Embedding:
+    return Embedding(fields["faces"], np.array(fields["vector"], float), fields["problem"])
+
+
+def _reading(fields: dict) -> Reading:
+    level, change, present = (np.array(fields[k], float) for k in ("level", "change", "present"))
+    return Reading(fields["faces"], level, change, present, fields["problem"])
+
+
+class Kept:
+    """Scores in an SQLite file, each written in a transaction of its own."""
+
+    def __init__(self, path: Path):
+        """Open or make it.
+
+        Raises:
+            InputError: the file is something else, or cannot be written.
+        """
+        self._path = path
+        with self._clear_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path)
+            self._db.execute(
+                "create table if not exists scores "
+                "(kind text, key text, sha text, data text, primary key (kind, key, sha))"
+            )
+            self._db.execute("select kind, key, sha, data from scores limit 1").fetchall()
+
+    def __enter__(self) -> "Kept":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise InputError(
+                f"{one_line(self._path)}: cannot keep scores here ({reason(error)})"
+            ) from None
+
+    def _row(self, kind: str, key: str, sha: str) -> tuple[str] | None:
+        query = "select data from scores where kind = ? and key = ? and sha = ?"
+        with self._clear_errors():
+            return self._db.execute(query, (kind, key, sha)).fetchone()
+
+    def has(self, kind: str, key: str, sha: str) -> bool:
+        """Whether a score is kept."""
+        return self._row(kind, key, sha) is not None
+
+    def get(self, kind: str, key: str, sha: str) -> Any:
+        """A score that is kept, an Embedding or a Reading; text if there can be none, why."""
+        row = self._row(kind, key, sha)
+        try:
+            fields = json.loads(row[0] if row else "")
+            if "unreadable" in fields:
+                return str(fields["unreadable"])
+            return _embedding(fields) if kind == "identity" else _reading(fields)
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{one_line(self._path)}: holds a damaged score; delete the file"
+            ) from None
+
+    def put(self, sha: str, answers: dict[tuple[str, str], str]) -> None:
+        """Keep what was found of one picture."""
+        rows = [(kind, key, sha, text) for (kind, key), text in answers.items()]
+        with self._clear_errors(), self._db:
+            self._db.executemany("insert or replace into scores values (?, ?, ?, ?)", rows)

@@ -1,0 +1,38 @@
+"""Faces brought upright, to one size and place, by a similarity of some of their landmarks."""
+
+import numpy as np
+
+
+def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
+    """The turn, scale and shift that bring (N, 2) points to others: (2, 3).
+
+    The turn is the least-squares one; the scale is the ratio of the points' spreads, so that
+    the way back is the inverse (Procrustes; OpenFace `AlignShapesWithScale`).
+    """
+    centre, goal = points.mean(0), onto.mean(0)
+    # As complex numbers a turn with scale is one factor.
+    source = (points - centre) @ (1, 1j)
+    target = (onto - goal) @ (1, 1j)
+    product = np.vdot(source, target)
+    factor = product / abs(product) * np.linalg.norm(target) / np.linalg.norm(source)
+    turn = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return np.column_stack([turn, goal - turn @ centre])
+
+
+def moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """(N, 2) points under a (2, 3) affine map."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture under an affine map, bilinearly; black outside it.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        matrix: (2, 3), from its pixels to those of the result.
+        size: (height, width) of the result.
+    """
+    import cv2
+
+    height, width = size
+    return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_LINEAR)

@@ -1,0 +1,176 @@
+"""Parts of the report: its sentence, numbers, drawings and colours."""
+
+import re
+
+import numpy as np
+import pytest
+
+from eval.report import charts
+from eval.report.axes import CHAR_PX, LABEL_PX, Scale, spread, ticks
+from eval.report.context import short_names
+from eval.report.markup import el, number, percent
+from eval.report.page import STYLE
+from eval.report.verdict import verdict
+from eval.table import AUS
+
+
+def told(
+    rate: tuple[float, float, float] | None = (0.99, 0.96, 1.0),
+    gain: tuple[float, float, float] | None = (0.33, 0.3, 0.36),
+    error: tuple[float, float] | None = (0.3, 0.4),
+    reference: tuple[float, float] | None = None,
+    p: float | None = 0.001,
+) -> dict:
+    """Figures of which the verdict reads these."""
+    nearer = dict(zip(("rate", "low", "high"), rate or (None,) * 3, strict=True))
+    pairs = {"all": error or (None, None), "reference": reference or (None, None)}
+    value = dict(zip(("value", "low", "high"), gain or (None,) * 3, strict=True))
+    return {
+        "counts": {"outputs": 100, "no_face": 0},
+        "identity": {"nearer": {"count": 99, "of": 100 if rate else 0, **nearer}},
+        "expression": {
+            "aus_read": list(AUS),
+            "gain": value,
+            "correlation": {"value": 0.5},
+            "permutation_p": p,
+            "error": {k: {"output": o, "no_transfer": n} for k, (o, n) in pairs.items()},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "The outputs keep the target's identity"),
+        ({"rate": (0.7, 0.6, 0.8)}, "Most outputs keep the target's identity"),
+        ({"rate": (0.5, 0.4, 0.6)}, "identity is undecided"),
+        ({"rate": (0.2, 0.1, 0.3)}, "Most outputs look more like the source than like the target"),
+        ({"rate": None}, "; identity was not measured."),
+        ({}, "about a third of the expression arrives (gain 0.33, r 0.50)"),
+        ({"gain": (1.0, 0.9, 1.1)}, "nearly all of the expression arrives"),
+        ({"gain": (1.4, 1.3, 1.5)}, "the expression is overdone"),
+        ({"gain": (0.1, -0.02, 0.2)}, "no expression can be shown to arrive"),
+        ({"gain": (-0.3, -0.4, -0.2)}, "the AUs move the wrong way (gain −0.30"),
+        ({"gain": (-0.01, -0.02, -0.005)}, "no expression can be shown to arrive"),
+        ({"p": 0.17}, "p = 0.17: it could be chance"),
+        ({"gain": None, "error": None}, "; expression was not measured."),
+        ({}, "on all 17 AUs read the error is 25.0 % below doing nothing"),
+        ({"error": (0.41, 0.4)}, "on all 17 AUs read it transfers no better than doing nothing"),
+        ({"error": (0.39, 0.4)}, "on all 17 AUs read it is hardly better than doing nothing"),
+        (
+            {"error": (0.41, 0.4), "reference": (0.6, 0.8)},
+            "though better on those that the expression shows (0.600 against 0.800)",
+        ),
+    ],
+)
+def test_verdict(given: dict, said: str) -> None:
+    sentence = verdict(told(**given))
+    assert said in sentence
+    assert sentence.endswith(".") and sentence.count(". ") == 0
+
+
+def test_numbers() -> None:
+    assert number(-0.004) == "0.00" and number(-0.33) == "−0.33"
+    assert number(None) == number(float("nan")) == number(True) == "–"
+    assert percent(217 / 220) == "98.6 %"
+    assert el("a", "<b>", href='"x"') == '<a href="&quot;x&quot;">&lt;b&gt;</a>'
+    assert short_names(["/a/smile.png", "/b/smile.png", "/b/x.png"]) == {
+        "/a/smile.png": "/a/smile.png",
+        "/b/smile.png": "/b/smile.png",
+        "/b/x.png": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0.26, 0.51, [0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55])],
+)
+def test_ticks_are_round_and_enclose(low: float, high: float, wanted: list[float]) -> None:
+    assert ticks(low, high) == wanted
+    assert ticks(0.5, 0.5)[0] < 0.5 < ticks(0.5, 0.5)[-1]
+    assert ticks(0.0, 0.0)[0] < 0 < ticks(0.0, 0.0)[-1]
+
+
+def test_labels_keep_apart() -> None:
+    placed = spread([100, 101, 99, 250, 238], 20, 240)
+    assert np.diff(sorted(placed)).min() >= LABEL_PX and max(placed) == 240.0
+    assert placed[2] < placed[0] < placed[1] < placed[4] < placed[3]
+    assert Scale(0, 2, 100, 300)(1.5) == 250
+
+
+def test_line_chart_draws_the_values() -> None:
+    points, band = [(0.0, 1.0), (0.5, 3.0), (1.0, 2.0)], [(0.0, 0.5, 1.5), (1.0, 1.0, 4.0)]
+    drawn = charts.line_chart([charts.Line("it", points, band)], "t", "x", "y", mark=(0.5, "m"))
+    dots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)
+    (x0, y0), (x1, y1), (x2, y2) = [(float(x), float(y)) for x, y in dots]
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.02)
+    assert (y0 - y2) == pytest.approx(y2 - y1, abs=0.02) and y1 < y2 < y0  # up is more
+    assert f'd="M{x1:.1f} 16V' in drawn  # the mark
+    assert drawn.count('class="band1"') == 1 and ">it</text>" in drawn
+
+
+def test_bars_are_in_proportion_and_nan_draws_none() -> None:
+    rows = [("AU1", (1.0, 2.0, float("nan"))), ("AU2", (0.0, 4.0, 5.0))]
+    drawn = charts.bar_chart(rows, ("a", "b", "c"), "t", "x", 5.0)
+    widths = {
+        bar: [float(w) for w in re.findall(rf'width="([\d.]+)"[^>]*class="{bar}"', drawn)]
+        for bar in ("bar1", "bar2", "bar3")
+    }
+    widths = {bar: [w for w in found if w != 14] for bar, found in widths.items()}  # the legend
+    full = 420 - 14 - 178
+    assert widths["bar1"] == pytest.approx([full / 5, 0.0], abs=0.02)
+    assert widths["bar2"] == pytest.approx([full * 2 / 5, full * 4 / 5], abs=0.02)
+    assert widths["bar3"] == pytest.approx([full], abs=0.02)
+
+
+def test_frontier_labels_do_not_touch() -> None:
+    spots = [charts.Spot(0.3 + 1e-3 * i, 0.2 + 1e-3 * i, f"α {i}", i == 3) for i in range(40)]
+    spots.append(charts.Spot(0.9, 0.9, "α far", False))
+    drawn = charts.frontier_chart(spots, "t", "x", "y")
+    labels = re.findall(
+        r'<text x="([\d.]+)" y="([\d.]+)"(?: class="strong")?>(α [^<]+)</text>', drawn
+    )
+    assert {"α 3", "α far"} <= {label for _, _, label in labels} and len(labels) < 41
+    boxes = [(float(x), float(y), CHAR_PX * len(label)) for x, y, label in labels]
+    for i, (x, y, wide) in enumerate(boxes):
+        for other_x, other_y, other_wide in boxes[:i]:
+            apart = x > other_x + other_wide or other_x > x + wide or abs(y - other_y) >= 10
+            assert apart
+    assert drawn.count('class="fill1"') == 1 and drawn.count('class="hollow"') == 40
+
+
+def _luminance(rgb: np.ndarray) -> float:
+    """WCAG's relative luminance of sRGB in 0-1."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark", "print"])
+def test_colours_contrast(scheme: str) -> None:
+    style = STYLE.read_text()
+    part = {
+        "light": 0,
+        "dark": style.index("@media (prefers"),
+        "print": style.index("@media print"),
+    }
+    block = style[part[scheme] :].split(":root {", 1)[1].split("}", 1)[0]
+    values = dict(re.findall(r"--(\w+): ([^;]+);", block))
+    colour = {
+        key: np.array([int(value[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        for key, value in values.items()
+        if value.startswith("#")
+    }
+    reach = float(values["reach"])
+
+    def contrast(a: np.ndarray, b: np.ndarray) -> float:
+        low, high = sorted((_luminance(a), _luminance(b)))
+        return (high + 0.05) / (low + 0.05)
+
+    assert contrast(colour["ink"], colour["paper"]) >= 7
+    for key in ("quiet", "one", "two"):
+        assert contrast(colour[key], colour["paper"]) >= 4.5, key
+        assert contrast(colour[key], colour["card"]) >= 4.5, key
+    assert contrast(colour["three"], colour["paper"]) >= 3  # lines and bars, not text
+    for key in ("heat", "worse"):  # text on the strongest cell
+        cell = reach * colour[key] + (1 - reach) * colour["paper"]
+        assert contrast(colour["ink"], cell) >= 4.5, key
