@@ -19,11 +19,6 @@ SHORT_SIDE = 256
 LONG_SIDE = 640
 
 Box = tuple[int, int, int, int]
-SHIFTS = [
-    (0, 0, 1), (0.03, 0, 1), (-0.03, 0, 1), (0, 0.03, 1), (0, -0.03, 1),
-    (0.02, 0.02, 1.05), (-0.02, -0.02, 1.05), (-0.02, 0.02, 0.95), (0.02, -0.02, 0.95),
-]  # fmt: skip
-"""Of a box: right and down in its sides, and the scale."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,40 +62,25 @@ def find_face(picture: np.ndarray) -> Face | None:
     Raises:
         InputError: dlib or its landmark file is not installed.
     """
-    _, detector, predictor = _dlib_models()
     picture = np.ascontiguousarray(picture)
-    boxes = detector(picture, 1)  # at twice the size: it looks for faces of 80 pixels
+    boxes = _dlib_models()[1](picture, 1)  # at twice the size: it looks for faces of 80 pixels
     if not boxes:
         return None
     # Among equals the first by position, so that a picture always gives the same face.
     largest = max(boxes, key=lambda box: (box.area(), -box.left(), -box.top()))
-    edges = largest.left(), largest.top(), largest.right(), largest.bottom()
-    return Face(_points(predictor(picture, largest)), edges, len(boxes))
+    box = largest.left(), largest.top(), largest.right(), largest.bottom()
+    return Face(landmarks_in(picture, box), box, len(boxes))
 
 
-def steady_landmarks(picture: np.ndarray, box: Box) -> np.ndarray:
-    """(68, 2) landmarks, the mean over slightly moved and scaled boxes.
-
-    The landmarks jump with the box that they start from, and are whole pixels; their mean over
-    boxes is steadier, which counts where two pictures are subtracted.
+def landmarks_in(picture: np.ndarray, box: Box) -> np.ndarray:
+    """(68, 2) landmarks of the face in a known box.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        box: of `find_face`, or its mirror image.
+        box: left, top, right, bottom, pixels; may reach out of the picture.
     """
     dlib, _, predictor = _dlib_models()
-    picture = np.ascontiguousarray(picture)
-    left, top, right, bottom = box
-    side = right - left
-    found = []
-    for x, y, scale in SHIFTS:
-        centre = (left + right) / 2 + x * side, (top + bottom) / 2 + y * side
-        edges = [round(c + sign * scale * side / 2) for sign in (-1, 1) for c in centre]
-        found.append(_points(predictor(picture, dlib.rectangle(*edges))))
-    return np.mean(found, axis=0)
-
-
-def _points(shape: Any) -> np.ndarray:
+    shape = predictor(np.ascontiguousarray(picture), dlib.rectangle(*box))
     return np.array([(p.x, p.y) for p in shape.parts()], np.float64)
 
 

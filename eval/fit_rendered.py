@@ -150,13 +150,18 @@ def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
 def quality(
     x: np.ndarray, neutral: np.ndarray, truth: np.ndarray, rows: np.ndarray, arrays: dict
 ) -> dict[str, np.ndarray]:
-    """r, mean absolute error and slope of reading on truth, of level and of change."""
+    """r, mean absolute error and slope of what is read on the truth.
+
+    Of the level alone on all pictures, and relative to the person's neutral picture, as a report
+    reads it (`eval.reading.relative`), on the others.
+    """
     level = np.clip(x @ arrays["level"].astype(np.float64) + arrays["bias"], 0, 5)
     coordinate = x @ arrays["change"].astype(np.float64)
-    moved_rows = rows & (neutral != np.arange(len(x)))
-    change = (coordinate - coordinate[neutral])[moved_rows]
-    wanted = (truth - truth[neutral])[moved_rows]
-    return compare("", level[rows], truth[rows]) | compare("change_", change, wanted)
+    others = rows & (neutral != np.arange(len(x)))
+    from_neutral = np.clip(level[neutral] + coordinate - coordinate[neutral], 0, 5)
+    return compare("", level[rows], truth[rows]) | compare(
+        "change_", from_neutral[others], truth[others]
+    )
 
 
 def compare(prefix: str, read: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:

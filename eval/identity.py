@@ -78,10 +78,10 @@ class IdentityModel:
         if self.metric not in METRICS:
             raise InputError(f"metric {one_line(self.metric)}: use {', '.join(METRICS)}")
         build = self._deepface.modules.modeling.build_model
-        _quietly(f"identity model {self.model}", build, "facial_recognition", self.model)
+        _quietly(f"identity model {one_line(self.model)}", build, "facial_recognition", self.model)
         if self.detector != "skip":
-            _quietly(f"face detector {self.detector}", build, "face_detector", self.detector)
-        _quietly(f"{self.model} with {self.metric}", lambda: self.threshold)
+            _quietly(f"face detector {one_line(self.detector)}", build, "face_detector", self.detector)
+        _quietly(f"{one_line(self.model)} with {self.metric}", lambda: self.threshold)
 
     def embed(self, pictures: list[Picture]) -> list[Embedding]:
         """Embeddings of pictures; one without a face, or that fails, says so in its own entry.
@@ -155,7 +155,7 @@ def load_deepface(home: Path) -> Any:
         import deepface
         from deepface import DeepFace  # noqa: F401
         from deepface.modules import modeling, verification  # noqa: F401
-    except ImportError as error:
+    except Exception as error:  # it raises ValueError where TensorFlow lacks tf-keras
         raise InputError(
             f"DeepFace cannot be imported ({reason(error)}): pip install 'glow-jax[eval]'"
         ) from None
@@ -179,7 +179,7 @@ def _quietly(what: str, call: Any, *args: str) -> None:
         asked = re.search(r"downloading it manually to (\S+?)\.?$", str(error).strip())
         where = re.search(r"downloading (\S+) from ([^,\s]+)", str(error))
         if asked:
-            source = f" from {where[2]}" if where else ""
+            source = f" from {where[2].rstrip('.')}" if where else ""
             raise InputError(
                 f"{what}: its weights are not here and cannot be fetched; get "
                 f"{Path(asked[1]).name}{source} and put it at {one_line(asked[1])}"

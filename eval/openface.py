@@ -30,6 +30,7 @@ SCALE = 0.7  # pixels a millimetre of the mean shape
 RIGID = [1, 2, 3, 4, 12, 13, 14, 15, *range(27, 30), *range(31, 37), *range(39, 43), 45, 46, 47]
 RAISED = [0, 16, *range(17, 27)]  # brows and temples, moved up to take in the forehead
 RAISED_BY = 30 / 0.7 * SCALE
+FLOAT64 = 6  # OpenCV's number for it
 FEATURES = 12 * 12 * 31 + 3 * POINTS + MODES
 
 
@@ -73,10 +74,13 @@ class OpenFaceModels:
         missing = [au for au in AUS if au not in self._intensity]
         if missing:
             raise InputError(f"{one_line(listing)}: no intensity models of {', '.join(missing)}")
-        digest = hashlib.sha256(b"openface-static-1")
+        digest = hashlib.sha256(b"openface-static-1" + self._triangles.tobytes())
+        digest.update(self._points.mean.tobytes() + self._points.components.tobytes())
+        digest.update(self._points.eigenvalues.tobytes())
         for models in (self._intensity, self._presence):
-            for au in sorted(models):
-                digest.update(au.encode() + models[au].weights.tobytes())
+            for au, model in sorted(models.items()):
+                digest.update(f"{au} {model[2:]}".encode())
+                digest.update(model.mean.tobytes() + model.weights.tobytes())
         self.key = digest.hexdigest()[:16]
         self.name = "OpenFace 2 static models on dlib landmarks"
         self.notes = ["OpenFace's models are for research only (its academic licence)."]
@@ -138,7 +142,7 @@ def _inside(triangles: np.ndarray) -> np.ndarray:
 
 def _find(folder: Path, name: str) -> Path:
     """A file of OpenFace's model folder, wherever below it lies."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{one_line(folder)}: no such folder of OpenFace models")
     places = [folder / name, *sorted(folder.glob(f"*/{name}")), *sorted(folder.glob(f"*/*/{name}"))]
     found = next((place for place in places if place.is_file()), None)
@@ -178,6 +182,10 @@ def _read_linear(path: Path, presence: bool) -> Linear:
     size = 4 + 2 * (12 + 8 * FEATURES) + 8 * tail
     if len(data) != size:
         raise InputError(f"{one_line(path)}: {len(data)} bytes; a static model has {size}")
+    for at in (4, 16 + 8 * FEATURES):
+        rows, columns, kind = (int(n) for n in np.frombuffer(data, "<i4", 3, at))
+        if rows * columns != FEATURES or kind != FLOAT64:
+            raise InputError(f"{one_line(path)}: not a static model of {FEATURES} float64")
     mean = np.frombuffer(data, "<f8", FEATURES, 16)
     weights = np.frombuffer(data, "<f8", FEATURES, 16 + 8 * FEATURES + 12)
     last = np.frombuffer(data, "<f8", tail, size - 8 * tail)

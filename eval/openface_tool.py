@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path, PureWindowsPath
@@ -48,7 +49,7 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
             raise InputError(f"{one_line(path)}: no AU01_r, AU02_r … columns: not OpenFace's CSV")
         faces = [_checked(path, row, reader.line_num) for row in reader]
     except csv.Error as error:
-        raise InputError(f"{one_line(path)}: line {reader.line_num}: {error}") from None
+        raise InputError(f"{one_line(path)}: after line {reader.line_num}: {error}") from None
     named = next((name for name in ("file", "input") if name in names), None)
     if picture is not None and named:
         # OpenFace may have run on Windows; its separators serve for both.
@@ -105,7 +106,7 @@ class OpenFaceCsvs:
             InputError: there is no such folder.
         """
         self._folder = Path(folder)
-        if not self._folder.is_dir():
+        if not os.path.isdir(self._folder):
             raise InputError(f"{one_line(folder)}: no such folder of OpenFace's CSVs")
         self.name = "OpenFace, from its CSVs"
         self.notes = ["Read from CSVs that OpenFace wrote elsewhere."]
@@ -175,24 +176,30 @@ class OpenFaceBinary:
             Image.fromarray(picture.pixels).save(Path(folder, "picture.png"))
             words = [self._program, "-f", "picture.png", "-out_dir", "out", "-aus", "-au_static"]
             try:
-                ended = subprocess.run(
-                    words,
-                    cwd=folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    timeout=2 * TIME_LIMIT_S,
-                )
+                ended = _run(words, folder)
             except subprocess.TimeoutExpired:
                 return Reading(0, problem=f"OpenFace took more than {2 * TIME_LIMIT_S} s")
             except OSError as error:
                 return Reading(0, problem=f"OpenFace cannot be run ({error.strerror})")
             written = Path(folder, "out", "picture.csv")
-            if ended.returncode:
-                return Reading(0, problem=f"OpenFace ended with {ended.returncode}")
+            if ended:
+                return Reading(0, problem=f"OpenFace ended with {ended}")
             if not written.is_file():
                 return Reading(0, problem="OpenFace found no face")
             try:
                 return read_openface_csv(written)
             except InputError:
                 return Reading(0, problem="OpenFace wrote a CSV that cannot be read")
+
+
+def _run(words: list[str], folder: str) -> int:
+    """The exit of a program; if it takes too long it is ended, with all that it started."""
+    null = subprocess.DEVNULL
+    with subprocess.Popen(
+        words, cwd=folder, stdin=null, stdout=null, stderr=null, start_new_session=True
+    ) as process:
+        try:
+            return process.wait(2 * TIME_LIMIT_S)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise

@@ -137,6 +137,6 @@ def read_point_model(path: Path) -> PointModel:
         raise InputError(f"{one_line(path)}: not there, or cannot be read") from None
     except (ValueError, IndexError, OverflowError):
         raise InputError(f"{one_line(path)}: not an OpenFace point distribution model") from None
-    if not (np.isfinite(mean).all() and np.isfinite(components).all() and (eigenvalues > 0).all()):
+    if not (all(np.isfinite(matrix).all() for matrix in matrices) and (eigenvalues > 0).all()):
         raise InputError(f"{one_line(path)}: a point distribution model with impossible numbers")
     return model

@@ -27,7 +27,7 @@ class PyFeat:
         """
         try:
             import feat
-        except ImportError as error:
+        except Exception as error:  # it and torch may raise others with a wrong neighbour
             raise InputError(
                 f"py-feat cannot be imported ({reason(error)}): pip install 'glow-jax[py-feat]'"
             ) from None
@@ -51,14 +51,17 @@ class PyFeat:
         pixels = torch.from_numpy(picture.pixels.transpose(2, 0, 1)[None].copy())
         try:
             found = self._detector.detect(pixels, data_type="tensor", progress_bar=False)
-            rows: list[dict[str, Any]] = found.to_dict("records")
+            return _reading(found.to_dict("records"))
         except Exception as error:
             return Reading(0, problem=f"py-feat failed ({reason(error)})")
-        faces = [row for row in rows if np.isfinite(row.get("FaceScore", np.nan))]
-        if not faces:
-            return Reading(0, problem="no face found")
-        face = max(faces, key=lambda row: row["FaceRectWidth"] * row["FaceRectHeight"])
-        level = unknown()
-        for i, au in enumerate(AUS):
-            level[i] = np.clip(5 * float(face.get(au, np.nan)), 0, 5)
-        return Reading(len(faces), level, level)
+
+
+def _reading(rows: list[dict[str, Any]]) -> Reading:
+    faces = [row for row in rows if np.isfinite(row.get("FaceScore", np.nan))]
+    if not faces:
+        return Reading(0, problem="no face found")
+    face = max(faces, key=lambda row: row["FaceRectWidth"] * row["FaceRectHeight"])
+    level = unknown()
+    for i, au in enumerate(AUS):
+        level[i] = np.clip(5 * float(face.get(au, np.nan)), 0, 5)
+    return Reading(len(faces), level, level)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.errors import InputError, one_line, reason
-from eval.faces import Face, find_face, steady_landmarks, working_size
+from eval.faces import Face, find_face, landmarks_in, working_size
 from eval.fhog import fhog
 from eval.files import Picture, read_bytes
 from eval.reading import Reading, unknown
@@ -125,8 +125,8 @@ def features(pixels: np.ndarray, face: Face, template: np.ndarray) -> np.ndarray
     last = pixels.shape[1] - 1
     mirror = np.ascontiguousarray(pixels[:, ::-1])
     mirror_box = last - right, top, last - left, bottom
-    one = _features(pixels, steady_landmarks(pixels, face.box), template)
-    other = _features(mirror, steady_landmarks(mirror, mirror_box), template)
+    one = _features(pixels, face.landmarks, template)
+    other = _features(mirror, landmarks_in(mirror, mirror_box), template)
     return (one + other) / 2
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -178,7 +179,7 @@ def _pooled(
     context = multiprocessing.get_context("spawn")
     with (
         _environment("OMP_NUM_THREADS", "1"),
-        ProcessPoolExecutor(workers, context, _end_with_parent) as pool,
+        ProcessPoolExecutor(workers, context, _begin) as pool,
     ):
         waiting: dict[Future, list[Task]] = {}
         left = list(batches)
@@ -206,8 +207,9 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _end_with_parent() -> None:
-    """Else a worker whose parent was killed would wait for work for ever."""
+def _begin() -> None:
+    """Of a worker: leave Ctrl-C to the parent, and end with it, even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

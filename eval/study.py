@@ -57,7 +57,7 @@ def read_study(folder: str | Path) -> Study:
         InputError: results.csv, or who the people are, is missing or wrong.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
     outputs = _read_outputs(folder)
     job = folder / "job.json"
@@ -170,7 +170,7 @@ def read_table(path: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str,
                 raise InputError(f"{where}: {empty[0]} is empty")
             rows.append((reader.line_num, cells))
     except csv.Error as error:
-        raise InputError(f"{one_line(path)}: line {reader.line_num}: {error}") from None
+        raise InputError(f"{one_line(path)}: after line {reader.line_num}: {error}") from None
     return rows
 
 

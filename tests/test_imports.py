@@ -78,6 +78,13 @@ def test_the_flow_knows_nothing_of_transfer() -> None:
             assert not any(m.startswith("transfer") for m in imports(path)), path
 
 
+def test_the_judge_knows_nothing_of_flows() -> None:
+    unknown = ("jax", "flax", "glow_jax", "transfer")
+    for path in sources("eval"):
+        used = {name.split(".")[0] for name in imports(path)}
+        assert not used & set(unknown), path
+
+
 def test_transfer_knows_nothing_of_the_flow() -> None:
     files_only = ("glow_jax.errors.", "glow_jax.files.", "glow_jax.images.")
     for path in sources("transfer"):
@@ -87,6 +94,6 @@ def test_transfer_knows_nothing_of_the_flow() -> None:
 
 
 def test_only_the_command_line_parses_words_or_draws_progress() -> None:
-    for path in sources("glow_jax") + sources("transfer"):
-        if path.name != "cli.py":
+    for path in sources("glow_jax") + sources("transfer") + sources("eval"):
+        if path.name not in ("cli.py", "fit_rendered.py"):
             assert not {m for m in imports(path) if m.startswith(("argparse", "rich"))}, path
