@@ -96,6 +96,8 @@ def _eval(args: argparse.Namespace) -> int:
     try:
         report = args.report or args.out / "report"
         command = shlex.join(["glow-jax", *sys.argv[1:]])
+        if args.seed < 0:
+            raise InputError(f"--seed {args.seed}: use a whole number from 0")
         if args.published:
             return _published(args.out, report, args.seed, command)
         if not 0 < args.workers <= 512:

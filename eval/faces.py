@@ -36,16 +36,17 @@ class Face:
     count: int
 
 
-def working_size(picture: np.ndarray) -> np.ndarray:
-    """A picture big enough for the detector, small enough to be quick.
+def working_size(picture: np.ndarray, short_side: int = SHORT_SIDE) -> np.ndarray:
+    """A picture big enough for a detector, small enough to be quick.
 
-    The shorter side is brought up to 256 pixels, the longer one down to 640, bicubically.
+    The shorter side is brought up to `short_side`, the longer one down to 640, bicubically.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
+        short_side: pixels.
     """
     height, width = picture.shape[:2]
-    scale = max(1.0, SHORT_SIDE / min(height, width))
+    scale = max(1.0, short_side / min(height, width))
     scale = min(scale, LONG_SIDE / max(height, width))
     if scale == 1:
         return picture

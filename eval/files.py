@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from eval.errors import InputError, one_line, reason
 
@@ -78,6 +78,8 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
             pixels = _rgb(ImageOps.exif_transpose(image))
     except InputError:
         raise
+    except UnidentifiedImageError:  # its message tells a memory address
+        raise InputError(f"{one_line(path)}: not a readable picture (no known format)") from None
     except Exception as error:  # Pillow's decoders raise what they like on damaged files
         raise InputError(f"{one_line(path)}: not a readable picture ({reason(error)})") from None
     return Picture(path, hashlib.sha256(data).hexdigest(), pixels)

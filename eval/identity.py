@@ -20,6 +20,7 @@ from eval.faces import dlib_file, working_size
 from eval.files import Picture
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
+SHORT_SIDE = 160  # DeepFace pads and doubles pictures itself: more is slower, and no better
 METRICS = ("euclidean", "euclidean_l2", "cosine", "angular")
 
 
@@ -56,7 +57,7 @@ class IdentityModel:
     @property
     def key(self) -> str:
         """Of an embedding: what it depends on besides the picture."""
-        return f"deepface {self.deepface_version} {self.model} {self.detector}"
+        return f"deepface {self.deepface_version} {self.model} {self.detector} {SHORT_SIDE}px"
 
     @functools.cached_property
     def deepface_version(self) -> str:
@@ -78,10 +79,11 @@ class IdentityModel:
         if self.metric not in METRICS:
             raise InputError(f"metric {one_line(self.metric)}: use {', '.join(METRICS)}")
         build = self._deepface.modules.modeling.build_model
-        _quietly(f"identity model {one_line(self.model)}", build, "facial_recognition", self.model)
+        model, detector = one_line(self.model), one_line(self.detector)
+        _quietly(f"identity model {model}", build, "facial_recognition", self.model)
         if self.detector != "skip":
-            _quietly(f"face detector {one_line(self.detector)}", build, "face_detector", self.detector)
-        _quietly(f"{one_line(self.model)} with {self.metric}", lambda: self.threshold)
+            _quietly(f"face detector {detector}", build, "face_detector", self.detector)
+        _quietly(f"{model} with {self.metric}", lambda: self.threshold)
 
     def embed(self, pictures: list[Picture]) -> list[Embedding]:
         """Embeddings of pictures; one without a face, or that fails, says so in its own entry.
@@ -90,7 +92,7 @@ class IdentityModel:
             InputError: DeepFace is not installed, or a model's weights are not there.
         """
         _ = self._deepface  # what is missing is no picture's fault
-        images = [working_size(picture.pixels) for picture in pictures]
+        images = [working_size(picture.pixels, SHORT_SIDE) for picture in pictures]
         try:
             return self._embed(images)
         except Exception:  # one picture may upset DeepFace; then each has its own try

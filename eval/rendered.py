@@ -76,7 +76,8 @@ class RenderedReader:
         blind = [au for au, ok in zip(AUS, self.readable, strict=True) if not ok]
         self.notes = [
             "Trained on rendered people who do not exist; how well it reads photographs is open.",
-            "An intensity is read as the change from the person's mean face.",
+            "An intensity is read as the change from the person's mean face; r, error and slope "
+            "are of that, on rendered people who were not trained on.",
             f"Not read: {', '.join(blind) or 'none'}.",
         ]
 

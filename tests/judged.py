@@ -49,7 +49,7 @@ def make_study(folder: Path) -> Path:
     At alpha 1 the output is a picture of the target with another expression; at 0 the neutral one.
     """
     folder.mkdir(parents=True)
-    for name in ("20_0", "20_2", "20_4", "29_0", "29_1", "29_3", "29_4", "36_0", "36_2", "36_4"):
+    for name in ("20_0", "20_2", "20_4", "29_0", "29_1", "29_3", "29_4", "36_0", "36_2", "36_3"):
         Image.fromarray(face(name).pixels).save(folder / f"{name}.png")
     rows = [
         {"expression": f"{shot}.png", "source": "29", "target": of, "alpha": alpha, "file": file}
@@ -59,7 +59,7 @@ def make_study(folder: Path) -> Path:
     write_table(folder / "results.csv", rows)
     people = [
         {"person": of, "file": f"{of}_{shot}.png"}
-        for of, shots in (("20", "04"), ("29", "01"), ("36", "04"))
+        for of, shots in (("20", "04"), ("29", "01"), ("36", "03"))
         for shot in shots
     ]
     write_table(folder / "people.csv", people)

@@ -101,9 +101,7 @@ def test_the_callers_pictures_are_left_alone(model: IdentityModel) -> None:
         np.testing.assert_array_equal(shot.pixels, pixels)
 
 
-def test_channels_go_in_blue_first(
-    model: IdentityModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_channels_go_in_blue_first(model: IdentityModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     deepface = model._deepface
 

@@ -1,4 +1,4 @@
-"""`glow-jax eval` from words to report: exit codes, what is written, what fails, what is imported."""
+"""`glow-jax eval` from words to report: exit codes, what is written, listed and imported."""
 
 import csv
 import json
@@ -109,7 +109,8 @@ def test_scores_can_be_reported_again(judged: Path, tmp_path: Path, capsys) -> N
     assert main(["eval", str(tmp_path), "--published", "-o", str(tmp_path / "again")]) == 0
     assert capsys.readouterr().out.startswith("nearer to the target 4 of 4 (100.0 %); AU gain 0.")
     frame = pd.read_csv(tmp_path / "again" / "scores.csv")
-    pd.testing.assert_frame_equal(frame, pd.read_csv(judged / "report" / "scores.csv"))
+    wanted = pd.read_csv(judged / "report" / "scores.csv")
+    pd.testing.assert_frame_equal(frame, wanted, check_like=True, check_dtype=False)
     assert main(["eval", str(judged), "--published"]) == 2
 
 
@@ -162,12 +163,12 @@ def test_a_study_in_which_nothing_can_be_judged(tmp_path: Path, weights: Path, c
 
 
 def test_missing_pictures_are_listed_and_the_rest_judged(out: Path, weights: Path, capsys) -> None:
-    for name in ("20_2.png", "29_4.png", "36_4.png"):  # an output, an expression, a photograph
+    for name in ("20_2.png", "29_4.png", "36_3.png"):  # an output, an expression, a photograph
         (out / name).unlink()
     assert main(words(out, weights)) == 1
     assert "; 3 failures listed; report: " in capsys.readouterr().out
     files = [file for file, stage, _ in failures_of(out) if stage == "reading"]
-    assert sorted(Path(f).name for f in files) == ["20_2.png", "29_4.png", "36_4.png"]
+    assert sorted(Path(f).name for f in files) == ["20_2.png", "29_4.png", "36_3.png"]
     frame = scores_of(out)
     assert len(frame) == 4 and frame["to_target_mean"].notna().sum() == 3
     assert frame.loc[frame["expression"] == "29_4.png", "AU12_expression"].isna().all()
@@ -232,7 +233,9 @@ def test_wrong_words_end_in_one_line(
     assert printed.out == "" and line.isprintable()
 
 
-def test_a_worker_is_started_and_the_result_is_the_same_in_two(judged: Path, tmp_path: Path) -> None:
+def test_a_worker_is_started_and_the_result_is_the_same_in_two(
+    judged: Path, tmp_path: Path
+) -> None:
     study = read_study(judged)
     one, two = (
         judge(study, Judges(None, "rendered"), tmp_path / str(n), workers=n).scores for n in (0, 2)

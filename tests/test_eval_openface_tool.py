@@ -37,9 +37,7 @@ def read(tmp_path: Path, text: str | bytes, picture: str | None = None):
 @pytest.mark.parametrize("comma", [",", ", ", " , "])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
-def test_a_csv_with_and_without_spaces(
-    tmp_path: Path, comma: str, end: str, start: bytes
-) -> None:
+def test_a_csv_with_and_without_spaces(tmp_path: Path, comma: str, end: str, start: bytes) -> None:
     text = csv_text(ROW, comma=comma).replace("\n", end)
     reading = read(tmp_path, start + text.encode())
     np.testing.assert_allclose(reading.level, WANTED)
@@ -258,9 +256,7 @@ def test_no_such_program_is_said(tmp_path: Path, make: Callable[[Path], Path]) -
         make_reader(f"openface-binary:{make(tmp_path)}")
 
 
-def test_the_program_is_looked_for_on_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_program_is_looked_for_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="neither FaceLandmarkImg nor FeatureExtraction is on"):
         make_reader("openface-binary")

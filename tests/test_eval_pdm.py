@@ -23,7 +23,9 @@ def made_up_model(seed: int = 0) -> PointModel:
     rng = np.random.default_rng(seed)
     mean = rng.normal(0, 1, (POINTS, 3)) * (40, 45, 20)
     basis = np.linalg.qr(rng.normal(size=(3 * POINTS, MODES)))[0]
-    return PointModel(mean - mean.mean(0), basis.reshape(POINTS, 3, MODES), 900 / 1.1 ** np.arange(34))
+    return PointModel(
+        mean - mean.mean(0), basis.reshape(POINTS, 3, MODES), 900 / 1.1 ** np.arange(34)
+    )
 
 
 def text_of(model: PointModel) -> str:

@@ -103,9 +103,7 @@ def run(paths: list[Path], cache: Path, workers: int = 0, judges: Judges = JUDGE
     """Score; returns what was found and the progress that was told."""
     told: list[tuple[int, int]] = []
     reader = make_reader(judges.reader)
-    found = score(
-        paths, judges, reader, cache, workers=workers, progress=lambda *n: told.append(n)
-    )
+    found = score(paths, judges, reader, cache, workers=workers, progress=lambda *n: told.append(n))
     return found, told
 
 
@@ -272,12 +270,12 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_killed_run_goes_on_where_it_was_and_leaves_no_process(
-    log: Log, tmp_path: Path
-) -> None:
+def test_a_killed_run_goes_on_where_it_was_and_leaves_no_process(log: Log, tmp_path: Path) -> None:
     process = started(log, tmp_path)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
     for _ in range(200):
         if not any(alive(pid) for pid in log.workers()):
             break

@@ -111,7 +111,9 @@ def test_names_that_are_no_paths_are_kept_for_the_list_of_failures(tmp_path: Pat
 
 
 def test_spaces_byte_order_marks_and_blank_lines_do_not_matter(tmp_path: Path) -> None:
-    text = "\ufeff expression , source,target,alpha , file\r\n\r\n smile.png ,ann, bob , 1 ,a.png\r\n"
+    text = (
+        "\ufeff expression , source,target,alpha , file\r\n\r\n smile.png ,ann, bob , 1 ,a.png\r\n"
+    )
     (row,) = read_study(foreign(tmp_path, text)).outputs
     assert (row["expression"], row["target"], row["alpha"]) == ("smile.png", "bob", 1)
 
@@ -159,7 +161,10 @@ WRONG_RESULTS = {
     "above within": (HEAD + "s,ann,bob,1,x/../../a.png\n", "is not inside the folder"),
     "absolute": (HEAD + "s,ann,bob,1,/etc/passwd\n", "/etc/passwd is not inside the folder"),
     "control characters": (HEAD + "s,ann,bob,\x1b[2J,a.png\n", r"alpha is '\\x1b\[2J'"),
-    "a line in a cell": (HEAD + '"a\nb",ann,bob,1,a.png\ns,ann,bob,x,b.png\n', "line 4: alpha is x"),
+    "a line in a cell": (
+        HEAD + '"a\nb",ann,bob,1,a.png\ns,ann,bob,x,b.png\n',
+        "line 4: alpha is x",
+    ),
     "a stranger": (HEAD + "s,ann,eve,1,a.png\n", "no photographs of eve; people.csv"),
 }
 

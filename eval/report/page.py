@@ -24,6 +24,7 @@ from eval.report.verdict import verdict
 __all__ = ["Context", "write_report"]
 
 STYLE = Path(__file__).with_name("report.css")
+MADE = "Outputs and mean faces on this page are made by a model: nobody did what they show."
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -84,7 +85,7 @@ def build_page(scores: pd.DataFrame, figures: Mapping, context: Context) -> str:
         el("style", Html(STYLE.read_text("utf-8"))),
     )
     links = el("nav", *(el("a", title, href=f"#{anchor(title)}") for title in parts))
-    scope = el("p", _scope(figures)), el("p", context.timestamp)
+    scope = el("p", _scope(figures)), el("p", context.timestamp), el("p", MADE)
     top = el("header", el("h1", context.title), *scope, links)
     body = el("body", top, el("main", *(section(title, *part) for title, part in parts.items())))
     return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"

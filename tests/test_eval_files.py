@@ -1,0 +1,104 @@
+"""Pictures as they are read: formats, orientation, depth, and files that are none."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval.errors import InputError, one_line, reason
+from eval.files import read_bytes, read_picture, write_atomically
+
+RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+
+
+def pixels(path: Path) -> np.ndarray:
+    found = read_picture(path).pixels
+    assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
+    assert found.flags.writeable and found.flags.owndata
+    return found
+
+
+def test_depths_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    path, wanted = tmp_path / "a.png", np.repeat(RAMP[..., None], 3, 2)
+    for array in (RAMP, RAMP.astype(np.uint16) * 257):
+        Image.fromarray(array).save(path)
+        np.testing.assert_array_equal(pixels(path), wanted)
+    for array in (RAMP.astype(np.int32) * 257, RAMP.astype(np.int32), RAMP.astype(np.float32)):
+        Image.fromarray(array).save(tmp_path / "a.tiff")
+        np.testing.assert_array_equal(pixels(tmp_path / "a.tiff"), wanted)
+
+
+def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
+    image = np.zeros((2, 3, 4), np.uint8)
+    image[:, 1, 3], image[:, 2, 3] = 128, 255
+    Image.fromarray(image).save(tmp_path / "a.png")
+    assert list(pixels(tmp_path / "a.png")[0, :, 0]) == [255, 127, 0]
+    Image.fromarray(image).convert("LA").save(tmp_path / "b.png")
+    assert list(pixels(tmp_path / "b.png")[0, :, 0]) == [255, 127, 0]
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([9, 9, 9, 5, 6, 7])
+    palette.save(tmp_path / "c.png", transparency=0)
+    np.testing.assert_array_equal(pixels(tmp_path / "c.png"), [[[255] * 3, [5, 6, 7]]])
+
+
+def test_a_picture_knows_its_bytes(tmp_path: Path) -> None:
+    Image.fromarray(RAMP).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    one, other = read_picture(tmp_path / "a.png"), read_picture(Path("elsewhere"), data)
+    assert one.sha256 == other.sha256 and len(one.sha256) == 64
+    np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+@pytest.mark.parametrize("make", ["mkdir", "fifo", "device", "none", "long", "nul"])
+def test_what_is_no_ordinary_file_is_refused(tmp_path: Path, make: str) -> None:
+    path = tmp_path / {"long": "x" * 300, "nul": "a\0b"}.get(make, "a.png")
+    if make == "mkdir":
+        path.mkdir()
+    elif make == "fifo":
+        os.mkfifo(path)
+    elif make == "device":
+        path.symlink_to("/dev/zero")
+    with pytest.raises(InputError) as error:
+        read_bytes(path)
+    said = str(error.value)
+    assert said.isprintable() and said.startswith(one_line(path))
+    assert ("not an ordinary file" if make in ("mkdir", "fifo", "device") else "cannot be") in said
+
+
+def test_a_picture_is_known_by_its_content(tmp_path: Path) -> None:
+    for data in (b"", b"text", bytes(999)):
+        (tmp_path / "a.png").write_bytes(data)
+        with pytest.raises(InputError, match=r"a.png: not a readable picture \(no known format\)$"):
+            read_picture(tmp_path / "a.png")
+    Image.fromarray(np.dstack([RAMP] * 3)).save(tmp_path / "a.eps")
+    with pytest.raises(InputError, match="EPS is not read"):
+        read_picture(tmp_path / "a.eps")
+
+
+def test_files_are_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_atomically(tmp_path / "a", b"one")
+    write_atomically(tmp_path / "a", b"two")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and read_bytes(tmp_path / "a") == b"two"
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(InputError, match=r"a: cannot be written \(No space left on device\)"):
+        write_atomically(tmp_path / "a", b"three")
+    assert [p.name for p in tmp_path.iterdir()] == ["a"] and read_bytes(tmp_path / "a") == b"two"
+    with pytest.raises(InputError, match="cannot be written"):
+        write_atomically(tmp_path / "none" / "a", b"")
+
+
+def test_reasons_fit_on_one_line() -> None:
+    assert reason(ValueError("one\ntwo")) == "one"
+    assert reason(ValueError("")) == "ValueError"
+    assert reason(OSError(2, "No such file")) == "No such file"
+    assert reason(ValueError("\x1b[2J")) == "'\\x1b[2J'"
+    assert len(reason(ValueError("x" * 5000))) == 300
+    assert one_line("") == "''" and one_line("a\nb") == "'a\\nb'" and one_line("ä b") == "ä b"
