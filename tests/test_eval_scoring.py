@@ -211,7 +211,8 @@ def test_a_picture_that_kills_its_process_is_told_and_the_rest_scored(
     assert len(log.workers()) <= 2 + scoring.QUEUED * scoring.BATCH
     before = log.counts()
     found, told = run(paths, tmp_path / "cache", 1)
-    assert told == [(0, 0)] and log.counts() == before
+    assert told[0] == (0, 1)  # what failed is tried again, and only that
+    assert {k: n for k, n in log.counts().items() if n > before.get(k, 0)}.keys() <= {KILLS}
     assert "it ends the process" in found[paths[3]].problem
 
 

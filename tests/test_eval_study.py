@@ -12,7 +12,7 @@ from eval.study import read_study
 
 RESULTS = "expression,source,target,alpha,file\nsmile.png,ann,bob,1,a.png\n"
 PEOPLE = "person,file\nann,ann.png\nbob,bob.png\nbob,bob2.png\n"
-JOB = {
+JOB: dict = {
     "source": {"ann": [{"file": "in/ann.png", "sha256": "0"}]},
     "targets": {"bob": [{"file": "in/b1.png"}, {"file": "in/b2.png"}]},
     "model": {"name": "faces64"},
@@ -232,6 +232,14 @@ def test_odd_pictures_in_a_job(tmp_path: Path, pictures: list) -> None:
         assert len(read_study(out).people["bob"]) == 1
         return
     with pytest.raises(InputError, match="no photographs of bob"):
+        read_study(out)
+
+
+def test_a_source_and_a_target_of_one_name_are_one_person(tmp_path: Path) -> None:
+    out = transfer(tmp_path / "out", JOB | {"targets": {**JOB["targets"], **JOB["source"]}})
+    assert read_study(out).people["ann"] == [Path("in/ann.png")]
+    out = transfer(tmp_path / "other", JOB | {"targets": {"ann": [{"file": "else/ann.png"}]}})
+    with pytest.raises(InputError, match="source and target are both called ann but have other"):
         read_study(out)
 
 
