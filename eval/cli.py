@@ -171,18 +171,18 @@ def judge_folder(
         InputError: the folder, a model or its weights are not as they should be.
     """
     _need(*NEEDED)
-    from eval.judge import judge
+    from eval.judge import check, judge
     from eval.protocol import figures
     from eval.report import Context, write_report
     from eval.scoring import Judges
     from eval.study import read_study
 
     study = read_study(out)
+    judges = Judges(identity, reader)
+    check(judges)
     _made(report)
     with _bar("judging") as progress:
-        judged = judge(
-            study, Judges(identity, reader), cache / SCORES, workers=workers, progress=progress
-        )
+        judged = judge(study, judges, cache / SCORES, workers=workers, progress=progress)
     found = figures(judged.scores, seed=seed)
     settings = {}
     if identity:
@@ -192,6 +192,7 @@ def judge_folder(
             "metric": identity.metric,
             "threshold": identity.threshold,
             "means": "of the embeddings of a person's photographs",
+            "apart": judged.apart,
         }
     context = Context(
         title=f"Expression transfer, judged: {study.folder.resolve().name}",
@@ -239,7 +240,13 @@ def _published(source: Path, report: Path, seed: int, command: str) -> int:
 
 
 def _made(folder: Path) -> None:
-    """Make the report's folder before hours of scoring, not after."""
+    """Make the report's folder before hours of scoring, not after.
+
+    Raises:
+        InputError: it cannot be made, or holds a job, whose files would mix with the report's.
+    """
+    if (folder / "results.csv").exists():
+        raise InputError(f"{one_line(folder)}: holds outputs; name another folder for the report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -267,8 +274,9 @@ def summary(found: dict) -> str:
         identity = f"nearer to the target {nearer['count']} of {nearer['of']} ({share})"
     if gain is None or r is None:
         return f"{identity}; AUs not judged"
-    expression = f"AU gain {gain:.2f}, r {r:.2f} over all alphas"
-    best = found["recommended_alpha"]["alpha"]
+    several = len(found["counts"]["alphas"]) > 1
+    expression = f"AU gain {gain:.2f}, r {r:.2f}{' over all alphas' if several else ''}"
+    best = found["recommended_alpha"]["alpha"] if several else None
     for row in found["expression"]["by_alpha"] if best is not None else ():
         if row["alpha"] == best and row["gain"] is not None:
             expression += f" ({row['gain']:.2f} at the recommended {best:g})"

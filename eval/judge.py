@@ -27,11 +27,13 @@ class Judged:
         scores: the table of `eval.table`.
         failures: (file, stage, reason) of what could not be used.
         reader: of the Action Units, or None.
+        apart: how far sources and targets themselves are apart, in words; empty if unknown.
     """
 
     scores: pd.DataFrame
     failures: list[Failure]
     reader: Reader | None
+    apart: str
 
 
 def judge(
@@ -47,11 +49,7 @@ def judge(
     Raises:
         InputError: a model, its weights or the cache is not to be had.
     """
-    reader = make_reader(judges.reader)
-    if judges.identity:
-        judges.identity.check()
-    if judges.identity is None and reader is None:
-        raise InputError("nothing to judge with: neither identity nor Action Units are asked for")
+    reader = check(judges)
     paths = [study.folder / row["file"] for row in study.outputs]
     others = [*study.expressions.values(), *study.means.values()]
     others += [path for photographs in study.people.values() for path in photographs]
@@ -64,7 +62,42 @@ def judge(
         for row, path in zip(study.outputs, paths, strict=True)
     ]
     table = pd.DataFrame(rows).reindex(columns=[*COLUMNS, *_extras(rows)])
-    return Judged(table, failures, reader)
+    return Judged(table, failures, reader, _alike(people, rows, judges.identity))
+
+
+def check(judges: Judges) -> Reader | None:
+    """Load what scores, before anything is read or written.
+
+    Raises:
+        InputError: a model or its weights are not to be had, or there is nothing to judge with.
+    """
+    reader = make_reader(judges.reader)
+    if judges.identity is None and reader is None:
+        raise InputError("nothing to judge with: neither identity nor Action Units are asked for")
+    if judges.identity:
+        judges.identity.check()
+    return reader
+
+
+def _alike(people: Mapping[str, "_Person"], rows: list[dict], model: IdentityModel | None) -> str:
+    """How far apart sources and targets are, with a warning where the model takes them for one."""
+    if model is None:
+        return ""
+    pairs = sorted(
+        {(row["source"], row["target"]) for row in rows if row["source"] != row["target"]}
+    )
+    known = [(a, b) for a, b in pairs if people[a].vectors and people[b].vectors]
+    apart = [model.distance(people[a].mean_vector, people[b].mean_vector) for a, b in known]
+    if not apart:
+        return ""
+    said = f"source and target means are {min(apart):.2f} to {max(apart):.2f} apart"
+    within = sum(distance <= model.threshold for distance in apart)
+    if within:
+        said += (
+            f"; in {within} of {len(apart)} pairs within the threshold of {model.threshold:g}, "
+            "so that there verification says nothing, and only the margin counts"
+        )
+    return said
 
 
 def _extras(rows: list[dict]) -> list[str]:

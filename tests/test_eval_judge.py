@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,11 @@ def test_a_report_is_written(judged: Path) -> None:
     assert run["failures"] == []
     assert run["identity"]["model"].endswith(", Dlib") and run["identity"]["threshold"] > 0
     assert run["identity"]["detector"] == "dlib" and run["identity"]["metric"] == "euclidean"
+    apart = frame["to_source_mean"].max() + frame["to_target_mean"].max()
+    low, high = re.search(
+        r"means are ([\d.]+) to ([\d.]+) apart", run["identity"]["apart"]
+    ).groups()
+    assert 0 < float(low) <= float(high) < apart
     assert run["versions"]["deepface"] and run["hardware"] and run["timestamp"]
 
 
@@ -208,6 +214,7 @@ BAD = [
     (["OUT", "-o", "file"], "file: cannot be made"),
     (["OUT", "-o", "/proc/nowhere"], "/proc/nowhere: cannot be made"),
     (["OUT", "--cache", "file"], "weights: cannot be written"),
+    (["OUT", "-o", "OUT"], "OUT: holds outputs; name another folder"),
     (["OUT", "--published"], "OUT: "),
     (["OUT", "--seed", "-1"], "--seed -1: use a whole number from 0"),
 ]

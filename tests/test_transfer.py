@@ -185,7 +185,7 @@ def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
         file.write_bytes(b"")
     with pytest.raises(InputError, match="bob: no picture can be used"):
         plan(people, linear_codec())
-    with pytest.raises(InputError, match="glow-jax align"):
+    with pytest.raises(InputError, match="align, crop and resize"):
         read_job(
             linear_codec(size=(16, 16)),
             [people / "shots"],

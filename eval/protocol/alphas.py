@@ -128,4 +128,6 @@ def recommended_alpha(
     )
     if errors[best] >= no_transfer:
         return none(f"alpha {best:g} has {said}, but no transfer at all has {no_transfer:.3f}")
+    if len(rates) > 1 and best == max(rates):
+        said += "; it is the largest that was tried, so the best may lie beyond"
     return {"alpha": best, "why": said}

@@ -32,7 +32,8 @@ TERMS = (
     (
         "AU error",
         "Mean absolute difference of the output's AUs from the source expression's. Doing nothing "
-        "(no transfer) is the target's mean face itself.",
+        "(no transfer) is the target's mean face itself, or where there is no picture of it the "
+        "mean of what their photographs show. Heat maps and tables are over all α together.",
     ),
     (
         "95 % interval",
@@ -42,7 +43,7 @@ TERMS = (
     (
         "p",
         "How often the correlation is as large when expressions are exchanged at random. With few "
-        "expressions it cannot be small.",
+        "expressions it cannot be small: with 4, one in 24 at best.",
     ),
     ("α", "How much of the expression is added; 0 is the target mean."),
     (

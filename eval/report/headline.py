@@ -28,19 +28,24 @@ def cards(figures: Mapping, paper: Mapping) -> Html:
         _card(
             "AU gain: share of the expression that arrives",
             number(aus["gain"]["value"]),
-            [_interval(aus["gain"])],
+            [_pooled(figures), _interval(aus["gain"]), _there(figures, "gain")],
             _over_alpha(their_aus["by_alpha"], "gain"),
         ),
         _card(
             "AU correlation r: is it the right expression",
             number(aus["correlation"]["value"]),
-            [_interval(aus["correlation"]), _chance(aus["permutation_p"])],
+            [
+                _pooled(figures),
+                _interval(aus["correlation"]),
+                _there(figures, "correlation"),
+                _chance(aus["permutation_p"]),
+            ],
             _over_alpha(their_aus["by_alpha"], "correlation"),
         ),
         _card(
             "AU error, all AUs read (0–5, less is better)",
             number(error["output"], 3),
-            [f"doing nothing: {number(none, 3)}" if known(none) else ""],
+            [_pooled(figures), f"doing nothing: {number(none, 3)}" if known(none) else ""],
             _against(their_aus["error"]["all"]),
         ),
         _card(
@@ -71,6 +76,20 @@ def _interval(figure: Part, show=number) -> str:
     """95 % interval, where there is one."""
     text = between(figure, show)
     return f"95 % interval {text}" if text else ""
+
+
+def _pooled(figures: Mapping) -> str:
+    """That a figure is of several alphas, where it is: other alphas would make it another."""
+    return "over all α together" if len(figures["counts"]["alphas"]) > 1 else ""
+
+
+def _there(figures: Mapping, key: str) -> str:
+    """A figure at the recommended alpha."""
+    best = figures["recommended_alpha"]["alpha"]
+    if not known(best):
+        return ""
+    rows = [row for row in figures["expression"]["by_alpha"] if row["alpha"] == best]
+    return f"at α {number_of_alpha(best)}: {number(rows[0][key])}" if rows else ""
 
 
 def _chance(p: object) -> str:

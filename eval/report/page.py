@@ -24,7 +24,11 @@ from eval.report.verdict import verdict
 __all__ = ["Context", "write_report"]
 
 STYLE = Path(__file__).with_name("report.css")
-MADE = "Outputs and mean faces on this page are made by a model: nobody did what they show."
+MADE = "Outputs are made by a model: nobody did what they show."
+LOOK = (
+    "Look at them: neither identity models nor AU readers punish ghosts, such as double brows, "
+    "halos or broken teeth."
+)
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -65,7 +69,7 @@ def build_page(scores: pd.DataFrame, figures: Mapping, context: Context) -> str:
     wise = figures["recommended_alpha"]["alpha"]
     parts = {
         "Headline": [el("p", verdict(figures), class_="verdict"), headline.cards(figures, PAPER)],
-        "Contact sheet": [contact_sheet(scores, album, wise)],
+        "Contact sheet": [contact_sheet(scores, album, wise), el("p", LOOK, class_="note")],
         "Identity": _identity(figures, context),
         "Expression": _expression(scores, figures, context),
         "Frontier": [sections.frontier(figures)],
