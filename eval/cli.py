@@ -179,10 +179,12 @@ def judge_folder(
 
     study = read_study(out)
     judges = Judges(identity, reader)
-    check(judges)
+    action_units = check(judges)
     _made(report)
     with _bar("judging") as progress:
-        judged = judge(study, judges, cache / SCORES, workers=workers, progress=progress)
+        judged = judge(
+            study, judges, action_units, cache / SCORES, workers=workers, progress=progress
+        )
     found = figures(judged.scores, seed=seed)
     settings = {}
     if identity:
@@ -198,12 +200,11 @@ def judge_folder(
         title=f"Expression transfer, judged: {study.folder.resolve().name}",
         root=study.folder,
         expressions=study.expressions,
-        source_means={name: path for (role, name), path in study.means.items() if role == "source"},
         target_means={name: path for (role, name), path in study.means.items() if role == "target"},
         identity=settings,
-        reader=judged.reader.name if judged.reader else "",
-        reader_notes=judged.reader.notes if judged.reader else (),
-        reader_quality=getattr(judged.reader, "quality", ()),
+        reader=action_units.name if action_units else "",
+        reader_notes=action_units.notes if action_units else (),
+        reader_quality=getattr(action_units, "quality", ()),
         failures=judged.failures,
         versions=_versions() | study.about,
         hardware=_hardware(workers),

@@ -26,19 +26,18 @@ class Judged:
     Attributes:
         scores: the table of `eval.table`.
         failures: (file, stage, reason) of what could not be used.
-        reader: of the Action Units, or None.
         apart: how far sources and targets themselves are apart, in words; empty if unknown.
     """
 
     scores: pd.DataFrame
     failures: list[Failure]
-    reader: Reader | None
     apart: str
 
 
 def judge(
     study: Study,
     judges: Judges,
+    reader: Reader | None,
     cache: Path,
     *,
     workers: int,
@@ -46,10 +45,17 @@ def judge(
 ) -> Judged:
     """Score every picture of a study, and compare.
 
+    Args:
+        study: what to judge.
+        judges: what to score with.
+        reader: from `check(judges)`.
+        cache: SQLite file of kept scores.
+        workers: processes; 0 for none but this one.
+        progress: called with pictures done and to do.
+
     Raises:
-        InputError: a model, its weights or the cache is not to be had.
+        InputError: the cache is not to be had.
     """
-    reader = check(judges)
     paths = [study.folder / row["file"] for row in study.outputs]
     others = [*study.expressions.values(), *study.means.values()]
     others += [path for photographs in study.people.values() for path in photographs]
@@ -62,7 +68,7 @@ def judge(
         for row, path in zip(study.outputs, paths, strict=True)
     ]
     table = pd.DataFrame(rows).reindex(columns=[*COLUMNS, *_extras(rows)])
-    return Judged(table, failures, reader, _alike(people, rows, judges.identity))
+    return Judged(table, failures, _alike(people, rows, judges.identity))
 
 
 def check(judges: Judges) -> Reader | None:

@@ -16,16 +16,18 @@ import dataclasses
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 
 from eval.errors import InputError, one_line
 from eval.files import read_bytes
+from eval.protocol.scores import EXTRAS
 from eval.table import KEYS
 
 NEEDED = (*KEYS, "file")
-NUMBERS = ("alpha", "bits_per_dim", "non_finite_pixels", "clipped_share", "seconds")
+NUMBERS = ("alpha", *EXTRAS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,10 +189,10 @@ def _located(name: str, places: list[Path]) -> Path:
 
 
 def _means(folder: Path, used: set[tuple[str, str]]) -> dict[tuple[str, str], Path]:
-    """Mean faces by the names that a transfer gives them."""
+    """Mean faces by the names that a transfer gives them (`transfer/job.py: file_name`)."""
     found = {}
     for role, person in used:
-        safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in person)
+        safe = re.sub(r"[^\w.+-]+", "-", person)[:80] or "-"
         for name in (person, safe):
             path = folder / "means" / f"{role}_{name}.png"
             if "/" not in name and os.path.isfile(path):

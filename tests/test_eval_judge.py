@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from eval.judge import judge
+from eval.judge import check, judge
 from eval.protocol.scores import check_scores
 from eval.scoring import Judges
 from eval.study import read_study
@@ -243,9 +243,9 @@ def test_wrong_words_end_in_one_line(
 def test_a_worker_is_started_and_the_result_is_the_same_in_two(
     judged: Path, tmp_path: Path
 ) -> None:
-    study = read_study(judged)
+    study, judges = read_study(judged), Judges(None, "rendered")
     one, two = (
-        judge(study, Judges(None, "rendered"), tmp_path / str(n), workers=n).scores for n in (0, 2)
+        judge(study, judges, check(judges), tmp_path / str(n), workers=n).scores for n in (0, 2)
     )
     pd.testing.assert_frame_equal(one, two)
 

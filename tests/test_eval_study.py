@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from eval.errors import InputError
-from eval.study import read_study
+from eval.study import _means, read_study
+from transfer.job import file_name
 
 RESULTS = "expression,source,target,alpha,file\nsmile.png,ann,bob,1,a.png\n"
 PEOPLE = "person,file\nann,ann.png\nbob,bob.png\nbob,bob2.png\n"
@@ -125,11 +126,11 @@ def test_mean_faces_are_found_under_both_names(tmp_path: Path) -> None:
         "person,file\na b/c,1\nd e,2\n",
     )
     (out / "means").mkdir()
-    (out / "means" / "source_a_b_c.png").touch()
+    (out / "means" / "source_a-b-c.png").touch()
     (out / "means" / "target_d e.png").touch()
     (out / "means" / "source_d e.png").touch()  # not a source
     assert {k: p.name for k, p in read_study(out).means.items()} == {
-        ("source", "a b/c"): "source_a_b_c.png",
+        ("source", "a b/c"): "source_a-b-c.png",
         ("target", "d e"): "target_d e.png",
     }
 
@@ -272,3 +273,13 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
         return
     with pytest.raises(InputError, match=r"no results.csv|neither job.json nor people.csv"):
         read_study(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Ann Lee", "Ann", "Zoë+1", "a/b", "x" * 100])
+def test_mean_faces_are_found_under_the_names_that_a_transfer_gives(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "means").mkdir()
+    path = tmp_path / "means" / f"target_{file_name(name)}.png"
+    path.touch()
+    assert _means(tmp_path, {("target", name)}) == {("target", name): path}

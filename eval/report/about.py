@@ -65,7 +65,7 @@ def failures(context: Context) -> Html:
 
 def run_data(context: Context) -> dict[str, object]:
     """What was run, for the JSON file."""
-    pictures = ("root", "expressions", "source_means", "target_means")
+    pictures = ("root", "expressions", "target_means")
     kept = [field.name for field in fields(context) if field.name not in pictures]
     return {key: _plain(getattr(context, key)) for key in kept}
 

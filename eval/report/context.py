@@ -15,7 +15,7 @@ class Context:
     Fields:
         title: of the page.
         root: folder of the output pictures; the table's `file` is relative to it.
-        expressions, source_means, target_means: pictures by the table's names.
+        expressions, target_means: pictures by the table's names.
         identity: settings of the identity scores, such as model, detector, metric, threshold.
         reader: what read the AUs.
         reader_notes: remarks on it, a sentence each.
@@ -29,7 +29,6 @@ class Context:
     title: str = "Expression transfer, judged"
     root: Path = Path()
     expressions: Finder = field(default_factory=dict)
-    source_means: Finder = field(default_factory=dict)
     target_means: Finder = field(default_factory=dict)
     identity: Mapping[str, object] = field(default_factory=dict)
     reader: str = ""

@@ -42,10 +42,6 @@ class Album:
         """Of the target's mean face."""
         return self._picture(find(self.context.target_means, key), alt)
 
-    def source_mean(self, key: str, alt: str) -> Html:
-        """Of the source's mean face."""
-        return self._picture(find(self.context.source_means, key), alt)
-
     def _picture(self, path: Path | None, alt: str) -> Html:
         if path is not None and path not in self._known:
             self._known[path] = thumbnail(path)
