@@ -39,7 +39,13 @@ _N_FIRST_FIELDS = 12  # of GlowConfig, up to `checkpoint_coupling`
 Weights = dict[str, Any]
 
 
-def save(model: Glow, path: str | os.PathLike, card: Mapping[str, Any], dtype: Any = None) -> None:
+def save(
+    model: Glow,
+    path: str | os.PathLike,
+    card: Mapping[str, Any],
+    dtype: Any = None,
+    files: Mapping[str, bytes] | None = None,
+) -> None:
     """Write a checkpoint directory, atomically.
 
     Args:
@@ -47,6 +53,7 @@ def save(model: Glow, path: str | os.PathLike, card: Mapping[str, Any], dtype: A
         path: the directory to make; it must not exist.
         card: what a stranger should know (origin, licence, data, bits/dim, ...); JSON-able.
         dtype: to store floating-point weights in, such as bfloat16; the model's by default.
+        files: more to put into the directory, by name, such as a training curve.
 
     Raises:
         InputError: the path exists, or its parent does not.
@@ -57,11 +64,15 @@ def save(model: Glow, path: str | os.PathLike, card: Mapping[str, Any], dtype: A
     weights = weights_of(model)
     if dtype is not None:
         weights = jax.tree.map(lambda a: _cast(a, dtype), weights)
-    save_weights(model.config, weights, path, card)
+    save_weights(model.config, weights, path, card, files)
 
 
 def save_weights(
-    config: GlowConfig, weights: Weights, path: str | os.PathLike, card: Mapping[str, Any]
+    config: GlowConfig,
+    weights: Weights,
+    path: str | os.PathLike,
+    card: Mapping[str, Any],
+    files: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a checkpoint directory of arrays by name, each kept in its own type, atomically.
 
@@ -75,7 +86,13 @@ def save_weights(
     with _renamed_into(path) as partial:
         (partial / "config.json").write_text(config.to_json())
         (partial / "card.json").write_text(json.dumps(dict(card), indent=2) + "\n")
-        with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+        for name, data in (files or {}).items():
+            (partial / name).write_bytes(data)
+        options = _alone()
+        with (
+            quiet_orbax(),
+            ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer,
+        ):
             checkpointer.save(partial / "weights", weights)
             checkpointer.wait_until_finished()
         # Orbax notes the machine's path here; nothing reads it back.
@@ -251,12 +268,22 @@ def _read_weights(path: Path, config: GlowConfig) -> Weights:
     folder = (path / "weights").resolve()
     _check_files(path, folder)
     try:
-        with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+        options = _alone()
+        with (
+            quiet_orbax(),
+            ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer,
+        ):
             stored = checkpointer.metadata(folder).item_metadata.tree
         _check_arrays(path, _expected(config), stored)
         # As NumPy arrays: JAX would round float64 away.
         numpy_arrays = jax.tree.map(lambda a: ocp.RestoreArgs(restore_type=np.ndarray), stored)
-        with quiet_orbax(), ocp.PyTreeCheckpointer() as checkpointer:
+        with (
+            quiet_orbax(),
+            ocp.Checkpointer(
+                ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
+                multiprocessing_options=options,
+            ) as checkpointer,
+        ):
             weights = checkpointer.restore(folder, restore_args=numpy_arrays)
     except InputError:
         raise
@@ -357,6 +384,16 @@ def _renamed_into(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """A model's directory is written and read by one process, whatever others do meanwhile."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
 
 
 @contextlib.contextmanager

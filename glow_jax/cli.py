@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from eval.cli import add_verbs as add_eval_verbs
+    from glow_jax.data.synthetic_faces.cli import add_verbs as add_render_verbs
     from transfer.cli import add_verbs
 
     parser = argparse.ArgumentParser(
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     add_verbs(verbs)
     add_eval_verbs(verbs)
+    add_render_verbs(verbs)
     _add_encode(verbs)
     _add_decode(verbs)
     _add_sample(verbs)
@@ -402,29 +404,112 @@ def _print_fact(name: str, value: Any) -> None:
 
 
 def _add_train(verbs: Any) -> None:
-    p = verbs.add_parser("train", help="train a model; run it again to go on where it stopped")
-    p.add_argument("--data", required=True, metavar="folder:DIR", help="training images")
+    p = verbs.add_parser(
+        "train",
+        help="train a model; run it again to go on where it stopped",
+        description="Train a Glow. The same command goes on with a run that was stopped or "
+        "killed, bit for bit. Data: folder:DIR is a folder of images of the model's aspect "
+        "ratio; tfds:NAME[/CONFIG][@SPLIT] any image data set of TensorFlow Datasets, such as "
+        "tfds:cifar10, tfds:celeb_a@train or 'tfds:celeb_a_hq/256@train[:95%%]', cropped to "
+        "the model's aspect; synthetic_faces[@SPLIT] our renders. All local devices are used. "
+        "On several hosts start the same command on each, with --coordinator and --process, "
+        "and an output folder that all of them see.",
+    )
+    p.add_argument("--data", required=True, metavar="DATA", help="training images; see above")
     p.add_argument(
-        "--held-out", required=True, metavar="folder:DIR", help="images (of other people) to test"
+        "--held-out",
+        metavar="DATA",
+        help="images (of other people) to test (default: the data set's test or validation split)",
     )
     p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the run's folder")
     p.add_argument("--preset", default="faces64", help="a named config (default: %(default)s)")
-    p.add_argument("--steps", type=whole_number(1, 10**9), required=True, help="gradient steps")
     p.add_argument(
-        "--stop-after",
-        type=whole_number(1, 10**9),
-        help="end early at this step, on the path of the whole run (default: never)",
+        "--debug",
+        action="store_true",
+        help="the preset's structure at a size that trains for a minute on a CPU",
     )
-    p.add_argument("--batch-size", type=whole_number(1, 65536), default=32, help="(default: 32)")
+    _add_data_options(p.add_argument_group("data"))
+    _add_recipe_options(p.add_argument_group("recipe"))
+    _add_shape_options(p.add_argument_group("model"))
+    _add_run_options(p.add_argument_group("run"))
+    _add_process_options(p.add_argument_group("several hosts"))
+    p.set_defaults(run=_train)
+
+
+def _add_data_options(p: Any) -> None:
+    p.add_argument(
+        "--crop",
+        type=whole_number(0, 4096),
+        default=0,
+        metavar="PX",
+        help="side of a centre crop before the resize, such as 148 for celeb_a (default: none)",
+    )
+    p.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="TFDS's folder (default: TFDS's own)"
+    )
+    p.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="mirror every other image at random (default: on)",
+    )
+
+
+def _add_recipe_options(p: Any) -> None:
+    p.add_argument("--steps", type=whole_number(1, 10**9), help="gradient steps (required)")
+    p.add_argument(
+        "--batch-size",
+        type=whole_number(1, 65536),
+        help="over all devices (default: the preset's, 32 for faces64)",
+    )
+    p.add_argument(
+        "--optimiser", choices=("adam", "adamax"), default="adam", help="(default: %(default)s)"
+    )
     p.add_argument("--learning-rate", type=number(1e-9, 1.0), default=1e-3, help="(default: 1e-3)")
-    p.add_argument("--warmup", type=whole_number(0, 10**9), default=200, help="(default: 200)")
-    p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
     p.add_argument(
-        "--every",
-        type=whole_number(1, 10**9),
-        default=200,
-        help="steps between checkpoints, log rows and held-out tests (default: 200)",
+        "--schedule",
+        choices=("cosine", "constant"),
+        default="cosine",
+        help="of the learning rate after the warm-up (default: %(default)s)",
     )
+    p.add_argument(
+        "--warmup", type=whole_number(0, 10**9), help="steps (default: 200; 10 with --debug)"
+    )
+    p.add_argument(
+        "--clip", type=number(1e-9, 1e9), default=50.0, help="gradient norm (default: 50)"
+    )
+    p.add_argument(
+        "--ema", type=number(0.0, 0.9999999), default=0.999, help="decay (default: 0.999)"
+    )
+    p.add_argument(
+        "--logdet-penalty",
+        type=number(0.0, 1e6),
+        default=0.0,
+        metavar="LAMBDA",
+        help="times the sum of (log|det W|)^2 / C over the 1x1 convolutions (default: 0)",
+    )
+    p.add_argument(
+        "--init-images",
+        type=whole_number(1, 65536),
+        default=256,
+        metavar="N",
+        help="for the data-dependent initialisation (default: 256)",
+    )
+    p.add_argument(
+        "--init",
+        metavar="NAME|DIR",
+        help="start from this model's weights, of the same shape (default: random weights)",
+    )
+    p.add_argument(
+        "--precision",
+        choices=("exact", "fast"),
+        default="exact",
+        help="float32, or bfloat16 coupling networks (default: %(default)s)",
+    )
+    p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
+
+
+def _add_shape_options(p: Any) -> None:
     for name, words in (
         ("levels", "L"),
         ("depth", "K, steps of flow a level"),
@@ -433,69 +518,195 @@ def _add_train(verbs: Any) -> None:
         p.add_argument(f"--{name}", type=whole_number(1, 4096), help=f"{words} (default: preset's)")
     p.add_argument("--coupling", choices=("additive", "affine"), help="(default: preset's)")
     p.add_argument("--bits", type=whole_number(1, 8), help="of the pixels (default: preset's)")
-    p.set_defaults(run=_train)
+    p.add_argument(
+        "--checkpoint-coupling",
+        action=argparse.BooleanOptionalAction,
+        help="recompute the coupling networks in the backward pass: less memory, more time "
+        "(default: preset's)",
+    )
+
+
+def _add_run_options(p: Any) -> None:
+    p.add_argument(
+        "--stop-after",
+        type=whole_number(1, 10**9),
+        help="end early at this step, on the path of the whole run (default: never)",
+    )
+    p.add_argument(
+        "--every",
+        type=whole_number(1, 10**9),
+        help="steps between checkpoints, log rows and held-out tests "
+        "(default: 200; 20 with --debug)",
+    )
+    p.add_argument(
+        "--evaluate",
+        type=whole_number(1, 10**9),
+        default=1000,
+        metavar="N",
+        help="held-out images at each of these tests; all at the end (default: %(default)s)",
+    )
+    p.add_argument(
+        "--pictures",
+        type=whole_number(0, 256),
+        default=16,
+        metavar="N",
+        help="samples and reconstructions to draw at each (default: %(default)s)",
+    )
+    p.add_argument(
+        "--tensorboard",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write TensorBoard's events beside log.csv (default: on)",
+    )
+    p.add_argument(
+        "--export",
+        choices=("last", "best"),
+        default="last",
+        help="which averaged weights become the model (default: %(default)s)",
+    )
+
+
+def _add_process_options(p: Any) -> None:
+    p.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="where process 0 listens; any free port of it"
+    )
+    p.add_argument(
+        "--process",
+        type=_process,
+        metavar="I/N",
+        help="this is process I, from 0, of N; with --coordinator",
+    )
+    p.add_argument(
+        "--distributed",
+        action="store_true",
+        help="find both out: for Slurm, Open MPI and Cloud TPU",
+    )
+
+
+def _process(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    try:
+        process = int(index), int(count)
+    except ValueError:
+        process = 1, 0
+    if not 0 <= process[0] < process[1]:
+        raise argparse.ArgumentTypeError(
+            f"{one_line(text)}: use I/N, I from 0 to N - 1, such as 0/2"
+        )
+    return process
 
 
 def _train(args: argparse.Namespace) -> int:
-    import dataclasses
-
-    from glow_jax.data import load_folder
+    from glow_jax import parallel
     from glow_jax.presets import PRESETS
-    from glow_jax.train import TrainConfig
-    from glow_jax.training_run import run
 
     if args.preset not in PRESETS:
         raise InputError(f"no preset {args.preset!r}; there are {', '.join(sorted(PRESETS))}")
-    given = {
-        "n_levels": args.levels,
-        "n_steps": args.depth,
-        "hidden_width": args.width,
-        "coupling": args.coupling,
-        "n_bits": args.bits,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    model_config = dataclasses.replace(PRESETS[args.preset].config, **changes)
-    config = TrainConfig(
-        n_steps=args.steps,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        n_warmup=args.warmup,
-        seed=args.seed,
-    )
-    size = (model_config.image_height, model_config.image_width)
-    train = load_folder(_folder(args.data), size, model_config.n_channels)
-    held_out = load_folder(_folder(args.held_out), size, model_config.n_channels)
-    print(f"{len(train)} training images, {len(held_out)} held out", file=sys.stderr)
+    preset = PRESETS[args.preset]
+    model_config, config = _model_config(args, preset), _recipe(args, preset)
+    if (args.coordinator is None) != (args.process is None):
+        raise InputError("--coordinator and --process belong together")
+    if args.coordinator is not None:
+        parallel.join(args.coordinator, *args.process)
+    elif args.distributed:
+        parallel.join()
+    say = _say if parallel.is_first() else lambda line: None
+    meant = f" (for {preset.data})" if preset.data else ""
+    expected = f"preset {args.preset}{meant}, {preset.expectation()}"
+    say(f"{expected}; this is its debug size, far from it" if args.debug else expected)
+    return _train_here(args, model_config, config, say)
+
+
+def _train_here(args: argparse.Namespace, model_config: Any, config: Any, say: Any) -> int:
+    from glow_jax import parallel
+    from glow_jax.checkpoints import load
+    from glow_jax.data import default_held_out, open_data
+    from glow_jax.training_run import Reporting, check_init, run
+
+    init = None if args.init is None else load(args.init, fold=False)
+    check_init(model_config, init)
+    parallel.check_divides(parallel.batch_mesh(), config.batch_size)
+    shape, options = model_config.image_shape, {"crop": args.crop, "data_dir": args.data_dir}
+    train = parallel.in_turn(lambda: open_data(args.data, shape, **options))
+    words = args.held_out or default_held_out(args.data, max(shape[:2]), args.data_dir)
+    held_out = parallel.in_turn(lambda: open_data(words, shape, **options))
+    say(f"{len(train)} training images ({train.name}), {len(held_out)} held out ({held_out.name})")
 
     def progress(row: dict[str, Any]) -> None:
-        print(
-            f"step {row['step']}/{args.steps}  train {row['bits_per_dim']:.3f}  held out "
-            f"{row['held_out_bits_per_dim']:.3f} bits/dim  {row['images_per_second']:.1f} images/s",
-            file=sys.stderr,
-            flush=True,
+        say(
+            f"step {row['step']}/{config.n_steps}  train {row['bits_per_dim']:.3f}  held out "
+            f"{row['held_out_bits_per_dim']:.3f} bits/dim  {row['images_per_second']:.1f} images/s"
         )
 
-    card = {"origin": "trained with glow-jax train", "licence": "that of its training data"}
     model = run(
         args.out,
         model_config,
         config,
         train,
         held_out,
-        card=card,
-        every=args.every,
+        card={"origin": "trained with glow-jax train", "licence": "that of its training data"},
+        reporting=Reporting(
+            every=args.every or (20 if args.debug else 200),
+            n_evaluated=args.evaluate,
+            n_pictures=args.pictures,
+            tensorboard=args.tensorboard,
+            progress=progress,
+            note=say,
+        ),
         stop_after=args.stop_after,
-        progress=progress,
+        export=args.export,
+        init=init,
     )
-    print(f"model: {model}\ncurve: {args.out / 'log.csv'}")
+    if parallel.is_first():
+        print(f"model: {model}\ncurve: {args.out / 'log.csv'}")
     return 0
 
 
-def _folder(data: str) -> Path:
-    kind, _, path = data.partition(":")
-    if kind != "folder" or not path:
-        raise InputError(f"data {data!r}: use folder:DIR, a folder of images")
-    return Path(path)
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _model_config(args: argparse.Namespace, preset: Any) -> Any:
+    """The preset's model with what the command line changes."""
+    import dataclasses
+
+    from glow_jax.presets import debug_size
+
+    given = {
+        "n_levels": args.levels,
+        "n_steps": args.depth,
+        "hidden_width": args.width,
+        "coupling": args.coupling,
+        "n_bits": args.bits,
+        "checkpoint_coupling": args.checkpoint_coupling,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    config = debug_size(preset.config) if args.debug else preset.config
+    return dataclasses.replace(config, **changes)
+
+
+def _recipe(args: argparse.Namespace, preset: Any) -> Any:
+    from glow_jax.presets import DEBUG_BATCH, DEBUG_STEPS
+    from glow_jax.train import TrainConfig
+
+    if args.steps is None and not args.debug:
+        raise InputError("--steps is required: how many gradient steps (or --debug)")
+    warmup = 10 if args.debug else 200
+    return TrainConfig(
+        n_steps=args.steps or DEBUG_STEPS,
+        batch_size=args.batch_size or (DEBUG_BATCH if args.debug else preset.batch_size),
+        learning_rate=args.learning_rate,
+        n_warmup=warmup if args.warmup is None else args.warmup,
+        max_gradient_norm=args.clip,
+        ema_decay=args.ema,
+        n_init=args.init_images,
+        flip=args.flip,
+        seed=args.seed,
+        optimiser=args.optimiser,
+        schedule=args.schedule,
+        logdet_penalty=args.logdet_penalty,
+        precision=args.precision,
+    )
 
 
 if __name__ == "__main__":

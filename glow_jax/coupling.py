@@ -52,9 +52,34 @@ def matmul(x: Array, kernel: Array, precision: Precision = "exact") -> Array:
     TPUs, which breaks a flow's inverse silently); "fast" multiplies in bfloat16.
     """
     if precision == "fast":
-        x16, kernel16 = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
-        return jnp.matmul(x16, kernel16, preferred_element_type=x.dtype)
+        return _bfloat16_matmul(x, kernel)
     return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
+
+
+@jax.custom_vjp
+def _bfloat16_matmul(x: Array, kernel: Array) -> Array:
+    """x @ kernel of bfloat16 factors, accumulated in x's dtype; so are its two gradients.
+
+    JAX's own gradient multiplies the float32 cotangent with a bfloat16 factor, which no
+    hardware does at bfloat16's speed, and rounds the result to bfloat16 once more.
+    """
+    x16, kernel16 = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    return jnp.matmul(x16, kernel16, preferred_element_type=x.dtype)
+
+
+def _bfloat16_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _bfloat16_matmul(x, kernel), (x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+
+
+def _bfloat16_backward(factors: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    x16, kernel16 = factors
+    out16 = cotangent.astype(jnp.bfloat16)
+    rows, columns = x16.reshape(-1, x16.shape[-1]), out16.reshape(-1, out16.shape[-1])
+    for_x = jnp.matmul(out16, kernel16.T, preferred_element_type=cotangent.dtype)
+    return for_x, jnp.matmul(rows.T, columns, preferred_element_type=cotangent.dtype)
+
+
+_bfloat16_matmul.defvjp(_bfloat16_forward, _bfloat16_backward)
 
 
 def patches(x: BHWC) -> Float[Array, "B H W K"]:

@@ -134,6 +134,23 @@ def test_sample_and_info(home: Path, tmp_path: Path, capsys) -> None:
         assert text in printed
 
 
+def test_train_asks_for_steps_and_for_held_out_images(home: Path, tmp_path: Path, capsys) -> None:
+    words = ["train", "--data", f"folder:{home}/ann", "-o", f"{tmp_path}/run"]
+    assert "--steps is required" in fails(capsys, words)
+    assert "give --held-out" in fails(capsys, [*words, "--steps", "1", "--preset", "debug"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["cifar10", "celeba64", "celebahq256", "faces64", "faces128"])
+def test_every_preset_has_a_debug_run(home: Path, tmp_path: Path, capsys, preset: str) -> None:
+    words = ["train", "--data", f"folder:{home}/ann", "--held-out", f"folder:{home}/bob"]
+    words += ["--preset", preset, "--debug", "--steps", "3", "--batch-size", "4"]
+    assert main([*words, "-o", f"{tmp_path}/run"]) == 0
+    said = capsys.readouterr().err
+    assert f"preset {preset} (for " in said and "expected: " in said and "debug size" in said
+    assert (tmp_path / "run" / "images" / "samples_00000003.png").exists()
+
+
 def test_train_makes_a_model_that_loads(home: Path, tmp_path: Path, capsys) -> None:
     words = ["train", "--data", f"folder:{home}/ann", "--held-out", f"folder:{home}/bob"]
     words += ["--preset", "debug", "--width", "8", "--steps", "4", "--batch-size", "2"]
@@ -212,6 +229,14 @@ TRAIN_CHANGES: list[tuple[dict[str, list[str]], str]] = [
     ({"--data": ["folder:{home}/none"]}, "none"),
     ({"--data": ["folder:{home}/model"]}, "no images"),
     ({"--held-out": ["folder:"]}, "folder:DIR"),
+    ({"--data": ["tfds:no_such_set"]}, "no such data set"),
+    ({"--process": ["0/2"]}, "belong together"),
+    ({"--coordinator": ["localhost:1"]}, "belong together"),
+    *(({"--process": [word]}, "use I/N") for word in ("2/2", "1", "x/2", "0/0")),
+    ({"--optimiser": ["sgd"]}, "invalid choice"),
+    ({"--ema": ["1"]}, "number from"),
+    ({"--init": ["{home}/nothing"]}, "no such model"),
+    ({"--init": ["{home}/model"]}, "image_height is 8, not 16"),
     ({"--preset": ["huge"]}, "no preset"),
     ({"--steps": ["0"]}, "whole number"),
     ({"--steps": ["many"]}, "whole number"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-CORE = {"flax", "jax", "jaxtyping", "ml_dtypes", "numpy", "optax", "orbax", "PIL", "rich"}
+CORE = {"flax", "jax", "jaxtyping", "ml_dtypes", "numpy", "optax", "orbax", "PIL", "rich", "scipy"}
 LAYERS = [  # each may import those before it
     "errors",
     "config",
@@ -23,8 +23,10 @@ LAYERS = [  # each may import those before it
     "checkpoints",
     "convert",
     "latents",
+    "parallel",
     "train",
     "data",
+    "training_log",
     "training_run",
 ]
 
