@@ -35,7 +35,9 @@ MAX_FILE_BYTES = 2**28
 MAX_METADATA_BYTES = 2**20
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
-SourceType = Literal["compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia"]
+SourceType = Literal[
+    "compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia", "algorithmicMedia"
+]
 StrPath = str | os.PathLike[str]
 Pixels = npt.NDArray[np.uint8]
 
@@ -52,7 +54,7 @@ class Provenance:
 
     Args:
         source_type: IPTC digital source type: composite for an edited photograph,
-            trained for a sample.
+            trained for a sample, algorithmic for a render, into which no trained network went.
         model: name of the model, non-empty and printable.
         recipe: what repeats the picture (job id, alpha, ...), as JSON values.
 

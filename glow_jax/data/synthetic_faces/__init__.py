@@ -1,0 +1,1 @@
+"""People who do not exist: shapes, appearance, rendering, and the data set of the pictures."""
