@@ -1,4 +1,7 @@
-"""Faces in pictures: dlib's frontal detector and its 68 landmarks.
+"""Faces in pictures: dlib's detectors and its 68 landmarks.
+
+dlib's quick frontal detector (HOG) misses one face in 25 of rendered people, mostly dark ones;
+where it finds none, dlib's slower network (MMOD) is asked.
 
 The landmark model (ERT; Kazemi & Sullivan, CVPR 2014) was trained on iBUG 300-W and comes with
 PyPI's `face_recognition_models`.
@@ -16,6 +19,7 @@ from PIL import Image
 from eval.errors import InputError
 
 SHORT_SIDE = 256
+NETWORK_SIDE = 160  # pixels of the shorter side that the network looks at
 LONG_SIDE = 640
 
 Box = tuple[int, int, int, int]
@@ -66,11 +70,26 @@ def find_face(picture: np.ndarray) -> Face | None:
     picture = np.ascontiguousarray(picture)
     boxes = _dlib_models()[1](picture, 1)  # at twice the size: it looks for faces of 80 pixels
     if not boxes:
+        boxes = _found_by_network(picture)
+    if not boxes:
         return None
     # Among equals the first by position, so that a picture always gives the same face.
     largest = max(boxes, key=lambda box: (box.area(), -box.left(), -box.top()))
     box = largest.left(), largest.top(), largest.right(), largest.bottom()
     return Face(landmarks_in(picture, box), box, len(boxes))
+
+
+def _found_by_network(picture: np.ndarray) -> list[Any]:
+    """Boxes that dlib's MMOD network finds, in the picture's pixels."""
+    dlib = _dlib_models()[0]
+    scale = min(1.0, NETWORK_SIDE / min(picture.shape[:2]))
+    height, width = (max(1, round(n * scale)) for n in picture.shape[:2])
+    small = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+    boxes = [found.rect for found in _network()(np.asarray(small), 0)]
+    return [
+        dlib.rectangle(*(round(v / scale) for v in (b.left(), b.top(), b.right(), b.bottom())))
+        for b in boxes
+    ]
 
 
 def landmarks_in(picture: np.ndarray, box: Box) -> np.ndarray:
@@ -93,6 +112,12 @@ def _dlib_models() -> tuple[Any, Any, Any]:
         raise InputError("dlib is not installed: pip install 'glow-jax[eval]'") from None
     predictor = dlib.shape_predictor(str(dlib_file("shape_predictor_68_face_landmarks.dat")))
     return dlib, dlib.get_frontal_face_detector(), predictor
+
+
+@functools.cache
+def _network() -> Any:
+    dlib = _dlib_models()[0]
+    return dlib.cnn_face_detection_model_v1(str(dlib_file("mmod_human_face_detector.dat")))
 
 
 def dlib_file(name: str) -> Path:

@@ -22,7 +22,7 @@ from PIL import Image
 from eval.errors import InputError
 from eval.faces import find_face, working_size
 from eval.files import read_picture, write_atomically
-from eval.rendered import FACE_SIZE, QUALITY, STEADY, WORST_R, features
+from eval.rendered import FACE_SIZE, FEATURES, QUALITY, STEADY, WORST_R, features
 from eval.table import AUS
 from eval.warp import moved, similarity
 
@@ -87,8 +87,13 @@ def make_template(paths: list[Path]) -> np.ndarray:
 
 
 def features_of(path: Path, size: int, template: np.ndarray) -> np.ndarray | None:
-    """Features of a picture, brought to `size` first if that is not 0; None without a face."""
+    """Features of a picture, brought to `size` first if that is not 0.
+
+    None without a face, and for a picture that is no larger than `size` (it is seen as it is).
+    """
     pixels = read_picture(path).pixels
+    if size and min(pixels.shape[:2]) <= size:
+        return None
     if size:
         small = Image.fromarray(pixels).resize((size, size), Image.Resampling.BOX)
         pixels = np.asarray(small)
@@ -102,9 +107,10 @@ def extract(paths: list[Path], size: int, template: np.ndarray) -> np.ndarray:
     read = functools.partial(features_of, size=size, template=template)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(read, paths, chunksize=50))
-    length = next(len(f) for f in found if f is not None)
-    missing = np.full(length, np.nan, np.float32)
-    print(f"features at {size or 'full'} pixels: {sum(f is None for f in found)} without a face")
+    missing = np.full(FEATURES, np.nan, np.float32)
+    print(
+        f"features at {size or 'full'} pixels: {sum(f is None for f in found)} without", flush=True
+    )
     return np.stack([missing if f is None else f for f in found])
 
 
@@ -132,6 +138,8 @@ def fit(
     arrays = {"template": template, "level": level, "change": change, "bias": bias}
     for size, x in seen.items():
         tested = ~train & ok[size] & ok[size][neutral]
+        if not tested.any():
+            continue
         figures = quality(x, neutral, truth, tested, arrays)
         show(size, int(tested.sum()), figures)
         arrays |= {} if size else figures

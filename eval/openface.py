@@ -74,7 +74,7 @@ class OpenFaceModels:
         missing = [au for au in AUS if au not in self._intensity]
         if missing:
             raise InputError(f"{one_line(listing)}: no intensity models of {', '.join(missing)}")
-        digest = hashlib.sha256(b"openface-static-1" + self._triangles.tobytes())
+        digest = hashlib.sha256(b"openface-static-2" + self._triangles.tobytes())
         digest.update(self._points.mean.tobytes() + self._points.components.tobytes())
         digest.update(self._points.eigenvalues.tobytes())
         for models in (self._intensity, self._presence):
