@@ -112,6 +112,17 @@ def test_transfer_writes_a_job(home: Path, tmp_path: Path, capsys) -> None:
         (home / "bob" / "broken.png").unlink()
 
 
+def test_broken_expressions_beside_a_model_end_in_one_line(
+    home: Path, tmp_path: Path, capsys
+) -> None:
+    shutil.copytree(home / "model", tmp_path / "model")
+    (tmp_path / "model" / "expressions.npz").write_bytes(b"PK")
+    words = ["transfer", "--expression", f"{home}/shots", "--source", f"{home}/ann"]
+    words += ["--target", f"{home}/bob", "--model", f"{tmp_path}/model", "-o", f"{tmp_path}/out"]
+    assert "expressions.npz: not readable" in fails(capsys, words)
+    assert not (tmp_path / "out").exists()
+
+
 def test_fast_precision_is_checked_against_exact(home: Path, tmp_path: Path, capsys) -> None:
     words = ["transfer", "--expression", f"{home}/shots/0.png", "--source", f"{home}/ann"]
     words += ["--target", f"{home}/bob", "--precision", "fast", "--model", f"{home}/model"]
@@ -197,6 +208,10 @@ COMMANDS: list[tuple[list[str], str]] = [
     (["info", "{home}/ann"], "not a checkpoint"),
     (["info"], "required"),
     (["train"], "required"),
+    (["fit-expressions"], "required"),
+    (["fit-expressions", "{home}/ann", "--model", "{home}/nothing"], "no such model"),
+    (["fit-expressions", "{home}/ann", "--model", "{home}/model"], "labels.jsonl: cannot be read"),
+    (["fit-expressions", "{home}/ann", "--steps", "0"], "whole number"),
 ]
 TRANSFER = ["transfer", "--expression", "{home}/shots", "--source", "{home}/ann"]
 TRANSFER += ["--target", "{home}/bob", "-o", "{tmp}/out"]
@@ -218,6 +233,8 @@ CHANGES: list[tuple[dict[str, list[str]], str]] = [
         for word in ("x", "nan", "inf", "0.3,0.4", "1:2", "1:0:.1", "0:1:0", "0:1:1e-9", "α", "1:")
     ),
     ({"--alpha": []}, "expected at least one"),
+    ({"--method": ["warp"]}, "has no expressions.npz"),
+    ({"--method": ["best"]}, "invalid choice"),
     ({"--batch-size": ["-1"]}, "whole number"),
     ({"--nonsense": ["1"]}, "unrecognized"),
 ]

@@ -27,6 +27,7 @@ def linear_codec(**changes) -> Codec:
         "channels": 3,
         "precision": "exact",
         "encode": lambda images: (np.asarray(images, np.float32) + np.float32(0.5),),
+        "encode_grey": lambda grey: (np.asarray(grey, np.float32),),
         "decode": lambda latents: np.asarray(latents[0]),
         "bits_per_dim": lambda images: np.full(len(images), 8.0),
     }
@@ -150,7 +151,7 @@ def test_a_results_table_cut_anywhere_still_ends_whole(people: Path, tmp_path: P
         (out / "results.csv").write_bytes(table[:cut])
         run_job(job, codec, out, batch_size=4, versions=VERSIONS)
         assert [r["id"] for r in rows_of(out)] == [i.id for i in job.items]
-        assert all(len(r) == 11 and None not in r.values() for r in rows_of(out))
+        assert all(len(r) == 12 and None not in r.values() for r in rows_of(out))
 
 
 def test_another_job_does_not_overwrite_a_folder(people: Path, tmp_path: Path) -> None:
@@ -289,3 +290,29 @@ def test_the_sheet_shows_every_row_and_column(people: Path, tmp_path: Path) -> N
 def test_grid_keeps_large_tiles() -> None:
     tile = np.zeros((256, 256, 3), np.uint8)
     assert grid([[tile, tile]], ["a", "b"], ["row"]).shape[1] == 6 + 2 * 262
+
+
+def test_a_model_without_expressions_refuses_to_warp_in_one_line(people: Path) -> None:
+    with pytest.raises(InputError, match=r"model 'linear' has no expressions\.npz") as caught:
+        read_job(
+            linear_codec(), [people / "shots"], people / "ann", [people / "bob"], (1.0,), "warp"
+        )
+    assert str(caught.value).isprintable() and "--method paper" in str(caught.value)
+
+
+def test_outputs_that_only_partly_decode_say_so(people: Path, tmp_path: Path) -> None:
+    """Latents too far from a picture's do not decode; half of the edit does."""
+
+    def decode(latents):
+        grey = np.array(latents[0])
+        grey[np.abs(grey - 128).max((1, 2, 3)) > 300] = np.nan
+        return grey
+
+    codec, out = linear_codec(decode=decode), tmp_path / "out"
+    job = plan(people, codec, (0.5, 4.0, 1000.0))
+    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    assert summary.non_finite == 0
+    kept = {(r["alpha"]): float(r["edit_kept"]) for r in rows_of(out)}
+    assert kept["0.5"] == 1 and 0 < kept["4.0"] < 1 and kept["1000.0"] == 0
+    base = read_image(out / "means" / "target_bob.png")
+    np.testing.assert_array_equal(read_image(out / job.items[2].file), base)

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,8 +19,9 @@ from glow_jax.errors import InputError
 from glow_jax.files import one_line
 from glow_jax.images import image_paths, read_image
 from transfer.codec import Codec
+from transfer.expressions import fingerprint
 
-METHOD = "paper"
+Method = Literal["warp", "paper"]
 MAX_ALPHAS = 1000
 MAX_ALPHA = 1e6
 
@@ -77,6 +79,7 @@ class Job:
     alphas: tuple[float, ...]
     items: tuple[Item, ...]
     failures: tuple[Failure, ...]
+    method: Method
 
 
 def read_job(
@@ -85,6 +88,7 @@ def read_job(
     source: Path,
     targets: Sequence[Path],
     alphas: Sequence[float],
+    method: Method = "paper",
 ) -> Job:
     """Read all images of a job; the ones that cannot be read are listed, not fatal.
 
@@ -94,11 +98,17 @@ def read_job(
         source: a folder of the source person's pictures.
         targets: one folder a target person.
         alphas: how much of the expression to add.
+        method: "paper", the mean faces' formula on eps; "warp", `transfer.apply.paint`.
 
     Raises:
-        InputError: a path is missing, or nothing is left to do; also for two targets with
-            the same folder name.
+        InputError: the model cannot do the method; a path is missing, or nothing is left to do;
+            also for two targets with the same folder name.
     """
+    if method == "warp" and codec.expressions is None:
+        raise InputError(
+            f"model {codec.name!r} has no expressions.npz: fit one with `glow-jax fit-expressions`,"
+            " or use --method paper"
+        )
     failures: list[Failure] = []
     shots = _readable([p for path in expressions for p in image_paths(path)], codec, failures)
     shots = _distinct(shots, failures)
@@ -110,13 +120,14 @@ def read_job(
     for name, target in zip(names, people, strict=True):
         if names.count(name) > 1:
             raise InputError(f"two targets are called {target.name!r} or alike; rename one folder")
+    how = _how(codec, method)
     items = tuple(
-        Item(_item_id(codec, shot, person, target, alpha), shot, person, target, alpha)
+        Item(_item_id(how, shot, person, target, alpha), shot, person, target, alpha)
         for target in people
         for shot in shots
         for alpha in alphas
     )
-    return Job(tuple(shots), person, tuple(people), tuple(alphas), items, tuple(failures))
+    return Job(tuple(shots), person, tuple(people), tuple(alphas), items, tuple(failures), method)
 
 
 def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
@@ -186,11 +197,18 @@ def _person(path: Path, codec: Codec, failures: list[Failure]) -> Person:
     return Person(name, tuple(pictures))
 
 
-def _item_id(codec: Codec, shot: Picture, source: Person, target: Person, alpha: float) -> str:
-    recipe = {
-        "model": codec.fingerprint,
-        "precision": codec.precision,
-        "method": METHOD,
+def _how(codec: Codec, method: Method) -> dict[str, str]:
+    """What decides an output beside its inputs and alpha."""
+    how = {"model": codec.fingerprint, "precision": codec.precision, "method": method}
+    if method == "warp" and codec.expressions is not None:
+        how["expressions"] = fingerprint(codec.expressions)
+    return how
+
+
+def _item_id(
+    how: dict[str, str], shot: Picture, source: Person, target: Person, alpha: float
+) -> str:
+    recipe = how | {
         "alpha": alpha,
         "expression": shot.sha256,
         "source": sorted(p.sha256 for p in source.pictures),

@@ -4,7 +4,7 @@ job.json       everything needed to repeat the job
 inputs.csv     every image read: role, bits/dim, round-trip error
 results.csv    one row an output
 failures.csv   inputs that could not be used, and why (when there are any)
-means/         the decoded mean face of every person
+means/         every person's reference face, decoded: what an expression is added to
 images/        the outputs
 sheet.png      rows expressions, columns source, means, alphas
 """
@@ -24,9 +24,9 @@ import numpy as np
 from glow_jax.errors import InputError
 from glow_jax.files import one_line, reason, write_atomically
 from glow_jax.images import Provenance, read_image, write_image
-from transfer import arithmetic
+from transfer import apply, arithmetic
 from transfer.codec import Codec, Latents, to_bytes
-from transfer.job import METHOD, Item, Job, Person, Picture, file_name
+from transfer.job import Item, Job, Person, Picture, file_name
 
 ROUND_TRIP_BOUND = 0.5  # grey levels: below it every byte comes back
 RESULT_FIELDS = [
@@ -41,6 +41,7 @@ RESULT_FIELDS = [
     "bits_per_dim",
     "non_finite_pixels",
     "clipped_share",
+    "edit_kept",
 ]
 INPUT_FIELDS = [
     "file",
@@ -113,15 +114,15 @@ def run_job(
     pending = [item for item in job.items if item.id not in done]
     started = time.perf_counter()
     encoded = _encode_all(job, codec, batch_size, progress)
-    means = {person: _mean(person, encoded) for person in (job.source, *job.targets)}
-    _write_means(out, job, means, codec)
+    bases = {person: _base(job, person, encoded, codec) for person in (job.source, *job.targets)}
+    _write_means(out, job, bases, codec)
     _write_csv(out / "inputs.csv", INPUT_FIELDS, _input_rows(job, encoded))
     if job.failures:
         _write_csv(out / "failures.csv", ["path", "reason"], map(dataclasses.asdict, job.failures))
     rows = dict(done)
     for start in range(0, len(pending), batch_size):
         items = pending[start : start + batch_size]
-        for row in _make(items, encoded, means, codec, out, batch_size):
+        for row in _make(job, items, encoded, bases, codec, out, batch_size):
             rows[row["id"]] = row
         ordered = [rows[item.id] for item in job.items if item.id in rows]
         _write_csv(out / "results.csv", RESULT_FIELDS, ordered)
@@ -179,10 +180,28 @@ def _encode_batch(pictures: Sequence[Picture], codec: Codec, batch_size: int) ->
     return results
 
 
-def _mean(person: Person, encoded: dict[str, Encoded]) -> Latents:
-    latents = [encoded[picture.sha256].latents for picture in person.pictures]
-    stacked = jax.tree.map(lambda *a: np.stack(a), *latents)
-    return jax.tree.map(np.asarray, arithmetic.mean(stacked))
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """What a person's expressions are measured from and added to.
+
+    Attributes:
+        latents: of the mean face (the paper's method), or of one picture.
+        picture: that picture; None where it is a mean.
+    """
+
+    latents: Latents
+    picture: Picture | None = None
+
+
+def _base(job: Job, person: Person, encoded: dict[str, Encoded], codec: Codec) -> Base:
+    if job.method == "paper":
+        latents = [encoded[picture.sha256].latents for picture in person.pictures]
+        stacked = jax.tree.map(lambda *a: np.stack(a), *latents)
+        return Base(jax.tree.map(np.asarray, arithmetic.mean(stacked)))
+    assert codec.expressions is not None
+    which = apply.most_neutral(codec.expressions, np.stack([p.pixels for p in person.pictures]))
+    picture = person.pictures[which]
+    return Base(encoded[picture.sha256].latents, picture)
 
 
 @jax.jit
@@ -190,36 +209,61 @@ def _transfer(z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: 
     return jax.vmap(arithmetic.transfer)(z_tgt_mean, z_src, z_src_mean, alphas)
 
 
-def _make(
+def _decoded(
+    job: Job,
     items: Sequence[Item],
     encoded: dict[str, Encoded],
-    means: dict[Person, Latents],
+    bases: dict[Person, Base],
+    codec: Codec,
+    batch_size: int,
+) -> apply.Decoded:
+    """Transfer and decode a batch, padded to `batch_size`."""
+
+    def stack(latents: Sequence[Latents]) -> Latents:
+        return jax.tree.map(lambda *a: _padded(np.stack(a), batch_size), *latents)
+
+    alphas = _padded(np.array([item.alpha for item in items], np.float32), batch_size)
+    if job.method == "warp":
+        known = codec.expressions
+        assert known is not None
+        source = np.stack([p.pixels for p in job.source.pictures])
+        shots = {item.expression.sha256: item.expression for item in items}
+        codes = {key: apply.code_of(known, p.pixels, source) for key, p in shots.items()}
+        code = np.stack([codes[item.expression.sha256] for item in items])
+        pictures = [bases[item.target].picture for item in items]
+        pixels = np.stack([p.pixels for p in pictures if p is not None])
+        return apply.paint_safely(
+            known, codec, _padded(pixels, batch_size), _padded(code, batch_size) * alphas[:, None]
+        )
+    base = stack([bases[item.target].latents for item in items])
+    edited = _transfer(
+        base,
+        stack([encoded[item.expression.sha256].latents for item in items]),
+        stack([bases[item.source].latents for item in items]),
+        alphas,
+    )
+    return apply.decode_safely(codec.decode, base, jax.tree.map(np.asarray, edited))
+
+
+def _make(
+    job: Job,
+    items: Sequence[Item],
+    encoded: dict[str, Encoded],
+    bases: dict[Person, Base],
     codec: Codec,
     out: Path,
     batch_size: int,
 ) -> Iterator[dict[str, Any]]:
     """Transfer, decode and write one batch; a row an item."""
     started = time.perf_counter()
-
-    def stack(latents: Sequence[Latents]) -> Latents:
-        return jax.tree.map(lambda *a: _padded(np.stack(a), batch_size), *latents)
-
-    alphas = _padded(np.array([item.alpha for item in items], np.float32), batch_size)
-    latents = _transfer(
-        stack([means[item.target] for item in items]),
-        stack([encoded[item.expression.sha256].latents for item in items]),
-        stack([means[item.source] for item in items]),
-        alphas,
-    )
-    grey = np.asarray(codec.decode(latents))
+    grey, kept, lost = _decoded(job, items, encoded, bases, codec, batch_size)
     images = to_bytes(grey)
     bits = np.asarray(codec.bits_per_dim(images))
     seconds = (time.perf_counter() - started) / len(items)
     for i, item in enumerate(items):
-        finite = np.isfinite(grey[i])
         recipe = {
             "id": item.id,
-            "method": METHOD,
+            "method": job.method,
             "alpha": item.alpha,
             "expression": item.expression.path.name,
             "source": item.source.name,
@@ -239,21 +283,24 @@ def _make(
             "seconds": f"{seconds:.4f}",
             "round_trip_error": f"{max(encoded[p.sha256].max_error for p in used):.3g}",
             "bits_per_dim": f"{bits[i]:.4f}",
-            "non_finite_pixels": int((~finite).any(-1).sum()),
+            "non_finite_pixels": int(lost[i]),
             "clipped_share": f"{((grey[i] < 0) | (grey[i] >= 256)).mean():.4f}",
+            "edit_kept": f"{kept[i]:g}",
         }
 
 
-def _write_means(out: Path, job: Job, means: dict[Person, Latents], codec: Codec) -> None:
+def _write_means(out: Path, job: Job, bases: dict[Person, Base], codec: Codec) -> None:
     for role, person in [("source", job.source), *(("target", t) for t in job.targets)]:
-        grey = np.asarray(codec.decode(jax.tree.map(lambda a: a[None], means[person])))
-        recipe = {"mean_of": [p.path.name for p in person.pictures]}
+        grey = np.asarray(codec.decode(jax.tree.map(lambda a: a[None], bases[person].latents)))
+        picture = bases[person].picture
+        pictures = person.pictures if picture is None else [picture]
+        recipe = {"mean_of": [p.path.name for p in pictures]}
         provenance = Provenance("compositeWithTrainedAlgorithmicMedia", codec.name, recipe)
         write_image(mean_file(out, role, person), to_bytes(grey)[0], provenance)
 
 
 def mean_file(out: Path, role: str, person: Person) -> Path:
-    """Where a person's decoded mean face lies; `role` is "source" or "target"."""
+    """Where a person's decoded reference face lies; `role` is "source" or "target"."""
     return out / "means" / f"{role}_{file_name(person.name)}.png"
 
 
@@ -285,7 +332,7 @@ def _description(job: Job, codec: Codec, versions: dict[str, str]) -> dict[str, 
     return {
         "model": {"name": codec.name, "fingerprint": codec.fingerprint},
         "precision": codec.precision,
-        "method": METHOD,
+        "method": job.method,
         "alphas": list(job.alphas),
         "expressions": listed(job.expressions),
         "source": {job.source.name: listed(job.source.pictures)},

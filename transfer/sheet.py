@@ -30,7 +30,13 @@ def job_sheet(job: Job, out: Path) -> np.ndarray:
         uint8 (H, W, 3).
     """
     outputs = {(i.target.name, i.expression.sha256, i.alpha): out / i.file for i in job.items}
-    header = ["expression", "source mean", "target mean", *(f"alpha {a:g}" for a in job.alphas)]
+    kind = "mean" if job.method == "paper" else "neutral"
+    header = [
+        "expression",
+        f"source {kind}",
+        f"target {kind}",
+        *(f"alpha {a:g}" for a in job.alphas),
+    ]
     source_mean = read_image(mean_file(out, "source", job.source))
     rows, labels = [], []
     for target in job.targets:

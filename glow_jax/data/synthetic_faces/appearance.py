@@ -306,7 +306,7 @@ def _regions(kit: FaceKit, face_vertices: np.ndarray) -> Regions:
     from_lips = _polyline_distance(points[:, :2], flat, closed=True)
     # The mouth's outline is not convex: its cupid's bow is left out by height.
     within &= ~((y > np.interp(x, flat[:7, 0], flat[:7, 1])) & (np.abs(x) < 2.4))
-    lips = np.where(within, 1, 1 - _smooth(0, 0.12, from_lips)) * front
+    lips = np.where(within, 1, 1 - _smooth(0.0, 0.12, from_lips)) * front
 
     def blob(centre: np.ndarray, size: float) -> np.ndarray:
         return np.exp(-((points - centre) ** 2).sum(1) / (2 * size**2)) * face
@@ -355,7 +355,7 @@ def _lashes(points: Points, marks: Points) -> np.ndarray:
     for start in (36, 42):
         upper, lower = marks[start : start + 4], marks[[start + 3, start + 4, start + 5, start]]
         for lid, strength in ((upper, 1.0), (lower, 0.5)):
-            near = 1 - _smooth(0, LASH_REACH_CM, _polyline_distance(points, lid, False))
+            near = 1 - _smooth(0.0, LASH_REACH_CM, _polyline_distance(points, lid, False))
             found = np.maximum(found, strength * near)
     return found
 

@@ -67,7 +67,7 @@ class Renderer:
             raise InputError("mitsuba is not installed: pip install 'glow-jax[render]'") from None
         mitsuba.set_variant("scalar_rgb")
         drjit.set_thread_count(threads)
-        mitsuba.Thread.thread().logger().set_log_level(mitsuba.LogLevel.Error)
+        mitsuba.set_log_level(mitsuba.LogLevel.Error)
         self._mi = mitsuba
         self.head = Head(kit)
 

@@ -1,0 +1,75 @@
+"""Expressions without a fit: random numbers of the right shapes, and a flow they belong to."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.test_transfer import linear_codec
+from transfer import landmarks as lm
+from transfer.codec import Codec
+from transfer.expressions import Expressions
+from transfer.features import N_FEATURES, make_template
+
+SIDE = 64
+UNITS = ("AU1", "AU12", "AU26")
+
+
+def face() -> np.ndarray:
+    """(68, 2) landmarks of a plain face, in sides of the picture."""
+    from tests.fake_head import _places
+
+    right, up = _places().T
+    return np.stack([0.5 + right / 28, 0.45 - (up - 3.5) / 28], 1).astype(np.float32)
+
+
+def random_expressions(
+    seed: int = 0, units: tuple[str, ...] = UNITS, **changes: Any
+) -> Expressions:
+    """Of a flow whose latents are the grey levels of a picture of SIDE pixels."""
+    rng, n = np.random.default_rng(seed), len(units)
+
+    def normal(scale: float, *shape: int) -> np.ndarray:
+        return (scale * rng.normal(size=shape)).astype(np.float32)
+
+    moves = normal(0.05, n, 68, 2)
+    known = Expressions(
+        aus=units,
+        finder=jax.tree.map(np.asarray, lm.init(jax.random.key(seed), jnp.asarray(face()))),
+        template=make_template(face()[None].astype(np.float64)),
+        read=normal(0.05, N_FEATURES, n),
+        slope=np.ones(n, np.float32),
+        noise=np.full(n, 0.01, np.float32),
+        moves=moves,
+        write=(normal(3.0, n, SIDE, SIDE, 3),),
+        rest=(normal(3.0, n, SIDE, SIDE, 3),),
+    )
+    return dataclasses.replace(known, **changes)
+
+
+def painting_codec(known: Expressions | None = None, **changes: Any) -> Codec:
+    """The stand-in flow of SIDE pixels, with expressions."""
+    known = random_expressions() if known is None else known
+    return linear_codec(size=(SIDE, SIDE), expressions=known, **changes)
+
+
+def portraits(n: int, seed: int = 0) -> np.ndarray:
+    """uint8 (n, SIDE, SIDE, 3): smooth random pictures."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(60, 190, (n, 8, 8, 3))
+    return np.asarray(jax.image.resize(coarse, (n, SIDE, SIDE, 3), "linear")).astype(np.uint8)
+
+
+def assert_nearly(got: Expressions, want: Expressions) -> None:
+    """Equal, to the rounding of float16 where an array is large."""
+    assert got.aus == want.aus and set(got.finder) == set(want.finder)
+    for name in ("slope", "noise", "moves", "template"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
+    pairs = [(got.read, want.read), *zip(got.write, want.write, strict=True)]
+    pairs += [*zip(got.rest, want.rest, strict=True)]
+    pairs += [(got.finder[k], want.finder[k]) for k in want.finder]
+    for one, other in pairs:
+        assert one.dtype == np.float32
+        np.testing.assert_array_equal(one, np.asarray(other).astype(np.float16).astype("f4"))

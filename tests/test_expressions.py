@@ -1,0 +1,171 @@
+"""Reading expressions, writing them, and the regressions that both are learned by."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.expressions import UNITS, face, portraits, random_expressions
+from transfer import expressions as ex
+
+PLACE = face()
+CODE, READ = jax.jit(ex.code), jax.jit(ex.activations)
+
+
+def test_codes_of_nothing_are_nothing() -> None:
+    known = random_expressions()
+    zero = np.asarray(ex.denoised(known, jnp.zeros((2, len(UNITS)), jnp.float32)))
+    np.testing.assert_array_equal(zero, 0)
+    image = jnp.asarray(portraits(1))
+    same = CODE(known, image, jnp.concatenate([image, image, image]))
+    np.testing.assert_allclose(np.asarray(same), 0, atol=1e-5)
+
+
+def test_denoising_keeps_signs_shrinks_noise_and_clips() -> None:
+    slope, noise = np.array([2.0, 1.0, 1.0], np.float32), np.array([0.1, 0.1, 0.0], np.float32)
+    known = random_expressions(slope=slope, noise=noise)
+    change = jnp.asarray(np.random.default_rng(0).normal(0, 1, (200, 3)), jnp.float32)
+    got = np.asarray(ex.denoised(known, change))
+    assert (np.sign(got) == np.sign(change)).all()
+    assert np.abs(got).max() == np.float32(ex.LARGEST)
+    assert (np.abs(got) <= np.abs(np.asarray(change)) * slope + 1e-6).all()
+    small = np.asarray(ex.denoised(known, jnp.full((1, 3), 0.01, jnp.float32)))[0]
+    assert abs(small[0]) < 0.0005 and small[2] == pytest.approx(0.01, rel=1e-3)
+    large = np.asarray(ex.denoised(known, jnp.full((1, 3), 0.5, jnp.float32)))[0]
+    assert large[0] == pytest.approx(1.0, rel=0.05)
+
+
+def test_codes_are_differences_within_a_person() -> None:
+    known = random_expressions()
+    images = jnp.asarray(portraits(4))
+    read = READ(known, images)
+    wanted = ex.denoised(known, read[:1] - read[1:].mean(0, keepdims=True))
+    got = CODE(known, images[:1], images[1:])
+    np.testing.assert_allclose(np.asarray(got), np.asarray(wanted), atol=1e-4)
+
+
+def turned_by(degrees: float, scale: float = 1.0) -> np.ndarray:
+    """(1, 68, 2) the face, turned clockwise about its middle."""
+    c, s = scale * np.cos(np.deg2rad(degrees)), scale * np.sin(np.deg2rad(degrees))
+    return ((PLACE - 0.5) @ np.array([[c, s], [-s, c]]) + 0.5)[None].astype(np.float32)
+
+
+def test_moves_turn_and_grow_with_the_eyes() -> None:
+    known = random_expressions()
+    codes = jnp.asarray([[0.5, -0.2, 1.0]], jnp.float32)
+    upright = np.asarray(ex.move(known, codes, jnp.asarray(PLACE[None])))[0]
+    across = (PLACE[42:48].mean(0) - PLACE[36:42].mean(0))[0]
+    wanted = across * np.tensordot(np.asarray(codes)[0], known.moves, 1)
+    np.testing.assert_allclose(upright, wanted, atol=1e-6)
+    turned = np.asarray(ex.move(known, codes, jnp.asarray(turned_by(30, 1.5))))[0]
+    c, s = 1.5 * np.cos(np.pi / 6), 1.5 * np.sin(np.pi / 6)
+    np.testing.assert_allclose(turned, upright @ np.array([[c, s], [-s, c]]), atol=1e-6)
+
+
+def test_warped_pictures_without_a_code_are_the_pictures() -> None:
+    known = random_expressions()
+    images = portraits(2)
+    got = jax.jit(ex.warped)(known, jnp.asarray(images), jnp.zeros((2, len(UNITS)), jnp.float32))
+    np.testing.assert_allclose(np.asarray(got), images, atol=1e-3)
+
+
+def test_latents_are_added_in_proportion() -> None:
+    known = random_expressions()
+    codes = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)), jnp.float32)
+    plain = np.tensordot(np.asarray(codes), known.write[0], 1)
+    np.testing.assert_allclose(np.asarray(ex.written(known, codes)[0]), plain, atol=1e-3)
+    added = ex.REST * np.tensordot(np.asarray(codes), known.rest[0], 1)
+    np.testing.assert_allclose(np.asarray(ex.rest(known, codes)[0]), added, atol=1e-3)
+
+
+# -- fitting
+
+
+def some_pairs(n: int = 60, noise: float = 0.0) -> tuple[ex.Pairs, np.ndarray]:
+    """Pairs whose landmarks have gone by known moves, in faces of all turns and sizes."""
+    rng = np.random.default_rng(0)
+    moves = rng.normal(0, 0.1, (len(UNITS), 68, 2))
+    aus = rng.uniform(0, 1, (n, len(UNITS)))
+    before = np.concatenate([turned_by(*rng.uniform((-40, 0.5), (40, 1.5))) for _ in range(n)])
+    known = random_expressions(moves=moves.astype(np.float32))
+    shift = ex.move(known, jnp.asarray(aus, jnp.float32), jnp.asarray(before))
+    after = before + np.asarray(shift) + rng.normal(0, noise, before.shape)
+    nothing = np.zeros((n, 1, 1, 3), np.uint8)
+    return ex.Pairs(nothing, nothing, aus, before, after), moves
+
+
+def test_known_moves_are_recovered() -> None:
+    pairs, moves = some_pairs()
+    got = ex.fit_moves(pairs, penalty=1e-6)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, moves, atol=1e-3)
+    noisy, _ = some_pairs(400, noise=0.01)
+    assert np.abs(ex.fit_moves(noisy) - moves).max() < 0.05
+
+
+def test_latents_are_the_ridge_regressions_whatever_the_batches() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(50, 4))
+    before = (rng.normal(size=(50, 4, 4, 2)), rng.normal(size=(50, 2, 2, 3)))
+    after = tuple(b + rng.normal(size=b.shape) for b in before)
+    before, after = (tuple(a.astype(np.float32) for a in t) for t in (before, after))
+    for batch_size in (7, 50, 64):
+        got = ex.fit_latents(
+            weights,
+            lambda part: tuple(a[part] for a in before),
+            lambda part: tuple(a[part] for a in after),
+            batch_size=batch_size,
+            penalty=2.0,
+        )
+        for level, leaf in enumerate(got):
+            change = (after[level] - before[level]).reshape(50, -1)
+            normal = weights.T @ weights + 2.0 * np.eye(4)
+            wanted = np.linalg.solve(normal, weights.T @ change)
+            np.testing.assert_allclose(leaf.reshape(4, -1), wanted, atol=1e-4)
+
+
+def test_ridge_is_the_least_penalised_square() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 4)), rng.normal(size=(30, 2))
+
+    def cost(w: np.ndarray) -> float:
+        return float(((x @ w - y) ** 2).sum() + 0.7 * (w**2).sum())
+
+    best = ex.ridge(x, y, 0.7)
+    assert all(cost(best) < cost(best + 0.01 * rng.normal(size=best.shape)) for _ in range(20))
+
+
+@pytest.mark.parametrize("n", [300, 30])
+def test_the_reader_is_the_same_in_either_space_and_forgets_who_it_is(n: int) -> None:
+    """Few pictures are solved in the pictures' space, many in the features'."""
+    rng = np.random.default_rng(0)
+    people = rng.integers(0, 6, n)
+    aus = rng.uniform(0, 1, (n, 2))
+    mix, who = rng.normal(size=(2, 60)), rng.normal(0, 5, (6, 60))
+    seen = aus @ mix + who[people]
+    read = ex.fit_read(seen, aus, people, 1e-3)
+    assert read.shape == (60, 2) and read.dtype == np.float32
+    x, y = ex.within(seen, people), ex.within(aus, people)
+    np.testing.assert_allclose(read, ex.ridge(x, y, 1e-3), atol=1e-4)
+    np.testing.assert_allclose(x @ read, y, atol=1e-2)
+
+
+def test_within_takes_each_persons_mean_away() -> None:
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    people = np.arange(20) % 4 * 100
+    got = ex.within(values, people)
+    for who in set(people):
+        np.testing.assert_allclose(got[people == who].mean(0), 0, atol=1e-12)
+    assert (values != got).all()
+
+
+def test_calibration_recovers_the_slope_and_sees_noise() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 1, (500, 3)) * (rng.uniform(size=(500, 3)) < 0.3)
+    read = truth * (0.5, 0.25, 1.0) + rng.normal(0, 1, truth.shape) * (0.0, 0.0, 0.2)
+    slope, noise = ex.calibrate(read, truth)
+    np.testing.assert_allclose(slope[:2], (2, 4), rtol=0.02)
+    assert noise[0] == 0 and noise[1] == 0 and noise[2] > 0.1
+    known = random_expressions(slope=slope, noise=noise)
+    error = np.asarray(ex.denoised(known, jnp.asarray(read, jnp.float32))) - truth
+    assert (error[:, 2] ** 2).mean() < ((read - truth)[:, 2] ** 2).mean()

@@ -1,0 +1,154 @@
+"""`Expressions` on disk: what is saved comes back, and what is damaged is refused in one line."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glow_jax.errors import InputError
+from tests.expressions import SIDE, UNITS, assert_nearly, random_expressions
+from transfer.expressions_file import load_expressions, save_expressions
+
+SHAPES = ((SIDE, SIDE, 3),)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "expressions.npz"
+    save_expressions(path, random_expressions())
+    return path
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    (tmp_path / "expressions.npz").write_bytes(whole.read_bytes())
+    return tmp_path / "expressions.npz"
+
+
+def refused(path: Path, *words: str, shapes: Any = SHAPES) -> None:
+    """Load, expecting an InputError on one line that names the file."""
+    with pytest.raises(InputError) as caught:
+        load_expressions(path, shapes)
+    message = str(caught.value)
+    assert message.isprintable(), message
+    for word in (path.name, *words):
+        assert word in message, message
+
+
+def rewritten(path: Path, **changes: Any) -> Path:
+    """Other arrays in the file; None leaves one out, and __ stands for a slash."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays |= {name.replace("__", "/"): a for name, a in changes.items()}
+    np.savez(path, **{name: a for name, a in arrays.items() if a is not None})
+    return path
+
+
+def test_what_is_saved_comes_back(whole: Path) -> None:
+    assert_nearly(load_expressions(whole, SHAPES), random_expressions())
+
+
+def test_equal_expressions_are_equal_files(whole: Path, copy: Path) -> None:
+    save_expressions(copy, load_expressions(whole, SHAPES))
+    with np.load(whole) as one, np.load(copy) as other:
+        assert sorted(one.files) == sorted(other.files)
+        for name in one.files:
+            assert one[name].dtype == other[name].dtype
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_any_truncation_is_one_line(copy: Path) -> None:
+    data = copy.read_bytes()
+    for size in (0, 1, 100, len(data) // 2, len(data) - 30, len(data) - 1):
+        copy.write_bytes(data[:size])
+        refused(copy)
+
+
+def test_flipped_bytes_are_one_line_or_harmless(copy: Path) -> None:
+    data = copy.read_bytes()
+    for position in np.linspace(0, len(data) - 1, 24).astype(int).tolist():
+        copy.write_bytes(data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :])
+        try:
+            load_expressions(copy, SHAPES)
+        except InputError as error:
+            assert str(error).isprintable()
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "a picture", "text", "npy", "a pipe"])
+def test_what_is_not_such_a_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "expressions.npz"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a picture":
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    elif kind == "text":
+        path.write_text("expressions\nof nobody\n")
+    elif kind == "npy":
+        buffer = io.BytesIO()
+        np.save(buffer, np.zeros(3))
+        path.write_bytes(buffer.getvalue())
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    refused(path)
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("exploded",)
+
+
+@pytest.mark.parametrize("name", ["aus", "slope", "more"])
+def test_pickled_objects_are_never_loaded(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(copy.parent)
+    refused(rewritten(copy, **{name: np.array([Bomb()], object)}))
+    assert not (copy.parent / "exploded").exists()
+
+
+def test_more_than_it_may_unpack_to_is_refused_before_it_is(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transfer.expressions_file.MAX_BYTES", 2**24)
+    assert copy.stat().st_size < 2**24
+    with zipfile.ZipFile(copy, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("write/1.npy", bytes(20 * 2**20))
+    refused(copy, "unpacks to more than 16777216 bytes")
+
+
+N = len(UNITS)
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no units": ({"aus": None}, "aus"),
+    "units that are one number": ({"aus": np.float32(1)}, ""),
+    "fewer units": ({"aus": np.array(UNITS[:2])}, "write is of"),
+    "no reader": ({"read": None}, "read"),
+    "another reader": ({"read": np.zeros((9, N), np.float16)}, "read is (9, 3), not (5"),
+    "moves of other landmarks": ({"moves": np.zeros((N, 5, 2), np.float32)}, "moves is (3, 5, 2)"),
+    "whole numbers": ({"slope": np.ones(N, int)}, "slope is not of finite numbers"),
+    "text": ({"noise": np.array(["a"] * N)}, "noise is not of finite numbers"),
+    "complex numbers": ({"noise": np.zeros(N, complex)}, "noise is not of finite numbers"),
+    "not a number": ({"slope": np.full(N, np.nan)}, "slope is not of finite numbers"),
+    "infinity": ({"finder__w0": np.full((432, 64), np.inf)}, "finder/w0 is not of finite numbers"),
+    "another network": ({"finder__w0": np.zeros((4, 64), np.float16)}, "has another shape"),
+    "no network": ({f"finder__w{i}": None for i in range(8)}, "has another shape"),
+    "half a layer": ({"finder__b2": None}, "finder/b2"),
+    "no latents": ({"rest__0": None}, "rest/0"),
+    "latents of a vector": ({"write__0": np.zeros(3, np.float16)}, "write is of [(3,)]"),
+    "a name of two lines": ({"more\nlines": np.full(1, np.nan)}, "finite"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arrays_are_refused(copy: Path, name: str) -> None:
+    changes, words = WRONG[name]
+    refused(rewritten(copy, **changes), words)
+
+
+def test_expressions_of_a_model_of_another_shape_are_refused(whole: Path) -> None:
+    for shapes in (((32, 32, 3),), ((32, 32, 6), (16, 16, 48))):
+        refused(whole, shapes=shapes)
+    refused(whole, "write is of", "this model needs", shapes=((32, 32, 3),))

@@ -1,0 +1,173 @@
+"""Using `Expressions`: read a code from the source's pictures, paint it on the target's.
+
+    code   = activations(expression) - mean over the source's neutral pictures of activations
+    x'     = the target's most neutral picture, warped by alpha * code
+    output = f⁻¹( f(x') + rest(alpha * code) )
+
+`decode_safely` is for every method: it never returns a number that is not finite, and says where
+it had to take less of an edit.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transfer import expressions as ex
+from transfer.codec import Codec, Grey, Images, Latents, to_bytes
+from transfer.expressions import Expressions
+
+NEUTRAL = 0.6  # pictures within this of the most neutral one (sum of activations) count as neutral
+WILD = 1024.0  # grey levels: a decoded picture beyond this has left what the flow knows
+HALVINGS = 5  # of an edit, before the unedited picture stands in
+AUTO_ALPHAS = tuple(np.arange(1.5, 0.24, -0.125).tolist())
+AUTO_BITS = 0.35  # bits/dim that an output may be less likely than the picture it edits
+AUTO_CLIPPED = 0.02  # share of pixels that may leave the range, beyond the picture's own
+
+
+class Decoded(NamedTuple):
+    """Pictures, and how much of each edit they hold.
+
+    Attributes:
+        grey: (B, H, W, C) finite grey levels.
+        kept: (B,) 1 where the whole edit decoded; a half, a quarter, ... where less did; 0 where
+            only the base did.
+        lost: (B,) pixels that even then are not finite; they are mid-grey.
+    """
+
+    grey: Grey
+    kept: np.ndarray
+    lost: np.ndarray
+
+
+def decode_safely(decode: Callable[[Latents], Grey], base: Latents, edited: Latents) -> Decoded:
+    """Decode edited latents; where that is not finite, take half of the edit, and half again.
+
+    Args:
+        decode: of the flow.
+        base: latents (B, ...) of pictures that exist, to which an edit is taken back.
+        edited: what is wanted, of the same shapes.
+    """
+    grey = np.array(decode(edited))
+    kept = np.ones(len(grey))
+    for i in np.flatnonzero(_wild(grey)).tolist():
+        one, other = (jax.tree.map(lambda a, i=i: a[i : i + 1], z) for z in (base, edited))
+        for share in [*(0.5**n for n in range(1, HALVINGS + 1)), 0.0]:
+            # Of an edit that is not finite, 0 times is not nothing.
+            some = jax.tree.map(lambda b, e, s=share: b + s * (e - b) if s else b, one, other)
+            grey[i], kept[i] = np.asarray(decode(some))[0], share
+            if not _wild(grey[i : i + 1])[0]:
+                break
+    finite = np.isfinite(grey)
+    lost = (~finite).any(-1).sum((1, 2))
+    return Decoded(np.where(finite, grey, 127.5).astype(grey.dtype), kept, lost)
+
+
+def _wild(grey: Grey) -> np.ndarray:
+    """(B,) bool: pictures with numbers that are not finite, or far out of any picture's range."""
+    flat = grey.reshape(len(grey), -1)
+    return ~(np.isfinite(flat).all(1) & (np.abs(np.nan_to_num(flat)).max(1) < WILD))
+
+
+_activations, _neutrality = jax.jit(ex.activations), jax.jit(ex.neutrality)
+
+
+def neutral_of(known: Expressions, images: Images) -> np.ndarray:
+    """(N,) bool: which pictures of a person are neutral; the most neutral one always is."""
+    how_far = np.asarray(_neutrality(known, _padded(images)))[: len(images)]
+    return how_far <= how_far.min() + NEUTRAL
+
+
+def most_neutral(known: Expressions, images: Images) -> int:
+    """Index of the most neutral of a person's pictures."""
+    return int(np.asarray(_neutrality(known, _padded(images)))[: len(images)].argmin())
+
+
+def code_of(known: Expressions, expression: np.ndarray, source: Images) -> np.ndarray:
+    """(A,) activations of one picture (H, W, 3), against the neutral ones of its person."""
+    read = np.asarray(_activations(known, _padded(np.concatenate([expression[None], source]))))
+    neutral = neutral_of(known, source)
+    change = read[0] - read[1 : 1 + len(source)][neutral].mean(0)
+    return np.asarray(ex.denoised(known, jnp.asarray(change[None])))[0]
+
+
+def paint(
+    known: Expressions,
+    codec: Codec,
+    bases: Images,
+    codes: np.ndarray,
+    *,
+    add_rest: np.ndarray | bool = True,
+) -> Grey:
+    """Pictures with an expression on them: warped, and completed in latent space.
+
+    Args:
+        known: of the model.
+        codec: the flow.
+        bases: uint8 (B, H, W, 3), one picture a row.
+        codes: (B, A) activations, alpha already in them.
+        add_rest: bool, or (B,): whether the latents are added.
+
+    Returns:
+        (B, H, W, 3) finite grey levels. Where a code is 0 the picture comes back.
+    """
+    return paint_safely(known, codec, bases, codes, add_rest=add_rest).grey
+
+
+def paint_safely(
+    known: Expressions,
+    codec: Codec,
+    bases: Images,
+    codes: np.ndarray,
+    *,
+    add_rest: np.ndarray | bool = True,
+) -> Decoded:
+    """`paint`, with how much of each edit was kept."""
+    warped, change = _edit(known, jnp.asarray(bases), jnp.asarray(codes, jnp.float32))
+    base = codec.encode_grey(np.asarray(warped) + 0.5)
+    wanted = np.broadcast_to(np.asarray(add_rest, np.float32), (len(bases),))
+    edited = jax.tree.map(
+        lambda z, d: np.asarray(z) + np.asarray(d) * wanted[:, None, None, None], base, change
+    )
+    return decode_safely(codec.decode, jax.tree.map(np.asarray, base), edited)
+
+
+def warped(known: Expressions, bases: Images, codes: np.ndarray) -> np.ndarray:
+    """(B, H, W, 3) grey levels of pictures whose features have moved, nothing added."""
+    return np.asarray(_edit(known, jnp.asarray(bases), jnp.asarray(codes, jnp.float32))[0])
+
+
+@jax.jit
+def _edit(known: Expressions, bases: Any, codes: Any) -> tuple[Any, Any]:
+    return ex.warped(known, bases, codes), ex.rest(known, codes)
+
+
+def largest_alpha(known: Expressions, codec: Codec, bases: Images, codes: np.ndarray) -> np.ndarray:
+    """(B,) the largest alpha whose output stays inside a trust region.
+
+    An output is trusted while it is at most AUTO_BITS bits/dim less likely than the picture it
+    edits, and at most AUTO_CLIPPED more of its pixels leave the range. Tried from 1.5 down; the
+    smallest one where none is.
+    """
+    allowed = np.asarray(codec.bits_per_dim(bases)) + AUTO_BITS
+    found = np.full(len(bases), AUTO_ALPHAS[-1])
+    open_ = np.ones(len(bases), bool)
+    for alpha in AUTO_ALPHAS:
+        rows = np.flatnonzero(open_)
+        if not len(rows):
+            break
+        grey = paint(known, codec, bases[rows], codes[rows] * alpha)
+        bits = np.asarray(codec.bits_per_dim(to_bytes(grey)))
+        clipped = ((grey < 0) | (grey >= 256)).mean((1, 2, 3))
+        fine = (bits <= allowed[rows]) & (clipped <= AUTO_CLIPPED)
+        found[rows[fine]] = alpha
+        open_[rows[fine]] = False
+    return found
+
+
+def _padded(images: np.ndarray) -> jax.Array:
+    """Repeat the first picture up to a multiple of 8, so that few shapes are compiled."""
+    missing = -len(images) % 8
+    return jnp.asarray(np.concatenate([images, np.repeat(images[:1], missing, axis=0)]))

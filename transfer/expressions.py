@@ -1,0 +1,258 @@
+"""What is known of expressions in general, learned once from people who do not exist.
+
+`Expressions` holds, for one flow: a network that finds landmarks, a linear reader of Action
+Units, where each unit moves the landmarks, and what it changes in the latents besides. With it an
+expression is *read* as a few numbers from the source's pictures, in which pose, light and
+identity cancel, and *written* onto a picture of the target: pixels are warped, and what a warp
+cannot make (teeth, lids, folds) is added in latent space. Nothing is trained for the people in
+the pictures.
+
+Fitted by ridge regression (`transfer.fit`), in closed form but for the network.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from transfer import landmarks
+from transfer.features import features
+from transfer.landmarks import find
+from transfer.warp import warp
+
+Latents = Any  # a tuple of arrays, finest level first
+Images = UInt8[Array, "B H W 3"]
+Codes = Float[Array, "B A"]
+Numbers = np.ndarray | Array  # NumPy's from the disk, JAX's inside a compiled function
+
+LARGEST = 1.2  # an activation read as more is taken for this
+EYES = (slice(36, 42), slice(42, 48))
+REST = 0.5  # share of the regressed rest that is added: what it gets wrong costs more
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["finder", "template", "read", "slope", "noise", "moves", "write", "rest"],
+    meta_fields=["aus"],
+)
+@dataclasses.dataclass(frozen=True)
+class Expressions:
+    """See the module. A is the number of Action Units.
+
+    Attributes:
+        aus: names of the units.
+        finder: the weights of the network that finds landmarks.
+        template: (68, 2) of `transfer.features`.
+        read: (features, A): features to activations, up to an offset of the person's own.
+        slope: (A,) what a difference of readings is multiplied by.
+        noise: (A,) readings below it are taken for 0, softly.
+        moves: (A, 68, 2) of the landmarks at activation 1, in distances between the eyes.
+        write: latents (A, ...): what is added at activation 1 where nothing is warped.
+        rest: latents (A, ...): what the truth has at activation 1 that a warped picture has not.
+    """
+
+    aus: tuple[str, ...]
+    finder: landmarks.Params
+    template: Numbers
+    read: Numbers
+    slope: Numbers
+    noise: Numbers
+    moves: Numbers
+    write: Latents
+    rest: Latents
+
+
+def fingerprint(known: Expressions) -> str:
+    """SHA-256 of all that is known: outputs with other expressions are other outputs."""
+    digest = hashlib.sha256(repr(known.aus).encode())
+    for path, leaf in jax.tree.leaves_with_path(known):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def code(known: Expressions, expression: Images, others: UInt8[Array, "N H W 3"]) -> Codes:
+    """The activations by which pictures differ from other pictures of the same person.
+
+    Args:
+        known: of this model.
+        expression: (B, H, W, 3).
+        others: (N, H, W, 3), neutral ones if there are any.
+
+    Returns:
+        (B, A), -LARGEST to LARGEST.
+    """
+    change = activations(known, expression) - activations(known, others).mean(0, keepdims=True)
+    return denoised(known, change)
+
+
+def denoised(known: Expressions, change: Codes) -> Codes:
+    """Differences of readings to activations: small ones to 0, the others to their true size."""
+    noise, slope = jnp.asarray(known.noise)[None], jnp.asarray(known.slope)[None]
+    kept = change**3 / (change**2 + noise**2 + 1e-12)  # a soft threshold: Wiener's, of one number
+    return jnp.clip(kept * slope, -LARGEST, LARGEST)
+
+
+def activations(known: Expressions, images: Images) -> Codes:
+    """The reader's activations of pictures (B, A); only differences mean something."""
+    seen = features(images, find(known.finder, images), known.template)
+    return jnp.dot(seen, jnp.asarray(known.read), precision="highest")
+
+
+def neutrality(known: Expressions, images: Images) -> Float[Array, " B"]:
+    """How far from neutral each picture is read to be: 0 is neutral."""
+    return jnp.abs(activations(known, images)).sum(1)
+
+
+def move(known: Expressions, codes: Codes, marks: Float[Array, "B 68 2"]) -> Float[Array, "B 68 2"]:
+    """How far each landmark goes, in sides of the picture: turned and scaled as the eyes are."""
+    across = marks[:, EYES[1]].mean(1) - marks[:, EYES[0]].mean(1)
+    moves = jnp.einsum("ba,anc->bnc", codes, jnp.asarray(known.moves, codes.dtype))
+    right, down = moves[..., 0], moves[..., 1]
+    x, y = across[:, :1], across[:, 1:]
+    return jnp.stack([right * x - down * y, right * y + down * x], -1)
+
+
+def warped(known: Expressions, images: Images, codes: Codes) -> Float[Array, "B H W 3"]:
+    """Pictures whose features have moved by an expression; grey levels, 0 to 255."""
+    marks = find(known.finder, images)
+    return warp(images.astype(jnp.float32), marks, move(known, codes, marks))
+
+
+def rest(known: Expressions, codes: Codes) -> Latents:
+    """What is added to the latents of the warped pictures, (B, ...)."""
+    return jax.tree.map(lambda change: REST * change, _times(codes, known.rest))
+
+
+def written(known: Expressions, codes: Codes) -> Latents:
+    """The latents' change of an expression where nothing is warped, (B, ...)."""
+    return _times(codes, known.write)
+
+
+def _times(codes: Codes, directions: Latents) -> Latents:
+    def times(d: Any) -> Array:
+        return jnp.tensordot(codes, jnp.asarray(d, codes.dtype), 1, precision="highest")
+
+    return jax.tree.map(times, directions)
+
+
+# -- fitting
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Pictures of people without and with an expression, alike in everything else.
+
+    Attributes:
+        neutral, expressive: uint8 (N, H, W, 3).
+        aus: (N, A) activations of the second.
+        neutral_landmarks, landmarks: (N, 68, 2), right and down in sides of the picture.
+    """
+
+    neutral: np.ndarray
+    expressive: np.ndarray
+    aus: np.ndarray
+    neutral_landmarks: np.ndarray
+    landmarks: np.ndarray
+
+
+def fit_moves(pairs: Pairs, penalty: float = 1.0) -> np.ndarray:
+    """(A, 68, 2): landmark displacements, in the eyes' frame, regressed on activations."""
+    across = pairs.neutral_landmarks[:, EYES[1]].mean(1)
+    across = across - pairs.neutral_landmarks[:, EYES[0]].mean(1)
+    shift = pairs.landmarks - pairs.neutral_landmarks
+    x, y = across[:, :1], across[:, 1:]
+    square = x**2 + y**2
+    right = (shift[..., 0] * x + shift[..., 1] * y) / square
+    down = (shift[..., 1] * x - shift[..., 0] * y) / square
+    target = np.stack([right, down], -1).reshape(len(shift), -1)
+    return ridge(pairs.aus, target, penalty).reshape(-1, *shift.shape[1:]).astype(np.float32)
+
+
+def fit_latents(
+    weights: np.ndarray,
+    before: Callable[[slice], Latents],
+    after: Callable[[slice], Latents],
+    batch_size: int = 64,
+    penalty: float = 50.0,
+) -> Latents:
+    """Ridge regression of latent changes on weights (N, F), in one pass: latents (F, ...).
+
+    Args:
+        weights: features of each pair.
+        before, after: the latents of a slice of the pairs.
+        batch_size: pairs at once.
+        penalty: on the squared norm.
+    """
+    n, width = weights.shape
+    sums: Any = None
+    for start in range(0, n, batch_size):
+        part = slice(start, min(start + batch_size, n))
+        change = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after(part), before(part))
+        product = jax.tree.map(
+            lambda c, part=part: np.tensordot(weights[part].T.astype(np.float32), c, 1), change
+        )
+        sums = product if sums is None else jax.tree.map(np.add, sums, product)
+    inverse = np.linalg.inv(weights.T @ weights + penalty * np.eye(width)).astype(np.float32)
+    return jax.tree.map(lambda s: np.tensordot(inverse, s, 1), sums)
+
+
+def fit_read(seen: np.ndarray, aus: np.ndarray, people: np.ndarray, penalty: float) -> np.ndarray:
+    """(F, A): ridge regression of activations on features, both less their person's mean.
+
+    What makes a face that person's cancels; so only differences of one person's readings mean
+    something. Fewer pictures than features are solved in the pictures' space.
+
+    Args:
+        seen: (N, F) features.
+        aus: (N, A) activations.
+        people: (N,) identities.
+        penalty: on the squared norm.
+    """
+    x, y = (within(a.astype(np.float64), people) for a in (seen, aus))
+    if len(x) >= x.shape[1]:
+        return ridge(x, y, penalty).astype(np.float32)
+    kernel = x @ x.T + penalty * np.eye(len(x))
+    return (x.T @ np.linalg.solve(kernel, y)).astype(np.float32)
+
+
+def within(values: np.ndarray, people: np.ndarray) -> np.ndarray:
+    """Rows less the mean of their person's rows."""
+    _, index = np.unique(people, return_inverse=True)
+    sums = np.zeros((index.max() + 1, values.shape[1]))
+    np.add.at(sums, index, values)
+    return values - (sums / np.bincount(index)[:, None])[index]
+
+
+def calibrate(read: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and noise (A,) with which `denoised` readings match true activations best.
+
+    Args:
+        read: (N, A) differences of readings of people who were not trained on.
+        truth: (N, A) activations.
+    """
+    slopes, noises = [], []
+    for column in range(read.shape[1]):
+        x, y = read[:, column], truth[:, column]
+        best = (np.inf, 1.0, 0.0)
+        for noise in np.linspace(0, 0.4, 21):
+            kept = x**3 / (x**2 + noise**2 + 1e-12)
+            slope = float((kept * y).sum() / max((kept * kept).sum(), 1e-9))
+            error = float(((np.clip(slope * kept, -LARGEST, LARGEST) - y) ** 2).mean())
+            best = min(best, (error, slope, float(noise)))
+        slopes.append(best[1])
+        noises.append(best[2])
+    return np.array(slopes, np.float32), np.array(noises, np.float32)
+
+
+def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
+    """W of least |x W - y|² + penalty |W|²."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    return np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)

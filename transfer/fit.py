@@ -1,0 +1,202 @@
+"""Fit `Expressions` for a flow on rendered people: landmarks first, then four regressions."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glow_jax.errors import InputError
+from transfer import expressions as ex
+from transfer import landmarks as lm
+from transfer.codec import Codec
+from transfer.expressions import Expressions, Pairs
+from transfer.features import features, make_template
+
+CALIBRATION = 10  # one person of so many is kept from training the reader, to calibrate it
+PENALTY = 10.0  # of the reader's ridge regression
+BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """Rendered pictures with what is true of them, in any order.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        aus: names of the units.
+        activations: (N, A), 0-1.
+        landmarks: (N, 68, 2), right and down in sides of the picture.
+        people: (N,) identities.
+        conditions: (N,) numbers; pictures of one person and condition differ in expression only.
+    """
+
+    images: np.ndarray
+    aus: tuple[str, ...]
+    activations: np.ndarray
+    landmarks: np.ndarray
+    people: np.ndarray
+    conditions: np.ndarray
+
+    @classmethod
+    def from_labels(
+        cls, images: np.ndarray, labels: Sequence[dict[str, Any]], aus: tuple[str, ...]
+    ) -> "Faces":
+        """Of a folder that `glow-jax render` made.
+
+        Raises:
+            InputError: a label lacks something.
+        """
+        side = images.shape[1]
+        try:
+            return cls(
+                images,
+                aus,
+                np.array([[row["aus"].get(au, 0.0) for au in aus] for row in labels]),
+                np.array([row["landmarks"] for row in labels], float).reshape(-1, 68, 2) / side,
+                np.array([row["identity"] for row in labels]),
+                np.array([row["condition"] for row in labels]),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"labels: not those of rendered faces ({error!r})") from None
+
+    def of(self, rows: np.ndarray) -> "Faces":
+        """The pictures that `rows` selects."""
+        arrays = (self.activations, self.landmarks, self.people, self.conditions)
+        return Faces(self.images[rows], self.aus, *(a[rows] for a in arrays))
+
+
+def split(faces: Faces) -> tuple[Faces, Faces]:
+    """People to train the reader on, and every tenth person to calibrate it with."""
+    kept = faces.people % CALIBRATION == 0
+    return faces.of(~kept), faces.of(kept)
+
+
+def pairs_of(faces: Faces) -> Pairs:
+    """Every expressive picture with the neutral one of the same person and condition.
+
+    Raises:
+        InputError: there are none.
+    """
+    neutral: dict[tuple[int, int], int] = {}
+    quiet = faces.activations.sum(1) == 0
+    for i in np.flatnonzero(quiet):
+        neutral.setdefault((int(faces.people[i]), int(faces.conditions[i])), int(i))
+    places = list(zip(faces.people.tolist(), faces.conditions.tolist(), strict=True))
+    found = [(neutral[places[i]], i) for i in np.flatnonzero(~quiet) if places[i] in neutral]
+    if not found:
+        raise InputError("no pairs; render with --setting pairs")
+    before, after = np.array(found).T
+    return Pairs(
+        faces.images[before],
+        faces.images[after],
+        faces.activations[after],
+        faces.landmarks[before],
+        faces.landmarks[after],
+    )
+
+
+def fit(
+    faces: Faces,
+    codec: Codec,
+    *,
+    n_steps: int,
+    seed: int = 0,
+    finder: lm.Params | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Expressions:
+    """Everything that `Expressions` holds.
+
+    Args:
+        faces: rendered with `--setting pairs`, of the model's size, none of them judged later.
+        codec: the flow.
+        n_steps: of training the network that finds landmarks.
+        seed: of that.
+        finder: its weights, instead of training it.
+        progress: called with lines to show.
+
+    Raises:
+        InputError: too few people, or no pairs.
+    """
+    learning, kept = split(faces)
+    pairs = pairs_of(faces)
+    if len(np.unique(learning.people)) < 2 or not len(kept.people):
+        raise InputError(
+            f"{len(np.unique(faces.people))} people; use {2 * CALIBRATION} or more with "
+            "consecutive numbers"
+        )
+    if finder is None:
+
+        def told(step: int, loss: float) -> None:
+            rms = float(np.sqrt(loss))
+            progress(f"landmarks: step {step}/{n_steps}, off by {rms:.2f} of {lm.SIDE} pixels")
+
+        data = lm.Batch(learning.images, learning.landmarks)
+        finder = lm.train(data, n_steps=n_steps, seed=seed, progress=told)
+    template = make_template(learning.landmarks)
+    seen = features_of(learning.images, finder, template)
+    read = ex.fit_read(seen, learning.activations, learning.people, PENALTY)
+    del seen
+    slope, noise = ex.calibrate(*readings(features_of(kept.images, finder, template) @ read, kept))
+    moves = ex.fit_moves(pairs)
+    nothing: tuple = ()
+    known = Expressions(faces.aus, finder, template, read, slope, noise, moves, nothing, nothing)
+    progress(f"{len(pairs.aus)} pairs: latents with an expression and without")
+
+    def warped(part: slice) -> Any:
+        codes = jnp.asarray(pairs.aus[part], jnp.float32)
+        grey = _warped(known, jnp.asarray(pairs.neutral[part]), codes)
+        return codec.encode_grey(np.asarray(grey) + 0.5)
+
+    def encoded(images: np.ndarray) -> Callable[[slice], Any]:
+        return lambda part: codec.encode(images[part])
+
+    rest = ex.fit_latents(pairs.aus, warped, encoded(pairs.expressive))
+    progress("regressed what is left after the warp")
+    write = ex.fit_latents(pairs.aus, encoded(pairs.neutral), encoded(pairs.expressive))
+    return dataclasses.replace(known, write=write, rest=rest)
+
+
+_warped = jax.jit(ex.warped)
+
+
+@jax.jit
+def _features(images: jax.Array, finder: lm.Params, template: jax.Array) -> jax.Array:
+    return features(images, lm.find(finder, images), template)
+
+
+def features_of(images: np.ndarray, finder: lm.Params, template: np.ndarray) -> np.ndarray:
+    """(N, F) features, in batches of one shape."""
+    found = []
+    for part in _parts(len(images)):
+        batch = images[part]
+        padded = np.concatenate([batch, np.repeat(batch[:1], BATCH - len(batch), axis=0)])
+        found.append(np.asarray(_features(jnp.asarray(padded), finder, template))[: len(batch)])
+    return np.concatenate(found)
+
+
+def readings(read: np.ndarray, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
+    """Differences of readings, and of truths (both N, A).
+
+    Of each expressive picture of people from the mean of that person's neutral pictures, in
+    whatever conditions they are.
+
+    Raises:
+        InputError: nobody has both.
+    """
+    quiet = faces.activations.sum(1) == 0
+    found = []
+    for i in np.flatnonzero(~quiet):
+        same = quiet & (faces.people == faces.people[i])
+        if same.any():
+            found.append((read[i] - read[same].mean(0), faces.activations[i]))
+    if not found:
+        raise InputError("no person has neutral and expressive pictures to calibrate with")
+    one, other = (np.array(column) for column in zip(*found, strict=True))
+    return one, other
+
+
+def _parts(n: int) -> list[slice]:
+    return [slice(start, min(start + BATCH, n)) for start in range(0, n, BATCH)]
