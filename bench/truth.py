@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 MAIN_K = 4
-SWEEP = (0.5, 1.0, 1.5)
+SWEEP = (0.5, 1.0, 1.25, 1.5)
 SWEPT = ("paper", "pixel", "warp")
 BY_K = ("paper", "neutral means", "pixel", "warp")
 TRAINING_PICTURES = 1500  # of TRAIN that methods learn from
@@ -194,7 +194,7 @@ class World:
             "warp, rest in pixels",
             "warp",
         ]
-        methods += ["warp, alpha auto"]
+        methods += ["warp, alpha auto", "warp, true code"]
         if args.methods:
             methods = [m for m in methods if m in args.methods]
         found = []
@@ -337,7 +337,7 @@ class World:
         for start in range(0, len(painted), 50):
             rows = painted[start : start + 50]
             bases = np.stack([cases[i].target[cases[i].base] for i in rows])
-            codes = np.stack([cases[i].code for i in rows])
+            codes = np.stack([self._code(requests[i], cases[i]) for i in rows])
             alphas = np.array([requests[i].alpha for i in rows], np.float32)
             auto = np.isnan(alphas)
             if auto.any():
@@ -367,6 +367,13 @@ class World:
             )
             for i, request in enumerate(requests)
         ]
+
+    def _code(self, request: Request, case: Any) -> np.ndarray:
+        """What is painted: what was read, or what is true, to see what reading costs."""
+        if request.method != "warp, true code":
+            return case.code
+        true = self.labels[self.names(request)[4]]["aus"]
+        return np.array([true.get(au, 0.0) for au in self.aus], np.float32)
 
     def reference(self, request: Request) -> Any:
         """The truth of a request, and the pictures that identities are told by."""

@@ -19,7 +19,7 @@ from transfer import expressions as ex
 from transfer.codec import Codec, Grey, Images, Latents, to_bytes
 from transfer.expressions import Expressions
 
-NEUTRAL = 0.6  # pictures within this of the most neutral one (sum of activations) count as neutral
+NEUTRAL = 0.15  # pictures within this of the most neutral one (`neutrality`) count as neutral
 WILD = 1024.0  # grey levels: a decoded picture beyond this has left what the flow knows
 HALVINGS = 5  # of an edit, before the unedited picture stands in
 AUTO_ALPHAS = tuple(np.arange(1.5, 0.24, -0.125).tolist())
@@ -71,25 +71,33 @@ def _wild(grey: Grey) -> np.ndarray:
     return ~(np.isfinite(flat).all(1) & (np.abs(np.nan_to_num(flat)).max(1) < WILD))
 
 
-_activations, _neutrality = jax.jit(ex.activations), jax.jit(ex.neutrality)
+_activations = jax.jit(ex.activations)
+
+
+def read(known: Expressions, images: Images) -> np.ndarray:
+    """(N, A) readings of pictures; only differences within a person mean something."""
+    return np.asarray(_activations(known, _padded(images)))[: len(images)]
 
 
 def neutral_of(known: Expressions, images: Images) -> np.ndarray:
     """(N,) bool: which pictures of a person are neutral; the most neutral one always is."""
-    how_far = np.asarray(_neutrality(known, _padded(images)))[: len(images)]
+    return _are_neutral(read(known, images))
+
+
+def _are_neutral(readings: np.ndarray) -> np.ndarray:
+    how_far = ex.neutrality(readings)
     return how_far <= how_far.min() + NEUTRAL
 
 
 def most_neutral(known: Expressions, images: Images) -> int:
     """Index of the most neutral of a person's pictures."""
-    return int(np.asarray(_neutrality(known, _padded(images)))[: len(images)].argmin())
+    return int(ex.neutrality(read(known, images)).argmin())
 
 
 def code_of(known: Expressions, expression: np.ndarray, source: Images) -> np.ndarray:
     """(A,) activations of one picture (H, W, 3), against the neutral ones of its person."""
-    read = np.asarray(_activations(known, _padded(np.concatenate([expression[None], source]))))
-    neutral = neutral_of(known, source)
-    change = read[0] - read[1 : 1 + len(source)][neutral].mean(0)
+    readings = read(known, np.concatenate([expression[None], source]))
+    change = readings[0] - readings[1:][_are_neutral(readings[1:])].mean(0)
     return np.asarray(ex.denoised(known, jnp.asarray(change[None])))[0]
 
 

@@ -33,7 +33,8 @@ Numbers = np.ndarray | Array  # NumPy's from the disk, JAX's inside a compiled f
 
 LARGEST = 1.2  # an activation read as more is taken for this
 EYES = (slice(36, 42), slice(42, 48))
-REST = 0.5  # share of the regressed rest that is added: what it gets wrong costs more
+STEEPEST = 4.0  # a unit that is read so badly that its slope would be more stays weak
+REST = 0.75  # share of the regressed rest that is added: what it gets wrong costs more
 
 
 @partial(
@@ -78,21 +79,6 @@ def fingerprint(known: Expressions) -> str:
     return digest.hexdigest()
 
 
-def code(known: Expressions, expression: Images, others: UInt8[Array, "N H W 3"]) -> Codes:
-    """The activations by which pictures differ from other pictures of the same person.
-
-    Args:
-        known: of this model.
-        expression: (B, H, W, 3).
-        others: (N, H, W, 3), neutral ones if there are any.
-
-    Returns:
-        (B, A), -LARGEST to LARGEST.
-    """
-    change = activations(known, expression) - activations(known, others).mean(0, keepdims=True)
-    return denoised(known, change)
-
-
 def denoised(known: Expressions, change: Codes) -> Codes:
     """Differences of readings to activations: small ones to 0, the others to their true size."""
     noise, slope = jnp.asarray(known.noise)[None], jnp.asarray(known.slope)[None]
@@ -106,9 +92,16 @@ def activations(known: Expressions, images: Images) -> Codes:
     return jnp.dot(seen, jnp.asarray(known.read), precision="highest")
 
 
-def neutrality(known: Expressions, images: Images) -> Float[Array, " B"]:
-    """How far from neutral each picture is read to be: 0 is neutral."""
-    return jnp.abs(activations(known, images)).sum(1)
+def neutrality(read: np.ndarray) -> np.ndarray:
+    """(N,) how far from neutral each picture of one person is read to be; 0 is nearest.
+
+    The squared excess of each activation over the person's median one, summed: readings carry an
+    offset of the person's own, and most activations of most pictures are 0.
+
+    Args:
+        read: (N, A) readings of pictures of one person.
+    """
+    return (np.maximum(read - np.median(read, axis=0), 0) ** 2).sum(1)
 
 
 def move(known: Expressions, codes: Codes, marks: Float[Array, "B 68 2"]) -> Float[Array, "B 68 2"]:
@@ -232,7 +225,11 @@ def within(values: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 
 def calibrate(read: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and noise (A,) with which `denoised` readings match true activations best.
+    """Slope and noise (A,) that `denoised` needs for readings to grow with the truth, one to one.
+
+    The noise is that with which denoised readings correlate best; the slope makes the regression
+    of readings on truths 1, so that an expression arrives whole, where least squares would shrink
+    it by how badly it is read.
 
     Args:
         read: (N, A) differences of readings of people who were not trained on.
@@ -240,13 +237,14 @@ def calibrate(read: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     slopes, noises = [], []
     for column in range(read.shape[1]):
-        x, y = read[:, column], truth[:, column]
-        best = (np.inf, 1.0, 0.0)
+        x, y = read[:, column].astype(np.float64), truth[:, column]
+        best = (-np.inf, 1.0, 0.0)
         for noise in np.linspace(0, 0.4, 21):
             kept = x**3 / (x**2 + noise**2 + 1e-12)
-            slope = float((kept * y).sum() / max((kept * kept).sum(), 1e-9))
-            error = float(((np.clip(slope * kept, -LARGEST, LARGEST) - y) ** 2).mean())
-            best = min(best, (error, slope, float(noise)))
+            product = float((kept * y).sum())
+            likeness = product / max(float(np.sqrt((kept**2).sum() * (y**2).sum())), 1e-9)
+            slope = float((y**2).sum()) / product if product > 0 else 0.0
+            best = max(best, (likeness, min(slope, STEEPEST), float(noise)))
         slopes.append(best[1])
         noises.append(best[2])
     return np.array(slopes, np.float32), np.array(noises, np.float32)
