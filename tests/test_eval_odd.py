@@ -232,13 +232,13 @@ def make_odd(folder: Path, odd: dict[str, tuple[Expected, Maker]]) -> Path:
         make(path)
     shot, people = DEMO / "expressions" / "smile.png", DEMO / "people"
     rows = [
-        {"expression": str(shot), "source": "49", "target": "41", "alpha": i / 100, "file": name}
+        {"expression": str(shot), "source": "16", "target": "41", "alpha": i / 100, "file": name}
         for i, name in enumerate(odd)
     ]
     write_table(folder / "results.csv", rows)
     write_table(
         folder / "people.csv",
-        [{"person": n, "file": people / f"person-{n}" / "neutral-0.png"} for n in ("41", "49")],
+        [{"person": n, "file": people / f"person-{n}" / "neutral-0.png"} for n in ("16", "41")],
     )
     return folder
 
