@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 MAIN_K = 4
@@ -147,6 +148,7 @@ class World:
         self.people = people[: args.targets]
         self.material = self._material(args.train, shapes)
         self.latents = self._encoded()
+        self.raw = {name: self._raw(eps) for name, eps in self.latents.items()}
 
     def _encode(self, images: np.ndarray) -> np.ndarray:
         parts = [images[i : i + 50] for i in range(0, len(images), 50)]
@@ -156,6 +158,16 @@ class World:
         names = sorted(n for n, label in self.labels.items() if label["identity"] in self.people)
         vectors = self._encode(np.stack([self.pictures[name] for name in names]))
         return dict(zip(names, vectors, strict=True))
+
+    def _raw(self, eps: np.ndarray) -> np.ndarray:
+        """Raw latents z of standardised ones, flat."""
+        latents = self.gj.unflatten(jnp.asarray(eps[None]), self.model)
+        return np.asarray(self.gj.flatten(self.model.z_from_eps(latents)))[0]
+
+    def _standardised(self, raw: np.ndarray) -> np.ndarray:
+        """The way back."""
+        latents = self.gj.unflatten(jnp.asarray(raw[None], jnp.float32), self.model)
+        return np.asarray(self.gj.flatten(self.model.eps_from_z(latents)))[0]
 
     def _material(self, folder: Path, shapes: Any) -> Any:
         from bench.truth_methods import make_material
@@ -273,6 +285,8 @@ class World:
             base=target.index(base),
             others=self._others(request),
             code=code_of(self.known, expression, stacks[0]),
+            raw_vector=self.raw[shot] - np.mean([self.raw[n] for n in source], 0),
+            raw_target=np.mean([self.raw[n] for n in target], 0),
         )
 
     def _others(self, request: Request) -> np.ndarray:
@@ -302,8 +316,6 @@ class World:
         return outputs, list(references.values())
 
     def _make_some(self, requests: Sequence[Request]) -> list[Any]:
-        import jax.numpy as jnp
-
         from bench.truth_methods import LATENT, nearest, pixel, pixel_code
         from bench.truth_scores import Output
         from transfer.apply import largest_alpha, paint
@@ -316,6 +328,9 @@ class World:
             if request.method in LATENT:
                 vector = LATENT[request.method](case, self.material, request.alpha)
                 latents.append((i, vector))
+            elif request.method == "raw z":
+                summed = case.raw_target + request.alpha * case.raw_vector
+                latents.append((i, self._standardised(summed)))
             elif request.method.startswith("warp"):
                 painted.append(i)
             elif request.method == "none":

@@ -24,7 +24,8 @@ class Material:
         identity: (IDENTITY, D) orthonormal: how latents differ between people.
         masks: (D,) 1 in the face, 0 outside, at every level's resolution.
         read: (A, D), write: (A, D): latents to activations and back, by ridge regression.
-        neutral_read: activations of any picture's latents, up to the person's own offset.
+        pixel_write, pixel_rest: (A, H, W, 3) the same in grey levels: of neutral pictures, and of
+            neutral pictures that were warped.
         pictures, vectors: some training pictures uint8 (T, H, W, 3) and their latents (T, D).
     """
 
@@ -49,9 +50,9 @@ class Case:
         source, target: (k, H, W, 3) photographs of each; z_source, z_target theirs (k, D).
         source_neutral, target_neutral: (k,) bool, which of them the reader takes for neutral.
         base: index of the target's photograph that is edited.
-        raw_source, raw_target, raw_expression: raw latents z of the same, flat.
         others: (n, D) expression vectors of other people with the same expression.
-        code: (A,) activations read by the network.
+        code: (A,) activations read from the pictures.
+        raw_vector, raw_target: (D,) the paper's expression vector and target mean in raw latents z.
     """
 
     expression: np.ndarray
@@ -65,6 +66,8 @@ class Case:
     base: int
     others: np.ndarray
     code: np.ndarray
+    raw_vector: np.ndarray
+    raw_target: np.ndarray
 
     @property
     def vector(self) -> np.ndarray:
@@ -100,7 +103,7 @@ def on_picture(case: Case, material: Material, alpha: float) -> np.ndarray:
 
 
 def coarse(case: Case, material: Material, alpha: float) -> np.ndarray:
-    """α per level: half at the finest, 1.15 at the two coarsest."""
+    """α per level, finest first: 0.5, 0.9, 1.15, 1.15; 1 at any below."""
     scale = np.ones_like(case.z_base)
     for part, by in zip(material.levels, (0.5, 0.9, 1.15, 1.15), strict=False):
         scale[part] = by
@@ -206,7 +209,7 @@ def make_material(
     write = np.linalg.solve(normal, pairs.aus.T @ change)
     pixels = pairs.expressive.astype(np.float32) - pairs.neutral
     pixel_write = np.linalg.solve(normal, pairs.aus.T @ pixels.reshape(len(pixels), -1))
-    left = (pairs.expressive - warped).reshape(len(pixels), -1)
+    left = (pairs.expressive.astype(np.float32) - warped).reshape(len(pixels), -1)
     pixel_rest = np.linalg.solve(normal, pairs.aus.T @ left)
     return Material(
         levels=levels,
@@ -231,6 +234,7 @@ def _dual_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
 def _modes(x: np.ndarray, n: int) -> np.ndarray:
     """(n, D) principal directions of rows."""
     values, vectors = np.linalg.eigh((x @ x.T).astype(np.float64))
+    values = np.maximum(values, 1e-9)  # rounding leaves some below 0
     top = vectors[:, ::-1][:, :n]
     modes = (top.T.astype(np.float32) @ x) / np.sqrt(values[::-1][:n])[:, None]
     return modes.astype(np.float32)

@@ -52,6 +52,8 @@ def case() -> Case:
         base=2,
         others=vectors(3),
         code=np.array([0.5, 0.0, -0.2], np.float32),
+        raw_vector=vectors(1)[0],
+        raw_target=vectors(1)[0],
     )
 
 
