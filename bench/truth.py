@@ -25,6 +25,8 @@ import numpy as np
 MAIN_K = 4
 SWEEP = (0.5, 1.0, 1.25, 1.5)
 SWEPT = ("paper", "pixel", "warp")
+PLOTTED = ("none", "oracle", *SWEPT, "averaged direction", "warp only", "warp, true code")
+SHOWN = ("pixel", "paper", "averaged direction", "warp only", "warp", "warp, true code")
 BY_K = ("paper", "neutral means", "pixel", "warp")
 TRAINING_PICTURES = 1500  # of TRAIN that methods learn from
 NONE = float("nan")
@@ -97,16 +99,13 @@ def write_pictures(
         keys = {r.key for r in shown}
         k = min({o.k for o in outputs if o.setting == setting}, key=lambda n: abs(n - MAIN_K))
         few = [
-            o
-            for o in outputs
-            if o.key in keys
-            and o.k == k
-            and (np.isnan(o.alpha) or o.alpha == 1)
-            and o.method != "none"
+            o for o in outputs if o.key in keys and o.k == k and o.alpha == 1 and o.method in SHOWN
         ]
         sheet = pictures.contact_sheet(shown, few, None)
         pictures.write_png(sheet, out / f"sheet_{setting}.png")
-        pictures.write_png(pictures.frontier(rows, setting, k), out / f"frontier_{setting}.png")
+        plotted = [row for row in rows if row["method"] in PLOTTED and row["k"] == k]
+        frontier = pictures.frontier(plotted, setting, k)
+        pictures.write_png(frontier, out / f"frontier_{setting}.png")
 
 
 @dataclasses.dataclass(frozen=True)

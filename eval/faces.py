@@ -20,6 +20,7 @@ from eval.errors import InputError
 
 SHORT_SIDE = 256
 NETWORK_SIDE = 160  # pixels of the shorter side that the network looks at
+NETWORK_LEAST = 40  # its filters do not fit into less
 LONG_SIDE = 640
 
 Box = tuple[int, int, int, int]
@@ -84,6 +85,8 @@ def _found_by_network(picture: np.ndarray) -> list[Any]:
     dlib = _dlib_models()[0]
     scale = min(1.0, NETWORK_SIDE / min(picture.shape[:2]))
     height, width = (max(1, round(n * scale)) for n in picture.shape[:2])
+    if min(height, width) < NETWORK_LEAST:
+        return []
     small = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
     boxes = [found.rect for found in _network()(np.asarray(small), 0)]
     return [

@@ -11,6 +11,7 @@ import pandas as pd
 from eval.action_units import Reader, make_reader
 from eval.errors import InputError, one_line
 from eval.identity import IdentityModel
+from eval.protocol.scores import any_names
 from eval.reading import Reading, relative
 from eval.scoring import Judges, Progress, Scored, score
 from eval.study import Study
@@ -34,6 +35,7 @@ class Judged:
     apart: str
 
 
+@any_names
 def judge(
     study: Study,
     judges: Judges,

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from eval.errors import InputError, one_line
-from eval.protocol.scores import EXTRAS, TEXT, check_scores
+from eval.protocol.scores import EXTRAS, TEXT, any_names, check_scores
 from eval.published_files import (
     Faces,
     Key,
@@ -37,6 +37,7 @@ Half = dict[Key, dict[str, float]]
 """Columns of the scores table, by target and alpha."""
 
 
+@any_names
 def read_published_folder(folder: str | Path) -> pd.DataFrame:
     """The scores table of a folder laid out as above; a single CSV is read by `read_scores`.
 
@@ -73,6 +74,7 @@ def _by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
+@any_names
 def read_published(
     distances: Mapping[str, Path], aus: Mapping[str, Path], references: Path | None, source: str
 ) -> pd.DataFrame:
@@ -160,6 +162,7 @@ def _check_same_outputs(identity: Half, aus: Half, distances_path: Path, aus_pat
         )
 
 
+@any_names
 def read_scores(path: str | Path) -> pd.DataFrame:
     """The scores table of a CSV with its column names (`eval.table`) as a header, in any order.
 

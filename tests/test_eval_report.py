@@ -19,6 +19,7 @@ from PIL import Image
 
 from eval.errors import InputError
 from eval.protocol import figures
+from eval.protocol.scores import any_names
 from eval.report import Context, pictures, write_report
 from eval.table import AUS, COLUMNS, IDENTITY, OF
 
@@ -58,6 +59,7 @@ class Page(HTMLParser):
         return [a for t, a in self.elements if t == tag and class_ in (None, a.get("class"))]
 
 
+@any_names
 def made_up(
     expressions: tuple[str, ...] = ("/e/smile.png", "/e/blink.png"),
     targets: tuple[str, ...] = ("ann", "bob"),
@@ -297,6 +299,7 @@ def test_flags_of_outputs() -> None:
     assert pictures.flags_of(lost) == []
 
 
+@any_names
 def test_data_files_hold_the_same(tmp_path: Path) -> None:
     scores = made_up(alphas=(0.1, 0.2, 0.1 + 0.2))  # 0.30000000000000004 is 0.3 on the page
     before = scores.copy()

@@ -38,7 +38,7 @@ def test_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         line
         for block in blocks("sh")
         for line in block.replace("\\\n", " ").splitlines()
-        if line.startswith("glow-jax ") and " train " not in line
+        if line.startswith("glow-jax ") and line.split()[1] not in ("train", "render")
     ]
     assert len(commands) >= 5
     for command in commands:

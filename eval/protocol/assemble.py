@@ -18,7 +18,7 @@ from eval.errors import InputError
 from eval.protocol.alphas import frontier, recommended_alpha
 from eval.protocol.expression_figures import au_errors, expression_figures
 from eval.protocol.identity_figures import distances, identity_figures
-from eval.protocol.scores import Figures, check_scores, series_of
+from eval.protocol.scores import Figures, any_names, check_scores, series_of
 from eval.protocol.statistics import mean
 from eval.table import AUS, KEYS
 
@@ -56,6 +56,7 @@ PAPER: Figures = {
 WORST = 12
 
 
+@any_names
 def figures(
     scores: pd.DataFrame, *, seed: int = 0, resamples: int = 2000, min_rate: float = 0.95
 ) -> Figures:

@@ -26,6 +26,12 @@ RANGES = {
 """Least and greatest: faces are counts, distances have no bound, intensities are 0-5."""
 
 
+# pandas' own strings: pyarrow's, which it takes where pyarrow is installed, cannot hold file
+# names that are not UTF-8.
+any_names = pd.option_context("mode.string_storage", "python")
+
+
+@any_names
 def check_scores(frame: pd.DataFrame, places: Sequence[str] | None = None) -> pd.DataFrame:
     """A copy with text as str and every number as float64, NaN where unknown.
 
