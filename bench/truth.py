@@ -101,11 +101,13 @@ def write_pictures(
         few = [
             o for o in outputs if o.key in keys and o.k == k and o.alpha == 1 and o.method in SHOWN
         ]
-        sheet = pictures.contact_sheet(shown, few, None)
-        pictures.write_png(sheet, out / f"sheet_{setting}.png")
+        if few:
+            sheet = pictures.contact_sheet(shown, few, None)
+            pictures.write_png(sheet, out / f"sheet_{setting}.png")
         plotted = [row for row in rows if row["method"] in PLOTTED and row["k"] == k]
-        frontier = pictures.frontier(plotted, setting, k)
-        pictures.write_png(frontier, out / f"frontier_{setting}.png")
+        if plotted:
+            frontier = pictures.frontier(plotted, setting, k)
+            pictures.write_png(frontier, out / f"frontier_{setting}.png")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +202,7 @@ class World:
             "pixel",
             "nearest",
             *LATENT,
+            "raw z",
             "pixel code",
             "warp only",
             "warp, rest in pixels",
