@@ -115,6 +115,7 @@ def run_job(
     started = time.perf_counter()
     encoded = _encode_all(job, codec, batch_size, progress)
     bases = {person: _base(job, person, encoded, codec) for person in (job.source, *job.targets)}
+    codes = _codes(job, codec) if pending else {}
     _write_means(out, job, bases, codec)
     _write_csv(out / "inputs.csv", INPUT_FIELDS, _input_rows(job, encoded))
     if job.failures:
@@ -122,7 +123,7 @@ def run_job(
     rows = dict(done)
     for start in range(0, len(pending), batch_size):
         items = pending[start : start + batch_size]
-        for row in _make(job, items, encoded, bases, codec, out, batch_size):
+        for row in _make(job, items, encoded, bases, codes, codec, out, batch_size):
             rows[row["id"]] = row
         ordered = [rows[item.id] for item in job.items if item.id in rows]
         _write_csv(out / "results.csv", RESULT_FIELDS, ordered)
@@ -209,11 +210,23 @@ def _transfer(z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: 
     return jax.vmap(arithmetic.transfer)(z_tgt_mean, z_src, z_src_mean, alphas)
 
 
+def _codes(job: Job, codec: Codec) -> dict[str, np.ndarray]:
+    """What method "warp" reads from each expression's picture, by the hash of its pixels."""
+    if job.method == "paper" or codec.expressions is None:
+        return {}
+    source = np.stack([p.pixels for p in job.source.pictures])
+    return {
+        shot.sha256: apply.code_of(codec.expressions, shot.pixels, source)
+        for shot in job.expressions
+    }
+
+
 def _decoded(
     job: Job,
     items: Sequence[Item],
     encoded: dict[str, Encoded],
     bases: dict[Person, Base],
+    codes: dict[str, np.ndarray],
     codec: Codec,
     batch_size: int,
 ) -> apply.Decoded:
@@ -226,9 +239,6 @@ def _decoded(
     if job.method == "warp":
         known = codec.expressions
         assert known is not None
-        source = np.stack([p.pixels for p in job.source.pictures])
-        shots = {item.expression.sha256: item.expression for item in items}
-        codes = {key: apply.code_of(known, p.pixels, source) for key, p in shots.items()}
         code = np.stack([codes[item.expression.sha256] for item in items])
         pictures = [bases[item.target].picture for item in items]
         pixels = np.stack([p.pixels for p in pictures if p is not None])
@@ -250,13 +260,14 @@ def _make(
     items: Sequence[Item],
     encoded: dict[str, Encoded],
     bases: dict[Person, Base],
+    codes: dict[str, np.ndarray],
     codec: Codec,
     out: Path,
     batch_size: int,
 ) -> Iterator[dict[str, Any]]:
     """Transfer, decode and write one batch; a row an item."""
     started = time.perf_counter()
-    grey, kept, lost = _decoded(job, items, encoded, bases, codec, batch_size)
+    grey, kept, lost = _decoded(job, items, encoded, bases, codes, codec, batch_size)
     images = to_bytes(grey)
     bits = np.asarray(codec.bits_per_dim(images))
     seconds = (time.perf_counter() - started) / len(items)
