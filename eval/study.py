@@ -1,7 +1,7 @@
 """† What is to be judged: outputs, the people in them, and the expressions they were made from.
 
-A folder that `glow-jax transfer` wrote needs nothing else. For pictures of another method put two
-tables into a folder:
+A folder that `glow-jax transfer` or `glow-jax batch` wrote needs nothing else. For pictures of
+another method put two tables into a folder:
 
 results.csv   one row an output: expression (a picture's path), source, target, file, and where
               known alpha, id, bits_per_dim, non_finite_pixels, clipped_share
@@ -63,7 +63,8 @@ def read_study(folder: str | Path) -> Study:
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
     outputs = _read_outputs(folder)
     job = folder / "job.json"
-    people, about = _of_job(job) if job.is_file() else (_of_table(folder / "people.csv"), {})
+    people, about = _of_job(job) if job.is_file() else ({}, {})
+    people = people or _of_table(folder / "people.csv")
     places = [Path(), folder, folder.parent]
     used = {(role, row[role]) for row in outputs for role in ("source", "target")}
     missing = sorted(person for _, person in used if not people.get(person))
@@ -118,11 +119,12 @@ def _number(text: str, where: str) -> float:
 
 
 def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """People's photographs, and what the job tells of itself."""
+    """People's photographs, if the job lists them, and what it tells of itself."""
     try:
         job = json.loads(read_bytes(path))
         people: dict[str, list[str]] = {}
-        for role in ("source", "targets"):
+        listed = "source" in job or "targets" in job  # today's jobs leave it to people.csv
+        for role in ("source", "targets") if listed else ():
             for name, pictures in job[role].items():
                 files = [str(picture["file"]) for picture in pictures]
                 if people.setdefault(name, files) != files:

@@ -6,6 +6,7 @@ out. Nothing large is decoded before its size is known, and no metadata parser o
 runs (those warn, and silencing a warning is not thread-safe).
 """
 
+import functools
 import io
 import json
 import os
@@ -28,7 +29,14 @@ from PIL.PngImagePlugin import PngInfo
 from glow_jax.errors import InputError
 from glow_jax.files import one_line, reason, write_atomically
 
-__all__ = ["Provenance", "image_paths", "read_image", "read_provenance", "write_image"]
+__all__ = [
+    "Provenance",
+    "image_bytes",
+    "image_paths",
+    "read_image",
+    "read_provenance",
+    "write_image",
+]
 
 MAX_PIXELS = 2**26  # 8192 x 8192
 MAX_FILE_BYTES = 2**28
@@ -150,17 +158,27 @@ def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
     Raises:
         InputError: another suffix, dtype or shape, or the file cannot be written.
     """
-    target, name = Path(path), one_line(path)
+    target = Path(path)
+    write_atomically(target, image_bytes(image, provenance, target.suffix, one_line(path)))
+
+
+def image_bytes(
+    image: Pixels, provenance: Provenance, suffix: str = ".png", name: str = "image"
+) -> bytes:
+    """What `write_image` writes, as bytes; `name` is for messages.
+
+    Raises:
+        InputError: as `write_image`.
+    """
     encoders = {".png": _encode_png, ".webp": _encode_webp}
-    encode = encoders.get(target.suffix.lower())
+    encode = encoders.get(suffix.lower())
     if encode is None:
         raise InputError(f"{name}: cannot write this kind of file; use .png or .webp")
     picture = _to_pillow(image, name)
     try:
-        encoded = encode(picture, provenance)
+        return encode(picture, provenance)
     except (OSError, ValueError) as error:  # WebP has at most 16383 pixels a side
         raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
-    write_atomically(target, encoded)
 
 
 def read_provenance(path: StrPath) -> Provenance | None:
@@ -473,6 +491,7 @@ def _recipe_json(recipe: Mapping[str, Any]) -> str:
         raise InputError(f"the recipe cannot be stored as JSON ({reason(error)})") from error
 
 
+@functools.cache
 def _creator() -> str:
     try:
         return f"glow-jax {metadata.version('glow-jax')}"

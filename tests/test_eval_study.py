@@ -226,6 +226,14 @@ def test_a_wrong_job_is_refused_in_one_line(tmp_path: Path, job: object) -> None
         read_study(transfer(tmp_path, job))
 
 
+def test_a_job_may_leave_its_people_to_their_table(tmp_path: Path) -> None:
+    out = transfer(tmp_path, {k: v for k, v in JOB.items() if k not in ("source", "targets")})
+    (out / "people.csv").write_text(PEOPLE)
+    study = read_study(out)
+    assert {p: len(files) for p, files in study.people.items()} == {"ann": 1, "bob": 2}
+    assert study.about["flow"] == "faces64, float32"
+
+
 @pytest.mark.parametrize("pictures", [[], [{"file": "\ud800.png"}]], ids=["none", "no text"])
 def test_odd_pictures_in_a_job(tmp_path: Path, pictures: list) -> None:
     out = transfer(tmp_path, JOB | {"targets": {"bob": pictures}})

@@ -10,8 +10,10 @@ import pytest
 from glow_jax.errors import InputError
 from glow_jax.images import Provenance, read_image, read_provenance, write_image
 from transfer.codec import Codec, to_bytes
-from transfer.job import parse_alphas, read_job
-from transfer.run import run_job
+from transfer.inputs import check_inputs
+from transfer.job import Job, parse_alphas, read_job
+from transfer.run import Summary
+from transfer.run import run as run_job
 from transfer.sheet import grid, job_sheet
 
 SIZE = (8, 8)
@@ -49,8 +51,18 @@ def people(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def plan(people: Path, codec: Codec, alphas=(0.0, 0.5, 1.0)):
-    return read_job(codec, [people / "shots"], people / "ann", [people / "bob"], alphas)
+def plan(people: Path, codec: Codec, alphas=(0.0, 0.5, 1.0), **options) -> Job:
+    shots, ann, bob = people / "shots", people / "ann", people / "bob"
+    return read_job(codec, [shots], ann, [bob], alphas, **options)
+
+
+def read(path: str) -> np.ndarray:
+    return read_image(path, SIZE)
+
+
+def run(job: Job, codec: Codec, out: Path, **options) -> Summary:
+    """As `glow-jax transfer` runs a job."""
+    return run_job(job, codec, out, means=True, versions=VERSIONS, **options)
 
 
 def rows_of(out: Path, name: str = "results.csv") -> list[dict[str, str]]:
@@ -61,12 +73,12 @@ def rows_of(out: Path, name: str = "results.csv") -> list[dict[str, str]]:
 def test_outputs_are_the_papers_formula(people: Path, tmp_path: Path) -> None:
     codec, out = linear_codec(), tmp_path / "out"
     job = plan(people, codec)
-    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    assert (summary.made, summary.kept, summary.non_finite) == (6, 0, 0)
+    summary = run(job, codec, out, batch_size=4)
+    assert (summary.made, summary.kept, summary.totals.non_finite) == (6, 0, 0)
     ann = np.mean([picture(i) + 0.5 for i in (1, 2, 3)], axis=0)
     bob = np.mean([picture(i) + 0.5 for i in (4, 5, 6)], axis=0)
     for item in job.items:
-        shot = picture(int(item.expression.path.stem)) + 0.5
+        shot = picture(int(Path(item.expression).stem)) + 0.5
         want = to_bytes((bob + item.alpha * (shot - ann))[None])[0].astype(int)
         got = read_image(out / item.file).astype(int)
         assert np.abs(got - want).max() <= 1  # float32 sums may cross a byte's edge
@@ -77,7 +89,7 @@ def test_outputs_are_the_papers_formula(people: Path, tmp_path: Path) -> None:
 def test_a_job_folder_holds_all_that_is_promised(people: Path, tmp_path: Path) -> None:
     codec, out = linear_codec(), tmp_path / "out"
     job = plan(people, codec)
-    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    run(job, codec, out, batch_size=4)
     rows = rows_of(out)
     assert [r["id"] for r in rows] == [i.id for i in job.items]
     assert {(r["target"], r["source"]) for r in rows} == {("bob", "ann")}
@@ -86,6 +98,8 @@ def test_a_job_folder_holds_all_that_is_promised(people: Path, tmp_path: Path) -
     described = json.loads((out / "job.json").read_text())
     assert described["model"] == {"name": "linear", "fingerprint": "f" * 64}
     assert described["alphas"] == [0, 0.5, 1]
+    assert {r["person"] for r in rows_of(out, "people.csv")} == {"ann", "bob"}
+    assert len(rows_of(out, "people.csv")) == 6
     assert not (out / "failures.csv").exists()
     record = read_provenance(out / rows[1]["file"])
     assert record is not None
@@ -96,7 +110,7 @@ def test_a_job_folder_holds_all_that_is_promised(people: Path, tmp_path: Path) -
 
 def test_an_interrupted_run_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run_job(plan(people, linear_codec()), linear_codec(), whole, batch_size=2, versions=VERSIONS)
+    run(plan(people, linear_codec(), chunk_size=2), linear_codec(), whole, batch_size=2)
     calls = []
 
     def failing(latents):
@@ -105,65 +119,76 @@ def test_an_interrupted_run_goes_on_where_it_stopped(people: Path, tmp_path: Pat
             raise KeyboardInterrupt
         return np.asarray(latents[0])
 
-    job, dying = plan(people, linear_codec()), linear_codec(decode=failing)
+    job, dying = plan(people, linear_codec(), chunk_size=2), linear_codec(decode=failing)
     with pytest.raises(KeyboardInterrupt):
-        run_job(job, dying, broken, batch_size=2, versions=VERSIONS)
-    assert len(rows_of(broken)) == 2
-    summary = run_job(job, linear_codec(), broken, batch_size=2, versions=VERSIONS)
+        run(job, dying, broken, batch_size=2)
+    assert len(rows_of(broken, "rows/0000000.csv")) == 2
+    summary = run(job, linear_codec(), broken, batch_size=2)
     assert (summary.made, summary.kept) == (4, 2)
     for item in job.items:
         assert (broken / item.file).read_bytes() == (whole / item.file).read_bytes()
-    again = run_job(job, linear_codec(), broken, batch_size=2, versions=VERSIONS)
+    again = run(job, linear_codec(), broken, batch_size=2)
     assert (again.made, again.kept) == (0, 6)
 
 
 def test_a_lost_or_damaged_picture_is_made_again(people: Path, tmp_path: Path) -> None:
     codec, out = linear_codec(), tmp_path / "out"
-    job = plan(people, codec)
-    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    (out / job.items[3].file).unlink()
-    (out / job.items[4].file).write_bytes(b"")
-    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    assert (summary.made, summary.kept) == (2, 4)
-    assert (out / job.items[3].file).is_file()
+    job = plan(people, codec, chunk_size=2)
+    run(job, codec, out, batch_size=4)
+    items = list(job.items)
+    (out / items[3].file).unlink()
+    (out / items[4].file).write_bytes(b"")
+    summary = run(job, codec, out, batch_size=4)
+    assert (summary.made, summary.kept) == (4, 2)  # the two chunks that they are in
+    assert (out / items[3].file).is_file()
+    assert read_image(out / items[4].file).shape == (*SIZE, 3)
 
 
 @pytest.mark.parametrize(
     "damage",
     [b"", b"\0\0\0", b"\xff\xfe", b"id\n", b"id,file\nx\n", b'"', b"id,file\n,,,,\n" * 9],
 )
-def test_a_damaged_results_table_is_made_again(people: Path, tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_table_is_made_again(people: Path, tmp_path: Path, damage: bytes) -> None:
     codec, out = linear_codec(), tmp_path / "out"
     job = plan(people, codec, (0.5,))
-    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    whole = rows_of(out)
-    (out / "results.csv").write_bytes(damage)
-    assert run_job(job, codec, out, batch_size=4, versions=VERSIONS).made == 2
-    assert [r["id"] for r in rows_of(out)] == [r["id"] for r in whole]
+    run(job, codec, out, batch_size=4)
+    whole = (out / "results.csv").read_bytes()
+    for name, made in {"results": 0, "rows/0000000": 2, "rows/0000000.inputs": 2}.items():
+        (out / f"{name}.csv").write_bytes(damage)
+        assert run(job, codec, out, batch_size=4).made == made
+        assert without_seconds((out / "results.csv").read_bytes()) == without_seconds(whole)
+        assert len(rows_of(out, "inputs.csv")) == 8
 
 
-def test_a_results_table_cut_anywhere_still_ends_whole(people: Path, tmp_path: Path) -> None:
+def without_seconds(table: bytes) -> list[list[str]]:
+    rows = list(csv.reader(table.decode().splitlines()))
+    at = rows[0].index("seconds")
+    return [row[:at] + row[at + 1 :] for row in rows]
+
+
+def test_a_table_of_rows_cut_anywhere_still_ends_whole(people: Path, tmp_path: Path) -> None:
     codec, out = linear_codec(), tmp_path / "out"
     job = plan(people, codec, (0.5,))
-    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    table = (out / "results.csv").read_bytes()
-    for cut in range(0, len(table), 37):
-        (out / "results.csv").write_bytes(table[:cut])
-        run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-        assert [r["id"] for r in rows_of(out)] == [i.id for i in job.items]
-        assert all(len(r) == 12 and None not in r.values() for r in rows_of(out))
+    run(job, codec, out, batch_size=4)
+    results = without_seconds((out / "results.csv").read_bytes())
+    for name in ("0000000.csv", "0000000.inputs.csv"):
+        table = (out / "rows" / name).read_bytes()
+        for cut in range(0, len(table), 61):
+            (out / "rows" / name).write_bytes(table[:cut])
+            assert run(job, codec, out, batch_size=4).made == 2
+            assert without_seconds((out / "results.csv").read_bytes()) == results
 
 
 def test_another_job_does_not_overwrite_a_folder(people: Path, tmp_path: Path) -> None:
     codec, out = linear_codec(), tmp_path / "out"
-    run_job(plan(people, codec), codec, out, batch_size=4, versions=VERSIONS)
+    run(plan(people, codec), codec, out, batch_size=4)
     with pytest.raises(InputError, match="another job"):
-        run_job(plan(people, codec, (0.7,)), codec, out, batch_size=4, versions=VERSIONS)
+        run(plan(people, codec, (0.7,)), codec, out, batch_size=4)
     with pytest.raises(InputError, match="no job of ours"):
-        run_job(plan(people, codec), codec, people, batch_size=4, versions=VERSIONS)
+        run(plan(people, codec), codec, people, batch_size=4)
     (out / "job.json").write_text("{")
     with pytest.raises(InputError, match="not a readable job"):
-        run_job(plan(people, codec), codec, out, batch_size=4, versions=VERSIONS)
+        run(plan(people, codec), codec, out, batch_size=4)
 
 
 def test_bad_pictures_are_listed_and_left_out(people: Path, tmp_path: Path) -> None:
@@ -171,29 +196,32 @@ def test_bad_pictures_are_listed_and_left_out(people: Path, tmp_path: Path) -> N
     (people / "shots" / "empty.webp").write_bytes(b"")
     codec, out = linear_codec(), tmp_path / "out"
     job = plan(people, codec)
-    assert len(job.failures) == 2
-    assert len(job.items) == 6
-    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    assert summary.failures == 2
-    assert [Path(r["path"]).name for r in rows_of(out, "failures.csv")] == [
-        "empty.webp",
-        "broken.png",
-    ]
+    assert len(check_inputs(job, read)) == 2
+    assert len(job.order) == 9
+    totals = run(job, codec, out, batch_size=4).totals
+    assert (totals.outputs, totals.failed, totals.bad_inputs, totals.missing) == (6, 3, 2, 0)
+    rows = rows_of(out, "failures.csv")
+    pictures, outputs = ([r for r in rows if bool(r["id"]) == made] for made in (False, True))
+    assert {Path(r["path"]).name for r in pictures} == {"empty.webp", "broken.png"}
+    assert {Path(r["path"]).name for r in outputs} == {"empty.webp"}
+    assert all(r["stage"] == "read" and "empty" in r["reason"] for r in outputs)
+    assert len(rows_of(out)) == 6
+    ann = np.mean([picture(i) + 0.5 for i in (1, 2, 3)], axis=0)
+    bob = np.mean([picture(i) + 0.5 for i in (4, 5, 6)], axis=0)  # without the broken one
+    for row in rows_of(out):
+        shot = picture(int(Path(row["expression"]).stem)) + 0.5
+        want = to_bytes((bob + float(row["alpha"]) * (shot - ann))[None])[0].astype(int)
+        assert np.abs(read_image(out / row["file"]).astype(int) - want).max() <= 1
 
 
 def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
     for file in (people / "bob").iterdir():
         file.write_bytes(b"")
+    job = plan(people, linear_codec())
     with pytest.raises(InputError, match="bob: no picture can be used"):
-        plan(people, linear_codec())
+        check_inputs(job, read)
     with pytest.raises(InputError, match="align, crop and resize"):
-        read_job(
-            linear_codec(size=(16, 16)),
-            [people / "shots"],
-            people / "ann",
-            [people / "ann"],
-            (1.0,),
-        )
+        check_inputs(job, lambda path: read_image(path, (16, 16)))
 
 
 def test_a_target_may_be_called_like_the_source(people: Path, tmp_path: Path) -> None:
@@ -201,9 +229,10 @@ def test_a_target_may_be_called_like_the_source(people: Path, tmp_path: Path) ->
     (people / "bob").rename(people / "other" / "ann")
     codec, out = linear_codec(), tmp_path / "out"
     job = read_job(codec, [people / "shots"], people / "ann", [people / "other" / "ann"], (0.0,))
-    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    run(job, codec, out, batch_size=4)
+    assert {(r["source"], r["target"]) for r in rows_of(out)} == {("in/ann", "other/ann")}
     bob = np.mean([picture(i) + 0.5 for i in (4, 5, 6)], axis=0)
-    got = read_image(out / job.items[0].file).astype(int)
+    got = read_image(out / next(job.items).file).astype(int)
     assert np.abs(got - np.floor(bob)).max() <= 1
 
 
@@ -212,8 +241,8 @@ def test_equal_expressions_are_made_once(people: Path) -> None:
         (people / "shots" / "7.png").read_bytes()
     )
     job = plan(people, linear_codec())
-    assert len(job.items) == len({i.id for i in job.items}) == 6
-    assert "the same pixels as" in job.failures[0].reason
+    assert len(job.order) == len({i.id for i in job.items}) == 6
+    assert job.duplicates == 3
 
 
 def test_precision_is_part_of_an_items_identity(people: Path) -> None:
@@ -240,9 +269,9 @@ def test_what_misses_the_round_trip_is_redone_in_exact(people: Path, tmp_path: P
     exact = linear_codec()
     fast = linear_codec(decode=lambda z: np.asarray(z[0]) + 0.75, exact=exact)
     job = plan(people, fast)
-    summary = run_job(job, fast, tmp_path / "out", batch_size=4, versions=VERSIONS)
-    assert summary.redone == 8
-    assert summary.max_error == 0
+    summary = run(job, fast, tmp_path / "out", batch_size=4)
+    assert summary.totals.redone == 8
+    assert summary.totals.max_error == 0
     assert {r["redone_in_exact"] for r in rows_of(tmp_path / "out", "inputs.csv")} == {"1"}
 
 
@@ -254,11 +283,11 @@ def test_non_finite_pixels_are_grey_and_counted(people: Path, tmp_path: Path) ->
 
     codec, out = linear_codec(decode=decode), tmp_path / "out"
     job = plan(people, codec)
-    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    assert summary.non_finite == 6
-    assert summary.max_error == np.inf
+    summary = run(job, codec, out, batch_size=4)
+    assert summary.totals.non_finite == 6
+    assert summary.totals.max_error == np.inf
     assert {r["non_finite_pixels"] for r in rows_of(out)} == {"1"}
-    assert read_image(out / job.items[0].file)[2, 3, 1] == 127
+    assert read_image(out / next(job.items).file)[2, 3, 1] == 127
 
 
 def test_to_bytes_inverts_bin_centres() -> None:
@@ -280,8 +309,8 @@ def test_alphas() -> None:
 def test_the_sheet_shows_every_row_and_column(people: Path, tmp_path: Path) -> None:
     codec, out = linear_codec(), tmp_path / "out"
     job = plan(people, codec)
-    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    sheet = job_sheet(job, out)
+    run(job, codec, out, batch_size=4)
+    sheet = job_sheet(job, out, read)
     assert sheet.shape == (28 + 2 * (128 + 28), 6 + 6 * (128 + 6), 3)
     tile = sheet[28:156, 6:134].astype(int)  # the first expression, enlarged
     assert abs(tile.mean() - picture(7).mean()) < 2
@@ -310,9 +339,9 @@ def test_outputs_that_only_partly_decode_say_so(people: Path, tmp_path: Path) ->
 
     codec, out = linear_codec(decode=decode), tmp_path / "out"
     job = plan(people, codec, (0.5, 4.0, 1000.0))
-    summary = run_job(job, codec, out, batch_size=4, versions=VERSIONS)
-    assert summary.non_finite == 0
+    summary = run(job, codec, out, batch_size=4)
+    assert summary.totals.non_finite == 0
     kept = {(r["alpha"]): float(r["edit_kept"]) for r in rows_of(out)}
     assert kept["0.5"] == 1 and 0 < kept["4.0"] < 1 and kept["1000.0"] == 0
     base = read_image(out / "means" / "target_bob.png")
-    np.testing.assert_array_equal(read_image(out / job.items[2].file), base)
+    np.testing.assert_array_equal(read_image(out / list(job.items)[2].file), base)

@@ -9,11 +9,10 @@ import pytest
 
 from glow_jax.images import Provenance, read_image, read_provenance, write_image
 from tests.expressions import painting_codec, portraits, random_expressions
-from tests.test_transfer import VERSIONS, rows_of
+from tests.test_transfer import rows_of, run
 from transfer.apply import most_neutral
 from transfer.codec import Codec
 from transfer.job import read_job
-from transfer.run import run_job
 
 
 @pytest.fixture
@@ -50,8 +49,8 @@ def test_other_expressions_are_another_job(portrayed: Path) -> None:
 def test_a_warp_job_goes_on_where_it_stopped_to_the_byte(portrayed: Path, tmp_path: Path) -> None:
     codec, whole, broken = painting_codec(), tmp_path / "whole", tmp_path / "broken"
     job = warp_plan(portrayed, codec)
-    summary = run_job(job, codec, whole, batch_size=5, versions=VERSIONS)
-    assert (summary.made, summary.kept, summary.non_finite) == (12, 0, 0)
+    summary = run(job, codec, whole, batch_size=5)
+    assert (summary.made, summary.kept, summary.totals.non_finite) == (12, 0, 0)
     rows = rows_of(whole)
     assert {r["edit_kept"] for r in rows} == {"1"}
     assert json.loads((whole / "job.json").read_text())["method"] == "warp"
@@ -69,7 +68,7 @@ def test_a_warp_job_goes_on_where_it_stopped_to_the_byte(portrayed: Path, tmp_pa
     shutil.copytree(whole, broken)
     for row in [rows[0], *rows[4:]]:
         (broken / row["file"]).unlink()
-    summary = run_job(job, codec, broken, batch_size=5, versions=VERSIONS)
+    summary = run(job, codec, broken, batch_size=5)
     assert (summary.made, summary.kept) == (9, 3)  # other batches than the first time
     for item in job.items:
         assert (broken / item.file).read_bytes() == (whole / item.file).read_bytes()
@@ -78,7 +77,7 @@ def test_a_warp_job_goes_on_where_it_stopped_to_the_byte(portrayed: Path, tmp_pa
 def test_a_warp_starts_from_the_most_neutral_picture(portrayed: Path, tmp_path: Path) -> None:
     codec, out = painting_codec(), tmp_path / "out"
     job = warp_plan(portrayed, codec, (0.0,))
-    run_job(job, codec, out, batch_size=4, versions=VERSIONS)
+    run(job, codec, out, batch_size=4)
     assert codec.expressions is not None
     for person in job.targets:
         pixels = np.stack([p.pixels for p in person.pictures])

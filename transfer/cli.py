@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import functools
+import itertools
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,11 +21,13 @@ from glow_jax.config import Precision
 from glow_jax.errors import InputError
 from glow_jax.graph_model import GraphGlow
 from glow_jax.images import Provenance, read_image, write_image
+from transfer import folder
 from transfer.codec import Codec, to_bytes
 from transfer.expressions import Expressions
 from transfer.expressions_file import NAME, load_expressions
+from transfer.inputs import check_inputs
 from transfer.job import Method, parse_alphas, read_job
-from transfer.run import Summary, run_job
+from transfer.run import Summary, run
 from transfer.sheet import job_sheet
 
 DEMO = Path(__file__).parent / "demo"
@@ -233,38 +237,53 @@ def _run(
     codec = load_codec(args.model, args.precision)
     method: Method = getattr(args, "method", None) or ("warp" if codec.expressions else "paper")
     job = read_job(codec, expressions, source, targets, alphas or DEFAULT_ALPHAS[method], method)
+    folder.check(args.out, job)
+
+    @functools.cache
+    def read(path: str) -> np.ndarray:
+        return read_image(path, codec.size, codec.channels)
+
+    skipped = check_inputs(job, read)
     print(f"method: {method}", file=sys.stderr)
-    for failure in job.failures:
-        print(f"skipped: {failure.reason}", file=sys.stderr)
-    with _Bars() as bars:
-        summary = run_job(
+    for trouble in skipped:
+        print(f"skipped: {trouble.reason}", file=sys.stderr)
+    with Bars() as bars:
+        summary = run(
             job,
             codec,
             args.out,
             batch_size=args.batch_size,
             versions=versions(),
+            read=read,
+            means=True,
             progress=bars.update,
         )
     sheet = args.out / "sheet.png"
-    recipe = {"job": [item.id for item in job.items][:1000]}
+    recipe = {"job": [item.id for item in itertools.islice(job.items, 1000)]}
     provenance = Provenance("compositeWithTrainedAlgorithmicMedia", codec.name, recipe)
-    write_image(sheet, job_sheet(job, args.out), provenance)
-    _report(summary, args.out)
-    return 1 if summary.failures or summary.non_finite else 0
+    write_image(sheet, job_sheet(job, args.out, read), provenance)
+    code = report(summary, args.out)
+    print(f"sheet:   {sheet}")
+    return code
 
 
-def _report(summary: Summary, out: Path) -> None:
+def report(summary: Summary, out: Path) -> int:
+    """Say what a run did; the exit code."""
+    totals = summary.totals
     rate = summary.made / summary.seconds
     print(f"{summary.made} images made, {summary.kept} were there; {rate:.1f} images/s")
-    exact = "every byte comes back" if summary.max_error < 0.5 else "some bytes do not come back"
-    redone = f"; {summary.redone} redone in exact" if summary.redone else ""
-    worst = f"{summary.max_error:.2g} grey levels"
+    exact = "every byte comes back" if totals.max_error < 0.5 else "some bytes do not come back"
+    redone = f"; {totals.redone} redone in exact" if totals.redone else ""
+    worst = f"{totals.max_error:.2g} grey levels"
     print(f"round trip of the inputs: off by at most {worst} ({exact}){redone}")
-    if summary.non_finite:
-        print(f"{summary.non_finite} images have non-finite pixels, drawn mid-grey (results.csv)")
-    if summary.failures:
-        print(f"{summary.failures} inputs could not be used: {out / 'failures.csv'}")
-    print(f"results: {out / 'results.csv'}\nsheet:   {out / 'sheet.png'}")
+    if totals.non_finite:
+        print(f"{totals.non_finite} images have non-finite pixels, drawn mid-grey (results.csv)")
+    if totals.failed:
+        print(f"{totals.failed} images could not be made: {out / 'failures.csv'}")
+    if totals.bad_inputs:
+        print(f"{totals.bad_inputs} inputs could not be used: {out / 'failures.csv'}")
+    print(f"results: {out / 'results.csv'}")
+    return 1 if totals.failed or totals.bad_inputs or totals.non_finite else 0
 
 
 def versions() -> dict[str, str]:
@@ -274,10 +293,10 @@ def versions() -> dict[str, str]:
 
 
 @dataclasses.dataclass
-class _Bars:
+class Bars:
     """One progress bar a stage, on standard error."""
 
-    def __enter__(self) -> "_Bars":
+    def __enter__(self) -> "Bars":
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),

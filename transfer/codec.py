@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -30,6 +31,8 @@ class Codec:
         bits_per_dim: of uint8 images, (B,).
         expressions: what is known of expressions in this model's latents, if anything.
         exact: a slower codec of the same model for images whose round trip misses the bound.
+        n_devices: that a batch is shared out over; its size is a multiple of them.
+        place: a batch of NumPy arrays onto those devices.
     """
 
     name: str
@@ -43,6 +46,44 @@ class Codec:
     bits_per_dim: Callable[[Images], Float[np.ndarray, " B"]]
     exact: "Codec | None" = None
     expressions: Expressions | None = None
+    n_devices: int = 1
+    place: Callable[[Any], Any] = lambda batch: batch
+
+
+def in_batches(codec: Codec, size: int) -> Codec:
+    """The same model for any number of images: it computes `size` at once, one compiled shape.
+
+    Images that are missing in a batch are copies of its first.
+    """
+
+    def fixed(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def call(batch: Any) -> Any:
+            n = len(jax.tree.leaves(batch)[0])
+            if n == size:
+                return function(codec.place(batch))
+            parts = []
+            for start in range(0, n, size):
+                part = jax.tree.map(lambda a, s=start: np.asarray(a[s : s + size]), batch)
+                result = function(codec.place(jax.tree.map(lambda a: padded(a, size), part)))
+                parts.append(jax.tree.map(np.asarray, result))
+            return jax.tree.map(lambda *a: np.concatenate(a)[:n], *parts)
+
+        return call
+
+    return dataclasses.replace(
+        codec,
+        encode=fixed(codec.encode),
+        encode_grey=fixed(codec.encode_grey),
+        decode=fixed(codec.decode),
+        bits_per_dim=fixed(codec.bits_per_dim),
+        exact=None if codec.exact is None else in_batches(codec.exact, size),
+    )
+
+
+def padded(array: np.ndarray, size: int) -> np.ndarray:
+    """Repeat the first entry up to `size`."""
+    missing = size - len(array)
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
 
 
 def to_bytes(grey: Grey) -> Images:

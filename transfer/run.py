@@ -1,423 +1,495 @@
-"""† Run a job into a folder: encode each image once, move expressions, write, resume.
+"""† Run a job into a folder: move expressions, write, resume.
 
-job.json       everything needed to repeat the job
-inputs.csv     every image read: role, bits/dim, round-trip error
-results.csv    one row an output
-failures.csv   inputs that could not be used, and why (when there are any)
-means/         every person's reference face, decoded: what an expression is added to
-images/        the outputs
-sheet.png      rows expressions, columns source, means, alphas
+Reading, the device's work and writing overlap, each a bounded number of pictures ahead. A group
+is the rows of a chunk that one device computes at once: always the same ones in the same places,
+so that an output's bytes do not depend on what was done before, elsewhere or beside it.
 """
 
-import csv
+import collections
 import dataclasses
-import io
-import json
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason, write_atomically
-from glow_jax.images import Provenance, read_image, write_image
-from transfer import apply, arithmetic
-from transfer.codec import Codec, Latents, to_bytes
-from transfer.job import Item, Job, Person, Picture, file_name
+from glow_jax.files import write_atomically
+from glow_jax.images import Provenance, image_bytes, read_image, write_image
+from transfer import apply, arithmetic, folder
+from transfer.codec import Codec, Images, Latents, in_batches, to_bytes
+from transfer.folder import Row, Totals
+from transfer.inputs import USABLE, Inputs, Read
+from transfer.job import METHODS, Job, Method, file_name
 
-ROUND_TRIP_BOUND = 0.5  # grey levels: below it every byte comes back
-RESULT_FIELDS = [
-    "id",
-    "expression",
-    "source",
-    "target",
-    "alpha",
-    "file",
-    "seconds",
-    "round_trip_error",
-    "bits_per_dim",
-    "non_finite_pixels",
-    "clipped_share",
-    "edit_kept",
-]
-INPUT_FIELDS = [
-    "file",
-    "role",
-    "sha256",
-    "bits_per_dim",
-    "round_trip_error",
-    "round_trip_mean_error",
-    "redone_in_exact",
-]
-
-
-@dataclasses.dataclass(frozen=True)
-class Encoded:
-    """An input's latents and how well they give it back, in grey levels of 255."""
-
-    latents: Latents
-    bits_per_dim: float
-    max_error: float
-    mean_error: float
-    redone: bool
+CACHE_BYTES = 4 * 10**9
+WRITERS = 4
+READERS = 4
+KIND: Literal["compositeWithTrainedAlgorithmicMedia"] = "compositeWithTrainedAlgorithmicMedia"
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a run did.
+    """What a run did, and what its folder holds.
 
     Attributes:
         made, kept: outputs written now, and found from an earlier run.
-        seconds: from the first encode to the last output.
-        max_error: largest round-trip error of an input, grey levels.
-        redone: inputs encoded again by the exact codec.
-        non_finite: outputs with a non-finite pixel.
-        failures: inputs that could not be used.
+        seconds: from the first picture read to the last output.
+        encoded_again: pictures that the cache had no room for.
+        totals: of the folder.
     """
 
     made: int
     kept: int
     seconds: float
-    max_error: float
-    redone: int
-    non_finite: int
-    failures: int
+    encoded_again: int
+    totals: Totals
 
 
-def run_job(
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Rows that one device computes at once.
+
+    Attributes:
+        chunk: that they belong to; `last` of whose groups this is or not.
+        rows: of the plan, all of one method.
+    """
+
+    chunk: int
+    last: bool
+    rows: tuple[int, ...]
+    method: Method
+    auto: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Groups side by side, one a device, and what their outputs are made from.
+
+    Attributes:
+        groups: at most one a device.
+        places: of each row that can be made, its place in the arrays.
+        alphas: (B,), NaN where they are to be chosen.
+        pictures: (B, H, W, C) that method "warp" edits.
+        codes: (B, A) that it paints.
+        base, shot, source: latents (B, D) of method "paper".
+    """
+
+    groups: tuple[Group, ...]
+    places: dict[int, int]
+    alphas: np.ndarray
+    pictures: Images | None = None
+    codes: np.ndarray | None = None
+    base: np.ndarray | None = None
+    shot: np.ndarray | None = None
+    source: np.ndarray | None = None
+
+
+def run(
     job: Job,
     codec: Codec,
     out: Path,
     *,
     batch_size: int,
     versions: dict[str, str],
+    read: Read | None = None,
+    shard: tuple[int, int] = (1, 1),
+    limit: int | None = None,
+    retry_failed: bool = False,
+    likelihood: bool = True,
+    means: bool = False,
+    cache_bytes: int = CACHE_BYTES,
+    lanes: int = 1,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Summary:
     """Make every output of `job` in `out` that is not there yet.
 
     Args:
-        job: from `read_job`.
+        job: from `transfer.job.make_job`.
         codec: the model.
         out: a new folder, or one that holds an interrupted run of the same job.
-        batch_size: images encoded or decoded at once.
+        batch_size: images that each device computes at once.
         versions: of the software, for job.json.
+        read: a path to pixels, uint8 (H, W, C); in several threads. InputError says why there
+            are none. By default pictures must have the model's size.
+        shard: (i, n): only every n-th chunk, beginning with the i-th, from 1.
+        limit: stop after about so many outputs: after the chunk in which they are reached.
+        retry_failed: do chunks again in which an output could not be made.
+        likelihood: whether bits/dim of the outputs are computed, which costs another encode.
+        means: whether people's reference faces are written, decoded.
+        cache_bytes: of disk, for latents and pixels that are needed again.
+        lanes: batches that the device is given before the first one's result is there.
         progress: called with a stage and how far it is.
 
     Raises:
         InputError: `out` holds something else, or cannot be written.
     """
-    _claim(out, job, codec, versions)
-    done = _results_on_disk(out, job, codec)
-    pending = [item for item in job.items if item.id not in done]
-    started = time.perf_counter()
-    encoded = _encode_all(job, codec, batch_size, progress)
-    bases = {person: _base(job, person, encoded, codec) for person in (job.source, *job.targets)}
-    codes = _codes(job, codec) if pending else {}
-    _write_means(out, job, bases, codec)
-    _write_csv(out / "inputs.csv", INPUT_FIELDS, _input_rows(job, encoded))
-    if job.failures:
-        _write_csv(out / "failures.csv", ["path", "reason"], map(dataclasses.asdict, job.failures))
-    rows = dict(done)
-    for start in range(0, len(pending), batch_size):
-        items = pending[start : start + batch_size]
-        for row in _make(job, items, encoded, bases, codes, codec, out, batch_size):
-            rows[row["id"]] = row
-        ordered = [rows[item.id] for item in job.items if item.id in rows]
-        _write_csv(out / "results.csv", RESULT_FIELDS, ordered)
-        progress("transfer", min(start + batch_size, len(pending)), len(pending))
-    return Summary(
-        made=len(pending),
-        kept=len(done),
-        seconds=time.perf_counter() - started,
-        max_error=max(e.max_error for e in encoded.values()),
-        redone=sum(e.redone for e in encoded.values()),
-        non_finite=sum(str(row["non_finite_pixels"]) != "0" for row in rows.values()),
-        failures=len(job.failures),
-    )
+    folder.check(out, job)
+    description = _description(job, codec, batch_size, versions)
+    with folder.claimed(out, job, description, f"{shard[0]}/{shard[1]}"):
+        own = range(shard[0] - 1, job.n_chunks, shard[1])
+        pending = [k for k in own if not folder.is_done(out, job, k, retry_failed=retry_failed)]
+        kept = sum(len(job.chunk(k)) for k in own) - sum(len(job.chunk(k)) for k in pending)
+        if limit is not None:
+            pending = pending[: -(-limit // job.chunk_size)]
+        started = time.perf_counter()
+        codec = in_batches(codec, batch_size * codec.n_devices)
+        with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
+            size = (codec.size, codec.channels)
+            reader = read or (lambda path: read_image(path, *size))
+            inputs = Inputs(job, codec, batch_size, reader, out, cache_bytes, readers)
+            maker = _Maker(job, codec, inputs, out, batch_size, likelihood)
+            if means:
+                _write_means(maker)
+            made = _work(maker, pending, writers, lanes, progress)
+        seconds = time.perf_counter() - started
+        totals = folder.write_tables(out)
+    return Summary(made, kept, seconds, inputs.n_encoded_again, totals)
 
 
-def _pictures(job: Job) -> dict[str, tuple[str, Picture]]:
-    """Every picture of a job once, by the hash of its pixels, with the role it came in."""
-    found: dict[str, tuple[str, Picture]] = {}
-    for shot in job.expressions:
-        found.setdefault(shot.sha256, ("expression", shot))
-    for role, person in [("source", job.source), *(("target", t) for t in job.targets)]:
-        for picture in person.pictures:
-            found.setdefault(picture.sha256, (f"{role} {person.name}", picture))
-    return found
+def _work(
+    maker: "_Maker",
+    chunks: Sequence[int],
+    writers: ThreadPoolExecutor,
+    lanes: int,
+    progress: Callable[[str, int, int], None],
+) -> int:
+    """Do chunks; returns how many outputs were made."""
+    job, made, done = maker.job, 0, 0
+    total = sum(len(job.chunk(k)) for k in chunks)
+    for chunk in chunks:
+        folder.forget(maker.out, chunk)
+    rows: list[Row] = []
+    with ThreadPoolExecutor(lanes) as devices:
+        batches = maker.batches(_groups(job, chunks, maker.batch_size))
+        results = _ahead(devices, maker.made, batches, lanes)
+        for result in _ahead(writers, maker.written, itertools.chain.from_iterable(results), 256):
+            rows.append(result.row)
+            made += not result.row["stage"]
+            done += 1
+            if result.last:
+                maker.commit(result.chunk, rows)
+                rows = []
+            progress("transfer", done, total)
+    return made
 
 
-def _encode_all(job: Job, codec: Codec, batch_size: int, progress: Callable) -> dict[str, Encoded]:
-    pictures = [picture for _, picture in _pictures(job).values()]
-    encoded: dict[str, Encoded] = {}
-    for start in range(0, len(pictures), batch_size):
-        chunk = pictures[start : start + batch_size]
-        for picture, result in zip(chunk, _encode_batch(chunk, codec, batch_size), strict=True):
-            encoded[picture.sha256] = result
-        progress("encode", len(encoded), len(pictures))
-    return encoded
+def _groups(job: Job, chunks: Iterable[int], size: int) -> Iterator[Group]:
+    """The groups of chunks: at most `size` rows of one chunk and one kind."""
+    for chunk in chunks:
+        rows = job.chunk(chunk).tolist()
+        kinds = [(job.plan.method[row], bool(np.isnan(job.plan.alpha[row]))) for row in rows]
+        start = 0
+        while start < len(rows):
+            stop = start + 1
+            while stop < min(start + size, len(rows)) and kinds[stop] == kinds[start]:
+                stop += 1
+            method, auto = kinds[start]
+            part = tuple(rows[start:stop])
+            yield Group(chunk, stop == len(rows), part, METHODS[method], auto)
+            start = stop
 
 
-def _encode_batch(pictures: Sequence[Picture], codec: Codec, batch_size: int) -> list[Encoded]:
-    """Encode, decode again and compare; what misses the bound is redone by the exact codec."""
-    images = _padded(np.stack([p.pixels for p in pictures]), batch_size)
-    latents = codec.encode(images)
-    grey = np.asarray(codec.decode(latents), np.float64)
-    errors = np.abs(grey - (images + 0.5)).reshape(len(images), -1)
-    errors = np.where(np.isfinite(errors), errors, np.inf)
-    bits = np.asarray(codec.bits_per_dim(images))
-    results = []
-    for i, picture in enumerate(pictures):
-        if errors[i].max() >= ROUND_TRIP_BOUND and codec.exact is not None:
-            (exact,) = _encode_batch([picture], codec.exact, batch_size)
-            results.append(dataclasses.replace(exact, redone=True))
-            continue
-        one = jax.tree.map(lambda a, i=i: np.asarray(a[i]), latents)
-        worst, mean = float(errors[i].max()), float(errors[i].mean())
-        results.append(Encoded(one, float(bits[i]), worst, mean, redone=False))
-    return results
+def _abreast(groups: Iterable[Group], n: int) -> Iterator[tuple[Group, ...]]:
+    """Up to `n` groups of one kind at a time."""
+    for _, alike in itertools.groupby(groups, lambda group: (group.method, group.auto)):
+        while some := tuple(itertools.islice(alike, n)):
+            yield some
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[Any], Any], things: Iterable[Any], n: int
+) -> Iterator[Any]:
+    """`work(thing)` of each, in order, in a pool's threads, at most `n` begun ahead of need."""
+    waiting: collections.deque[Future] = collections.deque()
+    try:
+        for thing in things:
+            waiting.append(pool.submit(work, thing))
+            while waiting and (len(waiting) > n or waiting[0].done()):
+                yield waiting.popleft().result()
+    except (Exception, KeyboardInterrupt):
+        while waiting:  # what was begun is finished first
+            yield waiting.popleft().result()
+        raise
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class _Maker:
+    """The stages that a row goes through: prepared, made, written, committed."""
+
+    def __init__(
+        self,
+        job: Job,
+        codec: Codec,
+        inputs: Inputs,
+        out: Path,
+        batch_size: int,
+        likelihood: bool,
+    ):
+        self.job, self.codec, self.inputs, self.out = job, codec, inputs, out
+        self.batch_size, self._likelihood = batch_size, likelihood
+        chunk = job.first_use[1]
+        self._by_chunk = np.argsort(chunk, kind="stable")
+        self._chunks = chunk[self._by_chunk]
+
+    def batches(self, groups: Iterable[Group]) -> Iterator[Batch]:
+        """What groups need, read and encoded; the next batch's pictures are being read."""
+        rounds = itertools.chain(_abreast(groups, self.codec.n_devices), [()])
+        for now, soon in itertools.pairwise(rounds):
+            rows, later = ([r for g in some for r in g.rows] for some in (now, soon))
+            self.inputs.prepare(rows, later)
+            yield self._batch(now)
+
+    def _batch(self, groups: tuple[Group, ...]) -> Batch:
+        inputs, plan = self.inputs, self.job.plan
+        places = {
+            row: g * self.batch_size + i
+            for g, group in enumerate(groups)
+            for i, row in enumerate(group.rows)
+            if inputs.trouble(row) is None
+        }
+        if not places:
+            return Batch(groups, places, np.zeros(0))
+        rows = [next(iter(places))] * self.batch_size * self.codec.n_devices
+        for row, place in places.items():
+            rows[place] = row
+        alphas = plan.alpha[rows].astype(np.float32)
+        shots, sources, targets = (
+            column[rows].tolist() for column in (plan.expression, plan.source, plan.target)
+        )
+        if groups[0].method == "warp":
+            pictures = inputs.pixels([inputs.base(target) for target in targets])
+            pairs = zip(shots, sources, strict=True)
+            codes = np.stack([inputs.code(shot, source) for shot, source in pairs])
+            return Batch(groups, places, alphas, pictures=pictures, codes=codes)
+        means = {person: inputs.mean(person) for person in {*sources, *targets}}
+        return Batch(
+            groups,
+            places,
+            alphas,
+            base=np.stack([means[target] for target in targets]),
+            shot=inputs.latents(shots),
+            source=np.stack([means[source] for source in sources]),
+        )
+
+    def made(self, batch: Batch) -> list["_Made"]:
+        """Transfer and decode a batch; a result a row, in order, with the picture or without."""
+        started = time.perf_counter()
+        job, places, outputs = self.job, batch.places, dict[int, tuple[np.ndarray, Row]]()
+        if places:
+            alphas, (grey, kept, lost) = self._decoded(batch)
+            images = to_bytes(grey)
+            clipped = ((grey < 0) | (grey >= 256)).mean((1, 2, 3))
+            bits = np.asarray(self.codec.bits_per_dim(images)) if self._likelihood else None
+            seconds = (time.perf_counter() - started) / len(places)
+            for row, place in places.items():
+                outputs[row] = (
+                    images[place],
+                    folder.row_of(job, row)
+                    | {
+                        # As it was asked for, not as the device rounds it.
+                        "alpha": repr(
+                            float(alphas[place] if batch.groups[0].auto else job.plan.alpha[row])
+                        ),
+                        "seconds": f"{seconds:.4f}",
+                        "round_trip_error": f"{self.inputs.worst_error(row):.3g}",
+                        "bits_per_dim": "" if bits is None else f"{bits[place]:.4f}",
+                        "non_finite_pixels": int(lost[place]),
+                        "clipped_share": f"{clipped[place]:.4f}",
+                        "edit_kept": f"{kept[place]:g}",
+                    },
+                )
+        made = []
+        for group in batch.groups:
+            for row in group.rows:
+                last = group.last and row == group.rows[-1]
+                if row in outputs:
+                    image, told = outputs[row]
+                    made.append(_Made(group.chunk, last, told, image))
+                    continue
+                trouble = self.inputs.trouble(row)
+                assert trouble is not None
+                told = folder.row_of(job, row) | dataclasses.asdict(trouble)
+                made.append(_Made(group.chunk, last, told))
+        return made
+
+    def _decoded(self, batch: Batch) -> tuple[np.ndarray, apply.Decoded]:
+        """The alphas of a batch, and its outputs."""
+        codec, place = self.codec, self.codec.place
+        if batch.pictures is not None:
+            known, codes, pictures = codec.expressions, batch.codes, batch.pictures
+            assert known is not None and codes is not None
+            placed = place(pictures)
+
+            def at(alphas: np.ndarray) -> apply.Decoded:
+                return apply.paint_safely(known, codec, placed, place(codes * alphas[:, None]))
+
+        else:
+            tree = self.inputs.tree
+            assert batch.base is not None and batch.shot is not None and batch.source is not None
+            base = tree(batch.base)
+            origin, source, shot = place(base), place(tree(batch.source)), tree(batch.shot)
+
+            def at(alphas: np.ndarray) -> apply.Decoded:
+                edited = _transfer(origin, place(shot), source, place(alphas))
+                return apply.decode_safely(codec.decode, base, edited)
+
+            pictures = None
+        if not batch.groups[0].auto:
+            return batch.alphas, at(batch.alphas)
+        if pictures is None:
+            pictures = to_bytes(np.asarray(codec.decode(base)))
+        alphas = largest_alphas(at, codec, pictures)
+        return alphas, at(alphas)
+
+    def written(self, made: "_Made") -> "_Made":
+        """Write a picture, and note its size."""
+        if made.image is None:
+            return made
+        row = made.row
+        provenance = Provenance(KIND, self.codec.name, self._recipe(row))
+        data = image_bytes(made.image, provenance, self.job.ending, row["file"])
+        path = self.out / row["file"]
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, data)
+        return dataclasses.replace(made, image=None, row=row | {"bytes": len(data)})
+
+    def _recipe(self, row: Row) -> dict[str, Any]:
+        return {
+            "id": row["id"],
+            "method": row["method"],
+            "alpha": float(row["alpha"]),
+            "expression": Path(row["expression"]).name,
+            "source": row["source"],
+            "target": row["target"],
+            "model_fingerprint": self.codec.fingerprint,
+        }
+
+    def commit(self, chunk: int, rows: Sequence[Row]) -> None:
+        """Note that a chunk is done, with the pictures that were needed first in it."""
+        start, stop = np.searchsorted(self._chunks, [chunk, chunk + 1])
+        pictures = self._by_chunk[start:stop].tolist()
+        ordered = sorted(pictures, key=self.job.first_use[0].__getitem__)
+        folder.commit(self.out, chunk, rows, map(self._input_row, ordered))
+
+    def _input_row(self, i: int) -> Row:
+        inputs, job = self.inputs, self.job
+        row = dict.fromkeys(folder.CHUNK_INPUT_FIELDS, "") | {
+            "file": job.plan.files[i],
+            "role": job.first_use[2][i],
+            "sha256": job.sha256[i],
+        }
+        if inputs.state[i] != USABLE:
+            return row | {"reason": inputs.reasons[i]}
+        return row | {
+            "bits_per_dim": f"{inputs.bits[i]:.4f}",
+            "round_trip_error": f"{inputs.max_error[i]:.3g}",
+            "round_trip_mean_error": f"{inputs.mean_error[i]:.3g}",
+            "redone_in_exact": int(inputs.redone[i]),
+        }
 
 
 @dataclasses.dataclass(frozen=True)
-class Base:
-    """What a person's expressions are measured from and added to.
+class _Made:
+    """A row that was made or cannot be; `last` of its chunk or not."""
 
-    Attributes:
-        latents: of the mean face (the paper's method), or of one picture.
-        picture: that picture; None where it is a mean.
-    """
-
-    latents: Latents
-    picture: Picture | None = None
+    chunk: int
+    last: bool
+    row: Row
+    image: np.ndarray | None = None
 
 
-def _base(job: Job, person: Person, encoded: dict[str, Encoded], codec: Codec) -> Base:
-    if job.method == "paper":
-        latents = [encoded[picture.sha256].latents for picture in person.pictures]
-        stacked = jax.tree.map(lambda *a: np.stack(a), *latents)
-        return Base(jax.tree.map(np.asarray, arithmetic.mean(stacked)))
-    assert codec.expressions is not None
-    which = apply.most_neutral(codec.expressions, np.stack([p.pixels for p in person.pictures]))
-    picture = person.pictures[which]
-    return Base(encoded[picture.sha256].latents, picture)
-
-
-@jax.jit
+@partial(jax.jit, donate_argnums=1)
 def _transfer(z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: Any) -> Latents:
     return jax.vmap(arithmetic.transfer)(z_tgt_mean, z_src, z_src_mean, alphas)
 
 
-def _codes(job: Job, codec: Codec) -> dict[str, np.ndarray]:
-    """What method "warp" reads from each expression's picture, by the hash of its pixels."""
-    if job.method == "paper" or codec.expressions is None:
-        return {}
-    source = np.stack([p.pixels for p in job.source.pictures])
-    return {
-        shot.sha256: apply.code_of(codec.expressions, shot.pixels, source)
-        for shot in job.expressions
-    }
+def largest_alphas(
+    at: Callable[[np.ndarray], apply.Decoded], codec: Codec, pictures: Images
+) -> np.ndarray:
+    """(B,) float32: of each edit, the largest alpha whose output stays inside a trust region.
+
+    As `transfer.apply.largest_alpha`, for any method, and always of the whole batch: an output
+    is trusted while it is at most AUTO_BITS bits/dim less likely than the picture it edits, and
+    at most AUTO_CLIPPED of its pixels leave the range.
+
+    Args:
+        at: outputs at alphas (B,).
+        codec: the model.
+        pictures: uint8 (B, H, W, C) that are edited.
+
+    Raises:
+        InputError: the model has no likelihood.
+    """
+    allowed = np.asarray(codec.bits_per_dim(pictures)) + apply.AUTO_BITS
+    if np.isnan(allowed).all():
+        raise InputError(f"model {codec.name!r} has no likelihood, which alpha auto needs")
+    found = np.full(len(pictures), apply.AUTO_ALPHAS[-1], np.float32)
+    open_ = np.ones(len(pictures), bool)
+    for alpha in apply.AUTO_ALPHAS:
+        grey = at(np.full(len(pictures), alpha, np.float32)).grey
+        clipped = ((grey < 0) | (grey >= 256)).mean((1, 2, 3))
+        bits = np.asarray(codec.bits_per_dim(to_bytes(grey)))
+        fine = open_ & (bits <= allowed) & (clipped <= apply.AUTO_CLIPPED)
+        found[fine] = alpha
+        open_ &= ~fine
+        if not open_.any():
+            break
+    return found
 
 
-def _decoded(
-    job: Job,
-    items: Sequence[Item],
-    encoded: dict[str, Encoded],
-    bases: dict[Person, Base],
-    codes: dict[str, np.ndarray],
-    codec: Codec,
-    batch_size: int,
-) -> apply.Decoded:
-    """Transfer and decode a batch, padded to `batch_size`."""
-
-    def stack(latents: Sequence[Latents]) -> Latents:
-        return jax.tree.map(lambda *a: _padded(np.stack(a), batch_size), *latents)
-
-    alphas = _padded(np.array([item.alpha for item in items], np.float32), batch_size)
-    if job.method == "warp":
-        known = codec.expressions
-        assert known is not None
-        code = np.stack([codes[item.expression.sha256] for item in items])
-        pictures = [bases[item.target].picture for item in items]
-        pixels = np.stack([p.pixels for p in pictures if p is not None])
-        return apply.paint_safely(
-            known, codec, _padded(pixels, batch_size), _padded(code, batch_size) * alphas[:, None]
-        )
-    base = stack([bases[item.target].latents for item in items])
-    edited = _transfer(
-        base,
-        stack([encoded[item.expression.sha256].latents for item in items]),
-        stack([bases[item.source].latents for item in items]),
-        alphas,
-    )
-    return apply.decode_safely(codec.decode, base, jax.tree.map(np.asarray, edited))
+# -- people's reference faces
 
 
-def _make(
-    job: Job,
-    items: Sequence[Item],
-    encoded: dict[str, Encoded],
-    bases: dict[Person, Base],
-    codes: dict[str, np.ndarray],
-    codec: Codec,
-    out: Path,
-    batch_size: int,
-) -> Iterator[dict[str, Any]]:
-    """Transfer, decode and write one batch; a row an item."""
-    started = time.perf_counter()
-    grey, kept, lost = _decoded(job, items, encoded, bases, codes, codec, batch_size)
-    images = to_bytes(grey)
-    bits = np.asarray(codec.bits_per_dim(images))
-    seconds = (time.perf_counter() - started) / len(items)
-    for i, item in enumerate(items):
-        recipe = {
-            "id": item.id,
-            "method": job.method,
-            "alpha": item.alpha,
-            "expression": item.expression.path.name,
-            "source": item.source.name,
-            "target": item.target.name,
-            "model_fingerprint": codec.fingerprint,
-        }
-        provenance = Provenance("compositeWithTrainedAlgorithmicMedia", codec.name, recipe)
-        write_image(out / item.file, images[i], provenance)
-        used = [item.expression, *item.source.pictures, *item.target.pictures]
-        yield {
-            "id": item.id,
-            "expression": str(item.expression.path),
-            "source": item.source.name,
-            "target": item.target.name,
-            "alpha": repr(item.alpha),
-            "file": item.file,
-            "seconds": f"{seconds:.4f}",
-            "round_trip_error": f"{max(encoded[p.sha256].max_error for p in used):.3g}",
-            "bits_per_dim": f"{bits[i]:.4f}",
-            "non_finite_pixels": int(lost[i]),
-            "clipped_share": f"{((grey[i] < 0) | (grey[i] >= 256)).mean():.4f}",
-            "edit_kept": f"{kept[i]:g}",
-        }
-
-
-def _write_means(out: Path, job: Job, bases: dict[Person, Base], codec: Codec) -> None:
-    for role, person in [("source", job.source), *(("target", t) for t in job.targets)]:
-        grey = np.asarray(codec.decode(jax.tree.map(lambda a: a[None], bases[person].latents)))
-        picture = bases[person].picture
-        pictures = person.pictures if picture is None else [picture]
-        recipe = {"mean_of": [p.path.name for p in pictures]}
-        provenance = Provenance("compositeWithTrainedAlgorithmicMedia", codec.name, recipe)
-        write_image(mean_file(out, role, person), to_bytes(grey)[0], provenance)
-
-
-def mean_file(out: Path, role: str, person: Person) -> Path:
+def mean_file(out: Path, role: str, person: str) -> Path:
     """Where a person's decoded reference face lies; `role` is "source" or "target"."""
-    return out / "means" / f"{role}_{file_name(person.name)}.png"
+    return out / "means" / f"{role}_{file_name(person)}.png"
 
 
-def _padded(array: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the first entry up to `size`, so that one compiled shape serves every batch."""
-    missing = size - len(array)
-    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
+def _write_means(maker: _Maker) -> None:
+    """Every person's reference face, decoded: what expressions are measured from and added to."""
+    job, inputs, codec = maker.job, maker.inputs, maker.codec
+    wanted = {}
+    for role, column in (("source", job.plan.source), ("target", job.plan.target)):
+        people, rows = np.unique(column[job.order], return_index=True)
+        for person, row in zip(people.tolist(), job.order[rows].tolist(), strict=True):
+            path = mean_file(maker.out, role, job.plan.names[person])
+            if not path.exists():
+                wanted[path] = person, METHODS[job.plan.method[row]]
+    if not wanted:
+        return
+    (maker.out / "means").mkdir(exist_ok=True)
+    inputs.prepare(job.order.tolist())
+    for path, (person, method) in wanted.items():
+        if not inputs.usable(person):
+            continue
+        if method == "paper":
+            used, vector = inputs.usable(person), inputs.mean(person)
+        else:
+            used = [inputs.base(person)]
+            vector = inputs.latents(used)[0]
+        grey = np.asarray(codec.decode(inputs.tree(vector[None])))
+        recipe = {"mean_of": [Path(job.plan.files[i]).name for i in used]}
+        write_image(path, to_bytes(grey)[0], Provenance(KIND, codec.name, recipe))
 
 
-def _input_rows(job: Job, encoded: dict[str, Encoded]) -> Iterator[dict[str, Any]]:
-    for sha256, (role, picture) in _pictures(job).items():
-        result = encoded[sha256]
-        yield {
-            "file": str(picture.path),
-            "role": role,
-            "sha256": sha256,
-            "bits_per_dim": f"{result.bits_per_dim:.4f}",
-            "round_trip_error": f"{result.max_error:.3g}",
-            "round_trip_mean_error": f"{result.mean_error:.3g}",
-            "redone_in_exact": int(result.redone),
-        }
-
-
-def _description(job: Job, codec: Codec, versions: dict[str, str]) -> dict[str, Any]:
-    def listed(pictures: Sequence[Picture]) -> list[dict[str, str]]:
-        return [{"file": str(p.path), "sha256": p.sha256} for p in pictures]
-
-    people = {p.name: listed(p.pictures) for p in job.targets}
+def _description(
+    job: Job, codec: Codec, batch_size: int, versions: dict[str, str]
+) -> dict[str, Any]:
+    alphas = np.unique(job.plan.alpha[job.order])[:1000].tolist()
+    methods = [METHODS[i] for i in np.unique(job.plan.method).tolist()]
     return {
+        "origin": job.plan.origin,
         "model": {"name": codec.name, "fingerprint": codec.fingerprint},
         "precision": codec.precision,
-        "method": job.method,
-        "alphas": list(job.alphas),
-        "expressions": listed(job.expressions),
-        "source": {job.source.name: listed(job.source.pictures)},
-        "targets": people,
-        "items": {item.id: item.file for item in job.items},
+        "method": ", ".join(methods),
+        "alphas": ["auto" if np.isnan(alpha) else alpha for alpha in alphas],
+        "batch_size": batch_size,
         "versions": versions,
     }
-
-
-def _claim(out: Path, job: Job, codec: Codec, versions: dict[str, str]) -> None:
-    """Make the output folder, or check that it holds this very job."""
-    description = _description(job, codec, versions)
-    file = out / "job.json"
-    _check_claim(out, file, description)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            write_atomically(file, (json.dumps(description, indent=2) + "\n").encode())
-        for folder in ("images", "means"):
-            (out / folder).mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{one_line(out)}: cannot be made ({reason(error)})") from None
-
-
-def _check_claim(out: Path, file: Path, description: dict[str, Any]) -> None:
-    if file.exists():
-        try:
-            there = json.loads(file.read_text(encoding="utf-8"))
-            same = there["items"] == description["items"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(f"{file}: not a readable job; choose a new output folder") from None
-        if not same:
-            raise InputError(f"{out}: holds another job; choose a new output folder")
-        return
-    # A hidden file is all that a run killed before its job.json leaves.
-    taken = out.exists() and not out.is_dir()
-    if taken or (out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir())):
-        raise InputError(f"{out}: exists and holds no job of ours; choose a new output folder")
-
-
-def _results_on_disk(out: Path, job: Job, codec: Codec) -> dict[str, dict[str, Any]]:
-    """Whole rows of an earlier run whose picture is there, by item id.
-
-    Anything else in the table is left out, so its item is made again, with the same bytes.
-    """
-    files = {item.id: item.file for item in job.items}
-    try:
-        with (out / "results.csv").open(newline="", encoding="utf-8") as f:
-            rows = list(csv.DictReader(f))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return {}
-    return {
-        row["id"]: row
-        for row in rows
-        if list(row) == RESULT_FIELDS
-        and None not in row.values()
-        and files.get(row["id"]) == row["file"]
-        and row["non_finite_pixels"].isdigit()
-        and row["clipped_share"][-5:-4] == "."
-        and _is_whole(out / row["file"], codec)
-    }
-
-
-def _is_whole(file: Path, codec: Codec) -> bool:
-    try:
-        read_image(file, codec.size, codec.channels)
-    except InputError:
-        return False
-    return True
-
-
-def _write_csv(path: Path, fields: list[str], rows: Any) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())

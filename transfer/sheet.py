@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from glow_jax.images import read_image
-from transfer.job import Job
+from transfer.inputs import Read
+from transfer.job import AUTO, METHODS, Job
 from transfer.run import mean_file
 
 MIN_TILE_PX = 128
@@ -16,35 +17,40 @@ LABEL_PX = 22
 INK, PAPER = (30, 30, 34), (250, 250, 248)
 
 
-def job_sheet(job: Job, out: Path) -> np.ndarray:
+def job_sheet(job: Job, out: Path, read: Read) -> np.ndarray:
     """One row for each target and expression, labelled.
 
     Columns: the source with the expression, the source mean, the target mean, then the
-    outputs by alpha.
+    outputs by alpha. What could not be made is left out.
 
     Args:
-        job: a finished job.
+        job: a finished job of one method.
         out: its folder.
+        read: a path to pixels, as the job was run with.
 
     Returns:
         uint8 (H, W, 3).
     """
-    outputs = {(i.target.name, i.expression.sha256, i.alpha): out / i.file for i in job.items}
-    kind = "mean" if job.method == "paper" else "neutral"
-    header = [
-        "expression",
-        f"source {kind}",
-        f"target {kind}",
-        *(f"alpha {a:g}" for a in job.alphas),
-    ]
-    source_mean = read_image(mean_file(out, "source", job.source))
+    plan, series = job.plan, dict[tuple[int, int, int], dict[str, Path]]()
+    for row in np.sort(job.order).tolist():
+        item = job.item(row)
+        key = (int(plan.target[row]), int(plan.expression[row]), int(plan.source[row]))
+        if (out / item.file).exists():
+            alpha = AUTO if np.isnan(item.alpha) else f"{item.alpha:g}"
+            series.setdefault(key, {})[alpha] = out / item.file
+    alphas = list(dict.fromkeys(alpha for made in series.values() for alpha in made))
+    kind = "mean" if METHODS[plan.method[0]] == "paper" else "neutral"
+    header = ["expression", f"source {kind}", f"target {kind}", *(f"alpha {a}" for a in alphas)]
     rows, labels = [], []
-    for target in job.targets:
-        target_mean = read_image(mean_file(out, "target", target))
-        for shot in job.expressions:
-            made = [read_image(outputs[target.name, shot.sha256, a]) for a in job.alphas]
-            rows.append([_rgb(shot.pixels), source_mean, target_mean, *made])
-            labels.append(f"{shot.path.stem} on {target.name}")
+    for (target, shot, source), made in series.items():
+        first = [
+            _rgb(read(plan.files[shot])),
+            read_image(mean_file(out, "source", plan.names[source])),
+            read_image(mean_file(out, "target", plan.names[target])),
+        ]
+        blank = np.full_like(first[0], 255)
+        rows.append(first + [read_image(made[a]) if a in made else blank for a in alphas])
+        labels.append(f"{Path(plan.files[shot]).stem} on {plan.names[target]}")
     return grid(rows, header, labels)
 
 
