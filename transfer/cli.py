@@ -1,33 +1,29 @@
 """† The verbs `transfer` and `demo`."""
 
 import argparse
-import dataclasses
 import functools
 import itertools
 import sys
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from glow_jax.checkpoints import find, load
 from glow_jax.cli import add_model_options, whole_number
-from glow_jax.config import Precision
-from glow_jax.errors import InputError
-from glow_jax.graph_model import GraphGlow
 from glow_jax.images import Provenance, read_image, write_image
 from transfer import folder
-from transfer.codec import Codec, to_bytes
-from transfer.expressions import Expressions
+from transfer.batch import versions
+from transfer.batch_cli import add_verbs as add_batch_verbs
+from transfer.batch_cli import report
 from transfer.expressions_file import NAME, load_expressions
 from transfer.inputs import check_inputs
 from transfer.job import Method, parse_alphas, read_job
-from transfer.run import Summary, run
+from transfer.models import codec_of as codec_of  # for bench/
+from transfer.models import load_codec
+from transfer.progress_cli import Bars
+from transfer.run import run
 from transfer.sheet import job_sheet
 
 DEMO = Path(__file__).parent / "demo"
@@ -100,6 +96,7 @@ def add_verbs(verbs: Any) -> None:
     )
     add_model_options(p)
     p.set_defaults(run=_transfer)
+    add_batch_verbs(verbs)
     _add_fit(verbs)
 
 
@@ -152,53 +149,6 @@ def _fit(args: argparse.Namespace) -> int:
     save_expressions(out, known)
     print(f"expressions: {out}")
     return 0
-
-
-def codec_of(
-    model: Any,
-    precision: Precision,
-    exact: Codec | None = None,
-    expressions: Expressions | None = None,
-) -> Codec:
-    """A folded Glow, or a graph model, as the functions that this package works with."""
-    config = model.config
-    return Codec(
-        name=model.name,
-        fingerprint=model.fingerprint,
-        size=(config.image_height, config.image_width),
-        channels=config.n_channels,
-        precision=precision,
-        encode=model.encode,
-        encode_grey=_encode_grey(model),
-        decode=lambda eps: (np.asarray(model.decode_x(eps), np.float32) + 0.5) * 256,
-        bits_per_dim=lambda images: np.asarray(model.bits_per_dim(images)),
-        exact=exact,
-        expressions=expressions,
-    )
-
-
-def _encode_grey(model: Any) -> Callable[[np.ndarray], Any]:
-    """Continuous grey levels to latents; a graph takes bytes only."""
-    if isinstance(model, GraphGlow):
-        return lambda grey: model.encode(to_bytes(grey))
-    return lambda grey: model.encode_x(np.asarray(grey, np.float32) / 256 - 0.5)
-
-
-def load_codec(name: str, precision: Precision) -> Codec:
-    """Load a model; a "fast" one brings its "exact" form for the images that need it.
-
-    Raises:
-        InputError: no such model, or it needs class labels.
-    """
-    model = load(name, fold=False)
-    if model.config.n_classes:
-        raise InputError(f"model {model.name!r} has classes; transfer takes models without")
-    file = find(name) / NAME
-    known = load_expressions(file, model.config.latent_shapes) if file.exists() else None
-    exact = codec_of(model.fold("exact"), "exact", expressions=known)
-    if precision == "exact":
-        return exact
-    return codec_of(model.fold("fast"), "fast", exact, known)
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -265,53 +215,3 @@ def _run(
     code = report(summary, args.out)
     print(f"sheet:   {sheet}")
     return code
-
-
-def report(summary: Summary, out: Path) -> int:
-    """Say what a run did; the exit code."""
-    totals = summary.totals
-    rate = summary.made / summary.seconds
-    print(f"{summary.made} images made, {summary.kept} were there; {rate:.1f} images/s")
-    exact = "every byte comes back" if totals.max_error < 0.5 else "some bytes do not come back"
-    redone = f"; {totals.redone} redone in exact" if totals.redone else ""
-    worst = f"{totals.max_error:.2g} grey levels"
-    print(f"round trip of the inputs: off by at most {worst} ({exact}){redone}")
-    if totals.non_finite:
-        print(f"{totals.non_finite} images have non-finite pixels, drawn mid-grey (results.csv)")
-    if totals.failed:
-        print(f"{totals.failed} images could not be made: {out / 'failures.csv'}")
-    if totals.bad_inputs:
-        print(f"{totals.bad_inputs} inputs could not be used: {out / 'failures.csv'}")
-    print(f"results: {out / 'results.csv'}")
-    return 1 if totals.failed or totals.bad_inputs or totals.non_finite else 0
-
-
-def versions() -> dict[str, str]:
-    """Versions of what made a job's outputs."""
-    names = ("glow-jax", "jax", "jaxlib", "flax", "numpy", "pillow")
-    return {name: metadata.version(name) for name in names}
-
-
-@dataclasses.dataclass
-class Bars:
-    """One progress bar a stage, on standard error."""
-
-    def __enter__(self) -> "Bars":
-        columns = (
-            TextColumn("{task.description:<10}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._tasks: dict[str, Any] = {}
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def update(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done)

@@ -31,6 +31,7 @@ class Codec:
         bits_per_dim: of uint8 images, (B,).
         expressions: what is known of expressions in this model's latents, if anything.
         exact: a slower codec of the same model for images whose round trip misses the bound.
+        bytes_per_image: of a device's memory while it computes, roughly.
         n_devices: that a batch is shared out over; its size is a multiple of them.
         place: a batch of NumPy arrays onto those devices.
     """
@@ -46,6 +47,7 @@ class Codec:
     bits_per_dim: Callable[[Images], Float[np.ndarray, " B"]]
     exact: "Codec | None" = None
     expressions: Expressions | None = None
+    bytes_per_image: int = 2**24
     n_devices: int = 1
     place: Callable[[Any], Any] = lambda batch: batch
 

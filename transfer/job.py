@@ -37,6 +37,8 @@ VERSION = 2  # of how outputs are made: other pixels for the same inputs are ano
 BLOCK = 1024  # targets that are worked on together: their faces stay in the cache
 FLAT = 10_000  # outputs in one folder; more are in a folder a chunk
 CHUNK = 64
+PICTURES = {"png": ".png", "webp": ".webp"}
+SHARDS = {"tfrecord": ".tfrecord", "array_record": ".array_record", "webdataset": ".tar"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Job:
         ids: (N,) uint64 of the rows.
         order: (M,) int32: rows in the order in which they are made, each id once.
         chunk_size: outputs that are begun and finished together.
-        ending: of the files' names, ".png" or ".webp".
+        format: of the outputs: one of PICTURES, or of SHARDS, which hold a chunk each.
         how: all else that decides an output; part of its id.
     """
 
@@ -106,7 +108,7 @@ class Job:
     ids: np.ndarray
     order: np.ndarray
     chunk_size: int
-    ending: str
+    format: str
     how: dict[str, str]
 
     @property
@@ -127,11 +129,13 @@ class Job:
         plan, alpha = self.plan, float(self.plan.alpha[row])
         expression, target = plan.files[plan.expression[row]], plan.names[plan.target[row]]
         hexadecimal = f"{int(self.ids[row]):016x}"
-        parts = (Path(expression).stem, target, f"a{_alpha_text(alpha)}", hexadecimal)
-        name = "_".join(file_name(part) for part in parts) + self.ending
-        folder = "images"
-        if len(self.order) > FLAT:
-            folder += f"/{self._places[row] // self.chunk_size:07d}"
+        chunk = f"{self._places[row] // self.chunk_size:07d}"
+        if self.format in SHARDS:
+            file = f"shards/{chunk}{SHARDS[self.format]}"
+        else:
+            parts = (Path(expression).stem, target, f"a{_alpha_text(alpha)}", hexadecimal)
+            name = "_".join(file_name(part) for part in parts) + PICTURES[self.format]
+            file = f"images/{chunk}/{name}" if len(self.order) > FLAT else f"images/{name}"
         return Item(
             id=hexadecimal,
             expression=expression,
@@ -139,7 +143,7 @@ class Job:
             target=target,
             alpha=alpha,
             method=METHODS[plan.method[row]],
-            file=f"{folder}/{name}",
+            file=file,
             line=int(plan.line[row]),
             user_id=plan.user_ids[row] if plan.user_ids else "",
         )
@@ -198,7 +202,7 @@ class Job:
         The pictures' contents are left out: a picture that was mended is the same job's.
         """
         plan = self.plan
-        digest = hashlib.sha256(json.dumps([self.how, self.chunk_size, self.ending]).encode())
+        digest = hashlib.sha256(json.dumps([self.how, self.chunk_size, self.format]).encode())
         for text in (plan.files, plan.names, plan.user_ids or []):
             for one in text:
                 digest.update(one.encode(errors="surrogateescape") + b"\0")
@@ -213,7 +217,7 @@ def make_job(
     codec: Codec,
     *,
     chunk_size: int = CHUNK,
-    ending: str = ".png",
+    format: str = "png",
     reading: str = "",
 ) -> Job:
     """A plan made definite: hash every picture once, name every output, put them in order.
@@ -223,7 +227,7 @@ def make_job(
         codec: the model; it decides the method of rows that name none: "warp" if it has
             expressions, else "paper".
         chunk_size: outputs that are begun and finished together.
-        ending: of the pictures' file names.
+        format: "png", "webp", "tfrecord", "array_record" or "webdataset".
         reading: how pictures are read, where not as they are (alignment and its settings).
 
     Raises:
@@ -250,7 +254,7 @@ def make_job(
         sha256 = list(pool.map(_sha256, plan.files, chunksize=64))
     ids = _ids(plan, how, sha256)
     _, first = np.unique(ids, return_index=True)
-    return Job(plan, sha256, ids, _ordered(plan, np.sort(first)), chunk_size, ending, how)
+    return Job(plan, sha256, ids, _ordered(plan, np.sort(first)), chunk_size, format, how)
 
 
 def plan_of(

@@ -6,6 +6,7 @@ so that an output's bytes do not depend on what was done before, elsewhere or be
 """
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import time
@@ -25,11 +26,14 @@ from transfer import apply, arithmetic, folder
 from transfer.codec import Codec, Images, Latents, in_batches, to_bytes
 from transfer.folder import Row, Totals
 from transfer.inputs import USABLE, Inputs, Read
-from transfer.job import METHODS, Job, Method, file_name
+from transfer.job import METHODS, PICTURES, SHARDS, Job, Method, file_name
+from transfer.shards import WRITERS as WRITE_SHARD
+from transfer.shards import Record
 
 CACHE_BYTES = 4 * 10**9
 WRITERS = 4
 READERS = 4
+WAITING = 256  # pictures to be written
 KIND: Literal["compositeWithTrainedAlgorithmicMedia"] = "compositeWithTrainedAlgorithmicMedia"
 
 
@@ -138,45 +142,22 @@ def run(
         if limit is not None:
             pending = pending[: -(-limit // job.chunk_size)]
         started = time.perf_counter()
-        codec = in_batches(codec, batch_size * codec.n_devices)
-        with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
-            size = (codec.size, codec.channels)
-            reader = read or (lambda path: read_image(path, *size))
-            inputs = Inputs(job, codec, batch_size, reader, out, cache_bytes, readers)
-            maker = _Maker(job, codec, inputs, out, batch_size, likelihood)
+        with Worker(
+            job,
+            codec,
+            out,
+            batch_size=batch_size,
+            read=read,
+            likelihood=likelihood,
+            cache_bytes=cache_bytes,
+            lanes=lanes,
+        ) as worker:
             if means:
-                _write_means(maker)
-            made = _work(maker, pending, writers, lanes, progress)
+                worker.write_means()
+            made = worker.do(pending, progress)
         seconds = time.perf_counter() - started
         totals = folder.write_tables(out)
-    return Summary(made, kept, seconds, inputs.n_encoded_again, totals)
-
-
-def _work(
-    maker: "_Maker",
-    chunks: Sequence[int],
-    writers: ThreadPoolExecutor,
-    lanes: int,
-    progress: Callable[[str, int, int], None],
-) -> int:
-    """Do chunks; returns how many outputs were made."""
-    job, made, done = maker.job, 0, 0
-    total = sum(len(job.chunk(k)) for k in chunks)
-    for chunk in chunks:
-        folder.forget(maker.out, chunk)
-    rows: list[Row] = []
-    with ThreadPoolExecutor(lanes) as devices:
-        batches = maker.batches(_groups(job, chunks, maker.batch_size))
-        results = _ahead(devices, maker.made, batches, lanes)
-        for result in _ahead(writers, maker.written, itertools.chain.from_iterable(results), 256):
-            rows.append(result.row)
-            made += not result.row["stage"]
-            done += 1
-            if result.last:
-                maker.commit(result.chunk, rows)
-                rows = []
-            progress("transfer", done, total)
-    return made
+    return Summary(made, kept, seconds, worker.inputs.n_encoded_again, totals)
 
 
 def _groups(job: Job, chunks: Iterable[int], size: int) -> Iterator[Group]:
@@ -220,43 +201,120 @@ def _ahead(
         yield waiting.popleft().result()
 
 
-class _Maker:
-    """The stages that a row goes through: prepared, made, written, committed."""
+class Worker:
+    """Does chunks: their rows are prepared, made, written, and committed together.
+
+    Attributes:
+        inputs: what it knows of the job's pictures and people so far.
+    """
 
     def __init__(
         self,
         job: Job,
         codec: Codec,
-        inputs: Inputs,
         out: Path,
+        *,
         batch_size: int,
-        likelihood: bool,
+        read: Read | None = None,
+        likelihood: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+        lanes: int = 1,
     ):
-        self.job, self.codec, self.inputs, self.out = job, codec, inputs, out
-        self.batch_size, self._likelihood = batch_size, likelihood
+        """The arguments are those of `run`."""
+        size = (codec.size, codec.channels)
+        self._stack = contextlib.ExitStack()
+        self._readers, self._devices, self._writers = (
+            self._stack.enter_context(ThreadPoolExecutor(n)) for n in (READERS, lanes, WRITERS)
+        )
+        self._job, self._out, self._lanes = job, out, lanes
+        self._batch_size, self._likelihood = batch_size, likelihood
+        self._codec = codec = in_batches(codec, batch_size * codec.n_devices)
+        self.inputs = Inputs(
+            job,
+            codec,
+            batch_size,
+            read or (lambda path: read_image(path, *size)),
+            out,
+            cache_bytes,
+            self._readers,
+        )
         chunk = job.first_use[1]
         self._by_chunk = np.argsort(chunk, kind="stable")
         self._chunks = chunk[self._by_chunk]
 
-    def batches(self, groups: Iterable[Group]) -> Iterator[Batch]:
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def do(
+        self,
+        chunks: Sequence[int],
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> int:
+        """Make and commit chunks; returns how many outputs were made."""
+        total = sum(len(self._job.chunk(k)) for k in chunks)
+        for chunk in chunks:
+            folder.forget(self._out, chunk)
+        n_made, of_chunk = 0, list[_Made]()
+        batches = self._prepared(_groups(self._job, chunks, self._batch_size))
+        results = _ahead(self._devices, self._made, batches, self._lanes)
+        flat = itertools.chain.from_iterable(results)
+        for done, result in enumerate(_ahead(self._writers, self._written, flat, WAITING), 1):
+            of_chunk.append(result)
+            n_made += not result.row["stage"]
+            if result.last:
+                self._commit(result.chunk, of_chunk)
+                of_chunk = []
+            progress("transfer", done, total)
+        return n_made
+
+    def _prepared(self, groups: Iterable[Group]) -> Iterator[Batch]:
         """What groups need, read and encoded; the next batch's pictures are being read."""
-        rounds = itertools.chain(_abreast(groups, self.codec.n_devices), [()])
+        rounds = itertools.chain(_abreast(groups, self._codec.n_devices), [()])
         for now, soon in itertools.pairwise(rounds):
             rows, later = ([r for g in some for r in g.rows] for some in (now, soon))
             self.inputs.prepare(rows, later)
             yield self._batch(now)
 
+    def write_means(self) -> None:
+        """Write every reference face, decoded: what expressions are measured from, or added to."""
+        job, inputs, codec = self._job, self.inputs, self._codec
+        wanted = {}
+        for role, column in (("source", job.plan.source), ("target", job.plan.target)):
+            people, rows = np.unique(column[job.order], return_index=True)
+            for person, row in zip(people.tolist(), job.order[rows].tolist(), strict=True):
+                path = mean_file(self._out, role, job.plan.names[person])
+                if not path.exists():
+                    wanted[path] = person, METHODS[job.plan.method[row]]
+        if not wanted:
+            return
+        (self._out / "means").mkdir(exist_ok=True)
+        inputs.prepare(job.order.tolist())
+        for path, (person, method) in wanted.items():
+            if not inputs.usable(person):
+                continue
+            if method == "paper":
+                used, vector = inputs.usable(person), inputs.mean(person)
+            else:
+                used = [inputs.base(person)]
+                vector = inputs.latents(used)[0]
+            grey = np.asarray(codec.decode(inputs.tree(vector[None])))
+            recipe = {"mean_of": [Path(job.plan.files[i]).name for i in used]}
+            write_image(path, to_bytes(grey)[0], Provenance(KIND, codec.name, recipe))
+
     def _batch(self, groups: tuple[Group, ...]) -> Batch:
-        inputs, plan = self.inputs, self.job.plan
+        inputs, plan = self.inputs, self._job.plan
         places = {
-            row: g * self.batch_size + i
+            row: g * self._batch_size + i
             for g, group in enumerate(groups)
             for i, row in enumerate(group.rows)
             if inputs.trouble(row) is None
         }
         if not places:
             return Batch(groups, places, np.zeros(0))
-        rows = [next(iter(places))] * self.batch_size * self.codec.n_devices
+        rows = [next(iter(places))] * self._batch_size * self._codec.n_devices
         for row, place in places.items():
             rows[place] = row
         alphas = plan.alpha[rows].astype(np.float32)
@@ -278,15 +336,15 @@ class _Maker:
             source=np.stack([means[source] for source in sources]),
         )
 
-    def made(self, batch: Batch) -> list["_Made"]:
+    def _made(self, batch: Batch) -> list["_Made"]:
         """Transfer and decode a batch; a result a row, in order, with the picture or without."""
         started = time.perf_counter()
-        job, places, outputs = self.job, batch.places, dict[int, tuple[np.ndarray, Row]]()
+        job, places, outputs = self._job, batch.places, dict[int, tuple[np.ndarray, Row]]()
         if places:
             alphas, (grey, kept, lost) = self._decoded(batch)
             images = to_bytes(grey)
             clipped = ((grey < 0) | (grey >= 256)).mean((1, 2, 3))
-            bits = np.asarray(self.codec.bits_per_dim(images)) if self._likelihood else None
+            bits = np.asarray(self._codec.bits_per_dim(images)) if self._likelihood else None
             seconds = (time.perf_counter() - started) / len(places)
             for row, place in places.items():
                 outputs[row] = (
@@ -321,7 +379,7 @@ class _Maker:
 
     def _decoded(self, batch: Batch) -> tuple[np.ndarray, apply.Decoded]:
         """The alphas of a batch, and its outputs."""
-        codec, place = self.codec, self.codec.place
+        codec, place = self._codec, self._codec.place
         if batch.pictures is not None:
             known, codes, pictures = codec.expressions, batch.codes, batch.pictures
             assert known is not None and codes is not None
@@ -348,14 +406,17 @@ class _Maker:
         alphas = largest_alphas(at, codec, pictures)
         return alphas, at(alphas)
 
-    def written(self, made: "_Made") -> "_Made":
-        """Write a picture, and note its size."""
+    def _written(self, made: "_Made") -> "_Made":
+        """Encode a picture, and write it unless it goes into a shard."""
         if made.image is None:
             return made
-        row = made.row
-        provenance = Provenance(KIND, self.codec.name, self._recipe(row))
-        data = image_bytes(made.image, provenance, self.job.ending, row["file"])
-        path = self.out / row["file"]
+        row, sharded = made.row, self._job.format in SHARDS
+        provenance = Provenance(KIND, self._codec.name, self._recipe(row))
+        ending = ".png" if sharded else PICTURES[self._job.format]
+        data = image_bytes(made.image, provenance, ending, row["file"])
+        if sharded:
+            return dataclasses.replace(made, image=None, data=data)
+        path = self._out / row["file"]
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, data)
         return dataclasses.replace(made, image=None, row=row | {"bytes": len(data)})
@@ -368,18 +429,48 @@ class _Maker:
             "expression": Path(row["expression"]).name,
             "source": row["source"],
             "target": row["target"],
-            "model_fingerprint": self.codec.fingerprint,
+            "model_fingerprint": self._codec.fingerprint,
         }
 
-    def commit(self, chunk: int, rows: Sequence[Row]) -> None:
+    def _commit(self, chunk: int, made: Sequence["_Made"]) -> None:
         """Note that a chunk is done, with the pictures that were needed first in it."""
         start, stop = np.searchsorted(self._chunks, [chunk, chunk + 1])
         pictures = self._by_chunk[start:stop].tolist()
-        ordered = sorted(pictures, key=self.job.first_use[0].__getitem__)
-        folder.commit(self.out, chunk, rows, map(self._input_row, ordered))
+        ordered = sorted(pictures, key=self._job.first_use[0].__getitem__)
+        rows = self._sharded(made) if self._job.format in SHARDS else [m.row for m in made]
+        folder.commit(self._out, chunk, rows, map(self._input_row, ordered))
+
+    def _sharded(self, made: Sequence["_Made"]) -> list[Row]:
+        """Write a chunk's pictures into one file; its rows, which say where in it they are."""
+        pictures = [m for m in made if m.data is not None]
+        if not pictures:
+            return [m.row for m in made]
+        records = [
+            Record(
+                m.data or b"",
+                m.row["id"],
+                Path(m.row["expression"]).name,
+                m.row["source"],
+                m.row["target"],
+                float(m.row["alpha"]),
+                m.row["method"],
+            )
+            for m in pictures
+        ]
+        file = pictures[0].row["file"]
+        path = self._out / file
+        path.parent.mkdir(exist_ok=True)
+        WRITE_SHARD[self._job.format](path, records)
+        size, place = path.stat().st_size, itertools.count()
+        return [
+            m.row | {"file": f"{file}#{next(place)}", "bytes": size}
+            if m.data is not None
+            else m.row
+            for m in made
+        ]
 
     def _input_row(self, i: int) -> Row:
-        inputs, job = self.inputs, self.job
+        inputs, job = self.inputs, self._job
         row = dict.fromkeys(folder.CHUNK_INPUT_FIELDS, "") | {
             "file": job.plan.files[i],
             "role": job.first_use[2][i],
@@ -403,6 +494,7 @@ class _Made:
     last: bool
     row: Row
     image: np.ndarray | None = None
+    data: bytes | None = None  # the picture's file, for a shard
 
 
 @partial(jax.jit, donate_argnums=1)
@@ -444,39 +536,9 @@ def largest_alphas(
     return found
 
 
-# -- people's reference faces
-
-
 def mean_file(out: Path, role: str, person: str) -> Path:
     """Where a person's decoded reference face lies; `role` is "source" or "target"."""
     return out / "means" / f"{role}_{file_name(person)}.png"
-
-
-def _write_means(maker: _Maker) -> None:
-    """Every person's reference face, decoded: what expressions are measured from and added to."""
-    job, inputs, codec = maker.job, maker.inputs, maker.codec
-    wanted = {}
-    for role, column in (("source", job.plan.source), ("target", job.plan.target)):
-        people, rows = np.unique(column[job.order], return_index=True)
-        for person, row in zip(people.tolist(), job.order[rows].tolist(), strict=True):
-            path = mean_file(maker.out, role, job.plan.names[person])
-            if not path.exists():
-                wanted[path] = person, METHODS[job.plan.method[row]]
-    if not wanted:
-        return
-    (maker.out / "means").mkdir(exist_ok=True)
-    inputs.prepare(job.order.tolist())
-    for path, (person, method) in wanted.items():
-        if not inputs.usable(person):
-            continue
-        if method == "paper":
-            used, vector = inputs.usable(person), inputs.mean(person)
-        else:
-            used = [inputs.base(person)]
-            vector = inputs.latents(used)[0]
-        grey = np.asarray(codec.decode(inputs.tree(vector[None])))
-        recipe = {"mean_of": [Path(job.plan.files[i]).name for i in used]}
-        write_image(path, to_bytes(grey)[0], Provenance(KIND, codec.name, recipe))
 
 
 def _description(

@@ -1,0 +1,150 @@
+"""† A Glow, or a graph model, as the functions that this package works with, on any devices.
+
+Over several devices a batch's rows are shared out; each device runs the program that one alone
+would run on its rows, so the numbers are the same.
+"""
+
+import copy
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from glow_jax.checkpoints import find, load
+from glow_jax.config import Precision
+from glow_jax.errors import InputError
+from glow_jax.graph_model import GraphGlow
+from transfer.codec import Codec, to_bytes
+from transfer.expressions import Expressions
+from transfer.expressions_file import NAME, load_expressions
+
+AXIS = "batch"
+UNKNOWN_WIDTH = 512  # of a graph model's coupling networks
+CPU_PIXELS = 16 * 64 * 64  # of a batch: more gains nothing (faces64: 6.4 ms an image from 8 on)
+SHARE = 0.25  # of a device's memory that a batch may take by our rough count
+MAX_BATCH = 64
+
+
+def codec_of(
+    model: Any,
+    precision: Precision,
+    exact: Codec | None = None,
+    expressions: Expressions | None = None,
+    devices: Sequence[jax.Device] = (),
+) -> Codec:
+    """A folded Glow, or a graph model, as a `Codec`.
+
+    Args:
+        model: from `glow_jax.load`.
+        precision: that it was folded with.
+        exact: the same model in exact, for a fast one.
+        expressions: what is known of expressions in its latents.
+        devices: to share batches out over; one, or none, is JAX's default.
+    """
+    config, place, n_devices = model.config, lambda batch: batch, max(1, len(devices))
+    method = functools.partial(getattr, model)
+    if n_devices > 1:
+        mesh = Mesh(np.array(devices), (AXIS,))
+        method = functools.partial(_shared_out, *_taken_apart(model, mesh), mesh)
+        place = functools.partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec(AXIS)))
+        if expressions is not None:
+            expressions = jax.device_put(expressions, NamedSharding(mesh, PartitionSpec()))
+    decode_x, bits_per_dim = method("decode_x"), method("bits_per_dim")
+    return Codec(
+        name=model.name,
+        fingerprint=model.fingerprint,
+        size=(config.image_height, config.image_width),
+        channels=config.n_channels,
+        precision=precision,
+        encode=method("encode"),
+        encode_grey=_encode_grey(model, method),
+        decode=lambda eps: (np.asarray(decode_x(eps), np.float32) + 0.5) * 256,
+        bits_per_dim=lambda images: np.asarray(bits_per_dim(images)),
+        exact=exact,
+        expressions=expressions,
+        n_devices=n_devices,
+        place=place,
+        bytes_per_image=_bytes_per_image(config),
+    )
+
+
+def load_codec(name: str, precision: Precision, devices: Sequence[jax.Device] = ()) -> Codec:
+    """Load a model; a "fast" one brings its "exact" form for the images that need it.
+
+    Raises:
+        InputError: no such model, or it needs class labels.
+    """
+    model = load(name, fold=False)
+    if model.config.n_classes:
+        raise InputError(f"model {model.name!r} has classes; transfer takes models without")
+    file = find(name) / NAME
+    known = load_expressions(file, model.config.latent_shapes) if file.exists() else None
+    exact = codec_of(model.fold("exact"), "exact", expressions=known, devices=devices)
+    if precision == "exact":
+        return exact
+    return codec_of(model.fold("fast"), "fast", exact, known, devices)
+
+
+def auto_batch_size(codec: Codec, device: jax.Device) -> int:
+    """Images that a device computes well at once: a power of two, at most MAX_BATCH.
+
+    On a CPU its caches decide; elsewhere the memory.
+    """
+    if device.platform == "cpu":
+        most = CPU_PIXELS // (codec.size[0] * codec.size[1])
+    else:
+        memory = (device.memory_stats() or {}).get("bytes_limit", 2**33)
+        most = int(memory * SHARE) // codec.bytes_per_image
+    return 1 << max(0, min(most, MAX_BATCH).bit_length() - 1)
+
+
+def _bytes_per_image(config: Any) -> int:
+    """Two hidden layers and the neighbourhoods around them at the finest level, in float32."""
+    width = getattr(config, "hidden_width", UNKNOWN_WIDTH)
+    pixels = config.image_height * config.image_width // 4
+    return pixels * (2 * width + 9 * 8 * config.n_channels) * 4
+
+
+def _taken_apart(model: Any, mesh: Mesh) -> tuple[Callable[[Any], Any], Any]:
+    """How to make a model of its arrays, and the arrays, on every device."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    if isinstance(model, GraphGlow):
+
+        def rebuilt(constants: Any) -> GraphGlow:
+            other = copy.copy(model)
+            other.constants = constants
+            return other
+
+        return rebuilt, jax.device_put(model.constants, everywhere)
+    graph, state = nnx.split(model)
+    return functools.partial(nnx.merge, graph), jax.device_put(state, everywhere)
+
+
+def _shared_out(
+    rebuilt: Callable[[Any], Any], arrays: Any, mesh: Mesh, name: str
+) -> Callable[[Any], Any]:
+    """A model's method that takes and gives batches whose rows are shared out."""
+
+    def local(arrays: Any, batch: Any) -> Any:
+        return getattr(rebuilt(arrays), name)(batch)
+
+    rows, whole = PartitionSpec(AXIS), PartitionSpec()
+    everywhere = jax.jit(
+        jax.shard_map(local, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False)
+    )
+    return lambda batch: everywhere(arrays, batch)
+
+
+def _encode_grey(
+    model: Any, method: Callable[[str], Callable[[Any], Any]]
+) -> Callable[[np.ndarray], Any]:
+    """Continuous grey levels to latents; a graph takes bytes only."""
+    if isinstance(model, GraphGlow):
+        encode = method("encode")
+        return lambda grey: encode(to_bytes(grey))
+    encode_x = method("encode_x")
+    return lambda grey: encode_x(np.asarray(grey, np.float32) / 256 - 0.5)
