@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -33,8 +34,10 @@ __all__ = [
     "Provenance",
     "image_bytes",
     "image_paths",
+    "read_colour_profile",
     "read_image",
     "read_provenance",
+    "read_source_type",
     "write_image",
 ]
 
@@ -44,7 +47,11 @@ MAX_METADATA_BYTES = 2**20
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 SourceType = Literal[
-    "compositeWithTrainedAlgorithmicMedia", "trainedAlgorithmicMedia", "algorithmicMedia"
+    "compositeWithTrainedAlgorithmicMedia",
+    "trainedAlgorithmicMedia",
+    "algorithmicMedia",
+    "compositeSynthetic",
+    "algorithmicallyEnhanced",
 ]
 StrPath = str | os.PathLike[str]
 Pixels = npt.NDArray[np.uint8]
@@ -62,7 +69,8 @@ class Provenance:
 
     Args:
         source_type: IPTC digital source type: composite for an edited photograph,
-            trained for a sample, algorithmic for a render, into which no trained network went.
+            trained for a sample, algorithmic for a render, into which no trained network went;
+            enhanced for a photograph that was only cut and scaled.
         model: name of the model, non-empty and printable.
         recipe: what repeats the picture (job id, alpha, ...), as JSON values.
 
@@ -142,7 +150,9 @@ def image_paths(path: StrPath) -> list[Path]:
     return sorted(found, key=lambda p: (_natural(p.name), p.name))
 
 
-def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
+def write_image(
+    path: StrPath, image: Pixels, provenance: Provenance, colour_profile: bytes | None = None
+) -> None:
     """Write a lossless PNG or WebP with its provenance, all of it or nothing.
 
     The file appears complete under its name (temporary file in the same folder, then
@@ -154,16 +164,22 @@ def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
         image: uint8 (H, W, 3), (H, W, 1) or (H, W), 0 to 255.
         provenance: embedded as XMP; in PNG also as the texts `Software`,
             `glow_jax:model` and `glow_jax:recipe`.
+        colour_profile: ICC profile of the numbers, as from `read_colour_profile`.
 
     Raises:
         InputError: another suffix, dtype or shape, or the file cannot be written.
     """
     target = Path(path)
-    write_atomically(target, image_bytes(image, provenance, target.suffix, one_line(path)))
+    data = image_bytes(image, provenance, target.suffix, one_line(path), colour_profile)
+    write_atomically(target, data)
 
 
 def image_bytes(
-    image: Pixels, provenance: Provenance, suffix: str = ".png", name: str = "image"
+    image: Pixels,
+    provenance: Provenance,
+    suffix: str = ".png",
+    name: str = "image",
+    colour_profile: bytes | None = None,
 ) -> bytes:
     """What `write_image` writes, as bytes; `name` is for messages.
 
@@ -176,7 +192,7 @@ def image_bytes(
         raise InputError(f"{name}: cannot write this kind of file; use .png or .webp")
     picture = _to_pillow(image, name)
     try:
-        return encode(picture, provenance)
+        return encode(picture, provenance, colour_profile)
     except (OSError, ValueError) as error:  # WebP has at most 16383 pixels a side
         raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
 
@@ -191,16 +207,38 @@ def read_provenance(path: StrPath) -> Provenance | None:
     Raises:
         InputError: the file itself cannot be read as PNG, JPEG or WebP.
     """
-    xmp = _scan_file(path).xmp
-    # Entities, hence their expansion, can only be declared in a DOCTYPE; insisting on
-    # UTF-8 keeps one from hiding in another encoding.
-    if not xmp or len(xmp) > MAX_METADATA_BYTES or b"<!DOCTYPE" in xmp:
-        return None
+    root = _xmp_root(_scan_file(path))
     try:
-        root = ElementTree.fromstring(xmp.decode("utf-8"))
-        return _parse_provenance(root)
-    except (ElementTree.ParseError, ValueError, RecursionError):
+        return None if root is None else _parse_provenance(root)
+    except (ValueError, RecursionError):
         return None
+
+
+def read_source_type(path: StrPath) -> str | None:
+    """Read the IPTC digital source type that a file declares, whoever wrote it.
+
+    Returns:
+        The last part of its address, such as "digitalCapture"; None when there is none.
+
+    Raises:
+        InputError: the file itself cannot be read as PNG, JPEG or WebP.
+    """
+    root = _xmp_root(_scan_file(path))
+    value = "" if root is None else _xmp_field(root, _IPTC, "DigitalSourceType")
+    name = value.strip().rstrip("/").rpartition("/")[2]
+    return name if re.fullmatch("[A-Za-z]{1,64}", name) else None
+
+
+def read_colour_profile(path: StrPath) -> bytes | None:
+    """Read the ICC profile of a file's RGB numbers; None when there is none, or it is another's.
+
+    Raises:
+        InputError: the file itself cannot be read as PNG, JPEG or WebP.
+    """
+    icc = _scan_file(path).icc
+    # ICC.1:2022, 7.2: the data colour space, and the signature of every profile.
+    good = len(icc) >= 128 and icc[16:20] == b"RGB " and icc[36:40] == b"acsp"
+    return icc if good and len(icc) <= MAX_METADATA_BYTES else None
 
 
 # Reading: scan the container, then decode.
@@ -216,6 +254,7 @@ class _Scan:
     data: bytes  # for Pillow: the file without its metadata
     exif: bytes = b""
     xmp: bytes = b""
+    icc: bytes = b""
     animated: bool = False
 
 
@@ -273,7 +312,7 @@ def _scan_png(data: bytes) -> _Scan:
     # Pillow compares these keys with samples it has already rescaled.
     ignored_key = depth == 16 or (depth in (2, 4) and colour == 0)
     wanted = {b"PLTE", b"IDAT", b"IEND"} | (set() if ignored_key else {b"tRNS"})
-    kept, exif, xmp, animated = [data[:33]], b"", b"", False
+    kept, exif, xmp, icc, animated = [data[:33]], b"", b"", b"", False
     itxt = b"XML:com.adobe.xmp\0\0\0"  # then not compressed: language\0, translation\0, text
     pos = 33
     while pos + 8 <= len(data) and kept[-1][4:8] != b"IEND":
@@ -285,15 +324,28 @@ def _scan_png(data: bytes) -> _Scan:
             exif = data[pos + 8 : end - 4]
         elif kind == b"iTXt" and data.startswith(itxt, pos + 8):
             xmp = data[pos + 8 + len(itxt) : end - 4].split(b"\0", 2)[-1]
+        elif kind == b"iCCP":
+            icc = _inflated(data[pos + 8 : end - 4].partition(b"\0")[2][1:])
         animated |= kind == b"acTL"
         pos = end
-    return _Scan("PNG", width, height, b"".join(kept), exif, xmp, animated)
+    return _Scan("PNG", width, height, b"".join(kept), exif, xmp, icc, animated)
+
+
+def _inflated(data: bytes) -> bytes:
+    """Decompress metadata; nothing where it is damaged or too long."""
+    unpack = zlib.decompressobj()
+    try:
+        whole = unpack.decompress(data, MAX_METADATA_BYTES)
+    except zlib.error:
+        return b""
+    return b"" if unpack.unconsumed_tail else whole
 
 
 def _scan_jpeg(data: bytes) -> _Scan:
     """Source: ITU-T T.81, annex B; the size sits in the start-of-frame segment."""
     width = height = 0
     kept, exif, xmp = [data[:2]], b"", b""
+    profile: dict[int, bytes] = {}
     pos = 2
     while data[pos + 1] != 0xDA:  # start of scan
         if data[pos] != 0xFF:
@@ -310,20 +362,25 @@ def _scan_jpeg(data: bytes) -> _Scan:
             exif = segment[10:]
         if marker == 0xE1 and segment.startswith(_XMP.encode() + b"\0", 4):
             xmp = segment[5 + len(_XMP) :]
+        if marker == 0xE2 and segment.startswith(b"ICC_PROFILE\0", 4) and len(segment) > 18:
+            profile[segment[16]] = segment[18:]
         if not 0xE1 <= marker <= 0xEF or marker == 0xEE:  # 0xEE says how CMYK is stored
             kept.append(segment)
         pos = end
-    return _Scan("JPEG", width, height, b"".join(kept) + data[pos:], exif, xmp)
+    icc = b"".join(profile[i] for i in sorted(profile))
+    return _Scan("JPEG", width, height, b"".join(kept) + data[pos:], exif, xmp, icc)
 
 
 def _scan_webp(data: bytes) -> _Scan:
     """Source: RFC 9649, section 2 (container), 3.4 and RFC 6386, 9.1 (sizes)."""
-    exif = xmp = b""
+    exif = xmp = icc = b""
     for kind, start, end in _riff_chunks(data):
         if kind == b"EXIF":
             exif = data[start:end]
         elif kind == b"XMP ":
             xmp = data[start:end]
+        elif kind == b"ICCP":
+            icc = data[start:end]
     first, animated = data[12:16], False
     if first == b"VP8X":
         animated = bool(data[20] & 0x02)
@@ -336,7 +393,7 @@ def _scan_webp(data: bytes) -> _Scan:
         width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", data, 26))
     else:
         raise ValueError("no picture in the WebP file")
-    return _Scan("WEBP", width, height, data, exif, xmp, animated)
+    return _Scan("WEBP", width, height, data, exif, xmp, icc, animated)
 
 
 def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -425,20 +482,21 @@ def _to_pillow(image: Pixels, name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-def _encode_png(picture: Image.Image, provenance: Provenance) -> bytes:
+def _encode_png(picture: Image.Image, provenance: Provenance, icc: bytes | None) -> bytes:
     info = PngInfo()
     info.add_itxt("XML:com.adobe.xmp", _xmp_packet(provenance))
     info.add_text("Software", _creator())
     info.add_text("glow_jax:model", provenance.model)
     info.add_text("glow_jax:recipe", _recipe_json(provenance.recipe))
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=info)
+    picture.save(buffer, "PNG", pnginfo=info, icc_profile=icc)
     return buffer.getvalue()
 
 
-def _encode_webp(picture: Image.Image, provenance: Provenance) -> bytes:
+def _encode_webp(picture: Image.Image, provenance: Provenance, icc: bytes | None) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", lossless=True, xmp=_xmp_packet(provenance).encode())
+    xmp = _xmp_packet(provenance).encode()
+    picture.save(buffer, "WEBP", lossless=True, xmp=xmp, icc_profile=icc or b"")
     return buffer.getvalue()
 
 
@@ -461,6 +519,19 @@ def _xmp_packet(provenance: Provenance) -> str:
         "</rdf:Description>\n</rdf:RDF>\n</x:xmpmeta>\n"
         '<?xpacket end="r"?>'
     )
+
+
+def _xmp_root(scan: _Scan) -> ElementTree.Element | None:
+    """The file's XMP, or None where there is none that can be read."""
+    xmp = scan.xmp
+    # Entities, hence their expansion, can only be declared in a DOCTYPE; insisting on
+    # UTF-8 keeps one from hiding in another encoding.
+    if not xmp or len(xmp) > MAX_METADATA_BYTES or b"<!DOCTYPE" in xmp:
+        return None
+    try:
+        return ElementTree.fromstring(xmp.decode("utf-8"))
+    except (ElementTree.ParseError, ValueError, RecursionError):
+        return None
 
 
 def _parse_provenance(root: ElementTree.Element) -> Provenance:

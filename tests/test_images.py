@@ -19,7 +19,15 @@ from PIL.PngImagePlugin import PngInfo
 
 from glow_jax import files, images
 from glow_jax.errors import InputError
-from glow_jax.images import Provenance, image_paths, read_image, read_provenance, write_image
+from glow_jax.images import (
+    Provenance,
+    image_paths,
+    read_colour_profile,
+    read_image,
+    read_provenance,
+    read_source_type,
+    write_image,
+)
 
 # Wrong arguments must meet our own messages, not the run-time check of annotations.
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -587,7 +595,7 @@ def test_version_falls_back_to_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", missing)
-    assert images._creator() == "glow-jax unknown"
+    assert images._creator.__wrapped__() == "glow-jax unknown"  # it is kept
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.tmp", ".png"])
@@ -748,3 +756,68 @@ def test_compressed_or_cut_text_is_no_record(tmp_path: Path) -> None:
     for xmp in (b"\0\1\0\0\0" + zlib.compress(packet), b"\0", b"", b"\0\0\0", b"\0\0\0" + packet):
         got = read_provenance(with_xmp(tmp_path, xmp))
         assert got is None or got == PROVENANCE
+
+
+# -- what others say of a file
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_the_source_type_that_others_declare(tmp_path: Path, kind: str) -> None:
+    def declared(value: str) -> str | None:
+        xmp = (
+            f'<r:RDF xmlns:r="{images._RDF}"><r:Description xmlns:i="{images._IPTC}">'
+            f"<i:DigitalSourceType>{value}</i:DigitalSourceType></r:Description></r:RDF>"
+        ).encode()
+        if kind == "PNG":
+            return read_source_type(with_xmp(tmp_path, b"\0\0\0\0\0" + xmp))
+        return read_source_type(save(tmp_path, encode(Image.new("RGB", (2, 2)), kind, xmp=xmp)))
+
+    assert declared(images._SOURCE_TYPES + "digitalCapture") == "digitalCapture"
+    assert declared("digitalCapture") == "digitalCapture"
+    for nothing in ("", "http://example.com/", "a b", "x" * 65, "<b/>"):
+        assert declared(nothing) is None
+    assert read_source_type(save(tmp_path, encode(Image.new("RGB", (2, 2)), kind))) is None
+
+
+def profile(space: str = "sRGB") -> bytes:
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("repeat", [1, 150])  # a JPEG keeps a long one in several pieces
+def test_colour_profiles_are_read_and_written(tmp_path: Path, kind: str, repeat: int) -> None:
+    icc = profile() * repeat
+    path = save(tmp_path, encode(Image.new("RGB", (2, 2)), kind, icc_profile=icc))
+    assert read_colour_profile(path) == icc
+    for name in ("b.png", "b.webp"):
+        write_image(tmp_path / name, pattern(), PROVENANCE, read_colour_profile(path))
+        assert read_colour_profile(tmp_path / name) == icc
+        np.testing.assert_array_equal(read_image(tmp_path / name), pattern())
+        write_image(tmp_path / name, pattern(), PROVENANCE)
+        assert read_colour_profile(tmp_path / name) is None
+
+
+def test_other_profiles_are_none(tmp_path: Path) -> None:
+    def read(*extra: bytes) -> bytes | None:
+        return read_colour_profile(save(tmp_path, png(1, 1, 8, 2, b"\0abc", *extra)))
+
+    good = zlib.compress(profile())
+    assert read(chunk(b"iCCP", b"name\0\0" + good)) == profile()
+    for packed in (
+        b"",
+        b"name",
+        b"name\0\0" + good[:-20],
+        b"name\0\0junk",
+        b"name\0\0" + zlib.compress(profile("LAB")),
+        b"name\0\0" + zlib.compress(profile()[:100]),
+        b"name\0\0" + zlib.compress(bytes(images.MAX_METADATA_BYTES + 1)),
+    ):
+        read(chunk(b"iCCP", packed))
+        if packed != b"name\0\0" + good[:-20]:  # what came before the end is the whole of it
+            assert read(chunk(b"iCCP", packed)) is None
+    jpeg = encode(Image.new("RGB", (2, 2)), "JPEG")
+    short = b"\xff\xe2\0\x0eICC_PROFILE\0"
+    path = save(tmp_path, jpeg[:2] + short + jpeg[2:])
+    assert read_colour_profile(path) is None and read_image(path).shape == (2, 2, 3)
