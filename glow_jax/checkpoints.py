@@ -28,12 +28,15 @@ from flax import nnx
 
 from glow_jax.config import GlowConfig, Precision
 from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason
+from glow_jax.files import one_line, reason, write_atomically
 from glow_jax.graph_model import GraphConfig, GraphGlow, from_json, to_json
 from glow_jax.model import Glow
 
 BUNDLED = Path(__file__).parent / "models"
 MAX_JSON_BYTES = 2**20
+MIN_CALIBRATION = 100  # pictures
+KNOWN = "known_bits_per_dim"  # in a card: how likely held-out pictures are
+QUANTILES = (0.5, 0.95, 0.99, 0.999)
 _N_FIRST_FIELDS = 12  # of GlowConfig, up to `checkpoint_coupling`
 
 Weights = dict[str, Any]
@@ -237,6 +240,48 @@ def read_card(path: Path) -> dict[str, Any]:
         return _read_json(path / "card.json")
     except InputError as error:
         raise InputError(f"{path}: not a whole checkpoint: {error}") from None
+
+
+def calibrate(path: Path, bits_per_dim: np.ndarray) -> dict[str, float]:
+    """Write into a model's card how likely pictures of the kind that it knows are.
+
+    The fingerprint, of config and weights, stays.
+
+    Args:
+        path: the checkpoint directory.
+        bits_per_dim: (N,) `bits_per_dim` of held-out pictures.
+
+    Returns:
+        Quantiles by name.
+
+    Raises:
+        InputError: too few pictures, or the card cannot be read or written.
+    """
+    if len(bits_per_dim) < MIN_CALIBRATION or not np.isfinite(bits_per_dim).all():
+        raise InputError(
+            f"{len(bits_per_dim)} pictures: {MIN_CALIBRATION} or more are needed, all of finite "
+            "likelihood"
+        )
+    values = np.quantile(np.asarray(bits_per_dim, np.float64), QUANTILES)
+    quantiles = {f"{q:g}": round(float(v), 4) for q, v in zip(QUANTILES, values, strict=True)}
+    card = read_card(path) | {KNOWN: {"pictures": len(bits_per_dim), "quantiles": quantiles}}
+    write_atomically(path / "card.json", (json.dumps(card, indent=2) + "\n").encode())
+    return quantiles
+
+
+def far_limit(path: Path) -> float | None:
+    """Bits/dim beyond which a picture is far from what a model knows; None if its card says none.
+
+    It is the 99.9th percentile of held-out pictures, from `calibrate`.
+
+    Raises:
+        InputError: the card cannot be read.
+    """
+    try:
+        limit = float(read_card(path)[KNOWN]["quantiles"]["0.999"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return limit if np.isfinite(limit) else None
 
 
 def weights_of(model: Glow) -> Weights:

@@ -364,6 +364,14 @@ def _print_config(config: Any) -> None:
 def _add_info(verbs: Any) -> None:
     p = verbs.add_parser("info", help="what a model is: shape, size, origin, licence")
     p.add_argument("model", metavar="NAME|DIR", help="a bundled model or a checkpoint directory")
+    p.add_argument(
+        "--calibrate",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="write into the model's card how likely the pictures of these folders are: the kind "
+        "that it knows, but was not trained on; other pictures are then warned of",
+    )
     p.set_defaults(run=_info)
 
 
@@ -376,6 +384,8 @@ def _info(args: argparse.Namespace) -> int:
 
     path = find(args.model)
     model: Any = load(args.model, fold=False)
+    if args.calibrate:
+        _calibrate(path, model, args.calibrate)
     card = read_card(path)
     arrays = model.constants if isinstance(model, GraphGlow) else nnx.state(model, nnx.Param)
     n_parameters = sum(a.size for a in jax.tree.leaves(arrays))
@@ -386,6 +396,29 @@ def _info(args: argparse.Namespace) -> int:
     for name, value in card.items():
         _print_fact(name, value)
     return 0
+
+
+def _calibrate(path: Path, model: Any, folders: list[Path]) -> None:
+    import numpy as np
+
+    from glow_jax.checkpoints import calibrate
+    from glow_jax.data import load_folder
+    from glow_jax.graph_model import GraphGlow
+
+    if isinstance(model, GraphGlow):
+        raise InputError(f"model {model.name!r} is a graph, which tells no likelihood")
+    _check_unlabelled(model.name, model.config.n_classes)
+    folded = model.fold("exact")
+    size = (model.config.image_height, model.config.image_width)
+    bits = []
+    for folder in folders:
+        images = load_folder(folder, size, model.config.n_channels)
+        for start in range(0, len(images), SAMPLE_BATCH):
+            batch = images[start : start + SAMPLE_BATCH]
+            missing = SAMPLE_BATCH - len(batch)  # one compiled shape
+            whole = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
+            bits.append(np.asarray(folded.bits_per_dim(whole))[: len(batch)])
+    calibrate(path, np.concatenate(bits))
 
 
 def _print_fact(name: str, value: Any) -> None:

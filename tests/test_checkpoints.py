@@ -439,3 +439,35 @@ def test_wrong_weights_are_refused(copy: Path, name: str) -> None:
     change, words = WRONG_WEIGHTS[name]
     rewritten(copy, change)
     refused(copy, words)
+
+
+# -- how likely the pictures are that a model knows
+
+
+def test_a_card_says_how_likely_known_pictures_are(copy: Path) -> None:
+    before = load(copy, fold=False).fingerprint
+    assert checkpoints.far_limit(copy) is None
+    said = checkpoints.calibrate(copy, np.linspace(0, 1, 1001))
+    assert said == {"0.5": 0.5, "0.95": 0.95, "0.99": 0.99, "0.999": 0.999}
+    assert checkpoints.far_limit(copy) == 0.999
+    card = checkpoints.read_card(copy)
+    assert card["known_bits_per_dim"] == {"pictures": 1001, "quantiles": said}
+    assert {key: card[key] for key in CARD} == CARD
+    assert load(copy, fold=False).fingerprint == before
+    checkpoints.calibrate(copy, np.full(100, 2.0))  # again: the last one counts
+    assert checkpoints.far_limit(copy) == 2
+
+
+@pytest.mark.parametrize("bits", [np.zeros(99), np.full(200, np.nan), np.full(200, np.inf)])
+def test_a_calibration_needs_pictures_of_finite_likelihood(copy: Path, bits: np.ndarray) -> None:
+    before = (copy / "card.json").read_bytes()
+    with pytest.raises(InputError, match="100 or more are needed, all of finite"):
+        checkpoints.calibrate(copy, bits)
+    assert (copy / "card.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("known", [3, {}, {"quantiles": []}, {"quantiles": {"0.999": "x"}}])
+def test_a_card_without_quantiles_has_no_limit(copy: Path, known: Any) -> None:
+    card = checkpoints.read_card(copy) | {"known_bits_per_dim": known}
+    (copy / "card.json").write_text(json.dumps(card))
+    assert checkpoints.far_limit(copy) is None

@@ -145,6 +145,25 @@ def test_sample_and_info(home: Path, tmp_path: Path, capsys) -> None:
         assert text in printed
 
 
+def test_info_calibrates_a_model(home: Path, tmp_path: Path, capsys) -> None:
+    model = shutil.copytree(home / "model", tmp_path / "model")
+    pictures = tmp_path / "held-out"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(100):
+        image = rng.integers(0, 256, CONFIG.image_shape, np.uint8)
+        write_image(pictures / f"{i}.png", image, MADE_UP)
+    assert main(["info", str(model), "--calibrate", str(pictures)]) == 0
+    printed = capsys.readouterr().out
+    limit = checkpoints.far_limit(model)
+    assert limit is not None and f"known_bits_per_dim.quantiles.0.999 {limit}" in printed
+    images = np.stack([read_image(p) for p in sorted(pictures.iterdir())])
+    bits = np.asarray(gj.load(model).bits_per_dim(images))
+    assert np.quantile(bits, 0.999) == pytest.approx(limit, abs=1e-4)
+    line = fails(capsys, ["info", str(model), "--calibrate", f"{home}/ann"])
+    assert "2 pictures: 100 or more are needed" in line
+
+
 def test_train_asks_for_steps_and_for_held_out_images(home: Path, tmp_path: Path, capsys) -> None:
     words = ["train", "--data", f"folder:{home}/ann", "-o", f"{tmp_path}/run"]
     assert "--steps is required" in fails(capsys, words)
