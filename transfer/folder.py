@@ -51,7 +51,7 @@ RESULT_FIELDS = [
     "user_id",
 ]
 TROUBLE_FIELDS = ["id", "line", "stage", "path", "reason"]
-ROW_FIELDS = [*RESULT_FIELDS, "row", "bytes", "stage", "path", "reason"]
+ROW_FIELDS = [*RESULT_FIELDS, "row", "bytes", "left_out", "stage", "path", "reason"]
 INPUT_FIELDS = [
     "file",
     "role",
@@ -125,8 +125,7 @@ def claimed(out: Path, job: Job, description: Mapping[str, Any], share: str) -> 
         except OSError:
             raise InputError(f"{one_line(out)}: another run works in it; wait for it") from None
         _sweep(out)
-        if not (out / "people.csv").exists():
-            _write_people(out / "people.csv", job)
+        _write_people(out / "people.csv", job)
         if not (out / "job.json").exists():
             told = {"digest": job.digest, "outputs": len(job.order), "chunks": job.n_chunks}
             told |= {"chunk_size": job.chunk_size, "how": job.how, **description}
@@ -223,9 +222,14 @@ def rows_of_chunk(out: Path, chunk: int) -> list[Row] | None:
 
 
 def is_done(out: Path, job: Job, chunk: int, *, retry_failed: bool = False) -> bool:
-    """Whether a chunk of this job, with the pictures as they are now, is done."""
+    """Whether a chunk of this job, with the pictures as they are now, is done.
+
+    `retry_failed`: not where a picture could not be used, of an output that was made either.
+    """
     rows = rows_of_chunk(out, chunk)
-    if rows is None or (retry_failed and any(row["stage"] for row in rows)):
+    if rows is None:
+        return False
+    if retry_failed and any(row["stage"] or row["left_out"] != "0" for row in rows):
         return False
     wanted = job.chunk(chunk)
     ids = [f"{value:016x}" for value in job.ids[wanted].tolist()]

@@ -131,6 +131,12 @@ class Inputs:
         """A person's pictures that can be used."""
         return [i for i in self.job.plan.pictures[person] if self.state[i] == USABLE]
 
+    def left_out(self, row: int) -> int:
+        """How many pictures of a row's people cannot be used."""
+        plan = self.job.plan
+        people = (int(plan.source[row]), int(plan.target[row]))
+        return sum(len(plan.pictures[p]) - len(self.usable(p)) for p in people)
+
     def worst_error(self, row: int) -> float:
         """The largest round-trip error of the pictures that a row is made from."""
         plan = self.job.plan

@@ -320,7 +320,8 @@ def _alpha(text: str) -> float | None:
 
 
 def _wrong_alpha(text: str) -> str:
-    return f"alpha {one_line(text)!r}; use a number within {MAX_ALPHA:g} of 0, or {AUTO}"
+    said = f"alpha {one_line(text)!r}" if text.strip() else "no alpha"
+    return f"{said}; use a number within {MAX_ALPHA:g} of 0, or {AUTO}"
 
 
 # -- cross products

@@ -361,6 +361,7 @@ class Worker:
                         "non_finite_pixels": int(lost[place]),
                         "clipped_share": f"{clipped[place]:.4f}",
                         "edit_kept": f"{kept[place]:g}",
+                        "left_out": self.inputs.left_out(row),
                     },
                 )
         made = []
