@@ -1,6 +1,7 @@
 """Face detectors by name: dlib's, which needs no network, or any of DeepFace's."""
 
 import functools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,11 @@ HOME = Path("~/.cache/glow-jax")
 # from their middle.
 SIDE, RAISED = 2.84, 0.13
 
+_ONE_AT_A_TIME = threading.Lock()
+
 
 def face_finder(name: str = DLIB, home: Path = HOME) -> Callable[[np.ndarray], list[Found]]:
-    """`find_faces` with the detector of a name; it can be sent to another process.
+    """`find_faces` with the detector of a name; several threads may call it.
 
     Args:
         name: "dlib", or a detector of DeepFace's, such as "retinaface".
@@ -52,9 +55,10 @@ def deepface_boxes(name: str, home: Path, picture: np.ndarray) -> list[Box]:
     # A copy, blue first, as DeepFace expects.
     image = np.ascontiguousarray(picture[..., ::-1])
     try:
-        faces = load_deepface(home).DeepFace.extract_faces(
-            image, detector_backend=name, enforce_detection=False, align=False
-        )
+        with _ONE_AT_A_TIME:  # not all of its detectors bear threads
+            faces = load_deepface(home).DeepFace.extract_faces(
+                image, detector_backend=name, enforce_detection=False, align=False
+            )
     except Exception as error:  # its detectors raise what they like
         why = reason(error)
         raise InputError(f"face detector {one_line(name)}: DeepFace failed ({why})") from None

@@ -10,6 +10,7 @@ PyPI's `face_recognition_models`.
 import dataclasses
 import functools
 import importlib.util
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ MIRRORED = [
 ]  # fmt: skip
 
 Box = tuple[int, int, int, int]
+
+_OF_THREAD = threading.local()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +112,7 @@ def dlib_boxes(picture: np.ndarray, network_side: int = NETWORK_SIDE) -> list[Bo
     """
     picture = np.ascontiguousarray(picture)
     # At twice the size: it looks for faces of 80 pixels.
-    boxes = list(_dlib_models()[1](picture, 1)) or _found_by_network(picture, network_side)
+    boxes = list(_own("quick", _detector)(picture, 1)) or _found_by_network(picture, network_side)
     return [(b.left(), b.top(), b.right(), b.bottom()) for b in boxes]
 
 
@@ -176,7 +179,7 @@ def _found_by_network(picture: np.ndarray, side: int) -> list[Any]:
     if min(height, width) < NETWORK_LEAST:
         return []
     small = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
-    boxes = [found.rect for found in _network()(np.asarray(small), 0)]
+    boxes = [found.rect for found in _own("network", _network)(np.asarray(small), 0)]
     return [
         dlib.rectangle(*(round(v / scale) for v in (b.left(), b.top(), b.right(), b.bottom())))
         for b in boxes
@@ -190,22 +193,32 @@ def landmarks_in(picture: np.ndarray, box: Box) -> np.ndarray:
         picture: (H, W, 3) uint8 RGB.
         box: left, top, right, bottom, pixels; may reach out of the picture.
     """
-    dlib, _, predictor = _dlib_models()
+    dlib, predictor = _dlib_models()
     shape = predictor(np.ascontiguousarray(picture), dlib.rectangle(*box))
     return np.array([(p.x, p.y) for p in shape.parts()], np.float64)
 
 
 @functools.cache
-def _dlib_models() -> tuple[Any, Any, Any]:
+def _dlib_models() -> tuple[Any, Any]:
     try:
         import dlib
     except ImportError:
         raise InputError("dlib is not installed: pip install 'glow-jax[eval]'") from None
     predictor = dlib.shape_predictor(str(dlib_file("shape_predictor_68_face_landmarks.dat")))
-    return dlib, dlib.get_frontal_face_detector(), predictor
+    return dlib, predictor
 
 
-@functools.cache
+def _own(name: str, make: Callable[[], Any]) -> Any:
+    """A detector of this thread's own: dlib's work in their own memory, and let go of the GIL."""
+    if not hasattr(_OF_THREAD, name):
+        setattr(_OF_THREAD, name, make())
+    return getattr(_OF_THREAD, name)
+
+
+def _detector() -> Any:
+    return _dlib_models()[0].get_frontal_face_detector()
+
+
 def _network() -> Any:
     dlib = _dlib_models()[0]
     return dlib.cnn_face_detection_model_v1(str(dlib_file("mmod_human_face_detector.dat")))

@@ -1,5 +1,6 @@
 """All faces of photographs: dlib's, and those of DeepFace's detectors."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,11 +60,25 @@ def test_where_there_is_no_face_none_is_found() -> None:
 
 def test_the_network_looks_closer_at_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the quick detector is blind."""
-    dlib, _, predictor = faces._dlib_models()
-    monkeypatch.setattr(faces, "_dlib_models", lambda: (dlib, lambda *_: [], predictor))
+    monkeypatch.setattr(faces, "_own", lambda name, make: make())
+    monkeypatch.setattr(faces, "_detector", lambda: lambda *_: [])
     taken = photographs.photograph("36_1", width=1200, height=900, scale=1.4)
     (face,) = find_faces(taken.pixels)
     assert np.abs(errors(face.landmarks, taken.landmarks)).max() < 0.06
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """dlib's detectors keep what they look at in themselves, and let other threads run."""
+    taken = [
+        photographs.photograph("36_1", width=900, height=600, scale=0.9, at=(x, 0.5)).pixels
+        for x in (0.25, 0.4, 0.6, 0.75)
+    ]
+    alone = [find_faces(pixels)[0] for pixels in taken]
+    with ThreadPoolExecutor(4) as pool:
+        for again in range(3):
+            for found, one in zip(pool.map(find_faces, taken), alone, strict=True):
+                assert [f.box for f in found] == [one.box], again
+                np.testing.assert_array_equal(found[0].landmarks, one.landmarks)
 
 
 def test_a_face_at_the_border(capfd: pytest.CaptureFixture[str]) -> None:
