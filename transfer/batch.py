@@ -30,6 +30,7 @@ from transfer.run import CACHE_BYTES, Summary, Worker, run
 Format = Literal["png", "webp", "tfrecord", "array_record", "webdataset"]
 RECORDS = 1024  # of a shard
 ROW = 700  # bytes of an output's rows in all tables
+UNTOLD = 2**33  # bytes of a device that does not tell its memory
 PROBED = 2  # batches that an estimate is measured on
 PACKAGES = ("glow-jax", "jax", "jaxlib", "flax", "numpy", "pillow")
 
@@ -103,14 +104,16 @@ def run_options(settings: Settings, job: Job, codec: Codec, out: Path) -> dict[s
     """How a job is run: batch size and the like; a second run takes the first one's."""
     first = folder.check(out, job) or {}
     size = settings.batch_size or first.get("batch_size")
+    device = jax.local_devices()[0]
     if not isinstance(size, int):
-        size = auto_batch_size(codec, jax.local_devices()[0])
+        memory = (device.memory_stats() or {}).get("bytes_limit", UNTOLD)
+        size = auto_batch_size(codec, device.platform, memory)
     return {
         "batch_size": min(size, job.chunk_size),
         "versions": versions(),
         "likelihood": settings.likelihood,
         "cache_bytes": settings.cache_bytes,
-        "lanes": 1 if jax.local_devices()[0].platform == "cpu" else 2,
+        "lanes": 1 if device.platform == "cpu" else 2,
     }
 
 

@@ -191,7 +191,7 @@ def _describe(job: Job, codec: Codec, batch_size: int, seconds: float) -> None:
 def _dry_run(job: Job, codec: Codec, settings: Settings, options: dict[str, Any]) -> int:
     told = estimate(job, codec, **options)
     each = codec.size[0] * codec.size[1] * codec.channels * 5
-    cache = min(settings.cache_bytes, told.pictures * each)
+    cache = float(min(settings.cache_bytes, told.pictures * each))
     print(
         f"measured here on {told.probed} outputs: {1e3 * told.seconds_a_picture:.1f} ms a picture, "
         f"{1e3 * told.seconds_an_output:.1f} ms an output, {told.bytes_an_output:.0f} bytes each"

@@ -89,16 +89,18 @@ def load_codec(name: str, precision: Precision, devices: Sequence[jax.Device] = 
     return codec_of(model.fold("fast"), "fast", exact, known, devices)
 
 
-def auto_batch_size(codec: Codec, device: jax.Device) -> int:
+def auto_batch_size(codec: Codec, platform: str, memory: int) -> int:
     """Images that a device computes well at once: a power of two, at most MAX_BATCH.
 
-    On a CPU its caches decide; elsewhere the memory.
+    Args:
+        codec: whose images they are.
+        platform: "cpu", whose caches decide, or another.
+        memory: of the device, bytes.
     """
-    if device.platform == "cpu":
-        most = CPU_PIXELS // (codec.size[0] * codec.size[1])
-    else:
-        memory = (device.memory_stats() or {}).get("bytes_limit", 2**33)
-        most = int(memory * SHARE) // codec.bytes_per_image
+    pixels = codec.size[0] * codec.size[1]
+    most = (
+        CPU_PIXELS // pixels if platform == "cpu" else int(memory * SHARE) // codec.bytes_per_image
+    )
     return 1 << max(0, min(most, MAX_BATCH).bit_length() - 1)
 
 
