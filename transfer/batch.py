@@ -113,7 +113,6 @@ def run_options(settings: Settings, job: Job, codec: Codec, out: Path) -> dict[s
         "versions": versions(),
         "likelihood": settings.likelihood,
         "cache_bytes": settings.cache_bytes,
-        "lanes": 1 if device.platform == "cpu" else 2,
     }
 
 
@@ -150,9 +149,9 @@ def estimate(job: Job, codec: Codec, *, read: Read | None = None, **options: Any
     Args:
         job, codec: as `transfer.run.run`.
         read: the same.
-        options: `batch_size`, `likelihood`, `lanes` of it.
+        options: `batch_size` and `likelihood` of it.
     """
-    options = {k: options[k] for k in ("batch_size", "likelihood", "lanes") if k in options}
+    options = {k: options[k] for k in ("batch_size", "likelihood") if k in options}
     few = dataclasses.replace(
         job,
         order=job.order[: PROBED * options["batch_size"] * codec.n_devices],

@@ -33,6 +33,7 @@ from transfer.shards import Record
 CACHE_BYTES = 4 * 10**9
 WRITERS = 4
 READERS = 4
+LANES = 2  # batches on the device at once: one computes while the other's pictures are fetched
 WAITING = 256  # pictures to be written
 KIND: Literal["compositeWithTrainedAlgorithmicMedia"] = "compositeWithTrainedAlgorithmicMedia"
 
@@ -108,7 +109,7 @@ def run(
     likelihood: bool = True,
     means: bool = False,
     cache_bytes: int = CACHE_BYTES,
-    lanes: int = 1,
+    lanes: int = LANES,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Summary:
     """Make every output of `job` in `out` that is not there yet.
@@ -218,7 +219,7 @@ class Worker:
         read: Read | None = None,
         likelihood: bool = True,
         cache_bytes: int = CACHE_BYTES,
-        lanes: int = 1,
+        lanes: int = LANES,
     ):
         """The arguments are those of `run`."""
         size = (codec.size, codec.channels)
@@ -228,6 +229,7 @@ class Worker:
         )
         self._job, self._out, self._lanes = job, out, lanes
         self._batch_size, self._likelihood = batch_size, likelihood
+        self._folders = set[Path]()  # that are there
         self._codec = codec = in_batches(codec, batch_size * codec.n_devices)
         self.inputs = Inputs(
             job,
@@ -418,7 +420,9 @@ class Worker:
         if sharded:
             return dataclasses.replace(made, image=None, data=data)
         path = self._out / row["file"]
-        path.parent.mkdir(exist_ok=True)
+        if path.parent not in self._folders:
+            path.parent.mkdir(exist_ok=True)
+            self._folders.add(path.parent)
         write_atomically(path, data)
         return dataclasses.replace(made, image=None, row=row | {"bytes": len(data)})
 
