@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 from typing import Any, get_args
 
+import jax
 import numpy as np
 
 from glow_jax.cli import add_model_options, number, whole_number
 from glow_jax.compile_cache import use_compile_cache
+from glow_jax.errors import InputError
 from glow_jax.files import one_line
 from transfer import folder
 from transfer.batch import Format, Settings, estimate, opened, run_options
@@ -17,6 +19,7 @@ from transfer.codec import Codec
 from transfer.job import METHODS, Job, Plan
 from transfer.job_file import JobErrors, read_plan
 from transfer.progress_cli import Bars
+from transfer.ray_engine import connect, run_on_ray
 from transfer.run import CACHE_BYTES, Summary, run
 
 
@@ -104,6 +107,19 @@ def add_verbs(verbs: Any) -> None:
         default=True,
         help="keep compiled programs in a private folder of ~/.cache (default: yes)",
     )
+    p.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="this machine's devices, or a Ray cluster's (extra ray; RAY_ADDRESS names it, else "
+        "one is started here) (default: %(default)s)",
+    )
+    p.add_argument(
+        "--workers",
+        type=whole_number(1, 65536),
+        metavar="N",
+        help="processes of the Ray cluster (default: one a GPU, or one a machine)",
+    )
     p.set_defaults(run=_batch)
 
     p = verbs.add_parser(
@@ -140,6 +156,13 @@ def _batch(args: argparse.Namespace) -> int:
         for line in errors.lines if errors.count > 1 else ():
             print(line, file=sys.stderr)
         raise
+    if args.engine == "ray":
+        if args.shard != (1, 1):
+            raise InputError("--shard and --engine ray are two ways to share work; use one")
+        connect()
+        jax.config.update("jax_platforms", "cpu")  # the workers' devices are left to them
+    elif args.workers:
+        raise InputError("--workers are those of --engine ray")
     if args.compile_cache:
         use_compile_cache()
     settings = Settings(
@@ -157,17 +180,14 @@ def _batch(args: argparse.Namespace) -> int:
     _describe(job, codec, options["batch_size"], time.perf_counter() - started)
     if args.dry_run:
         return _dry_run(job, codec, settings, options)
+    again = {"limit": args.limit, "retry_failed": args.retry_failed}
     with Bars() as bars:
-        summary = run(
-            job,
-            codec,
-            args.out,
-            shard=args.shard,
-            limit=args.limit,
-            retry_failed=args.retry_failed,
-            progress=bars.update,
-            **options,
-        )
+        again["progress"] = bars.update
+        if args.engine == "ray":
+            again |= {"workers": args.workers, "compile_cache": args.compile_cache}
+            summary = run_on_ray(job, codec, args.out, settings, **again)
+        else:
+            summary = run(job, codec, args.out, shard=args.shard, **again, **options)
     return report(summary, args.out)
 
 

@@ -131,6 +131,7 @@ def claimed(out: Path, job: Job, description: Mapping[str, Any], share: str) -> 
             told |= {"chunk_size": job.chunk_size, "how": job.how, **description}
             write_atomically(out / "job.json", (json.dumps(told, indent=2) + "\n").encode())
         yield
+        _sweep(out)  # workers may have been killed meanwhile
 
 
 def _sweep(out: Path) -> None:

@@ -135,13 +135,9 @@ def run(
         InputError: `out` holds something else, or cannot be written.
     """
     folder.check(out, job)
-    description = _description(job, codec, batch_size, versions)
+    description = describe(job, codec, batch_size, versions)
     with folder.claimed(out, job, description, f"{shard[0]}/{shard[1]}"):
-        own = range(shard[0] - 1, job.n_chunks, shard[1])
-        pending = [k for k in own if not folder.is_done(out, job, k, retry_failed=retry_failed)]
-        kept = sum(len(job.chunk(k)) for k in own) - sum(len(job.chunk(k)) for k in pending)
-        if limit is not None:
-            pending = pending[: -(-limit // job.chunk_size)]
+        pending, kept = pending_chunks(job, out, shard, retry_failed=retry_failed, limit=limit)
         started = time.perf_counter()
         with Worker(
             job,
@@ -159,6 +155,21 @@ def run(
         seconds = time.perf_counter() - started
         totals = folder.write_tables(out)
     return Summary(made, kept, seconds, worker.inputs.n_encoded_again, totals)
+
+
+def pending_chunks(
+    job: Job,
+    out: Path,
+    shard: tuple[int, int] = (1, 1),
+    *,
+    retry_failed: bool = False,
+    limit: int | None = None,
+) -> tuple[list[int], int]:
+    """Chunks of a shard that are to be done, and how many outputs are in those that are."""
+    own = range(shard[0] - 1, job.n_chunks, shard[1])
+    pending = [k for k in own if not folder.is_done(out, job, k, retry_failed=retry_failed)]
+    kept = sum(len(job.chunk(k)) for k in own) - sum(len(job.chunk(k)) for k in pending)
+    return pending[: None if limit is None else -(-limit // job.chunk_size)], kept
 
 
 def _groups(job: Job, chunks: Iterable[int], size: int) -> Iterator[Group]:
@@ -546,9 +557,10 @@ def mean_file(out: Path, role: str, person: str) -> Path:
     return out / "means" / f"{role}_{file_name(person)}.png"
 
 
-def _description(
-    job: Job, codec: Codec, batch_size: int, versions: dict[str, str]
+def describe(
+    job: Job, codec: Codec, batch_size: int | None, versions: dict[str, str]
 ) -> dict[str, Any]:
+    """What job.json tells of how a job is run."""
     alphas = np.unique(job.plan.alpha[job.order])[:1000].tolist()
     methods = [METHODS[i] for i in np.unique(job.plan.method).tolist()]
     return {
