@@ -330,7 +330,7 @@ def test_a_failing_device_leaves_whole_chunks(home: Path, tmp_path: Path) -> Non
         return np.asarray(latents[0])
 
     with pytest.raises(KeyboardInterrupt):
-        make(job, out, linear_codec(decode=decode), lanes=1)
+        make(job, out, linear_codec(decode=decode))
     done = [k for k in range(job.n_chunks) if folder.is_done(out, job, k)]
     assert done == [0, 1, 2]
     assert make(job, out).kept == 24

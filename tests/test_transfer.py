@@ -121,7 +121,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(people: Path, tmp_path: Pat
 
     job, dying = plan(people, linear_codec(), chunk_size=2), linear_codec(decode=failing)
     with pytest.raises(KeyboardInterrupt):
-        run(job, dying, broken, batch_size=2, lanes=1)
+        run(job, dying, broken, batch_size=2)
     assert len(rows_of(broken, "rows/0000000.csv")) == 2
     summary = run(job, linear_codec(), broken, batch_size=2)
     assert (summary.made, summary.kept) == (4, 2)

@@ -33,7 +33,7 @@ class Codec:
         exact: a slower codec of the same model for images whose round trip misses the bound.
         bytes_per_image: of a device's memory while it computes, roughly.
         n_devices: that a batch is shared out over; its size is a multiple of them.
-        place: a batch of NumPy arrays onto those devices.
+        place: a batch of NumPy arrays onto those devices, where that is worth while.
     """
 
     name: str

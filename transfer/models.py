@@ -50,9 +50,12 @@ def codec_of(
     if n_devices > 1:
         mesh = Mesh(np.array(devices), (AXIS,))
         method = functools.partial(_shared_out, *_taken_apart(model, mesh), mesh)
-        place = functools.partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec(AXIS)))
-        if expressions is not None:
-            expressions = jax.device_put(expressions, NamedSharding(mesh, PartitionSpec()))
+        if mesh.devices[0].platform != "cpu":  # see `transfer.run.Worker.do`
+            rows, whole = (
+                NamedSharding(mesh, spec) for spec in (PartitionSpec(AXIS), PartitionSpec())
+            )
+            place = functools.partial(jax.device_put, device=rows)
+            expressions = expressions and jax.device_put(expressions, whole)
     decode_x, bits_per_dim = method("decode_x"), method("bits_per_dim")
     return Codec(
         name=model.name,

@@ -33,7 +33,7 @@ from transfer.shards import Record
 CACHE_BYTES = 4 * 10**9
 WRITERS = 4
 READERS = 4
-LANES = 2  # batches on the device at once: one computes while the other's pictures are fetched
+LANES = 2  # batches that a GPU has at once: one computes while the other's pictures are fetched
 WAITING = 256  # pictures to be written
 KIND: Literal["compositeWithTrainedAlgorithmicMedia"] = "compositeWithTrainedAlgorithmicMedia"
 
@@ -109,7 +109,6 @@ def run(
     likelihood: bool = True,
     means: bool = False,
     cache_bytes: int = CACHE_BYTES,
-    lanes: int = LANES,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Summary:
     """Make every output of `job` in `out` that is not there yet.
@@ -128,7 +127,6 @@ def run(
         likelihood: whether bits/dim of the outputs are computed, which costs another encode.
         means: whether people's reference faces are written, decoded.
         cache_bytes: of disk, for latents and pixels that are needed again.
-        lanes: batches that the device is given before the first one's result is there.
         progress: called with a stage and how far it is.
 
     Raises:
@@ -147,7 +145,6 @@ def run(
             read=read,
             likelihood=likelihood,
             cache_bytes=cache_bytes,
-            lanes=lanes,
         ) as worker:
             if means:
                 worker.write_means()
@@ -230,15 +227,14 @@ class Worker:
         read: Read | None = None,
         likelihood: bool = True,
         cache_bytes: int = CACHE_BYTES,
-        lanes: int = LANES,
     ):
         """The arguments are those of `run`."""
         size = (codec.size, codec.channels)
         self._stack = contextlib.ExitStack()
         self._readers, self._devices, self._writers = (
-            self._stack.enter_context(ThreadPoolExecutor(n)) for n in (READERS, lanes, WRITERS)
+            self._stack.enter_context(ThreadPoolExecutor(n)) for n in (READERS, LANES, WRITERS)
         )
-        self._job, self._out, self._lanes = job, out, lanes
+        self._job, self._out = job, out
         self._batch_size, self._likelihood = batch_size, likelihood
         self._folders = set[Path]()  # that are there
         self._codec = codec = in_batches(codec, batch_size * codec.n_devices)
@@ -272,7 +268,12 @@ class Worker:
             folder.forget(self._out, chunk)
         n_made, of_chunk = 0, list[_Made]()
         batches = self._prepared(_groups(self._job, chunks, self._batch_size))
-        results = _ahead(self._devices, self._made, batches, self._lanes)
+        if jax.default_backend() == "cpu":
+            # XLA's programs share one pool of threads there: two that solve linear equations
+            # (`transfer.warp`) wait for each other for ever, and nothing is gained.
+            results: Iterator[list[_Made]] = map(self._made, batches)
+        else:
+            results = _ahead(self._devices, self._made, batches, LANES)
         flat = itertools.chain.from_iterable(results)
         for done, result in enumerate(_ahead(self._writers, self._written, flat, WAITING), 1):
             of_chunk.append(result)
