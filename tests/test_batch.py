@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -221,6 +222,42 @@ def test_a_folder_is_one_jobs_and_one_runs(home: Path, tmp_path: Path) -> None:
             make(job, out)
         assert make(job, out, shard=(2, 2)).made > 0
     assert make(job, out).totals.missing == 0
+
+
+def test_a_strangers_table_touches_nothing_outside(home: Path, tmp_path: Path) -> None:
+    job, out = job_of(home), tmp_path / "out"
+    make(job, out, limit=1)
+    table = out / "rows" / "0000000.csv"
+    first = rows_of(out)[0]["file"]
+    victim = tmp_path / "victim"
+    for file in ("../victim", str(victim), "images/../../victim"):
+        victim.write_bytes((out / first).read_bytes())
+        table.write_text(table.read_text().replace(f",{first},", f",{file},"))
+        assert folder.merge([out], tmp_path / f"merged{len(file)}").outputs == 0
+        folder.forget(out, 0)
+        assert victim.exists()
+        make(job, out, limit=1)
+
+
+def test_what_does_not_fit_is_one_line(home: Path, tmp_path: Path) -> None:
+    def decode(latents: Any) -> np.ndarray:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nmore")
+
+    codec = linear_codec()
+    make(job_of(home), tmp_path / "out", codec, limit=1)
+    with pytest.raises(InputError, match=r"4 images at once do not fit .* --batch-size"):
+        make(job_of(home), tmp_path / "out", linear_codec(decode=decode))
+
+
+def test_pictures_may_be_read_in_another_way(home: Path, tmp_path: Path) -> None:
+    job = job_of(home, reading="mirrored")
+    assert not set(job.ids.tolist()) & set(job_of(home).ids.tolist())
+    make(job_of(home), tmp_path / "plain")
+    make(job, tmp_path / "mirrored", read=lambda path: read_image(path, SIZE)[:, ::-1].copy())
+    pairs = zip(rows_of(tmp_path / "plain"), rows_of(tmp_path / "mirrored"), strict=True)
+    for one, other in pairs:
+        a = read_image(tmp_path / "plain" / one["file"])
+        np.testing.assert_array_equal(read_image(tmp_path / "mirrored" / other["file"]), a[:, ::-1])
 
 
 # -- bad pictures

@@ -66,6 +66,8 @@ def batch(
     out: str | os.PathLike[str],
     *,
     devices: Sequence[jax.Device] = (),
+    read: Read | None = None,
+    reading: str = "",
     **options: Any,
 ) -> Summary:
     """Make every output that a job's file asks for and that is not in `out` yet.
@@ -76,6 +78,8 @@ def batch(
         settings: what is made of what.
         out: a new folder, or one that holds an interrupted run of the same job.
         devices: to compute on; all local ones by default.
+        read: a path to pixels, where pictures are not yet as the model needs them.
+        reading: how it does so, in words; outputs of another way are others.
         options: `shard`, `limit`, `retry_failed` and `progress` of `transfer.run.run`.
 
     Raises:
@@ -83,12 +87,15 @@ def batch(
             lines), or the folder holds something else. Pictures that cannot be used are no
             errors, but rows of failures.csv.
     """
-    job, codec = opened(settings, read_plan(settings.path), devices)
-    return run(job, codec, Path(out), **run_options(settings, job, codec, Path(out)), **options)
+    job, codec = opened(settings, read_plan(settings.path), devices, reading)
+    options |= run_options(settings, job, codec, Path(out))
+    return run(job, codec, Path(out), read=read, **options)
 
 
-def opened(settings: Settings, plan: Plan, devices: Sequence[jax.Device] = ()) -> tuple[Job, Codec]:
-    """Load the model, and make a plan definite for it.
+def opened(
+    settings: Settings, plan: Plan, devices: Sequence[jax.Device] = (), reading: str = ""
+) -> tuple[Job, Codec]:
+    """Load the model, and make a plan definite for it; the arguments are those of `batch`.
 
     Raises:
         InputError: the model is not to be had, or cannot do what the plan asks for.
@@ -97,7 +104,8 @@ def opened(settings: Settings, plan: Plan, devices: Sequence[jax.Device] = ()) -
         raise InputError("format array_record needs `pip install array_record`")
     codec = load_codec(settings.model, settings.precision, devices or jax.local_devices())
     size = settings.chunk_size or (RECORDS if settings.format in SHARDS else CHUNK)
-    return make_job(plan, codec, chunk_size=size, format=settings.format), codec
+    job = make_job(plan, codec, chunk_size=size, format=settings.format, reading=reading)
+    return job, codec
 
 
 def run_options(settings: Settings, job: Job, codec: Codec, out: Path) -> dict[str, Any]:

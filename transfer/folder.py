@@ -209,10 +209,9 @@ def rows_of_chunk(out: Path, chunk: int) -> list[Row] | None:
     rows = _read_table(rows_file(out, chunk), ROW_FIELDS)
     if rows is None or _read_table(inputs_file(out, chunk), CHUNK_INPUT_FIELDS) is None:
         return None
-    sizes: dict[str, str] = {}
-    for row in rows:
-        if not row["stage"]:
-            sizes[row["file"].partition("#")[0]] = row["bytes"]
+    if len(_files(rows)) < len({row["file"].partition("#")[0] for row in rows}):
+        return None
+    sizes = {row["file"].partition("#")[0]: row["bytes"] for row in rows if not row["stage"]}
     for file, size in sizes.items():
         try:
             if str(os.stat(out / file).st_size) != size:
@@ -244,8 +243,18 @@ def forget(out: Path, chunk: int) -> None:
     rows = _read_table(rows_file(out, chunk), ROW_FIELDS) or []
     for path in (rows_file(out, chunk), inputs_file(out, chunk)):
         path.unlink(missing_ok=True)
-    for file in {row["file"].partition("#")[0] for row in rows if row["file"]}:
+    for file in _files(rows):
         (out / file).unlink(missing_ok=True)
+
+
+def _files(rows: Iterable[Row]) -> set[str]:
+    """The files of rows, but for what a stranger's table may name outside of the folder."""
+    files = {row["file"].partition("#")[0] for row in rows}
+    return {
+        file
+        for file in files
+        if file.startswith(("images/", "shards/")) and ".." not in Path(file).parts
+    }
 
 
 def commit(out: Path, chunk: int, rows: Iterable[Row], inputs: Iterable[Row]) -> None:
@@ -377,7 +386,7 @@ def _bring(folder: Path, out: Path, chunk: int) -> None:
     rows = rows_of_chunk(folder, chunk)
     if rows is None:
         return
-    for file in dict.fromkeys(row["file"].partition("#")[0] for row in rows if row["file"]):
+    for file in {row["file"].partition("#")[0] for row in rows if not row["stage"]}:
         (out / file).parent.mkdir(parents=True, exist_ok=True)
         _link(folder / file, out / file)
     _link(inputs_file(folder, chunk), inputs_file(out, chunk))

@@ -451,6 +451,13 @@ class _Lines:
 
     def __init__(self, text: str):
         self._lines = text.splitlines()
+        self._words: dict[str, int] = {}
+        for number, line in enumerate(self._lines, 1):
+            for word in re.findall(r"""[^\s"',:=\[\]{}]+""", line):
+                self._words.setdefault(word, number)
 
     def of(self, text: str) -> int:
-        return next((i for i, line in enumerate(self._lines, 1) if text in line), 1)
+        found = self._words.get(text)
+        if found is None:  # it has a space in it, say
+            found = next((i for i, line in enumerate(self._lines, 1) if text in line), 1)
+        return found

@@ -275,13 +275,19 @@ class Worker:
         else:
             results = _ahead(self._devices, self._made, batches, LANES)
         flat = itertools.chain.from_iterable(results)
-        for done, result in enumerate(_ahead(self._writers, self._written, flat, WAITING), 1):
-            of_chunk.append(result)
-            n_made += not result.row["stage"]
-            if result.last:
-                self._commit(result.chunk, of_chunk)
-                of_chunk = []
-            progress("transfer", done, total)
+        try:
+            for done, result in enumerate(_ahead(self._writers, self._written, flat, WAITING), 1):
+                of_chunk.append(result)
+                n_made += not result.row["stage"]
+                if result.last:
+                    self._commit(result.chunk, of_chunk)
+                    of_chunk = []
+                progress("transfer", done, total)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            why = f"{self._batch_size} images at once do not fit into the device's memory"
+            raise InputError(f"{why}; give a smaller --batch-size") from error
         return n_made
 
     def _prepared(self, groups: Iterable[Group]) -> Iterator[Batch]:
