@@ -83,7 +83,8 @@ def add_verbs(verbs: Any) -> None:
         "--alpha",
         nargs="+",
         metavar="A",
-        help="how much to add: numbers, or FIRST:LAST:STEP; write --alpha=-0.5 "
+        help="how much to add: numbers, FIRST:LAST:STEP, or auto (the largest inside a trust "
+        "region); write --alpha=-0.5 "
         "if negative (default: 1 for warp; 0.3 0.4 0.5 for paper, as its authors do)",
     )
     p.add_argument(
