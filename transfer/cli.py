@@ -14,6 +14,7 @@ from glow_jax.checkpoints import find, load
 from glow_jax.cli import add_model_options, whole_number
 from glow_jax.images import Provenance, read_image, write_image
 from transfer import folder
+from transfer.align_cli import add_verb as add_align_verb
 from transfer.batch import versions
 from transfer.batch_cli import add_verbs as add_batch_verbs
 from transfer.batch_cli import report
@@ -97,6 +98,7 @@ def add_verbs(verbs: Any) -> None:
     )
     add_model_options(p)
     p.set_defaults(run=_transfer)
+    add_align_verb(verbs)
     add_batch_verbs(verbs)
     _add_fit(verbs)
 
