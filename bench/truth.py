@@ -139,7 +139,7 @@ class World:
         self.model = gj.load(args.model)
         self.codec = codec_of(self.model, "exact")
         shapes = self.model.config.latent_shapes
-        self.known = load_expressions(find(args.model) / NAME, shapes)
+        self.known = load_expressions(find(args.model) / NAME)
         self.pictures, self.labels = read_faces(args.faces)
         people = sorted({label["identity"] for label in self.labels.values()})
         if len(people) < 2:
@@ -320,7 +320,7 @@ class World:
     def _make_some(self, requests: Sequence[Request]) -> list[Any]:
         from bench.truth_methods import LATENT, nearest, pixel, pixel_code
         from bench.truth_scores import Output
-        from transfer.apply import largest_alpha, paint
+        from transfer.apply import largest_alpha, paint, warped
         from transfer.codec import to_bytes
 
         grey: list[Any] = [None] * len(requests)
@@ -362,7 +362,11 @@ class World:
             names = [requests[i].method for i in rows]
             plain = np.array([name in ("warp only", "warp, rest in pixels") for name in names])
             codes = codes * alphas[:, None]
-            made = paint(self.known, self.codec, bases, codes, add_rest=~plain)
+            made = np.where(
+                plain[:, None, None, None],
+                warped(self.known, bases, codes) + 0.5,
+                paint(self.known, bases, codes),
+            )
             for i, name, code, image in zip(rows, names, codes, made, strict=True):
                 in_pixels = name == "warp, rest in pixels"
                 grey[i] = image + in_pixels * np.tensordot(code, self.material.pixel_rest, 1)

@@ -1,5 +1,6 @@
 """Painting an expression on a picture, and decoding that never fails."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.expressions import SIDE, UNITS, painting_codec, portraits, random_expressions
 from transfer import apply
+from transfer import expressions as ex
 from transfer.apply import (
     code_of,
     decode_safely,
@@ -16,7 +18,6 @@ from transfer.apply import (
     most_neutral,
     neutral_of,
     paint,
-    paint_safely,
 )
 
 
@@ -37,34 +38,30 @@ CODES = np.array([[0.6, -0.3, 0.2], [0.1, 0.9, 0.4]], np.float32)
 
 
 def test_without_a_code_the_pictures_come_back(known: Any, bases: np.ndarray) -> None:
-    grey, kept, lost = paint_safely(known, painting_codec(known), bases, 0 * CODES)
-    np.testing.assert_allclose(grey, bases + 0.5, atol=1e-3)
-    assert (kept == 1).all() and (lost == 0).all()
+    np.testing.assert_allclose(paint(known, bases, 0 * CODES), bases + 0.5, atol=1e-3)
 
 
 def test_an_expression_is_a_warp_and_what_is_added(known: Any, bases: np.ndarray) -> None:
-    codec = painting_codec(known)
-    both = paint(known, codec, bases, CODES)
-    moved = paint(known, codec, bases, CODES, add_rest=False)
-    np.testing.assert_allclose(moved, apply.warped(known, bases, CODES) + 0.5, atol=1e-3)
+    both = paint(known, bases, CODES)
+    moved = apply.warped(known, bases, CODES) + 0.5
     assert np.abs(moved - bases).mean() > 1
-    added = np.asarray(apply.ex.rest(known, jnp.asarray(CODES))[0])
-    np.testing.assert_allclose(both - moved, added, atol=1e-2)
-    some = paint(known, codec, bases, CODES, add_rest=np.array([True, False]))
-    np.testing.assert_allclose(some[0], both[0], atol=1e-3)
-    np.testing.assert_allclose(some[1], moved[1], atol=1e-3)
+    plain = dataclasses.replace(known, rest=0 * known.rest)
+    np.testing.assert_allclose(paint(plain, bases, CODES), moved, atol=1e-3)
+    added = ex.rest(known, jnp.asarray(CODES))
+    where = ex.warped(known, jnp.asarray(bases), jnp.asarray(CODES))[1]
+    wanted = ex.returned(known, added, where, (SIDE, SIDE))
+    np.testing.assert_allclose(both - moved, wanted, atol=1e-2)
 
 
 def test_a_picture_does_not_depend_on_its_neighbours(known: Any, bases: np.ndarray) -> None:
-    codec = painting_codec(known)
-    both = paint(known, codec, bases, CODES)
-    turned = paint(known, codec, bases[::-1], CODES[::-1])
+    both = paint(known, bases, CODES)
+    turned = paint(known, bases[::-1], CODES[::-1])
     np.testing.assert_allclose(both, turned[::-1], atol=1e-2)
 
 
 def test_nothing_given_is_changed(known: Any, bases: np.ndarray) -> None:
     before, codes = bases.copy(), CODES.copy()
-    paint(known, painting_codec(known), bases, codes)
+    paint(known, bases, codes)
     np.testing.assert_array_equal(bases, before)
     np.testing.assert_array_equal(codes, CODES)
 

@@ -428,7 +428,8 @@ def test_chosen_alphas_are_those_of_apply(portrayed: Path) -> None:
     wanted = apply.largest_alpha(known, codec, bases, codes)
 
     def at(alphas: np.ndarray) -> apply.Decoded:
-        return apply.paint_safely(known, codec, bases, codes * alphas[:, None])
+        grey = apply.paint(known, bases, codes * alphas[:, None])
+        return apply.Decoded(grey, np.ones(len(grey)), np.zeros(len(grey), int))
 
     got = largest_alphas(at, codec, bases)
     np.testing.assert_allclose(got, wanted)

@@ -2,14 +2,17 @@
 
     code   = activations(expression) - mean over the source's neutral pictures of activations
     x'     = the target's most neutral picture, warped by alpha * code
-    output = f⁻¹( f(x') + rest(alpha * code) )
+    output = x' + A⁻¹( alpha * code * rest )
+
+A⁻¹ carries what lies over a mean shape to the face. No flow computes it: what flows add to it was
+measured, and is less than nothing (README, "Against the truth").
 
 `decode_safely` is for every method: it never returns a number that is not finite, and says where
 it had to take less of an edit.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -102,54 +105,39 @@ def code_of(known: Expressions, expression: np.ndarray, source: Images) -> np.nd
 
 
 def paint(
-    known: Expressions,
-    codec: Codec,
-    bases: Images,
-    codes: np.ndarray,
-    *,
-    add_rest: np.ndarray | bool = True,
+    known: Expressions, bases: Images, codes: np.ndarray, devices: Sequence[jax.Device] = ()
 ) -> Grey:
-    """Pictures with an expression on them: warped, and completed in latent space.
+    """Pictures with an expression on them: warped, and completed.
 
     Args:
-        known: of the model.
-        codec: the flow.
+        known: what is known of expressions.
         bases: uint8 (B, H, W, 3), one picture a row.
         codes: (B, A) activations, alpha already in them.
-        add_rest: bool, or (B,): whether the latents are added.
+        devices: to share rows out over, a multiple of them; none is JAX's default. Each runs the
+            program that one alone would run on its rows.
 
     Returns:
         (B, H, W, 3) finite grey levels. Where a code is 0 the picture comes back.
     """
-    return paint_safely(known, codec, bases, codes, add_rest=add_rest).grey
-
-
-def paint_safely(
-    known: Expressions,
-    codec: Codec,
-    bases: Images,
-    codes: np.ndarray,
-    *,
-    add_rest: np.ndarray | bool = True,
-) -> Decoded:
-    """`paint`, with how much of each edit was kept."""
-    warped, change = _edit(known, jnp.asarray(bases), jnp.asarray(codes, jnp.float32))
-    base = codec.encode_grey(np.asarray(warped) + 0.5)
-    wanted = np.broadcast_to(np.asarray(add_rest, np.float32), (len(bases),))
-    edited = jax.tree.map(
-        lambda z, d: np.asarray(z) + np.asarray(d) * wanted[:, None, None, None], base, change
+    n = max(1, len(devices))
+    parts = zip(
+        np.split(np.asarray(bases), n), np.split(np.asarray(codes, np.float32), n), strict=True
     )
-    return decode_safely(codec.decode, jax.tree.map(np.asarray, base), edited)
+    made = []
+    for i, part in enumerate(parts):
+        there = jax.device_put((known, *part), devices[i]) if devices else (known, *part)
+        made.append(_painted(*there))
+        if jax.default_backend() == "cpu":  # where two programs with `solve` wait for each other
+            made[-1].block_until_ready()
+    return np.concatenate([np.asarray(m) for m in made]) + np.float32(0.5)
 
 
 def warped(known: Expressions, bases: Images, codes: np.ndarray) -> np.ndarray:
     """(B, H, W, 3) grey levels of pictures whose features have moved, nothing added."""
-    return np.asarray(_edit(known, jnp.asarray(bases), jnp.asarray(codes, jnp.float32))[0])
+    return np.asarray(_warped(known, jnp.asarray(bases), jnp.asarray(codes, jnp.float32))[0])
 
 
-@jax.jit
-def _edit(known: Expressions, bases: Any, codes: Any) -> tuple[Any, Any]:
-    return ex.warped(known, bases, codes), ex.rest(known, codes)
+_warped, _painted = jax.jit(ex.warped), jax.jit(ex.painted)
 
 
 def largest_alpha(known: Expressions, codec: Codec, bases: Images, codes: np.ndarray) -> np.ndarray:
@@ -166,7 +154,7 @@ def largest_alpha(known: Expressions, codec: Codec, bases: Images, codes: np.nda
         rows = np.flatnonzero(open_)
         if not len(rows):
             break
-        grey = paint(known, codec, bases[rows], codes[rows] * alpha)
+        grey = paint(known, bases[rows], codes[rows] * alpha)
         bits = np.asarray(codec.bits_per_dim(to_bytes(grey)))
         clipped = ((grey < 0) | (grey >= 256)).mean((1, 2, 3))
         fine = (bits <= allowed[rows]) & (clipped <= AUTO_CLIPPED)

@@ -106,21 +106,29 @@ def add_verbs(verbs: Any) -> None:
 def _add_fit(verbs: Any) -> None:
     p = verbs.add_parser(
         "fit-expressions",
-        help="learn from rendered people what expressions do to a model's latents",
+        help="learn from rendered people what expressions do to faces",
         description="Writes expressions.npz into the model's folder: with it `glow-jax transfer` "
         "has method warp. Takes about 15 minutes on 2 CPU cores.",
     )
     p.add_argument(
-        "faces", type=Path, metavar="DIR", help="made by `glow-jax render --setting pairs`"
+        "faces",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="folders that `glow-jax render --setting pairs` made",
     )
-    p.add_argument("--steps", type=whole_number(1, 10**7), default=1500, help="(default: 1500)")
+    p.add_argument(
+        "--steps",
+        type=whole_number(1, 10**7),
+        default=1500,
+        help="of the network that finds landmarks (default: 1500)",
+    )
     p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
     p.add_argument(
         "--finder-of",
         type=Path,
         metavar="FILE",
-        help="an expressions.npz of a model of the same shape, whose network that finds landmarks "
-        "is taken (default: train one)",
+        help="an expressions.npz whose network that finds landmarks is taken (default: train one)",
     )
     p.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help="(default: in the model's folder)"
@@ -135,19 +143,21 @@ def _fit(args: argparse.Namespace) -> int:
     from transfer.expressions_file import save_expressions
     from transfer.fit import Faces, fit
 
-    codec = load_codec(args.model, args.precision)
-    shapes = load(args.model, fold=False).config.latent_shapes
-    finder = load_expressions(args.finder_of, shapes).finder if args.finder_of else None
-    labels = list(read_labels(args.faces))
-    paths = [args.faces / label["file"] for label in labels]
+    config = load(args.model, fold=False).config
+    finder = load_expressions(args.finder_of).finder if args.finder_of else None
+    labels = [label for folder in args.faces for label in read_labels(folder)]
+    paths = [folder / label["file"] for folder in args.faces for label in read_labels(folder)]
+    size = (config.image_height, config.image_width)
     with ThreadPoolExecutor(4) as pool:
-        images = list(pool.map(lambda path: read_image(path, codec.size), paths))
-    faces = Faces.from_labels(np.stack(images), labels, AUS)
+        images = list(pool.map(lambda path: read_image(path, size), paths))
 
-    def told(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
-    known = fit(faces, codec, n_steps=args.steps, seed=args.seed, finder=finder, progress=told)
+    known = fit(
+        Faces.from_labels(np.stack(images), labels, AUS),
+        n_steps=args.steps,
+        seed=args.seed,
+        finder=finder,
+        progress=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     out = args.out or find(args.model) / NAME
     save_expressions(out, known)
     print(f"expressions: {out}")

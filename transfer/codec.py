@@ -32,7 +32,7 @@ class Codec:
         expressions: what is known of expressions in this model's latents, if anything.
         exact: a slower codec of the same model for images whose round trip misses the bound.
         bytes_per_image: of a device's memory while it computes, roughly.
-        n_devices: that a batch is shared out over; its size is a multiple of them.
+        devices: that a batch is shared out over, if they are several.
         place: a batch of NumPy arrays onto those devices, where that is worth while.
     """
 
@@ -48,8 +48,13 @@ class Codec:
     exact: "Codec | None" = None
     expressions: Expressions | None = None
     bytes_per_image: int = 2**24
-    n_devices: int = 1
+    devices: tuple[Any, ...] = ()
     place: Callable[[Any], Any] = lambda batch: batch
+
+    @property
+    def n_devices(self) -> int:
+        """A batch's size is a multiple of it."""
+        return max(1, len(self.devices))
 
 
 def in_batches(codec: Codec, size: int) -> Codec:

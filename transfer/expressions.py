@@ -1,20 +1,18 @@
 """What is known of expressions in general, learned once from people who do not exist.
 
-`Expressions` holds, for one flow: a network that finds landmarks, a linear reader of Action
-Units, where each unit moves the landmarks, and what it changes in the latents besides. With it an
-expression is *read* as a few numbers from the source's pictures, in which pose, light and
-identity cancel, and *written* onto a picture of the target: pixels are warped, and what a warp
-cannot make (teeth, lids, folds) is added in latent space. Nothing is trained for the people in
-the pictures.
+`Expressions` holds a network that finds landmarks, a linear reader of Action Units, where each
+unit moves the landmarks, and what it changes besides. With it an expression is *read* as a few
+numbers from the source's pictures, in which pose, light and identity cancel, and *painted* onto a
+picture of the target: pixels are warped, and what a warp cannot make (teeth, lids, folds) is added
+over a mean shape, where mouths and eyes of all faces meet (as in active appearance models; Cootes
+et al. 1998). Nothing is trained for the people in the pictures.
 
 Fitted by ridge regression (`transfer.fit`), in closed form but for the network.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from transfer import landmarks
-from transfer.features import features
+from transfer.features import MIRRORED, features
 from transfer.landmarks import find
-from transfer.warp import warp
+from transfer.warp import carry, warp
 
-Latents = Any  # a tuple of arrays, finest level first
 Images = UInt8[Array, "B H W 3"]
 Codes = Float[Array, "B A"]
 Numbers = np.ndarray | Array  # NumPy's from the disk, JAX's inside a compiled function
@@ -34,12 +31,11 @@ Numbers = np.ndarray | Array  # NumPy's from the disk, JAX's inside a compiled f
 LARGEST = 1.2  # an activation read as more is taken for this
 EYES = (slice(36, 42), slice(42, 48))
 STEEPEST = 4.0  # a unit that is read so badly that its slope would be more stays weak
-REST = 0.75  # share of the regressed rest that is added: what it gets wrong costs more
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["finder", "template", "read", "slope", "noise", "moves", "write", "rest"],
+    data_fields=["finder", "template", "read", "slope", "noise", "moves", "shape", "rest"],
     meta_fields=["aus"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +50,9 @@ class Expressions:
         slope: (A,) what a difference of readings is multiplied by.
         noise: (A,) readings below it are taken for 0, softly.
         moves: (A, 68, 2) of the landmarks at activation 1, in distances between the eyes.
-        write: latents (A, ...): what is added at activation 1 where nothing is warped.
-        rest: latents (A, ...): what the truth has at activation 1 that a warped picture has not.
+        shape: (68, 2) the mean shape, mouth and eyes open, in sides of the picture.
+        rest: (A, S, S, 3) grey levels: what the truth has at activation 1 that a warped picture
+            has not, both laid over `shape`.
     """
 
     aus: tuple[str, ...]
@@ -65,8 +62,8 @@ class Expressions:
     slope: Numbers
     noise: Numbers
     moves: Numbers
-    write: Latents
-    rest: Latents
+    shape: Numbers
+    rest: Numbers
 
 
 def fingerprint(known: Expressions) -> str:
@@ -113,30 +110,51 @@ def move(known: Expressions, codes: Codes, marks: Float[Array, "B 68 2"]) -> Flo
     return jnp.stack([right * x - down * y, right * y + down * x], -1)
 
 
-def warped(known: Expressions, images: Images, codes: Codes) -> Float[Array, "B H W 3"]:
-    """Pictures whose features have moved by an expression; grey levels, 0 to 255."""
+def warped(
+    known: Expressions, images: Images, codes: Codes
+) -> tuple[Float[Array, "B H W 3"], Float[Array, "B 68 2"]]:
+    """Pictures whose features have moved by an expression, grey levels, and their landmarks."""
     marks = find(known.finder, images)
-    return warp(images.astype(jnp.float32), marks, move(known, codes, marks))
+    moves = move(known, codes, marks)
+    return warp(images.astype(jnp.float32), marks, moves), marks + moves
 
 
-def rest(known: Expressions, codes: Codes) -> Latents:
-    """What is added to the latents of the warped pictures, (B, ...)."""
-    return jax.tree.map(lambda change: REST * change, _times(codes, known.rest))
+def painted(known: Expressions, images: Images, codes: Codes) -> Float[Array, "B H W 3"]:
+    """Pictures with an expression on them: warped, and what is left added; grey levels."""
+    grey, marks = warped(known, images, codes)
+    size = (images.shape[1], images.shape[2])
+    return grey + returned(known, rest(known, codes), marks, size)
 
 
-def written(known: Expressions, codes: Codes) -> Latents:
-    """The latents' change of an expression where nothing is warped, (B, ...)."""
-    return _times(codes, known.write)
+def rest(known: Expressions, codes: Codes) -> Float[Array, "B S S 3"]:
+    """What is added to warped pictures, over the mean shape."""
+    return jnp.tensordot(codes, jnp.asarray(known.rest, codes.dtype), 1, precision="highest")
 
 
-def _times(codes: Codes, directions: Latents) -> Latents:
-    def times(d: Any) -> Array:
-        return jnp.tensordot(codes, jnp.asarray(d, codes.dtype), 1, precision="highest")
+def aligned(
+    known: Expressions, grey: Float[Array, "B H W 3"], marks: Float[Array, "B 68 2"], side: int
+) -> Float[Array, "B S S 3"]:
+    """Pictures laid over the mean shape."""
+    return carry(grey, marks, _shapes(known, marks), (side, side))
 
-    return jax.tree.map(times, directions)
+
+def returned(
+    known: Expressions,
+    grey: Float[Array, "B S S 3"],
+    marks: Float[Array, "B 68 2"],
+    size: tuple[int, int],
+) -> Float[Array, "B H W 3"]:
+    """The way back from `aligned`, to pictures of (height, width)."""
+    return carry(grey, _shapes(known, marks), marks, size)
+
+
+def _shapes(known: Expressions, marks: Array) -> Array:
+    return jnp.broadcast_to(jnp.asarray(known.shape, marks.dtype)[None], marks.shape)
 
 
 # -- fitting
+
+OPEN = {"AU26": 0.7, "AU25": 0.5, "AU5": 0.3}  # of the mean shape, so that mouths have an inside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,32 +187,15 @@ def fit_moves(pairs: Pairs, penalty: float = 1.0) -> np.ndarray:
     return ridge(pairs.aus, target, penalty).reshape(-1, *shift.shape[1:]).astype(np.float32)
 
 
-def fit_latents(
-    weights: np.ndarray,
-    before: Callable[[slice], Latents],
-    after: Callable[[slice], Latents],
-    batch_size: int = 64,
-    penalty: float = 50.0,
-) -> Latents:
-    """Ridge regression of latent changes on weights (N, F), in one pass: latents (F, ...).
-
-    Args:
-        weights: features of each pair.
-        before, after: the latents of a slice of the pairs.
-        batch_size: pairs at once.
-        penalty: on the squared norm.
-    """
-    n, width = weights.shape
-    sums: Any = None
-    for start in range(0, n, batch_size):
-        part = slice(start, min(start + batch_size, n))
-        change = jax.tree.map(lambda a, b: np.asarray(a) - np.asarray(b), after(part), before(part))
-        product = jax.tree.map(
-            lambda c, part=part: np.tensordot(weights[part].T.astype(np.float32), c, 1), change
-        )
-        sums = product if sums is None else jax.tree.map(np.add, sums, product)
-    inverse = np.linalg.inv(weights.T @ weights + penalty * np.eye(width)).astype(np.float32)
-    return jax.tree.map(lambda s: np.tensordot(inverse, s, 1), sums)
+def make_shape(
+    landmarks: Float[np.ndarray, "N 68 2"], moves: np.ndarray, aus: tuple[str, ...]
+) -> np.ndarray:
+    """(68, 2) float32: the mean of neutral landmarks, symmetric, with mouth and eyes open."""
+    mean = landmarks.mean(0)
+    mean = (mean + (1, 0) + mean[MIRRORED] * (-1, 1)) / 2
+    across = mean[EYES[1]].mean(0) - mean[EYES[0]].mean(0)
+    opened = sum(OPEN.get(au, 0.0) * moves[i] for i, au in enumerate(aus))
+    return (mean + np.hypot(*across) * opened).astype(np.float32)
 
 
 def fit_read(seen: np.ndarray, aus: np.ndarray, people: np.ndarray, penalty: float) -> np.ndarray:

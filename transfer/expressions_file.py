@@ -25,29 +25,22 @@ def save_expressions(path: str | os.PathLike, known: Expressions) -> None:
         "noise": known.noise.astype(np.float32),
         "moves": known.moves.astype(np.float32),
         "template": known.template.astype(np.float32),
+        "shape": known.shape.astype(np.float32),
         "read": known.read.astype(np.float16),
+        "rest": known.rest.astype(np.float16),
     }
     for name, value in known.finder.items():
         arrays[f"finder/{name}"] = np.asarray(value, np.float16)
-    for name in ("write", "rest"):
-        for level, leaf in enumerate(getattr(known, name)):
-            arrays[f"{name}/{level}"] = np.asarray(leaf, np.float16)
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **arrays)
     write_atomically(Path(path), out.getvalue())
 
 
-def load_expressions(
-    path: str | os.PathLike, latent_shapes: tuple[tuple[int, int, int], ...]
-) -> Expressions:
-    """Read the file, in float32.
-
-    Args:
-        path: written by `save_expressions`.
-        latent_shapes: of the model it is used with, finest level first.
+def load_expressions(path: str | os.PathLike) -> Expressions:
+    """Read the file that `save_expressions` wrote, in float32.
 
     Raises:
-        InputError: it is not there, is something else, or belongs to a model of another shape.
+        InputError: it is not there, or is something else.
     """
     path = Path(path)
     try:
@@ -66,19 +59,15 @@ def load_expressions(
     except Exception as error:  # zlib, struct and others for a damaged archive
         raise InputError(f"{one_line(path)}: damaged ({reason(error)})") from None
     try:
-        known = _assembled(arrays, len(latent_shapes))
+        known = _assembled(arrays)
     except (KeyError, ValueError, TypeError) as error:
-        why = f"not expressions of a model ({reason(error)})"
+        why = f"not expressions ({reason(error)})"
         raise InputError(f"{one_line(path)}: {why}") from None
     n = len(known.aus)
-    for name, leaves in (("write", known.write), ("rest", known.rest)):
-        shapes = [tuple(leaf.shape) for leaf in leaves]
-        wanted = [(n, *shape) for shape in latent_shapes]
-        if shapes != wanted:
-            raise InputError(f"{one_line(path)}: {name} is of {shapes}; this model needs {wanted}")
-    small = {"slope": (n,), "noise": (n,), "moves": (n, 68, 2), "template": (68, 2)}
-    small["read"] = (N_FEATURES, n)
-    for name, shape in small.items():
+    side = known.rest.shape[1] if known.rest.ndim == 4 else 0
+    wanted = {"slope": (n,), "noise": (n,), "moves": (n, 68, 2), "read": (N_FEATURES, n)}
+    wanted |= {"template": (68, 2), "shape": (68, 2), "rest": (n, side, side, 3)}
+    for name, shape in wanted.items():
         if getattr(known, name).shape != shape:
             raise InputError(
                 f"{one_line(path)}: {name} is {getattr(known, name).shape}, not {shape}"
@@ -88,7 +77,7 @@ def load_expressions(
     return known
 
 
-def _assembled(arrays: dict[str, np.ndarray], n_levels: int) -> Expressions:
+def _assembled(arrays: dict[str, np.ndarray]) -> Expressions:
     for name, array in arrays.items():
         if name != "aus" and (array.dtype.kind != "f" or not np.isfinite(array).all()):
             raise ValueError(f"{one_line(name)} is not of finite numbers")
@@ -105,6 +94,6 @@ def _assembled(arrays: dict[str, np.ndarray], n_levels: int) -> Expressions:
         slope=single("slope"),
         noise=single("noise"),
         moves=single("moves"),
-        write=tuple(single(f"write/{level}") for level in range(n_levels)),
-        rest=tuple(single(f"rest/{level}") for level in range(n_levels)),
+        shape=single("shape"),
+        rest=single("rest"),
     )

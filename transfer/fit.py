@@ -1,4 +1,4 @@
-"""Fit `Expressions` for a flow on rendered people: landmarks first, then four regressions."""
+"""Fit `Expressions` on rendered people: a network that finds landmarks, then three regressions."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,13 +11,14 @@ import numpy as np
 from glow_jax.errors import InputError
 from transfer import expressions as ex
 from transfer import landmarks as lm
-from transfer.codec import Codec
 from transfer.expressions import Expressions, Pairs
 from transfer.features import features, make_template
 
 CALIBRATION = 10  # one person of so many is kept from training the reader, to calibrate it
 PENALTY = 10.0  # of the reader's ridge regression
 BATCH = 64
+REST_SIDE = 64  # pixels of the mean shape's picture
+REST_PENALTY = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,6 @@ def pairs_of(faces: Faces) -> Pairs:
 
 def fit(
     faces: Faces,
-    codec: Codec,
     *,
     n_steps: int,
     seed: int = 0,
@@ -110,8 +110,7 @@ def fit(
     """Everything that `Expressions` holds.
 
     Args:
-        faces: rendered with `--setting pairs`, of the model's size, none of them judged later.
-        codec: the flow.
+        faces: rendered with `--setting pairs`, none of them judged later.
         n_steps: of training the network that finds landmarks.
         seed: of that.
         finder: its weights, instead of training it.
@@ -141,25 +140,34 @@ def fit(
     del seen
     slope, noise = ex.calibrate(*readings(features_of(kept.images, finder, template) @ read, kept))
     moves = ex.fit_moves(pairs)
-    nothing: tuple = ()
-    known = Expressions(faces.aus, finder, template, read, slope, noise, moves, nothing, nothing)
-    progress(f"{len(pairs.aus)} pairs: latents with an expression and without")
-
-    def warped(part: slice) -> Any:
-        codes = jnp.asarray(pairs.aus[part], jnp.float32)
-        grey = _warped(known, jnp.asarray(pairs.neutral[part]), codes)
-        return codec.encode_grey(np.asarray(grey) + 0.5)
-
-    def encoded(images: np.ndarray) -> Callable[[slice], Any]:
-        return lambda part: codec.encode(images[part])
-
-    rest = ex.fit_latents(pairs.aus, warped, encoded(pairs.expressive))
-    progress("regressed what is left after the warp")
-    write = ex.fit_latents(pairs.aus, encoded(pairs.neutral), encoded(pairs.expressive))
-    return dataclasses.replace(known, write=write, rest=rest)
+    shape = ex.make_shape(pairs.neutral_landmarks, moves, faces.aus)
+    nothing = np.zeros((len(faces.aus), REST_SIDE, REST_SIDE, 3), np.float32)
+    known = Expressions(faces.aus, finder, template, read, slope, noise, moves, shape, nothing)
+    progress(f"{len(pairs.aus)} pairs: what the warp leaves out")
+    return dataclasses.replace(known, rest=fit_rest(known, pairs))
 
 
-_warped = jax.jit(ex.warped)
+def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
+    """(A, S, S, 3): what expressive pictures have over warped neutral ones, on the mean shape.
+
+    Regressed on activations.
+    """
+    width = pairs.aus.shape[1]
+    sums = np.zeros((width, REST_SIDE * REST_SIDE * 3))
+    for part in _parts(len(pairs.aus)):
+        codes = pairs.aus[part]
+        arrays = (pairs.neutral[part], pairs.expressive[part], codes.astype(np.float32))
+        left = np.asarray(_left(known, *(jnp.asarray(_filled(a)) for a in arrays)))
+        sums += codes.T @ left[: len(codes)].reshape(len(codes), -1)
+    normal = pairs.aus.T @ pairs.aus + REST_PENALTY * np.eye(width)
+    solved = np.linalg.solve(normal, sums)
+    return solved.reshape(width, REST_SIDE, REST_SIDE, 3).astype(np.float32)
+
+
+@jax.jit
+def _left(known: Expressions, neutral: Any, expressive: Any, codes: Any) -> jax.Array:
+    grey, marks = ex.warped(known, neutral, codes)
+    return ex.aligned(known, expressive.astype(jnp.float32) - grey, marks, REST_SIDE)
 
 
 @jax.jit
@@ -171,10 +179,14 @@ def features_of(images: np.ndarray, finder: lm.Params, template: np.ndarray) -> 
     """(N, F) features, in batches of one shape."""
     found = []
     for part in _parts(len(images)):
-        batch = images[part]
-        padded = np.concatenate([batch, np.repeat(batch[:1], BATCH - len(batch), axis=0)])
-        found.append(np.asarray(_features(jnp.asarray(padded), finder, template))[: len(batch)])
+        seen = _features(jnp.asarray(_filled(images[part])), finder, template)
+        found.append(np.asarray(seen)[: len(images[part])])
     return np.concatenate(found)
+
+
+def _filled(batch: np.ndarray) -> np.ndarray:
+    """Its first row again and again, up to BATCH."""
+    return np.concatenate([batch, np.repeat(batch[:1], BATCH - len(batch), axis=0)])
 
 
 def readings(read: np.ndarray, faces: Faces) -> tuple[np.ndarray, np.ndarray]:

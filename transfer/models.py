@@ -45,17 +45,14 @@ def codec_of(
         expressions: what is known of expressions in its latents.
         devices: to share batches out over; one, or none, is JAX's default.
     """
-    config, place, n_devices = model.config, lambda batch: batch, max(1, len(devices))
+    config, place = model.config, lambda batch: batch
     method = functools.partial(getattr, model)
-    if n_devices > 1:
+    if len(devices) > 1:
         mesh = Mesh(np.array(devices), (AXIS,))
         method = functools.partial(_shared_out, *_taken_apart(model, mesh), mesh)
         if mesh.devices[0].platform != "cpu":  # see `transfer.run.Worker.do`
-            rows, whole = (
-                NamedSharding(mesh, spec) for spec in (PartitionSpec(AXIS), PartitionSpec())
-            )
+            rows = NamedSharding(mesh, PartitionSpec(AXIS))
             place = functools.partial(jax.device_put, device=rows)
-            expressions = expressions and jax.device_put(expressions, whole)
     decode_x, bits_per_dim = method("decode_x"), method("bits_per_dim")
     return Codec(
         name=model.name,
@@ -69,7 +66,7 @@ def codec_of(
         bits_per_dim=lambda images: np.asarray(bits_per_dim(images)),
         exact=exact,
         expressions=expressions,
-        n_devices=n_devices,
+        devices=tuple(devices) if len(devices) > 1 else (),
         place=place,
         bytes_per_image=_bytes_per_image(config),
     )
@@ -85,7 +82,7 @@ def load_codec(name: str, precision: Precision, devices: Sequence[jax.Device] = 
     if model.config.n_classes:
         raise InputError(f"model {model.name!r} has classes; transfer takes models without")
     file = find(name) / NAME
-    known = load_expressions(file, model.config.latent_shapes) if file.exists() else None
+    known = load_expressions(file) if file.exists() else None
     exact = codec_of(model.fold("exact"), "exact", expressions=known, devices=devices)
     if precision == "exact":
         return exact

@@ -404,10 +404,10 @@ class Worker:
         if batch.pictures is not None:
             known, codes, pictures = codec.expressions, batch.codes, batch.pictures
             assert known is not None and codes is not None
-            placed = place(pictures)
 
             def at(alphas: np.ndarray) -> apply.Decoded:
-                return apply.paint_safely(known, codec, placed, place(codes * alphas[:, None]))
+                grey = apply.paint(known, pictures, codes * alphas[:, None], codec.devices)
+                return apply.Decoded(grey, np.ones(len(grey)), np.zeros(len(grey), int))
 
         else:
             tree = self.inputs.tree

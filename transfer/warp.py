@@ -29,23 +29,42 @@ def warp(images: BHWC, landmarks: Points, moves: Points) -> BHWC:
     Returns:
         Pictures of the same shape; where nothing moves, to rounding the same numbers.
     """
-    return jax.vmap(_warp_one)(images, landmarks, moves)
+    return carry(images, landmarks, landmarks + moves, (images.shape[1], images.shape[2]))
 
 
-def _warp_one(
-    image: Float[Array, "H W C"], landmarks: Float[Array, "N 2"], moves: Float[Array, "N 2"]
-) -> Float[Array, "H W C"]:
-    height, width = image.shape[:2]
+def carry(
+    images: BHWC, landmarks: Points, to: Points, size: tuple[int, int]
+) -> Float[Array, "B h w C"]:
+    """Pictures of another size, in which what lay at `landmarks` lies at `to`.
+
+    Args:
+        images: any range.
+        landmarks: right and down, in sides of the picture (0-1).
+        to: the same, in sides of the result.
+        size: (height, width) of the result.
+    """
+    return jax.vmap(lambda image, a, b: _carry_one(image, a, b, size))(images, landmarks, to)
+
+
+def _carry_one(
+    image: Float[Array, "H W C"],
+    landmarks: Float[Array, "N 2"],
+    to: Float[Array, "N 2"],
+    size: tuple[int, int],
+) -> Float[Array, "h w C"]:
+    height, width = size
+    down, across = image.shape[0] / height, image.shape[1] / width
     fixed, kind = _border(landmarks.dtype), landmarks.dtype
     # Backwards: for each place of the result, where in the picture its colour is.
-    placed = jnp.concatenate([landmarks + moves, fixed])
-    back = jnp.concatenate([-moves, jnp.zeros_like(fixed)])
+    placed = jnp.concatenate([to, fixed])
+    back = jnp.concatenate([landmarks - to, jnp.zeros_like(fixed)])
     row, column = jnp.meshgrid(
         jnp.arange(height, dtype=kind), jnp.arange(width, dtype=kind), indexing="ij"
     )
     grid = jnp.stack([(column.ravel() + 0.5) / width, (row.ravel() + 0.5) / height], 1)
     shift = _spline(placed, back, grid).reshape(height, width, 2)
-    rows, columns = row + shift[..., 1] * height, column + shift[..., 0] * width
+    rows = row * down + (down - 1) / 2 + shift[..., 1] * image.shape[0]
+    columns = column * across + (across - 1) / 2 + shift[..., 0] * image.shape[1]
     return _bicubic(image, rows, columns)
 
 
