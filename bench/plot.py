@@ -1,0 +1,82 @@
+"""A line plot as a picture, with Pillow alone."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from bench.truth_pictures import COLOURS, INK, PAPER, QUIET, RULE, font
+from eval.report.axes import label_of, ticks
+from glow_jax.images import Provenance, write_image
+
+WIDTH, HEIGHT = 1200, 640
+LEFT, RIGHT, TOP, BOTTOM = 110, 330, 90, 90
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Points (x, y) of one name; `marks` are those of its points that are drawn as dots."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    marks: Sequence[tuple[float, float]] = ()
+
+
+def lines(title: str, x_label: str, y_label: str, curves: Sequence[Curve], *, log: bool = False):
+    """Curves from y = 0 up, named at the right; uint8 (640, 1200, 3).
+
+    Args:
+        title, x_label, y_label: what is drawn.
+        curves: at least one point.
+        log: whether x has a tick a power of two, for batch sizes.
+    """
+    points = [p for c in curves for p in (*c.points, *c.marks)]
+    xs = [math.log2(x) if log else x for x, _ in points]
+    across = (
+        [float(i) for i in range(math.floor(min(xs)), math.ceil(max(xs)) + 1)]
+        if log
+        else ticks(min(0.0, *xs), max(xs))
+    )
+    across = across if len(across) > 1 else [across[0], across[0] + 1]
+    up = ticks(0.0, max(y for _, y in points))
+    sheet = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        x = math.log2(point[0]) if log else point[0]
+        x = (x - across[0]) / (across[-1] - across[0])
+        return LEFT + x * (right - LEFT), floor - point[1] / up[-1] * (floor - TOP)
+
+    for value in up:
+        height = floor - value / up[-1] * (floor - TOP)
+        draw.line([(LEFT, height), (right, height)], RULE, 2)
+        draw.text((LEFT - 12, height), label_of(value), QUIET, font(20), anchor="rm")
+    for value in across:
+        x = LEFT + (value - across[0]) / (across[-1] - across[0]) * (right - LEFT)
+        draw.line([(x, floor), (x, floor + 8)], QUIET, 2)
+        said = label_of(2**value if log else value)
+        draw.text((x, floor + 14), said, QUIET, font(20), anchor="mt")
+    draw.text((LEFT, 16), title, INK, font(28))
+    draw.text((LEFT, TOP - 32), y_label, QUIET, font(20))
+    draw.text(((LEFT + right) / 2, HEIGHT - 28), x_label, QUIET, font(20), anchor="mm")
+    for i, (curve, colour) in enumerate(zip(curves, itertools.cycle(COLOURS), strict=False)):
+        places = [place(p) for p in curve.points]
+        if len(places) > 1:
+            draw.line(places, colour, 3, joint="curve")
+        for x, y in map(place, curve.marks):
+            draw.ellipse((x - 6, y - 6, x + 6, y + 6), colour)
+        height = TOP + 36 * i
+        draw.rectangle((right + 30, height + 4, right + 48, height + 22), colour)
+        draw.text((right + 58, height), curve.name, INK, font(20))
+    return np.asarray(sheet)
+
+
+def save(path: Path, picture: np.ndarray, made_by: str) -> None:
+    """Write a plot; its folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, picture, Provenance("algorithmicMedia", "none", {"made_by": made_by}))
