@@ -482,6 +482,9 @@ def _to_pillow(image: Pixels, name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
+_RUN_LENGTHS = 3  # zlib's Z_RLE: what PNG's filters leave of a face has few longer repeats
+
+
 def _encode_png(picture: Image.Image, provenance: Provenance, icc: bytes | None) -> bytes:
     info = PngInfo()
     info.add_itxt("XML:com.adobe.xmp", _xmp_packet(provenance))
@@ -489,15 +492,18 @@ def _encode_png(picture: Image.Image, provenance: Provenance, icc: bytes | None)
     info.add_text("glow_jax:model", provenance.model)
     info.add_text("glow_jax:recipe", _recipe_json(provenance.recipe))
     buffer = io.BytesIO()
-    # Level 4 of zlib takes 0.76 of its default's time, and 1.004 of its bytes (faces, 64 pixels).
-    picture.save(buffer, "PNG", pnginfo=info, icc_profile=icc, compress_level=4)
+    # Of zlib's default: 0.3 of the time, 1.02 of the bytes (faces, 64 pixels).
+    how = {"compress_level": 4, "compress_type": _RUN_LENGTHS}
+    picture.save(buffer, "PNG", pnginfo=info, icc_profile=icc, **how)
     return buffer.getvalue()
 
 
 def _encode_webp(picture: Image.Image, provenance: Provenance, icc: bytes | None) -> bytes:
     buffer = io.BytesIO()
     xmp = _xmp_packet(provenance).encode()
-    picture.save(buffer, "WEBP", lossless=True, xmp=xmp, icc_profile=icc or b"")
+    # Of Pillow's default: 0.03 of the time, 1.1 of the bytes; 0.77 of a PNG's (faces, 64 pixels).
+    how = {"lossless": True, "method": 0, "quality": 0}
+    picture.save(buffer, "WEBP", xmp=xmp, icc_profile=icc or b"", **how)
     return buffer.getvalue()
 
 
