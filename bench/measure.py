@@ -1,15 +1,18 @@
 """Clocks, memory and the machine's description; knows nothing of flows."""
 
 import dataclasses
+import json
 import os
 import platform
 import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "normflows")
 SHORTEST = 0.2  # seconds: shorter runs are repeated, clocks and ticks being coarse
@@ -79,6 +82,35 @@ def peak_memory_mb() -> float:
         pass
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if platform.system() == "Darwin" else peak * 1024 / 1e6
+
+
+def in_a_process(module: str, case: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+    """What `python -m MODULE --case JSON` answers in the last line that it prints.
+
+    Returns:
+        Its answer, with the share of the machine that others used under "others"; or why there is
+        none, under "error".
+    """
+    root = str(Path(__file__).parents[1])
+    words = [sys.executable, "-m", module, "--case", json.dumps(case)]
+    begun, busy = time.perf_counter(), _busy_seconds()
+    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        words,
+        env=os.environ | {"PYTHONPATH": root} | environment,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode or not done.stdout.strip():
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return {"error": last[:300]}
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    after, then = _busy_seconds(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    if busy is not None and after is not None:
+        own = then.ru_utime + then.ru_stime - cpu.ru_utime - cpu.ru_stime
+        there = (time.perf_counter() - begun) * (os.cpu_count() or 1)
+        answer["others"] = min(1.0, max(0.0, (after - busy - own) / there))
+    return answer
 
 
 def machine() -> dict[str, object]:

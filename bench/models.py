@@ -11,12 +11,13 @@ SCALE = 0.005  # of the perturbation: small enough that values stay finite throu
 
 
 def preset(name: str) -> GlowConfig:
-    """A named configuration: "256" (the paper's CelebA-HQ model), "64", or the tiny "quick".
+    """A named configuration: "256" (the paper's CelebA-HQ model), "128", "64", or the tiny "quick".
 
     Raises:
         KeyError: no such preset.
     """
-    sizes = {"256": (256, 6, 32, 512), "64": (64, 4, 32, 512), "quick": (32, 3, 4, 64)}
+    sizes = {"256": (256, 6, 32, 512), "128": (128, 5, 32, 512), "64": (64, 4, 32, 512)}
+    sizes["quick"] = (32, 3, 4, 64)
     size, n_levels, n_steps, width = sizes[name]
     return GlowConfig(size, size, n_levels=n_levels, n_steps=n_steps, hidden_width=width)
 
