@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bench.truth_pictures import COLOURS, INK, PAPER, QUIET, RULE, font
-from eval.report.axes import label_of, ticks
 from glow_jax.images import Provenance, write_image
 
 WIDTH, HEIGHT = 1200, 640
@@ -26,8 +25,10 @@ class Curve:
     marks: Sequence[tuple[float, float]] = ()
 
 
-def lines(title: str, x_label: str, y_label: str, curves: Sequence[Curve], *, log: bool = False):
-    """Curves from y = 0 up, named at the right; uint8 (640, 1200, 3).
+def lines(
+    title: str, x_label: str, y_label: str, curves: Sequence[Curve], *, log: bool = False
+) -> np.ndarray:
+    """Curves from 0 up, named at the right; uint8 (640, 1200, 3).
 
     Args:
         title, x_label, y_label: what is drawn.
@@ -39,10 +40,10 @@ def lines(title: str, x_label: str, y_label: str, curves: Sequence[Curve], *, lo
     across = (
         [float(i) for i in range(math.floor(min(xs)), math.ceil(max(xs)) + 1)]
         if log
-        else ticks(min(0.0, *xs), max(xs))
+        else _ticks(max(xs))
     )
     across = across if len(across) > 1 else [across[0], across[0] + 1]
-    up = ticks(0.0, max(y for _, y in points))
+    up = _ticks(max(y for _, y in points))
     sheet = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     draw = ImageDraw.Draw(sheet)
     right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
@@ -55,12 +56,12 @@ def lines(title: str, x_label: str, y_label: str, curves: Sequence[Curve], *, lo
     for value in up:
         height = floor - value / up[-1] * (floor - TOP)
         draw.line([(LEFT, height), (right, height)], RULE, 2)
-        draw.text((LEFT - 12, height), label_of(value), QUIET, font(20), anchor="rm")
+        draw.text((LEFT - 12, height), f"{value:g}", QUIET, font(20), anchor="rm")
     for value in across:
         x = LEFT + (value - across[0]) / (across[-1] - across[0]) * (right - LEFT)
         draw.line([(x, floor), (x, floor + 8)], QUIET, 2)
-        said = label_of(2**value if log else value)
-        draw.text((x, floor + 14), said, QUIET, font(20), anchor="mt")
+        said = 2**value if log else value
+        draw.text((x, floor + 14), f"{said:g}", QUIET, font(20), anchor="mt")
     draw.text((LEFT, 16), title, INK, font(28))
     draw.text((LEFT, TOP - 32), y_label, QUIET, font(20))
     draw.text(((LEFT + right) / 2, HEIGHT - 28), x_label, QUIET, font(20), anchor="mm")
@@ -74,6 +75,14 @@ def lines(title: str, x_label: str, y_label: str, curves: Sequence[Curve], *, lo
         draw.rectangle((right + 30, height + 4, right + 48, height + 22), colour)
         draw.text((right + 58, height), curve.name, INK, font(20))
     return np.asarray(sheet)
+
+
+def _ticks(most: float) -> list[float]:
+    """About five round numbers from 0 on (the judge's `ticks` needs the extra `eval`)."""
+    rough = most / 5 or 1.0
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    return [i * step for i in range(math.ceil(most / step - 1e-9) + 1)]
 
 
 def save(path: Path, picture: np.ndarray, made_by: str) -> None:
