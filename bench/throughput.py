@@ -12,6 +12,7 @@ End to end, `run` makes outputs of the demo's people, and the decoder alone runs
 
 import argparse
 import functools
+import importlib.util
 import itertools
 import json
 import os
@@ -203,15 +204,12 @@ def _aligned(size: int) -> Row | None:
     """A 12-megapixel photograph to a crop; None where the extra `eval` is not installed."""
     from PIL import Image
 
-    from glow_jax.errors import InputError
-
-    try:
-        from transfer.align import faces_in
-        from transfer.align_cli import face_finder
-
-        find = face_finder("dlib")
-    except (ImportError, InputError):
+    if importlib.util.find_spec("dlib") is None:
         return None
+    from transfer.align import faces_in
+    from transfer.align_cli import face_finder
+
+    find = face_finder("dlib")
     photograph = Image.new("RGB", PHOTOGRAPH, (120, 128, 120))
     face = Image.fromarray(faces(64, 1)[0]).resize((1200, 1200), Image.Resampling.BICUBIC)
     photograph.paste(face, (1400, 900))
