@@ -29,6 +29,8 @@ PLOTTED = ("none", "oracle", *SWEPT, "averaged direction", "warp only", "warp, t
 SHOWN = ("pixel", "paper", "averaged direction", "warp only", "warp", "warp, true code")
 BY_K = ("paper", "neutral means", "pixel", "warp")
 TRAINING_PICTURES = 1500  # of TRAIN that methods learn from
+FIXED = ("none", "oracle", "oracle, other noise", "nearest")  # have no alpha
+RENDER_NOISE = 2.5  # grey levels, between two renders of one scene (`bench.renders`)
 NONE = float("nan")
 
 
@@ -172,7 +174,7 @@ class World:
 
     def _material(self, folder: Path, shapes: Any) -> Any:
         from bench.truth_methods import make_material
-        from transfer import apply
+        from transfer import expressions as ex
         from transfer.fit import Faces, pairs_of
 
         pictures, labels = read_faces(folder)
@@ -182,11 +184,20 @@ class World:
         )
         pairs = pairs_of(faces)
         before, after = self._encode(pairs.neutral), self._encode(pairs.expressive)
-        warped = [
-            apply.warped(self.known, pairs.neutral[i : i + 50], pairs.aus[i : i + 50])
-            for i in range(0, len(pairs.aus), 50)
-        ]
-        return make_material(pairs, before, after, shapes, np.concatenate(warped))
+        warped, aligned = [], []
+        for i in range(0, len(pairs.aus), 50):
+            part = slice(i, i + 50)
+            codes = jnp.asarray(pairs.aus[part], jnp.float32)
+            grey, marks = ex.warped(self.known, jnp.asarray(pairs.neutral[part]), codes)
+            warped.append(np.asarray(grey))
+            both = (grey, jnp.asarray(pairs.expressive[part], jnp.float32))
+            laid = (np.asarray(ex.aligned(self.known, g, marks, grey.shape[1])) for g in both)
+            flat = (np.asarray(self.gj.flatten(self.codec.encode_grey(g + 0.5))) for g in laid)
+            aligned.append((np.asarray(ex.terms(codes)), *flat))
+        terms, one, other = (np.concatenate(column) for column in zip(*aligned, strict=True))
+        return make_material(
+            pairs, before, after, shapes, np.concatenate(warped), (terms, one, other)
+        )
 
     def source_of(self, target: int) -> int:
         """Everybody is a source once: the next in the circle."""
@@ -199,13 +210,15 @@ class World:
         methods = [
             "none",
             "oracle",
+            "oracle, other noise",
             "pixel",
             "nearest",
             *LATENT,
             "raw z",
             "pixel code",
             "warp only",
-            "warp, rest in pixels",
+            "warp, rest unaligned",
+            "warp, rest in latents",
             "warp",
         ]
         methods += ["warp, alpha auto", "warp, true code"]
@@ -219,7 +232,7 @@ class World:
                 ks = [MAIN_K] if args.quick or method not in BY_K else args.k
                 for k in sorted({self._k(setting, k) for k in ks}):
                     alphas: Sequence[float] = (1.0,)
-                    if method in ("none", "oracle", "nearest", "warp, alpha auto"):
+                    if method in (*FIXED, "warp, alpha auto"):
                         alphas = (NONE,)
                     elif method in SWEPT and k == MAIN_K and not args.quick:
                         alphas = SWEEP
@@ -339,6 +352,10 @@ class World:
                 grey[i] = case.target[case.base] + 0.5
             elif request.method == "oracle":
                 grey[i] = self.pictures[self.names(request)[4]] + 0.5
+            elif request.method == "oracle, other noise":
+                truth = self.pictures[self.names(request)[4]]
+                noise = np.random.default_rng(i).normal(0, RENDER_NOISE, truth.shape)
+                grey[i] = truth + 0.5 + noise
             elif request.method == "nearest":
                 grey[i] = nearest(case, self.material) + 0.5
             elif request.method == "pixel":
@@ -360,16 +377,15 @@ class World:
             if auto.any():
                 alphas[auto] = largest_alpha(self.known, self.codec, bases[auto], codes[auto])
             names = [requests[i].method for i in rows]
-            plain = np.array([name in ("warp only", "warp, rest in pixels") for name in names])
             codes = codes * alphas[:, None]
-            made = np.where(
-                plain[:, None, None, None],
-                warped(self.known, bases, codes) + 0.5,
-                paint(self.known, bases, codes),
-            )
-            for i, name, code, image in zip(rows, names, codes, made, strict=True):
-                in_pixels = name == "warp, rest in pixels"
-                grey[i] = image + in_pixels * np.tensordot(code, self.material.pixel_rest, 1)
+            plain = warped(self.known, bases, codes) + 0.5
+            unaligned = plain + np.tensordot(codes, self.material.pixel_rest, 1)
+            made = {"warp only": plain, "warp, rest unaligned": unaligned}
+            if "warp, rest in latents" in names:
+                made["warp, rest in latents"] = self._in_latents(bases, codes)
+            default = paint(self.known, bases, codes)
+            for row, (i, name) in enumerate(zip(rows, names, strict=True)):
+                grey[i] = made.get(name, default)[row]
         finite = [np.isfinite(g) for g in grey]
         images = np.stack([to_bytes(np.asarray(g)[None])[0] for g in grey])
         bits = np.concatenate(
@@ -388,6 +404,20 @@ class World:
             )
             for i, request in enumerate(requests)
         ]
+
+    def _in_latents(self, bases: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """As the default, the rest being added in the latents of the aligned face."""
+        from transfer import expressions as ex
+
+        code = jnp.asarray(codes, jnp.float32)
+        grey, marks = ex.warped(self.known, jnp.asarray(bases), code)
+        aligned = ex.aligned(self.known, grey, marks, bases.shape[1])
+        z = self.gj.flatten(self.codec.encode_grey(np.asarray(aligned) + 0.5))
+        z = z + np.asarray(ex.terms(code)) @ self.material.latent_rest
+        edited = self.codec.decode(self.gj.unflatten(jnp.asarray(z), self.model))
+        change = jnp.asarray(edited - 0.5 - np.asarray(aligned), jnp.float32)
+        back = ex.returned(self.known, change, marks, bases.shape[1:3])
+        return np.asarray(grey + back) + 0.5
 
     def _code(self, request: Request, case: Any) -> np.ndarray:
         """What is painted: what was read, or what is true, to see what reading costs."""

@@ -26,6 +26,8 @@ class Material:
         read: (A, D), write: (A, D): latents to activations and back, by ridge regression.
         pixel_write, pixel_rest: (A, H, W, 3) the same in grey levels: of neutral pictures, and of
             neutral pictures that were warped.
+        latent_rest: (2 A, D) what expressive pictures have over warped neutral ones, both laid over
+            the mean shape, in latents; by `transfer.expressions.terms`.
         pictures, vectors: some training pictures uint8 (T, H, W, 3) and their latents (T, D).
     """
 
@@ -37,6 +39,7 @@ class Material:
     write: np.ndarray
     pixel_write: np.ndarray
     pixel_rest: np.ndarray
+    latent_rest: np.ndarray
     pictures: np.ndarray
     vectors: np.ndarray
 
@@ -189,6 +192,7 @@ def make_material(
     z_expressive: np.ndarray,
     latent_shapes: Sequence[tuple[int, int, int]],
     warped: np.ndarray,
+    aligned: tuple[np.ndarray, np.ndarray, np.ndarray],
     penalty: float = 3e3,
 ) -> Material:
     """What the methods need of training people.
@@ -198,6 +202,8 @@ def make_material(
         z_neutral, z_expressive: (N, D) their latents.
         latent_shapes: of the model.
         warped: (N, H, W, 3) the neutral pictures, warped by the true activations.
+        aligned: (N, 2 A) terms of the activations, and (N, D) latents of the warped pictures and
+            of the expressive ones, both laid over the mean shape.
         penalty: of the ridge regressions.
     """
     sizes = [h * w * c for h, w, c in latent_shapes]
@@ -211,6 +217,8 @@ def make_material(
     pixel_write = np.linalg.solve(normal, pairs.aus.T @ pixels.reshape(len(pixels), -1))
     left = (pairs.expressive.astype(np.float32) - warped).reshape(len(pixels), -1)
     pixel_rest = np.linalg.solve(normal, pairs.aus.T @ left)
+    terms, before, after = aligned
+    few = terms.T @ terms + 10.0 * np.eye(terms.shape[1])
     return Material(
         levels=levels,
         modes=_modes(change, PCA),
@@ -220,6 +228,7 @@ def make_material(
         write=write.astype(np.float32),
         pixel_write=pixel_write.reshape(-1, *pixels.shape[1:]).astype(np.float32),
         pixel_rest=pixel_rest.reshape(-1, *pixels.shape[1:]).astype(np.float32),
+        latent_rest=np.linalg.solve(few, terms.T @ (after - before)).astype(np.float32),
         pictures=pairs.expressive,
         vectors=z_expressive,
     )

@@ -12,6 +12,7 @@ from transfer import landmarks as lm
 from transfer.codec import Codec
 from transfer.expressions import Expressions
 from transfer.features import N_FEATURES, make_template
+from transfer.reader import Reader
 
 SIDE = 64
 UNITS = ("AU1", "AU12", "AU26")
@@ -39,14 +40,21 @@ def random_expressions(
         aus=units,
         finder=jax.tree.map(np.asarray, lm.init(jax.random.key(seed), jnp.asarray(face()))),
         template=make_template(face()[None].astype(np.float64)),
-        read=normal(0.05, N_FEATURES, n),
+        reader=random_reader(seed, n),
         slope=np.ones(n, np.float32),
         noise=np.full(n, 0.01, np.float32),
         moves=moves,
         shape=face() + normal(0.005, 68, 2),
-        rest=normal(3.0, n, SIDE // 2, SIDE // 2, 3),
+        rest=normal(3.0, 2 * n, SIDE // 2, SIDE // 2, 3),
     )
     return dataclasses.replace(known, **changes)
+
+
+def random_reader(seed: int, n: int, width: int = 8) -> Reader:
+    """Of features to n activations."""
+    rng = np.random.default_rng(seed)
+    shapes = (N_FEATURES, n), (N_FEATURES, width), (width,), (width, n)
+    return Reader(*(rng.normal(0, 0.05, shape).astype(np.float32) for shape in shapes))
 
 
 def painting_codec(known: Expressions | None = None, **changes: Any) -> Codec:
@@ -67,7 +75,10 @@ def assert_nearly(got: Expressions, want: Expressions) -> None:
     assert got.aus == want.aus and set(got.finder) == set(want.finder)
     for name in ("slope", "noise", "moves", "template", "shape"):
         np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
-    pairs = [(got.read, want.read), (got.rest, want.rest)]
+    np.testing.assert_array_equal(got.reader.bias, want.reader.bias)
+    names = ("linear", "hidden", "out")
+    pairs = [(getattr(got.reader, name), getattr(want.reader, name)) for name in names]
+    pairs += [(got.rest, want.rest)]
     pairs += [(got.finder[k], want.finder[k]) for k in want.finder]
     for one, other in pairs:
         assert one.dtype == np.float32

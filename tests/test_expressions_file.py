@@ -11,7 +11,7 @@ import pytest
 
 from glow_jax.errors import InputError
 from tests.expressions import UNITS, assert_nearly, random_expressions
-from transfer.expressions_file import load_expressions, save_expressions
+from transfer.expressions_file import load_expressions, load_finder, save_expressions
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +123,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no units": ({"aus": None}, "aus"),
     "units that are one number": ({"aus": np.float32(1)}, ""),
     "fewer units": ({"aus": np.array(UNITS[:2])}, "slope is (3,), not (2,)"),
-    "no reader": ({"read": None}, "read"),
-    "another reader": ({"read": np.zeros((9, N), np.float16)}, "read is (9, 3), not (5"),
+    "no reader": ({"reader__linear": None}, "reader/linear"),
+    "another reader": (
+        {"reader__linear": np.zeros((9, N), np.float16)},
+        "reader/linear is (9, 3), not (5",
+    ),
+    "another width": ({"reader__bias": np.zeros(5, np.float32)}, "reader/hidden is"),
+    "a bias of two": ({"reader__bias": np.zeros((2, 4), np.float32)}, "reader/bias is (2, 4)"),
     "moves of other landmarks": ({"moves": np.zeros((N, 5, 2), np.float32)}, "moves is (3, 5, 2)"),
     "whole numbers": ({"slope": np.ones(N, int)}, "slope is not of finite numbers"),
     "text": ({"noise": np.array(["a"] * N)}, "noise is not of finite numbers"),
@@ -132,12 +137,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "not a number": ({"slope": np.full(N, np.nan)}, "slope is not of finite numbers"),
     "infinity": ({"finder__w0": np.full((432, 64), np.inf)}, "finder/w0 is not of finite numbers"),
     "another network": ({"finder__w0": np.zeros((4, 64), np.float16)}, "has another shape"),
-    "no network": ({f"finder__w{i}": None for i in range(8)}, "has another shape"),
+    "no network": ({f"finder__w{i}": None for i in range(8)}, "finder/w0"),
     "half a layer": ({"finder__b2": None}, "finder/b2"),
     "no shape": ({"shape": None}, "shape"),
     "another shape": ({"shape": np.zeros((5, 2), np.float32)}, "shape is (5, 2), not (68, 2)"),
     "no rest": ({"rest": None}, "rest"),
-    "a rest of a vector": ({"rest": np.zeros(3, np.float16)}, "rest is (3,), not (3, 0, 0, 3)"),
+    "a rest of a vector": ({"rest": np.zeros(3, np.float16)}, "rest is (3,), not (6, 0, 0, 3)"),
     "a name of two lines": ({"more\nlines": np.full(1, np.nan)}, "finite"),
 }
 
@@ -146,3 +151,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 def test_wrong_arrays_are_refused(copy: Path, name: str) -> None:
     changes, words = WRONG[name]
     refused(rewritten(copy, **changes), words)
+
+
+def test_the_network_that_finds_landmarks_is_had_alone(whole: Path, copy: Path) -> None:
+    rewritten(copy, rest=None, reader__bias=None)  # as an older version left them
+    refused(copy)
+    got, want = load_finder(copy), load_expressions(whole).finder
+    assert set(got) == set(want)
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name])
+    with pytest.raises(InputError, match="has another shape"):
+        load_finder(rewritten(copy, finder__w0=np.zeros((4, 64), np.float16)))
+    with pytest.raises(InputError, match="no such file"):
+        load_finder(copy.parent / "none.npz")

@@ -51,12 +51,12 @@ def fitted() -> tuple[Faces, ex.Expressions]:
     still = {k: np.zeros(s, np.float32) for k, s in lm.finder_shapes().items()}
     last = max(still, key=lambda k: int(k[1:]) if k[0] == "b" else -1)
     still[last] = PLACE.ravel()  # finds the mean face everywhere
-    return faces, fit(faces, n_steps=0, finder=still)
+    return faces, fit(faces, n_steps=0, n_reader_steps=30, finder=still)
 
 
 def test_a_fit_reads_and_paints_what_it_was_shown(fitted: tuple[Faces, ex.Expressions]) -> None:
     faces, known = fitted
-    assert known.aus == UNITS and known.read.shape == (N_FEATURES, len(UNITS))
+    assert known.aus == UNITS and known.reader.linear.shape == (N_FEATURES, len(UNITS))
     pairs = pairs_of(split(faces)[1])  # of people whom the reader was not fitted on
     change = READ(known, jnp.asarray(pairs.expressive))
     change = change - READ(known, jnp.asarray(pairs.neutral))

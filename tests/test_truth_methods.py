@@ -27,7 +27,14 @@ def material() -> Material:
     z = rng.normal(size=(N, D)).astype(np.float32)
     change = (aus @ rng.normal(size=(A, D)) + 0.1 * rng.normal(size=(N, D))).astype(np.float32)
     warped = neutral.astype(np.float32)
-    return make_material(pairs, z, z + change, SHAPES, warped, penalty=1.0)
+    terms = np.concatenate([aus, aus**2], 1)
+    aligned = (terms, z, z + terms @ np.ones((2 * A, D), np.float32))
+    return make_material(pairs, z, z + change, SHAPES, warped, aligned, penalty=1.0)
+
+
+def test_what_is_left_in_aligned_latents_is_regressed_on_terms(material: Material) -> None:
+    assert material.latent_rest.shape == (2 * A, D) and material.latent_rest.dtype == np.float32
+    assert 0.5 < material.latent_rest.mean() < 1.0 and material.latent_rest.std(1).max() < 1e-3
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ NEUTRAL = 0.15  # pictures within this of the most neutral one (`neutrality`) co
 WILD = 1024.0  # grey levels: a decoded picture beyond this has left what the flow knows
 HALVINGS = 5  # of an edit, before the unedited picture stands in
 AUTO_ALPHAS = tuple(np.arange(1.5, 0.24, -0.125).tolist())
-AUTO_BITS = 0.35  # bits/dim that an output may be less likely than the picture it edits
+AUTO_BITS = 0.05  # bits/dim that an output may be less likely than the picture it edits
 AUTO_CLIPPED = 0.02  # share of pixels that may leave the range, beyond the picture's own
 
 

@@ -18,7 +18,7 @@ from transfer.align_cli import add_verb as add_align_verb
 from transfer.batch import versions
 from transfer.batch_cli import add_verbs as add_batch_verbs
 from transfer.batch_cli import report
-from transfer.expressions_file import NAME, load_expressions
+from transfer.expressions_file import NAME
 from transfer.inputs import check_inputs
 from transfer.job import Method, parse_alphas, read_job
 from transfer.models import codec_of as codec_of  # for bench/
@@ -140,11 +140,11 @@ def _add_fit(verbs: Any) -> None:
 def _fit(args: argparse.Namespace) -> int:
     from glow_jax.data.synthetic_faces.dataset import read_labels
     from glow_jax.data.synthetic_faces.people import AUS
-    from transfer.expressions_file import save_expressions
+    from transfer.expressions_file import load_finder, save_expressions
     from transfer.fit import Faces, fit
 
     config = load(args.model, fold=False).config
-    finder = load_expressions(args.finder_of).finder if args.finder_of else None
+    finder = load_finder(args.finder_of) if args.finder_of else None
     labels = [label for folder in args.faces for label in read_labels(folder)]
     paths = [folder / label["file"] for folder in args.faces for label in read_labels(folder)]
     size = (config.image_height, config.image_width)

@@ -1,13 +1,14 @@
 """What is known of expressions in general, learned once from people who do not exist.
 
-`Expressions` holds a network that finds landmarks, a linear reader of Action Units, where each
-unit moves the landmarks, and what it changes besides. With it an expression is *read* as a few
-numbers from the source's pictures, in which pose, light and identity cancel, and *painted* onto a
-picture of the target: pixels are warped, and what a warp cannot make (teeth, lids, folds) is added
-over a mean shape, where mouths and eyes of all faces meet (as in active appearance models; Cootes
-et al. 1998). Nothing is trained for the people in the pictures.
+`Expressions` holds a network that finds landmarks, a reader of Action Units, where each unit moves
+the landmarks, and what it changes besides. With it an expression is *read* as a few numbers from
+the source's pictures, in which pose, light and identity cancel, and *painted* onto a picture of the
+target: pixels are warped, and what a warp cannot make (teeth, lids, folds) is added over a mean
+shape, where mouths and eyes of all faces meet (as in active appearance models; Cootes et al. 1998).
+Nothing is trained for the people in the pictures.
 
-Fitted by ridge regression (`transfer.fit`), in closed form but for the network.
+Fitted by ridge regression in closed form, but for the network and half of the reader
+(`transfer.fit`, `transfer.reader`).
 """
 
 import dataclasses
@@ -19,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from transfer import landmarks
+from transfer import landmarks, reader
 from transfer.features import MIRRORED, features
 from transfer.landmarks import find
+from transfer.reader import Reader
 from transfer.warp import carry, warp
 
 Images = UInt8[Array, "B H W 3"]
@@ -35,7 +37,7 @@ STEEPEST = 4.0  # a unit that is read so badly that its slope would be more stay
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["finder", "template", "read", "slope", "noise", "moves", "shape", "rest"],
+    data_fields=["finder", "template", "reader", "slope", "noise", "moves", "shape", "rest"],
     meta_fields=["aus"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +48,19 @@ class Expressions:
         aus: names of the units.
         finder: the weights of the network that finds landmarks.
         template: (68, 2) of `transfer.features`.
-        read: (features, A): features to activations, up to an offset of the person's own.
+        reader: of activations, up to an offset of the person's own.
         slope: (A,) what a difference of readings is multiplied by.
         noise: (A,) readings below it are taken for 0, softly.
         moves: (A, 68, 2) of the landmarks at activation 1, in distances between the eyes.
         shape: (68, 2) the mean shape, mouth and eyes open, in sides of the picture.
-        rest: (A, S, S, 3) grey levels: what the truth has at activation 1 that a warped picture
-            has not, both laid over `shape`.
+        rest: (2 A, S, S, 3) grey levels: what the truth has that a warped picture has not, both
+            laid over `shape`, by `terms` of the activations.
     """
 
     aus: tuple[str, ...]
     finder: landmarks.Params
     template: Numbers
-    read: Numbers
+    reader: Reader
     slope: Numbers
     noise: Numbers
     moves: Numbers
@@ -85,8 +87,7 @@ def denoised(known: Expressions, change: Codes) -> Codes:
 
 def activations(known: Expressions, images: Images) -> Codes:
     """The reader's activations of pictures (B, A); only differences mean something."""
-    seen = features(images, find(known.finder, images), known.template)
-    return jnp.dot(seen, jnp.asarray(known.read), precision="highest")
+    return reader.read(known.reader, features(images, find(known.finder, images), known.template))
 
 
 def neutrality(read: np.ndarray) -> np.ndarray:
@@ -128,7 +129,13 @@ def painted(known: Expressions, images: Images, codes: Codes) -> Float[Array, "B
 
 def rest(known: Expressions, codes: Codes) -> Float[Array, "B S S 3"]:
     """What is added to warped pictures, over the mean shape."""
-    return jnp.tensordot(codes, jnp.asarray(known.rest, codes.dtype), 1, precision="highest")
+    numbers = jnp.asarray(known.rest, codes.dtype)
+    return jnp.tensordot(terms(codes), numbers, 1, precision="highest")
+
+
+def terms(codes: Codes) -> Float[Array, "B C"]:
+    """Activations and their squares, with their sign: (B, 2 A)."""
+    return jnp.concatenate([codes, codes * abs(codes)], 1)
 
 
 def aligned(
@@ -184,7 +191,7 @@ def fit_moves(pairs: Pairs, penalty: float = 1.0) -> np.ndarray:
     right = (shift[..., 0] * x + shift[..., 1] * y) / square
     down = (shift[..., 1] * x - shift[..., 0] * y) / square
     target = np.stack([right, down], -1).reshape(len(shift), -1)
-    return ridge(pairs.aus, target, penalty).reshape(-1, *shift.shape[1:]).astype(np.float32)
+    return reader.ridge(pairs.aus, target, penalty).reshape(-1, *shift.shape[1:]).astype(np.float32)
 
 
 def make_shape(
@@ -196,33 +203,6 @@ def make_shape(
     across = mean[EYES[1]].mean(0) - mean[EYES[0]].mean(0)
     opened = sum(OPEN.get(au, 0.0) * moves[i] for i, au in enumerate(aus))
     return (mean + np.hypot(*across) * opened).astype(np.float32)
-
-
-def fit_read(seen: np.ndarray, aus: np.ndarray, people: np.ndarray, penalty: float) -> np.ndarray:
-    """(F, A): ridge regression of activations on features, both less their person's mean.
-
-    What makes a face that person's cancels; so only differences of one person's readings mean
-    something. Fewer pictures than features are solved in the pictures' space.
-
-    Args:
-        seen: (N, F) features.
-        aus: (N, A) activations.
-        people: (N,) identities.
-        penalty: on the squared norm.
-    """
-    x, y = (within(a.astype(np.float64), people) for a in (seen, aus))
-    if len(x) >= x.shape[1]:
-        return ridge(x, y, penalty).astype(np.float32)
-    kernel = x @ x.T + penalty * np.eye(len(x))
-    return (x.T @ np.linalg.solve(kernel, y)).astype(np.float32)
-
-
-def within(values: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """Rows less the mean of their person's rows."""
-    _, index = np.unique(people, return_inverse=True)
-    sums = np.zeros((index.max() + 1, values.shape[1]))
-    np.add.at(sums, index, values)
-    return values - (sums / np.bincount(index)[:, None])[index]
 
 
 def calibrate(read: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -249,9 +229,3 @@ def calibrate(read: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarr
         slopes.append(best[1])
         noises.append(best[2])
     return np.array(slopes, np.float32), np.array(noises, np.float32)
-
-
-def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
-    """W of least |x W - y|² + penalty |W|²."""
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    return np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)

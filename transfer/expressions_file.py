@@ -11,7 +11,8 @@ from glow_jax.errors import InputError
 from glow_jax.files import one_line, reason, write_atomically
 from transfer.expressions import Expressions
 from transfer.features import N_FEATURES
-from transfer.landmarks import finder_shapes
+from transfer.landmarks import Params, finder_shapes
+from transfer.reader import Reader
 
 NAME = "expressions.npz"
 MAX_BYTES = 2**30
@@ -26,9 +27,10 @@ def save_expressions(path: str | os.PathLike, known: Expressions) -> None:
         "moves": known.moves.astype(np.float32),
         "template": known.template.astype(np.float32),
         "shape": known.shape.astype(np.float32),
-        "read": known.read.astype(np.float16),
         "rest": known.rest.astype(np.float16),
     }
+    for name, value in known.reader._asdict().items():
+        arrays[f"reader/{name}"] = np.asarray(value, np.float32 if name == "bias" else np.float16)
     for name, value in known.finder.items():
         arrays[f"finder/{name}"] = np.asarray(value, np.float16)
     out = io.BytesIO()
@@ -42,6 +44,40 @@ def load_expressions(path: str | os.PathLike) -> Expressions:
     Raises:
         InputError: it is not there, or is something else.
     """
+    arrays = _arrays(path)
+    try:
+        known = _assembled(arrays)
+    except (KeyError, ValueError, TypeError) as error:
+        why = f"not expressions ({reason(error)})"
+        raise InputError(f"{one_line(path)}: {why}") from None
+    n = len(known.aus)
+    side = known.rest.shape[1] if known.rest.ndim == 4 else 0
+    wanted = {"slope": (n,), "noise": (n,), "moves": (n, 68, 2), "template": (68, 2)}
+    wanted |= {"shape": (68, 2), "rest": (2 * n, side, side, 3)}
+    there = {name: getattr(known, name).shape for name in wanted}
+    width = known.reader.bias.size
+    shapes = ((N_FEATURES, n), (N_FEATURES, width), (width,), (width, n))
+    for name, shape, array in zip(Reader._fields, shapes, known.reader, strict=True):
+        wanted[f"reader/{name}"], there[f"reader/{name}"] = shape, array.shape
+    for name, shape in wanted.items():
+        if there[name] != shape:
+            raise InputError(f"{one_line(path)}: {name} is {there[name]}, not {shape}")
+    return known
+
+
+def load_finder(path: str | os.PathLike) -> Params:
+    """The network that finds landmarks alone, of the same file.
+
+    Raises:
+        InputError: as `load_expressions`.
+    """
+    try:
+        return _finder(_arrays(path))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{one_line(path)}: {reason(error)}") from None
+
+
+def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     path = Path(path)
     try:
         if not path.is_file():  # a pipe would be waited for
@@ -51,30 +87,13 @@ def load_expressions(path: str | os.PathLike) -> Expressions:
         if size > MAX_BYTES:
             raise InputError(f"{one_line(path)}: unpacks to more than {MAX_BYTES} bytes")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
+            return {name: np.asarray(file[name]) for name in file.files}
     except InputError:
         raise
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{one_line(path)}: not readable ({reason(error)})") from None
     except Exception as error:  # zlib, struct and others for a damaged archive
         raise InputError(f"{one_line(path)}: damaged ({reason(error)})") from None
-    try:
-        known = _assembled(arrays)
-    except (KeyError, ValueError, TypeError) as error:
-        why = f"not expressions ({reason(error)})"
-        raise InputError(f"{one_line(path)}: {why}") from None
-    n = len(known.aus)
-    side = known.rest.shape[1] if known.rest.ndim == 4 else 0
-    wanted = {"slope": (n,), "noise": (n,), "moves": (n, 68, 2), "read": (N_FEATURES, n)}
-    wanted |= {"template": (68, 2), "shape": (68, 2), "rest": (n, side, side, 3)}
-    for name, shape in wanted.items():
-        if getattr(known, name).shape != shape:
-            raise InputError(
-                f"{one_line(path)}: {name} is {getattr(known, name).shape}, not {shape}"
-            )
-    if {k: v.shape for k, v in known.finder.items()} != finder_shapes():
-        raise InputError(f"{one_line(path)}: the network that finds landmarks has another shape")
-    return known
 
 
 def _assembled(arrays: dict[str, np.ndarray]) -> Expressions:
@@ -85,15 +104,21 @@ def _assembled(arrays: dict[str, np.ndarray]) -> Expressions:
     def single(name: str) -> np.ndarray:
         return arrays[name].astype(np.float32)
 
-    layers = sum(name.startswith("finder/w") for name in arrays)
     return Expressions(
         aus=tuple(str(au) for au in arrays["aus"]),
-        finder={f"{kind}{i}": single(f"finder/{kind}{i}") for i in range(layers) for kind in "wb"},
+        finder=_finder(arrays),
         template=single("template"),
-        read=single("read"),
+        reader=Reader(*(single(f"reader/{name}") for name in Reader._fields)),
         slope=single("slope"),
         noise=single("noise"),
         moves=single("moves"),
         shape=single("shape"),
         rest=single("rest"),
     )
+
+
+def _finder(arrays: dict[str, np.ndarray]) -> Params:
+    finder = {name: arrays[f"finder/{name}"].astype(np.float32) for name in finder_shapes()}
+    if {name: value.shape for name, value in finder.items()} != finder_shapes():
+        raise ValueError("the network that finds landmarks has another shape")
+    return finder

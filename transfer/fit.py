@@ -1,4 +1,4 @@
-"""Fit `Expressions` on rendered people: a network that finds landmarks, then three regressions."""
+"""Fit `Expressions` on rendered people: landmarks, the reader, moves and what they leave out."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -13,12 +13,14 @@ from transfer import expressions as ex
 from transfer import landmarks as lm
 from transfer.expressions import Expressions, Pairs
 from transfer.features import features, make_template
+from transfer.reader import fit_reader, read
 
 CALIBRATION = 10  # one person of so many is kept from training the reader, to calibrate it
-PENALTY = 10.0  # of the reader's ridge regression
+READER_PENALTY = 10.0
+READER_STEPS = 4500
 BATCH = 64
 REST_SIDE = 64  # pixels of the mean shape's picture
-REST_PENALTY = 10.0
+REST_PENALTY = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +105,7 @@ def fit(
     faces: Faces,
     *,
     n_steps: int,
+    n_reader_steps: int = READER_STEPS,
     seed: int = 0,
     finder: lm.Params | None = None,
     progress: Callable[[str], None] = lambda line: None,
@@ -112,7 +115,8 @@ def fit(
     Args:
         faces: rendered with `--setting pairs`, none of them judged later.
         n_steps: of training the network that finds landmarks.
-        seed: of that.
+        n_reader_steps: of training the reader's network.
+        seed: of both.
         finder: its weights, instead of training it.
         progress: called with lines to show.
 
@@ -136,32 +140,45 @@ def fit(
         finder = lm.train(data, n_steps=n_steps, seed=seed, progress=told)
     template = make_template(learning.landmarks)
     seen = features_of(learning.images, finder, template)
-    read = ex.fit_read(seen, learning.activations, learning.people, PENALTY)
+    reader = fit_reader(
+        seen,
+        learning.activations,
+        learning.people,
+        penalty=READER_PENALTY,
+        n_steps=n_reader_steps,
+        seed=seed,
+        progress=progress,
+    )
     del seen
-    slope, noise = ex.calibrate(*readings(features_of(kept.images, finder, template) @ read, kept))
+    found = np.asarray(_read(reader, features_of(kept.images, finder, template)))
+    slope, noise = ex.calibrate(*readings(found, kept))
     moves = ex.fit_moves(pairs)
     shape = ex.make_shape(pairs.neutral_landmarks, moves, faces.aus)
-    nothing = np.zeros((len(faces.aus), REST_SIDE, REST_SIDE, 3), np.float32)
-    known = Expressions(faces.aus, finder, template, read, slope, noise, moves, shape, nothing)
+    nothing = np.zeros((2 * len(faces.aus), REST_SIDE, REST_SIDE, 3), np.float32)
+    known = Expressions(faces.aus, finder, template, reader, slope, noise, moves, shape, nothing)
     progress(f"{len(pairs.aus)} pairs: what the warp leaves out")
     return dataclasses.replace(known, rest=fit_rest(known, pairs))
 
 
 def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
-    """(A, S, S, 3): what expressive pictures have over warped neutral ones, on the mean shape.
+    """(2 A, S, S, 3): what expressive pictures have over warped neutral ones, on the mean shape.
 
-    Regressed on activations.
+    Regressed on `terms` of the activations.
     """
-    width = pairs.aus.shape[1]
+    terms = np.asarray(ex.terms(jnp.asarray(pairs.aus, jnp.float32)), np.float64)
+    width = terms.shape[1]
     sums = np.zeros((width, REST_SIDE * REST_SIDE * 3))
     for part in _parts(len(pairs.aus)):
         codes = pairs.aus[part]
         arrays = (pairs.neutral[part], pairs.expressive[part], codes.astype(np.float32))
         left = np.asarray(_left(known, *(jnp.asarray(_filled(a)) for a in arrays)))
-        sums += codes.T @ left[: len(codes)].reshape(len(codes), -1)
-    normal = pairs.aus.T @ pairs.aus + REST_PENALTY * np.eye(width)
+        sums += terms[part].T @ left[: len(codes)].reshape(len(codes), -1)
+    normal = terms.T @ terms + REST_PENALTY * np.eye(width)
     solved = np.linalg.solve(normal, sums)
     return solved.reshape(width, REST_SIDE, REST_SIDE, 3).astype(np.float32)
+
+
+_read = jax.jit(read)
 
 
 @jax.jit
