@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 # LLVM's optimiser is half of the tests' time and changes no operation of XLA's.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# What tests compile is not kept in the user's cache.
+os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 
 import jax
 import jax.numpy as jnp

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from glow_jax.cli import main
+from glow_jax.errors import InputError
 from tests.test_batch import contents
 from tests.test_cli import fails, home  # noqa: F401
 from transfer.batch import Settings, batch
@@ -170,3 +171,28 @@ def test_batches_are_as_large_as_memory_allows(job: Path) -> None:
     assert auto_batch_size(codec, "cpu", 0) == 64
     large = dataclasses.replace(codec, size=(256, 256))
     assert auto_batch_size(large, "cpu", 10**12) == 1
+
+
+def test_a_transfer_does_without_a_compile_cache(
+    home: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse() -> None:
+        raise InputError("others can write to it")
+
+    monkeypatch.setattr("transfer.cli.use_compile_cache", refuse)
+    shown = ["--expression", f"{home}/shots", "--source", f"{home}/ann", "--target", f"{home}/bob"]
+    words = [
+        "transfer",
+        *shown,
+        "--alpha",
+        "0.5",
+        "--model",
+        f"{home}/model",
+        "-o",
+        f"{tmp_path}/o",
+    ]
+    assert main(words) == 0
+    assert "compiled programs are not kept: others can write to it" in capsys.readouterr().err

@@ -12,6 +12,8 @@ import numpy as np
 
 from glow_jax.checkpoints import find, load
 from glow_jax.cli import add_model_options, whole_number
+from glow_jax.compile_cache import use_compile_cache
+from glow_jax.errors import InputError
 from glow_jax.images import Provenance, read_image, write_image
 from transfer import folder
 from transfer.align_cli import add_verb as add_align_verb
@@ -197,6 +199,10 @@ def _run(
     targets: list[Path],
     alphas: tuple[float, ...] | None,
 ) -> int:
+    try:
+        use_compile_cache()
+    except InputError as error:
+        print(f"compiled programs are not kept: {error}", file=sys.stderr)
     codec = load_codec(args.model, args.precision)
     method: Method = getattr(args, "method", None) or ("warp" if codec.expressions else "paper")
     job = read_job(codec, expressions, source, targets, alphas or DEFAULT_ALPHAS[method], method)
