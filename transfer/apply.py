@@ -74,7 +74,7 @@ def _wild(grey: Grey) -> np.ndarray:
     return ~(np.isfinite(flat).all(1) & (np.abs(np.nan_to_num(flat)).max(1) < WILD))
 
 
-_activations = jax.jit(ex.activations)
+_activations, _denoised = jax.jit(ex.activations), jax.jit(ex.denoised)
 
 
 def read(known: Expressions, images: Images) -> np.ndarray:
@@ -99,9 +99,13 @@ def most_neutral(known: Expressions, images: Images) -> int:
 
 def code_of(known: Expressions, expression: np.ndarray, source: Images) -> np.ndarray:
     """(A,) activations of one picture (H, W, 3), against the neutral ones of its person."""
-    readings = read(known, np.concatenate([expression[None], source]))
-    change = readings[0] - readings[1:][_are_neutral(readings[1:])].mean(0)
-    return np.asarray(ex.denoised(known, jnp.asarray(change[None])))[0]
+    return code_from(known, read(known, expression[None])[0], read(known, source))
+
+
+def code_from(known: Expressions, shown: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """`code_of`, of readings (A,) and (N, A)."""
+    change = shown - source[_are_neutral(source)].mean(0)
+    return np.asarray(_denoised(known, jnp.asarray(change[None])))[0]
 
 
 def paint(
@@ -164,6 +168,6 @@ def largest_alpha(known: Expressions, codec: Codec, bases: Images, codes: np.nda
 
 
 def _padded(images: np.ndarray) -> jax.Array:
-    """Repeat the first picture up to a multiple of 8, so that few shapes are compiled."""
-    missing = -len(images) % 8
+    """Repeat the first of several up to a multiple of 8, so that few shapes are compiled."""
+    missing = -len(images) % 8 if len(images) > 1 else 0
     return jnp.asarray(np.concatenate([images, np.repeat(images[:1], missing, axis=0)]))

@@ -17,6 +17,7 @@ import numpy as np
 from glow_jax.errors import InputError
 from transfer import apply
 from transfer.codec import Codec, Images, Latents
+from transfer.expressions import neutrality
 from transfer.job import Job
 from transfer.slots import Slots
 
@@ -85,7 +86,7 @@ class Inputs:
         self._pixels = Slots(folder, int(cache_bytes * PIXELS_SHARE))
         self._structure: Any = None
         self._shapes: list[tuple[int, ...]] = []
-        self._bases: dict[int, int] = {}
+        self._readings: dict[int, np.ndarray] = {}
         self._codes: dict[tuple[int, int], np.ndarray] = {}
         self._known_people = np.zeros(len(job.plan.names), bool)
 
@@ -200,11 +201,17 @@ class Inputs:
 
     def base(self, person: int) -> int:
         """A person's most neutral picture: what method "warp" edits."""
-        if person not in self._bases:
-            known, usable = self.codec.expressions, self.usable(person)
+        return self.usable(person)[int(neutrality(self.readings(person)).argmin())]
+
+    def readings(self, person: int) -> np.ndarray:
+        """(N, A) what is read from a person's pictures that can be used."""
+        if person not in self._readings:
+            if len(self._readings) >= MAX_CODES:
+                self._readings.clear()
+            known = self.codec.expressions
             assert known is not None
-            self._bases[person] = usable[apply.most_neutral(known, self.pixels(usable))]
-        return self._bases[person]
+            self._readings[person] = apply.read(known, self.pixels(self.usable(person)))
+        return self._readings[person]
 
     def code(self, expression: int, source: int) -> np.ndarray:
         """(A,) what method "warp" reads from an expression's picture, against its person's."""
@@ -212,9 +219,10 @@ class Inputs:
         if key not in self._codes:
             if len(self._codes) >= MAX_CODES:
                 self._codes.clear()
-            known, pixels = self.codec.expressions, self.pixels([expression])[0]
+            known = self.codec.expressions
             assert known is not None
-            self._codes[key] = apply.code_of(known, pixels, self.pixels(self.usable(source)))
+            shown = apply.read(known, self.pixels([expression]))[0]
+            self._codes[key] = apply.code_from(known, shown, self.readings(source))
         return self._codes[key]
 
     # -- inside
