@@ -10,6 +10,7 @@ import argparse
 import csv
 import itertools
 import json
+import os
 import sys
 import tempfile
 import time
@@ -20,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from bench import measure
-from bench.soak import DEMO, METHODS, write_table
+from bench.soak import DEMO, METHODS, resident_mb, write_table
 
 SIZES = (1_000, 10_000, 100_000)
 REAL_SIZES = (1_000, 20_000)
 PLANNED, PEOPLE, PICTURES = 1_000_000, 1_000, 10
+SEEN = 128  # outputs between looks
 ALPHAS = np.arange(1, 101) / 100
 Row = dict[str, Any]
 
@@ -88,10 +90,12 @@ def made(case: Row) -> Row:
     with tempfile.TemporaryDirectory(dir=case["scratch"]) as name:
         write_table(Path(name) / "job.csv", 64, case["methods"])
         run(make_job(read_plan(f"{name}/job.csv"), codec), codec, Path(name) / "out", **options)
-    times: list[tuple[float, float, int]] = []
+    seen: list[tuple[float, float, int, float]] = []
 
     def progress(stage: str, done: int, total: int) -> None:
-        times.append((time.perf_counter(), time.process_time(), done))
+        if done % SEEN == 0 or done == total:
+            memory = resident_mb(os.getpid()) or 0.0
+            seen.append((time.perf_counter(), time.process_time(), done, memory))
 
     with tempfile.TemporaryDirectory(dir=case["scratch"]) as name:
         out = Path(name) / "out"
@@ -99,16 +103,20 @@ def made(case: Row) -> Row:
         job = make_job(read_plan(case["table"]), codec)
         summary = run(job, codec, out, progress=progress, **options)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    n, first, last = summary.made, times[len(job.chunk(0)) - 1], times[-1]
+    n, first, last = summary.made, seen[0], seen[-1]
     steady = [(b - a) / (last[2] - first[2]) for a, b in zip(first[:2], last[:2], strict=True)]
+    half = next(s for s in seen if 2 * s[2] >= last[2])
     return {
         "made": n,
         "seconds": wall,
         "ms_an_output": 1e3 * wall / n,
         "core_ms_an_output": 1e3 * cpu / n,
-        # From the first chunk on: the pictures are read and encoded, all that repeats is left.
+        # From the first outputs on: the pictures are read and encoded, all that repeats is left.
         "steady_ms": 1e3 * steady[0],
         "steady_core_ms": 1e3 * steady[1],
+        # Half-way and at the last output; the tables, which are gathered then, make the peak.
+        "half_mb": half[3],
+        "last_mb": last[3],
     }
 
 

@@ -33,7 +33,7 @@ from bench.soak import DEMO, write_table
 BUNDLED = "faces64"
 ON_DEVICE = ("encode", "arithmetic", "decode", "likelihood")
 REPEATS, ROUNDS = 5, 5
-ROWS = 2048  # outputs of an end-to-end run
+ROWS = 1024  # outputs of an end-to-end run
 UNROLLED = 8
 PHOTOGRAPH = (4000, 3000)  # pixels: what is aligned
 Row = dict[str, Any]
