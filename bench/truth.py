@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", default="faces64", help="(default: %(default)s)")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--targets", type=int, default=8, help="people (default: %(default)s)")
+    parser.add_argument("--skip", type=int, default=0, help="people before (default: 0)")
     parser.add_argument("--k", type=int, nargs="+", default=[1, 4, 16], help="(default: 1 4 16)")
     parser.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--methods", nargs="+", help="only these (default: all)")
@@ -144,11 +145,11 @@ class World:
         self.known = load_expressions(find(args.model) / NAME)
         self.pictures, self.labels = read_faces(args.faces)
         people = sorted({label["identity"] for label in self.labels.values()})
-        if len(people) < 2:
+        if len(people) - args.skip < 2:
             from glow_jax.errors import InputError
 
-            raise InputError(f"{args.faces}: {len(people)} people; use 2 or more")
-        self.people = people[: args.targets]
+            raise InputError(f"{args.faces}: {len(people)} people; use 2 or more after --skip")
+        self.people = people[args.skip :][: args.targets]
         self.material = self._material(args.train, shapes)
         self.latents = self._encoded()
         self.raw = {name: self._raw(eps) for name, eps in self.latents.items()}

@@ -132,6 +132,17 @@ def test_the_mean_shape_is_symmetric_and_open() -> None:
     np.testing.assert_allclose(mirror, shape, atol=1e-6)
 
 
+def test_a_shapes_face_is_whole_inside_and_fades_outside() -> None:
+    face = ex.face_of(PLACE, 64)
+    rows, columns = (PLACE * 64).astype(int)[:, ::-1].T
+    assert face.dtype == np.float32 and (face[rows, columns] > 0.7).all()
+    assert face[int(PLACE[27:36, 1].mean() * 64), 32] == 1
+    assert (face[[0, -1]] == 0).all() and (face[:, [0, -1]] == 0).all()
+    assert 0.15 < face.mean() < 0.6 and np.abs(np.diff(face, axis=1)).max() < 0.5
+    above = int((PLACE[19, 1] - 0.1 * (PLACE[8, 1] - PLACE[36:48, 1].mean())) * 64)
+    assert face[above, 32] > 0.9  # the forehead belongs to it
+
+
 def apart() -> float:
     """Distance between the eyes of the plain face."""
     return float(np.hypot(*(PLACE[42:48].mean(0) - PLACE[36:42].mean(0))))

@@ -73,6 +73,8 @@ def test_a_fits_rest_is_what_the_warp_lacks(fitted: tuple[Faces, ex.Expressions]
     made = np.asarray(jax.jit(ex.painted)(known, before, codes))
     lacking = ((moved - pairs.expressive) ** 2).mean()
     assert ((made - pairs.expressive) ** 2).mean() < 0.6 * lacking
+    outside = ex.face_of(np.asarray(known.shape), known.rest.shape[1]) == 0
+    assert outside.any() and (known.rest[:, outside] == 0).all()
     more = fit_rest(known, pairs)
     np.testing.assert_array_equal(more, known.rest)
 

@@ -163,7 +163,7 @@ def fit(
 def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
     """(2 A, S, S, 3): what expressive pictures have over warped neutral ones, on the mean shape.
 
-    Regressed on `terms` of the activations.
+    Regressed on `terms` of the activations; 0 outside the face.
     """
     terms = np.asarray(ex.terms(jnp.asarray(pairs.aus, jnp.float32)), np.float64)
     width = terms.shape[1]
@@ -174,8 +174,9 @@ def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
         left = np.asarray(_left(known, *(jnp.asarray(_filled(a)) for a in arrays)))
         sums += terms[part].T @ left[: len(codes)].reshape(len(codes), -1)
     normal = terms.T @ terms + REST_PENALTY * np.eye(width)
-    solved = np.linalg.solve(normal, sums)
-    return solved.reshape(width, REST_SIDE, REST_SIDE, 3).astype(np.float32)
+    solved = np.linalg.solve(normal, sums).reshape(width, REST_SIDE, REST_SIDE, 3)
+    face = ex.face_of(np.asarray(known.shape), REST_SIDE)
+    return (solved * face[..., None]).astype(np.float32)
 
 
 _read = jax.jit(read)
