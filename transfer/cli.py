@@ -55,8 +55,8 @@ def add_verbs(verbs: Any) -> None:
         help="move expressions from one person to others",
         description="Images must have the model's size. Method warp: the expression is read from "
         "the source's pictures as activations of Action Units; the target's most neutral picture "
-        "is warped by alpha times them, and what a warp cannot make is added in the model's latent "
-        "space. Method paper: y = decode(mean(target) + alpha * (expression - mean(source))).",
+        "is warped by alpha times them, and what a warp cannot make is added over a mean shape. "
+        "Method paper: y = decode(mean(target) + alpha * (expression - mean(source))).",
     )
     p.add_argument(
         "--expression",
