@@ -10,6 +10,7 @@ from transfer import expressions as ex
 from transfer.features import MIRRORED
 
 PLACE = face()
+LIDS_AND_LIPS = [*ex.UPPER, *ex.LOWER]
 
 
 def test_codes_of_nothing_are_nothing() -> None:
@@ -40,6 +41,7 @@ def turned_by(degrees: float, scale: float = 1.0) -> np.ndarray:
 
 def test_moves_turn_and_grow_with_the_eyes() -> None:
     known = random_expressions()
+    known.moves[:, LIDS_AND_LIPS] = 0  # which would meet
     codes = jnp.asarray([[0.5, -0.2, 1.0]], jnp.float32)
     upright = np.asarray(ex.move(known, codes, jnp.asarray(PLACE[None])))[0]
     across = (PLACE[42:48].mean(0) - PLACE[36:42].mean(0))[0]
@@ -48,6 +50,27 @@ def test_moves_turn_and_grow_with_the_eyes() -> None:
     turned = np.asarray(ex.move(known, codes, jnp.asarray(turned_by(30, 1.5))))[0]
     c, s = 1.5 * np.cos(np.pi / 6), 1.5 * np.sin(np.pi / 6)
     np.testing.assert_allclose(turned, upright @ np.array([[c, s], [-s, c]]), atol=1e-6)
+
+
+def test_lids_and_lips_meet_and_do_not_cross() -> None:
+    moves = np.zeros((3, 68, 2), np.float32)
+    moves[0, ex.UPPER] = (0, 0.4)  # far beyond what is below
+    moves[1, ex.LOWER] = (0, -0.01)
+    known = random_expressions(moves=moves)
+    marks = np.concatenate([turned_by(0), turned_by(25, 1.4)])
+    for codes in ([1.0, 0, 0], [1.0, 1, 0], [0, 1.0, 0], [-1.0, 0, 0]):
+        rows = jnp.asarray([codes, codes], jnp.float32)
+        after = marks + np.asarray(ex.move(known, rows, jnp.asarray(marks)))
+        for before, points, angle in zip(marks, after, (0, 25), strict=True):
+            eyes = before[42:48].mean(0) - before[36:42].mean(0)
+            a = np.deg2rad(angle)
+            down = np.array([-np.sin(a), np.cos(a)]) / np.hypot(*eyes)
+            was, gap = ((p[ex.LOWER] - p[ex.UPPER]) @ down for p in (before, points))
+            assert (gap >= np.minimum(was, ex.LEAST_GAP) - 1e-5).all()
+            if codes == [-1.0, 0, 0]:
+                np.testing.assert_allclose(gap - was, 0.4, atol=0.02)
+            elif codes[0]:
+                np.testing.assert_allclose(gap, np.minimum(was, ex.LEAST_GAP), atol=0.005)
 
 
 def test_warped_pictures_without_a_code_are_the_pictures() -> None:
@@ -100,6 +123,7 @@ def some_pairs(n: int = 60, noise: float = 0.0) -> tuple[ex.Pairs, np.ndarray]:
     """Pairs whose landmarks have gone by known moves, in faces of all turns and sizes."""
     rng = np.random.default_rng(0)
     moves = rng.normal(0, 0.1, (len(UNITS), 68, 2))
+    moves[:, LIDS_AND_LIPS] = 0
     aus = rng.uniform(0, 1, (n, len(UNITS)))
     before = np.concatenate([turned_by(*rng.uniform((-40, 0.5), (40, 1.5))) for _ in range(n)])
     known = random_expressions(moves=moves.astype(np.float32))

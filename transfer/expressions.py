@@ -34,6 +34,9 @@ Numbers = np.ndarray | Array  # NumPy's from the disk, JAX's inside a compiled f
 
 LARGEST = 1.1  # an activation read as more is taken for this
 EYES = (slice(36, 42), slice(42, 48))
+UPPER = np.array([37, 38, 43, 44, 61, 62, 63])  # lids and lips, inside
+LOWER = np.array([41, 40, 47, 46, 67, 66, 65])
+LEAST_GAP = 0.03  # between them, of the distance between the eyes, unless it was less before
 STEEPEST = 4.0  # a unit that is read so badly that its slope would be more stays weak
 
 
@@ -110,7 +113,28 @@ def move(known: Expressions, codes: Codes, marks: Float[Array, "B 68 2"]) -> Flo
     moves = jnp.einsum("ba,anc->bnc", codes, jnp.asarray(known.moves, codes.dtype))
     right, down = moves[..., 0], moves[..., 1]
     x, y = across[:, :1], across[:, 1:]
-    return jnp.stack([right * x - down * y, right * y + down * x], -1)
+    turned = jnp.stack([right * x - down * y, right * y + down * x], -1)
+    return _uncrossed(marks, turned, jnp.stack([-y, x], -1))
+
+
+def _uncrossed(
+    marks: Float[Array, "B 68 2"], moves: Float[Array, "B 68 2"], down: Float[Array, "B 1 2"]
+) -> Float[Array, "B 68 2"]:
+    """Moves of lids and lips that meet and do not pass through each other.
+
+    Args:
+        marks: before.
+        moves: of them.
+        down: the face's own, as long as its eyes are apart.
+    """
+    square = (down**2).sum(-1)
+
+    def gap(points: Array) -> Array:
+        return ((points[:, LOWER] - points[:, UPPER]) * down).sum(-1) / square
+
+    least = jnp.minimum(gap(marks), LEAST_GAP)
+    missing = jnp.maximum(least - gap(marks) - gap(moves), 0)[..., None] * down / 2
+    return moves.at[:, UPPER].add(-missing).at[:, LOWER].add(missing)
 
 
 def warped(
