@@ -126,6 +126,21 @@ def test_each_picture_is_encoded_once_and_outputs_are_decoded_in_full_batches(
     assert set(decoded) == {4} and len(decoded) == 3 + 18
 
 
+def test_free_places_of_a_batch_are_taken_by_the_pictures_that_are_needed_next(
+    home: Path, tmp_path: Path
+) -> None:
+    lines = [f"ann/0.png,ann/0.png,{who}/{i}.png,1" for who in ("bob", "cat") for i in range(4)]
+    (home / "job.csv").write_text("\n".join(["expression,source,target,alpha", *lines]) + "\n")
+    encoded = []
+
+    def encode(images: np.ndarray) -> Any:
+        encoded.append(len(np.unique(images, axis=0)))
+        return linear_codec().encode(images)
+
+    make(job_of(home), tmp_path / "out", linear_codec(encode=encode))
+    assert encoded == [4, 4, 1]  # not 4 and 1, then 4
+
+
 def test_rows_that_ask_for_the_same_are_one_output(home: Path, tmp_path: Path) -> None:
     (home / "ann" / "copy.png").write_bytes((home / "ann" / "0.png").read_bytes())
     with (home / "job.csv").open("a") as file:

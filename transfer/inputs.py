@@ -80,7 +80,8 @@ class Inputs:
         self.bits, self.max_error, self.mean_error = (np.zeros(n, np.float32) for _ in range(3))
         self.redone = np.zeros(n, bool)
         self.n_encoded_again = 0
-        self._rank = job.first_use[0]
+        self._rank, self._chunk, _ = job.first_use
+        self._by_rank = np.argsort(self._rank)
         self._reader = _Reader(read, job.plan.files, pool, max(MIN_AHEAD, 2 * self._batch))
         self._latents = Slots(folder, int(cache_bytes * (1 - PIXELS_SHARE)))
         self._pixels = Slots(folder, int(cache_bytes * PIXELS_SHARE))
@@ -102,7 +103,9 @@ class Inputs:
         self._reader.expect(now)
         self._reader.expect(self._unknown(soon))
         for batch in self._batches(now):
-            self._measure(batch)
+            more = self._next(batch, now)
+            self._reader.expect(more.values())
+            self._measure(batch | more)
 
     def pictures(self, rows: Iterable[int]) -> list[int]:
         """Pictures that rows need, in the order of their first use."""
@@ -255,6 +258,19 @@ class Inputs:
             batch[place] = i
         if batch:
             yield batch
+
+    def _next(self, batch: dict[int, int], now: Sequence[int]) -> dict[int, int]:
+        """Pictures for a batch's free places, which cost as much empty: those needed next."""
+        first = max(int(self._rank[i]) for i in batch.values()) + 1
+        some = self._by_rank[first : first + self._batch - len(batch)]
+        found: dict[int, int] = {}
+        for i in some[self.state[some] == UNKNOWN].tolist():
+            own = int(self._rank[i]) % self._rows
+            places = range(own, self._batch, self._rows)
+            place = next((p for p in places if p not in batch and p not in found), None)
+            if place is not None and self._chunk[i] >= 0 and i not in now:
+                found[place] = i
+        return found
 
     def _measure(self, batch: dict[int, int]) -> None:
         """Read, encode, decode again and compare a batch of pictures not known yet."""
