@@ -1,30 +1,39 @@
 """† The verbs `transfer` and `demo`."""
 
 import argparse
+import csv
 import functools
 import itertools
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
-from glow_jax.checkpoints import find, load
+from glow_jax.checkpoints import far_limit, find, load
 from glow_jax.cli import add_model_options, whole_number
 from glow_jax.compile_cache import use_compile_cache
 from glow_jax.errors import InputError
+from glow_jax.files import one_line
 from glow_jax.images import Provenance, read_image, write_image
 from transfer import folder
+from transfer.align_cli import add_photograph_options, face_finder, far_line, read_aus, settings_of
 from transfer.align_cli import add_verb as add_align_verb
 from transfer.batch import versions
 from transfer.batch_cli import add_verbs as add_batch_verbs
 from transfer.batch_cli import report
+from transfer.codec import Codec
 from transfer.expressions_file import NAME
-from transfer.inputs import check_inputs
-from transfer.job import Method, parse_alphas, read_job
+from transfer.inputs import Read, check_inputs
+from transfer.job import Keep, Method, parse_alphas, read_job
 from transfer.models import codec_of as codec_of  # for bench/
 from transfer.models import load_codec
+from transfer.neutral import Expression, chosen, scores
+from transfer.paste_back import paste_back
+from transfer.photographs import AlignedReader
+from transfer.pose import pose_of
 from transfer.progress_cli import Bars
 from transfer.run import run
 from transfer.sheet import job_sheet
@@ -53,8 +62,9 @@ def add_verbs(verbs: Any) -> None:
     p = verbs.add_parser(
         "transfer",
         help="move expressions from one person to others",
-        description="Images must have the model's size. Method warp: the expression is read from "
-        "the source's pictures as activations of Action Units; the target's most neutral picture "
+        description="Pictures must have the model's size, or be photographs (--align). Method "
+        "warp: the expression is read from the source's pictures as activations of Action Units; "
+        "the target's most neutral picture "
         "is warped by alpha times them, and what a warp cannot make is added over a mean shape. "
         "Method paper: y = decode(mean(target) + alpha * (expression - mean(source))).",
     )
@@ -90,6 +100,24 @@ def add_verbs(verbs: Any) -> None:
         "region); write --alpha=-0.5 "
         "if negative (default: 1 for warp; 0.3 0.4 0.5 for paper, as its authors do)",
     )
+    p.add_argument(
+        "--neutral",
+        type=whole_number(1, 10**6),
+        metavar="N",
+        help="of each person use the N pictures that the judge's reader finds most neutral and "
+        "most frontal (default: all; warp edits the most neutral of them)",
+    )
+    p.add_argument(
+        "--align",
+        action="store_true",
+        help="the pictures are photographs of any size: find the faces, and cut them out",
+    )
+    p.add_argument(
+        "--paste-back",
+        action="store_true",
+        help="put the results into the targets' photographs, at full size (with --align)",
+    )
+    add_photograph_options(p)
     p.add_argument(
         "-o",
         "--out",
@@ -188,6 +216,8 @@ def _judge(out: Path) -> int:
 
 
 def _transfer(args: argparse.Namespace) -> int:
+    if args.paste_back and not args.align:
+        raise InputError("--paste-back needs --align: else the pictures are the faces themselves")
     alphas = None if args.alpha is None else parse_alphas(args.alpha)
     return _run(args, args.expression, args.source, args.target, alphas)
 
@@ -205,13 +235,19 @@ def _run(
         print(f"compiled programs are not kept: {error}", file=sys.stderr)
     codec = load_codec(args.model, args.precision)
     method: Method = getattr(args, "method", None) or ("warp" if codec.expressions else "paper")
-    job = read_job(codec, expressions, source, targets, alphas or DEFAULT_ALPHAS[method], method)
+    reader, reading = _reader(args, codec)
+    read = functools.cache(reader)
+    job = read_job(
+        codec,
+        expressions,
+        source,
+        targets,
+        alphas or DEFAULT_ALPHAS[method],
+        method,
+        reading=reading,
+        keep=_most_neutral(args, reader, read),
+    )
     folder.check(args.out, job)
-
-    @functools.cache
-    def read(path: str) -> np.ndarray:
-        return read_image(path, codec.size, codec.channels)
-
     skipped = check_inputs(job, read)
     print(f"method: {method}", file=sys.stderr)
     for trouble in skipped:
@@ -227,10 +263,79 @@ def _run(
             means=True,
             progress=bars.update,
         )
+        put = None
+        if isinstance(reader, AlignedReader) and args.paste_back:
+            put = paste_back(job, codec, args.out, reader, progress=bars.update)
+    if isinstance(reader, AlignedReader):
+        _warn_of_far(args.out, args.model)
     sheet = args.out / "sheet.png"
     recipe = {"job": [item.id for item in itertools.islice(job.items, 1000)]}
     provenance = Provenance("compositeWithTrainedAlgorithmicMedia", codec.name, recipe)
     write_image(sheet, job_sheet(job, args.out, read), provenance)
     code = report(summary, args.out)
     print(f"sheet:   {sheet}")
+    if put is not None:
+        print(f"pasted:  {args.out / 'pasted'} ({put.made} made, {put.kept} were there)")
     return code
+
+
+def _reader(args: argparse.Namespace, codec: Codec) -> tuple[Read, str]:
+    """How pictures are read, and what of it decides the outputs."""
+    if not getattr(args, "align", False):
+        return lambda path: read_image(path, codec.size, codec.channels), ""
+    if codec.size[0] != codec.size[1]:
+        raise InputError(f"model {codec.name!r} does not take square pictures, which --align makes")
+    settings = settings_of(args, codec.size[0])
+    reader = AlignedReader(face_finder(settings.detector), settings, codec.channels)
+    return reader, settings.key
+
+
+def _most_neutral(args: argparse.Namespace, reader: Read, read: Read) -> Keep | None:
+    """Which of a person's pictures are used; None for all."""
+    n = getattr(args, "neutral", None)
+    if n is None:
+        return None
+
+    def keep(files: Sequence[str]) -> list[str]:
+        usable, readings = [], []
+        for file in files:
+            try:
+                pixels = read(file)
+            except InputError:
+                continue  # told when the job reads it
+            usable.append(file)
+            readings.append(_expression(reader, file, pixels))
+        if not usable:
+            return list(files)
+        best = [usable[i] for i in chosen(scores(readings), n)]
+        print(f"neutral: {', '.join(map(one_line, best))}", file=sys.stderr)
+        unusable = [file for file in files if file not in usable]
+        return [file for file in files if file in {*best, *unusable}]
+
+    return keep
+
+
+def _expression(reader: Read, file: str, pixels: np.ndarray) -> Expression | None:
+    """What the judge's reader finds in a picture; None where it finds no face."""
+    rgb = np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels
+    aus = read_aus(rgb)
+    if aus is None:
+        return None
+    if isinstance(reader, AlignedReader):
+        return Expression(*aus, reader.face(file).pose)
+    from eval.faces import find_face, working_size
+
+    face = find_face(working_size(rgb))
+    return None if face is None else Expression(*aus, pose_of(face.landmarks))
+
+
+def _warn_of_far(out: Path, model: str) -> None:
+    """One line if photographs are less likely than nearly all that the model knows."""
+    limit = far_limit(find(model))
+    with (out / "inputs.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = [row for row in csv.DictReader(file) if row["bits_per_dim"]]
+    far = [row for row in rows if limit is not None and float(row["bits_per_dim"]) > limit]
+    if far:
+        worst = max(far, key=lambda row: float(row["bits_per_dim"]))
+        said = far_line(len(far), len(rows), worst["file"], worst["bits_per_dim"], limit)
+        print(said, file=sys.stderr)

@@ -15,7 +15,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -28,6 +28,7 @@ from transfer.codec import Codec
 from transfer.expressions import fingerprint
 
 Method = Literal["warp", "paper"]
+Keep = Callable[[Sequence[str]], Sequence[str]]
 METHODS: tuple[Method, ...] = get_args(Method)
 UNSAID = -1  # a row's method, where the model decides
 MAX_ALPHAS = 1000
@@ -296,6 +297,7 @@ def read_job(
     targets: Sequence[Path],
     alphas: Sequence[float],
     method: Method | None = None,
+    keep: Keep | None = None,
     **options: Any,
 ) -> Job:
     """The job of `glow-jax transfer`: every expression on every target, at every alpha.
@@ -307,6 +309,7 @@ def read_job(
         targets: the same of the target people.
         alphas: how much of the expression to add; NaN chooses it.
         method: "paper", the mean faces' formula on eps; "warp", `transfer.apply.paint`.
+        keep: which of a person's pictures are used; all by default.
         options: of `make_job`.
 
     Raises:
@@ -316,6 +319,9 @@ def read_job(
     shots = [str(p) for path in expressions for p in image_paths(path)]
     folders = [source, *targets]
     shown = [tuple(str(p) for p in image_paths(folder)) for folder in folders]
+    if keep is not None:
+        kept = {pictures: tuple(keep(pictures)) for pictures in dict.fromkeys(shown)}
+        shown = [kept[pictures] for pictures in shown]
     own = [_own_name(folder) for folder in targets]
     for name, folder in zip(own, targets, strict=True):
         if [file_name(n).casefold() for n in own].count(file_name(name).casefold()) > 1:
