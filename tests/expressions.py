@@ -45,7 +45,8 @@ def random_expressions(
         noise=np.full(n, 0.01, np.float32),
         moves=moves,
         shape=face() + normal(0.005, 68, 2),
-        rest=normal(3.0, 2 * n, SIDE // 2, SIDE // 2, 3),
+        colours=np.array([[120, 110, 100], [30, 25, 20]], np.float32),
+        rest=normal(3.0, 2, 2 * n, SIDE // 2, SIDE // 2, 3),
     )
     return dataclasses.replace(known, **changes)
 
@@ -73,7 +74,7 @@ def portraits(n: int, seed: int = 0) -> np.ndarray:
 def assert_nearly(got: Expressions, want: Expressions) -> None:
     """Equal, to the rounding of float16 where an array is large."""
     assert got.aus == want.aus and set(got.finder) == set(want.finder)
-    for name in ("slope", "noise", "moves", "template", "shape"):
+    for name in ("slope", "noise", "moves", "template", "shape", "colours"):
         np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
     np.testing.assert_array_equal(got.reader.bias, want.reader.bias)
     names = ("linear", "hidden", "out")

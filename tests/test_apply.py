@@ -19,6 +19,7 @@ from transfer.apply import (
     neutral_of,
     paint,
 )
+from transfer.landmarks import find
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def test_an_expression_is_a_warp_and_what_is_added(known: Any, bases: np.ndarray
     assert np.abs(moved - bases).mean() > 1
     plain = dataclasses.replace(known, rest=0 * known.rest)
     np.testing.assert_allclose(paint(plain, bases, CODES), moved, atol=1e-3)
-    added = ex.rest(known, jnp.asarray(CODES))
+    marks = find(known.finder, jnp.asarray(bases))
+    added = ex.rest(known, jnp.asarray(CODES), ex.colour(jnp.asarray(bases), marks))
     where = ex.warped(known, jnp.asarray(bases), jnp.asarray(CODES))[1]
     wanted = ex.returned(known, added, where, (SIDE, SIDE))
     np.testing.assert_allclose(both - moved, wanted, atol=1e-2)

@@ -108,12 +108,32 @@ def test_a_face_over_the_mean_shape_has_its_features_there_and_comes_back() -> N
 
 def test_what_is_left_is_added_in_proportion() -> None:
     known = random_expressions()
-    codes = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
-    added = np.asarray(ex.rest(known, jnp.asarray(codes)))
+    rng = np.random.default_rng(0)
+    codes = rng.normal(size=(2, 3)).astype(np.float32)
+    tones = np.array([[60, 90, 115], [165, 130, 100]], np.float32)  # -2 -0.8 0.75; 1.5 0.8 0
+    added = np.asarray(ex.rest(known, jnp.asarray(codes), jnp.asarray(tones)))
     terms = np.concatenate([codes, codes * np.abs(codes)], 1)
-    np.testing.assert_allclose(added, np.tensordot(terms, known.rest, 1), atol=1e-3)
-    less = np.asarray(ex.rest(known, jnp.asarray(-codes)))
+    off = (tones - known.colours[0]) / known.colours[1]
+    wanted = np.tensordot(terms, known.rest[0], 1)
+    wanted = wanted + off[:, None, None] * np.tensordot(terms, known.rest[1], 1)
+    np.testing.assert_allclose(added, wanted, atol=1e-3)
+    less = np.asarray(ex.rest(known, jnp.asarray(-codes), jnp.asarray(tones)))
     np.testing.assert_allclose(less, -added, atol=1e-4)
+
+
+def test_a_faces_colour_is_its_noses() -> None:
+    images = np.full((2, 64, 64, 3), 9, np.uint8)
+    marks = np.stack([face(), face() + np.float32([0.03, -0.02])])
+    for picture, marked in zip(images, marks, strict=True):
+        for x, y in (marked[27:36] * 64).astype(int):
+            picture[y, x] = (200, 100, 50)
+    read = np.asarray(ex.colour(jnp.asarray(images), jnp.asarray(marks)))
+    np.testing.assert_allclose(read, [[200, 100, 50]] * 2)
+    outside = np.asarray(ex.colour(jnp.asarray(images), jnp.asarray(marks + 5)))
+    np.testing.assert_allclose(outside, 9)
+    known = random_expressions()
+    far = np.asarray(ex.off_mean(known, jnp.asarray([[1000.0, -1000, 110]])))
+    assert far[0, 0] == ex.OFF and far[0, 1] == -ex.OFF and 0 < far[0, 2] < 1
 
 
 # -- fitting

@@ -73,10 +73,28 @@ def test_a_fits_rest_is_what_the_warp_lacks(fitted: tuple[Faces, ex.Expressions]
     made = np.asarray(jax.jit(ex.painted)(known, before, codes))
     lacking = ((moved - pairs.expressive) ** 2).mean()
     assert ((made - pairs.expressive) ** 2).mean() < 0.6 * lacking
-    outside = ex.face_of(np.asarray(known.shape), known.rest.shape[1]) == 0
-    assert outside.any() and (known.rest[:, outside] == 0).all()
+    outside = ex.face_of(np.asarray(known.shape), known.rest.shape[2]) == 0
+    assert outside.any() and (known.rest[:, :, outside] == 0).all()
     more = fit_rest(known, pairs)
     np.testing.assert_array_equal(more, known.rest)
+
+
+def test_a_fits_rest_grows_with_the_faces_colour(fitted: tuple[Faces, ex.Expressions]) -> None:
+    faces, known = fitted
+    known = dataclasses.replace(known, moves=0 * known.moves)
+    pairs = pairs_of(faces)
+    before = jnp.asarray(pairs.neutral)
+    colours = ex.colour(before, jnp.asarray(np.tile(PLACE, (len(pairs.aus), 1, 1))))
+    np.testing.assert_allclose(known.colours[0], colours.mean(0), rtol=1e-4)
+    change = np.zeros(pairs.neutral.shape)
+    amount = 20 * np.asarray(ex.off_mean(known, colours)) * pairs.aus[:, 1:2]
+    change[:, 36:40, 20:44] = amount[:, None, None]
+    shown = np.clip(pairs.neutral + change, 0, 255)
+    pairs = dataclasses.replace(pairs, expressive=shown.astype(np.uint8))
+    known = dataclasses.replace(known, rest=fit_rest(known, pairs))
+    made = jax.jit(ex.painted)(known, before, jnp.asarray(pairs.aus, jnp.float32))
+    off = np.abs(np.asarray(made) - shown)[:, 36:40, 20:44].mean()
+    assert off < 0.5 * np.abs(change[:, 36:40, 20:44]).mean()
 
 
 def test_a_fit_survives_the_disk(fitted: tuple[Faces, ex.Expressions], tmp_path: Path) -> None:

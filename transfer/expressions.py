@@ -37,12 +37,24 @@ EYES = (slice(36, 42), slice(42, 48))
 UPPER = np.array([37, 38, 43, 44, 61, 62, 63])  # lids and lips, inside
 LOWER = np.array([41, 40, 47, 46, 67, 66, 65])
 LEAST_GAP = 0.03  # between them, of the distance between the eyes, unless it was less before
+NOSE = slice(27, 36)  # where a face's colour is read: no hair, lids or lips
+OFF = 2.5  # standard deviations from the mean colour; colours beyond it are taken for it
 STEEPEST = 4.0  # a unit that is read so badly that its slope would be more stays weak
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["finder", "template", "reader", "slope", "noise", "moves", "shape", "rest"],
+    data_fields=[
+        "finder",
+        "template",
+        "reader",
+        "slope",
+        "noise",
+        "moves",
+        "shape",
+        "colours",
+        "rest",
+    ],
     meta_fields=["aus"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +70,10 @@ class Expressions:
         noise: (A,) readings below it are taken for 0, softly.
         moves: (A, 68, 2) of the landmarks at activation 1, in distances between the eyes.
         shape: (68, 2) the mean shape, mouth and eyes open, in sides of the picture.
-        rest: (2 A, S, S, 3) grey levels: what the truth has that a warped picture has not, both
-            laid over `shape`, by `terms` of the activations.
+        colours: (2, 3) mean and standard deviation of faces' `colour`, grey levels.
+        rest: (2, 2 A, S, S, 3) grey levels: what the truth has that a warped picture has not, both
+            laid over `shape`, by `terms` of the activations; of a face of the mean colour, and
+            more of it for each standard deviation of colour. (Teeth add more to a dark face.)
     """
 
     aus: tuple[str, ...]
@@ -70,6 +84,7 @@ class Expressions:
     noise: Numbers
     moves: Numbers
     shape: Numbers
+    colours: Numbers
     rest: Numbers
 
 
@@ -148,15 +163,35 @@ def warped(
 
 def painted(known: Expressions, images: Images, codes: Codes) -> Float[Array, "B H W 3"]:
     """Pictures with an expression on them: warped, and what is left added; grey levels."""
-    grey, marks = warped(known, images, codes)
-    size = (images.shape[1], images.shape[2])
-    return grey + returned(known, rest(known, codes), marks, size)
+    marks = find(known.finder, images)
+    moves = move(known, codes, marks)
+    grey = warp(images.astype(jnp.float32), marks, moves)
+    added = rest(known, codes, colour(images, marks))
+    return grey + returned(known, added, marks + moves, (images.shape[1], images.shape[2]))
 
 
-def rest(known: Expressions, codes: Codes) -> Float[Array, "B S S 3"]:
-    """What is added to warped pictures, over the mean shape."""
-    numbers = jnp.asarray(known.rest, codes.dtype)
-    return jnp.tensordot(terms(codes), numbers, 1, precision="highest")
+def rest(known: Expressions, codes: Codes, colours: Float[Array, "B 3"]) -> Float[Array, "B S S 3"]:
+    """What is added to warped pictures of faces of such `colour`, over the mean shape."""
+    plain, more = jnp.asarray(known.rest, codes.dtype)
+    parts = terms(codes)
+    tint = jnp.tensordot(parts, more, 1, precision="highest")
+    tint *= off_mean(known, colours)[:, None, None]
+    return jnp.tensordot(parts, plain, 1, precision="highest") + tint
+
+
+def colour(images: Images, marks: Float[Array, "B 68 2"]) -> Float[Array, "B 3"]:
+    """The colour of faces: the mean of their pixels at landmarks of the nose, grey levels."""
+    height, width = images.shape[1:3]
+    across = jnp.clip((marks[:, NOSE, 0] * width).astype(int), 0, width - 1)
+    down = jnp.clip((marks[:, NOSE, 1] * height).astype(int), 0, height - 1)
+    rows = jnp.arange(len(images))[:, None]
+    return images[rows, down, across].astype(jnp.float32).mean(1)
+
+
+def off_mean(known: Expressions, colours: Float[Array, "B 3"]) -> Float[Array, "B 3"]:
+    """Colours in standard deviations from the mean one, at most OFF."""
+    mean, deviation = jnp.asarray(known.colours, colours.dtype)[:, None]
+    return jnp.clip((colours - mean) / deviation, -OFF, OFF)
 
 
 def terms(codes: Codes) -> Float[Array, "B C"]:

@@ -27,6 +27,7 @@ def save_expressions(path: str | os.PathLike, known: Expressions) -> None:
         "moves": known.moves.astype(np.float32),
         "template": known.template.astype(np.float32),
         "shape": known.shape.astype(np.float32),
+        "colours": known.colours.astype(np.float32),
         "rest": known.rest.astype(np.float16),
     }
     for name, value in known.reader._asdict().items():
@@ -51,9 +52,9 @@ def load_expressions(path: str | os.PathLike) -> Expressions:
         why = f"not expressions ({reason(error)})"
         raise InputError(f"{one_line(path)}: {why}") from None
     n = len(known.aus)
-    side = known.rest.shape[1] if known.rest.ndim == 4 else 0
+    side = known.rest.shape[2] if known.rest.ndim == 5 else 0
     wanted = {"slope": (n,), "noise": (n,), "moves": (n, 68, 2), "template": (68, 2)}
-    wanted |= {"shape": (68, 2), "rest": (2 * n, side, side, 3)}
+    wanted |= {"shape": (68, 2), "colours": (2, 3), "rest": (2, 2 * n, side, side, 3)}
     there = {name: getattr(known, name).shape for name in wanted}
     width = known.reader.bias.size
     shapes = ((N_FEATURES, n), (N_FEATURES, width), (width,), (width, n))
@@ -62,6 +63,8 @@ def load_expressions(path: str | os.PathLike) -> Expressions:
     for name, shape in wanted.items():
         if there[name] != shape:
             raise InputError(f"{one_line(path)}: {name} is {there[name]}, not {shape}")
+    if known.colours[1].min() <= 0:
+        raise InputError(f"{one_line(path)}: colours: a deviation of {known.colours[1].min():g}")
     return known
 
 
@@ -113,6 +116,7 @@ def _assembled(arrays: dict[str, np.ndarray]) -> Expressions:
         noise=single("noise"),
         moves=single("moves"),
         shape=single("shape"),
+        colours=single("colours"),
         rest=single("rest"),
     )
 

@@ -154,38 +154,66 @@ def fit(
     slope, noise = ex.calibrate(*readings(found, kept))
     moves = ex.fit_moves(pairs)
     shape = ex.make_shape(pairs.neutral_landmarks, moves, faces.aus)
-    nothing = np.zeros((2 * len(faces.aus), REST_SIDE, REST_SIDE, 3), np.float32)
-    known = Expressions(faces.aus, finder, template, reader, slope, noise, moves, shape, nothing)
+    colours = fit_colours(finder, pairs)
+    nothing = np.zeros((2, 2 * len(faces.aus), REST_SIDE, REST_SIDE, 3), np.float32)
+    known = Expressions(
+        faces.aus, finder, template, reader, slope, noise, moves, shape, colours, nothing
+    )
     progress(f"{len(pairs.aus)} pairs: what the warp leaves out")
     return dataclasses.replace(known, rest=fit_rest(known, pairs))
 
 
-def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
-    """(2 A, S, S, 3): what expressive pictures have over warped neutral ones, on the mean shape.
+def fit_colours(finder: lm.Params, pairs: Pairs) -> np.ndarray:
+    """(2, 3) float32: mean and standard deviation of neutral faces' colours; 1 at least."""
+    found = [
+        np.asarray(_colours(jnp.asarray(_filled(pairs.neutral[part])), finder))[
+            : len(pairs.neutral[part])
+        ]
+        for part in _parts(len(pairs.neutral))
+    ]
+    colours = np.concatenate(found).astype(np.float64)
+    return np.stack([colours.mean(0), np.maximum(colours.std(0), 1)]).astype(np.float32)
 
-    Regressed on `terms` of the activations; 0 outside the face.
+
+def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
+    """(2, 2 A, S, S, 3): what expressive pictures have over warped neutral ones, on the mean shape.
+
+    Regressed, channel by channel, on `terms` of the activations and on their products with the
+    face's colour in that channel; 0 outside the face.
     """
-    terms = np.asarray(ex.terms(jnp.asarray(pairs.aus, jnp.float32)), np.float64)
-    width = terms.shape[1]
-    sums = np.zeros((width, REST_SIDE * REST_SIDE * 3))
+    width, places = 2 * len(known.aus), REST_SIDE * REST_SIDE
+    normal = np.tile(REST_PENALTY * np.eye(2 * width), (3, 1, 1))
+    sums = np.zeros((3, 2 * width, places))
     for part in _parts(len(pairs.aus)):
-        codes = pairs.aus[part]
-        arrays = (pairs.neutral[part], pairs.expressive[part], codes.astype(np.float32))
-        left = np.asarray(_left(known, *(jnp.asarray(_filled(a)) for a in arrays)))
-        sums += terms[part].T @ left[: len(codes)].reshape(len(codes), -1)
-    normal = terms.T @ terms + REST_PENALTY * np.eye(width)
-    solved = np.linalg.solve(normal, sums).reshape(width, REST_SIDE, REST_SIDE, 3)
+        n = len(pairs.aus[part])
+        codes = pairs.aus[part].astype(np.float32)
+        arrays = (pairs.neutral[part], pairs.expressive[part], codes)
+        left, off = _left(known, *(jnp.asarray(_filled(a)) for a in arrays))
+        terms = np.asarray(ex.terms(jnp.asarray(codes)), np.float64)
+        for channel in range(3):
+            more = terms * np.asarray(off, np.float64)[:n, channel, None]
+            numbers = np.concatenate([terms, more], 1)
+            normal[channel] += numbers.T @ numbers
+            sums[channel] += numbers.T @ np.asarray(left)[:n, ..., channel].reshape(n, -1)
+    solved = np.linalg.solve(normal, sums).reshape(3, 2, width, REST_SIDE, REST_SIDE)
     face = ex.face_of(np.asarray(known.shape), REST_SIDE)
-    return (solved * face[..., None]).astype(np.float32)
+    return (np.moveaxis(solved, 0, -1) * face[..., None]).astype(np.float32)
 
 
 _read = jax.jit(read)
 
 
 @jax.jit
-def _left(known: Expressions, neutral: Any, expressive: Any, codes: Any) -> jax.Array:
+def _left(known: Expressions, neutral: Any, expressive: Any, codes: Any) -> tuple[jax.Array, ...]:
+    """What the warp leaves out, and how far the faces' colours are from the mean one."""
     grey, marks = ex.warped(known, neutral, codes)
-    return ex.aligned(known, expressive.astype(jnp.float32) - grey, marks, REST_SIDE)
+    left = ex.aligned(known, expressive.astype(jnp.float32) - grey, marks, REST_SIDE)
+    return left, ex.off_mean(known, ex.colour(neutral, lm.find(known.finder, neutral)))
+
+
+@jax.jit
+def _colours(images: jax.Array, finder: lm.Params) -> jax.Array:
+    return ex.colour(images, lm.find(finder, images))
 
 
 @jax.jit

@@ -113,7 +113,8 @@ def _edit_of(
 def _edit(known: Expressions, images: jax.Array, codes: jax.Array) -> tuple[jax.Array, ...]:
     marks = find(known.finder, images)
     moves = ex.move(known, codes, marks)
-    added = ex.returned(known, ex.rest(known, codes), marks + moves, (SIDE, SIDE))
+    rest = ex.rest(known, codes, ex.colour(images, marks))
+    added = ex.returned(known, rest, marks + moves, (SIDE, SIDE))
     return marks, moves, added
 
 
