@@ -28,12 +28,13 @@ class Curve:
 def lines(
     title: str, x_label: str, y_label: str, curves: Sequence[Curve], *, log: bool = False
 ) -> np.ndarray:
-    """Curves from 0 up, named at the right; uint8 (640, 1200, 3).
+    """Curves, named at the right; uint8 (640, 1200, 3).
 
     Args:
         title, x_label, y_label: what is drawn.
-        curves: at least one point.
-        log: whether x has a tick a power of two, for batch sizes.
+        curves: at least one point, positive.
+        log: whether x has a tick a power of two and y one a power of ten, for rates against batch
+            sizes; else y begins at 0.
     """
     points = [p for c in curves for p in (*c.points, *c.marks)]
     xs = [math.log2(x) if log else x for x, _ in points]
@@ -43,20 +44,28 @@ def lines(
         else _ticks(max(xs))
     )
     across = across if len(across) > 1 else [across[0], across[0] + 1]
-    up = _ticks(max(y for _, y in points))
+    ys = [math.log10(y) if log else y for _, y in points]
+    up = (
+        [float(i) for i in range(math.floor(min(ys)), math.ceil(max(ys)) + 1)]
+        if log
+        else _ticks(max(ys))
+    )
+    up = up if len(up) > 1 else [up[0], up[0] + 1]
     sheet = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     draw = ImageDraw.Draw(sheet)
     right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
-        x = math.log2(point[0]) if log else point[0]
+        x, y = (math.log2(point[0]), math.log10(point[1])) if log else point
         x = (x - across[0]) / (across[-1] - across[0])
-        return LEFT + x * (right - LEFT), floor - point[1] / up[-1] * (floor - TOP)
+        y = (y - up[0]) / (up[-1] - up[0])
+        return LEFT + x * (right - LEFT), floor - y * (floor - TOP)
 
     for value in up:
-        height = floor - value / up[-1] * (floor - TOP)
+        height = floor - (value - up[0]) / (up[-1] - up[0]) * (floor - TOP)
         draw.line([(LEFT, height), (right, height)], RULE, 2)
-        draw.text((LEFT - 12, height), f"{value:g}", QUIET, font(20), anchor="rm")
+        said = 10**value if log else value
+        draw.text((LEFT - 12, height), f"{said:g}", QUIET, font(20), anchor="rm")
     for value in across:
         x = LEFT + (value - across[0]) / (across[-1] - across[0]) * (right - LEFT)
         draw.line([(x, floor), (x, floor + 8)], QUIET, 2)

@@ -10,7 +10,7 @@ import numpy as np
 from tests.test_transfer import linear_codec
 from transfer import landmarks as lm
 from transfer.codec import Codec
-from transfer.expressions import Expressions
+from transfer.expressions import Expressions, mouth_of
 from transfer.features import N_FEATURES, make_template
 from transfer.reader import Reader
 
@@ -46,7 +46,8 @@ def random_expressions(
         moves=moves,
         shape=face() + normal(0.005, 68, 2),
         colours=np.array([[120, 110, 100], [30, 25, 20]], np.float32),
-        rest=normal(3.0, 2, 2 * n, SIDE // 2, SIDE // 2, 3),
+        mouth=mouth_of(face(), SIDE // 2),
+        rest=normal(3.0, 2, 4 * n + 1, SIDE // 2, SIDE // 2, 3),
     )
     return dataclasses.replace(known, **changes)
 
@@ -79,7 +80,7 @@ def assert_nearly(got: Expressions, want: Expressions) -> None:
     np.testing.assert_array_equal(got.reader.bias, want.reader.bias)
     names = ("linear", "hidden", "out")
     pairs = [(getattr(got.reader, name), getattr(want.reader, name)) for name in names]
-    pairs += [(got.rest, want.rest)]
+    pairs += [(got.rest, want.rest), (got.mouth, want.mouth)]
     pairs += [(got.finder[k], want.finder[k]) for k in want.finder]
     for one, other in pairs:
         assert one.dtype == np.float32

@@ -46,13 +46,16 @@ def test_an_expression_is_a_warp_and_what_is_added(known: Any, bases: np.ndarray
     both = paint(known, bases, CODES)
     moved = apply.warped(known, bases, CODES) + 0.5
     assert np.abs(moved - bases).mean() > 1
-    plain = dataclasses.replace(known, rest=0 * known.rest)
+    plain = dataclasses.replace(known, rest=0 * known.rest, mouth=0 * known.mouth)
     np.testing.assert_allclose(paint(plain, bases, CODES), moved, atol=1e-3)
-    marks = find(known.finder, jnp.asarray(bases))
-    added = ex.rest(known, jnp.asarray(CODES), ex.colour(jnp.asarray(bases), marks))
-    where = ex.warped(known, jnp.asarray(bases), jnp.asarray(CODES))[1]
-    wanted = ex.returned(known, added, where, (SIDE, SIDE))
-    np.testing.assert_allclose(both - moved, wanted, atol=1e-2)
+    images, codes = jnp.asarray(bases), jnp.asarray(CODES)
+    marks = find(known.finder, images)
+    moves = ex.move(known, codes, marks)
+    change = ex.edit(known, images, marks, moves, codes)
+    change = ex.returned(known, change, marks + moves, (SIDE, SIDE))
+    wanted = ex.applied(change, jnp.asarray(moved - 0.5)) + 0.5
+    np.testing.assert_allclose(both, wanted, atol=1e-2)
+    assert np.abs(both - moved).mean() > 1
 
 
 def test_a_picture_does_not_depend_on_its_neighbours(known: Any, bases: np.ndarray) -> None:

@@ -106,19 +106,56 @@ def test_a_face_over_the_mean_shape_has_its_features_there_and_comes_back() -> N
     np.testing.assert_allclose(back, grey, atol=12)
 
 
-def test_what_is_left_is_added_in_proportion() -> None:
+TONES = np.array([[60, 90, 115], [165, 130, 100]], np.uint8)  # -2 -0.8 0.75; 1.5 0.8 0
+
+
+def edit_of(known: ex.Expressions, codes: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    images = np.tile(TONES[:, None, None], (1, 64, 64, 1))
+    marks = jnp.asarray(np.stack([face()] * 2))
+    return np.asarray(
+        ex.edit(known, jnp.asarray(images), marks, jnp.asarray(moves), jnp.asarray(codes))
+    )
+
+
+def test_what_is_added_to_a_shut_mouth_is_in_proportion() -> None:
     known = random_expressions()
-    rng = np.random.default_rng(0)
-    codes = rng.normal(size=(2, 3)).astype(np.float32)
-    tones = np.array([[60, 90, 115], [165, 130, 100]], np.float32)  # -2 -0.8 0.75; 1.5 0.8 0
-    added = np.asarray(ex.rest(known, jnp.asarray(codes), jnp.asarray(tones)))
+    codes = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    still = np.zeros((2, 68, 2), np.float32)
+    change = edit_of(known, codes, still)
     terms = np.concatenate([codes, codes * np.abs(codes)], 1)
-    off = (tones - known.colours[0]) / known.colours[1]
-    wanted = np.tensordot(terms, known.rest[0], 1)
-    wanted = wanted + off[:, None, None] * np.tensordot(terms, known.rest[1], 1)
-    np.testing.assert_allclose(added, wanted, atol=1e-3)
-    less = np.asarray(ex.rest(known, jnp.asarray(-codes), jnp.asarray(tones)))
-    np.testing.assert_allclose(less, -added, atol=1e-4)
+    off = (TONES - known.colours[0]) / known.colours[1]
+    wanted = np.tensordot(terms, known.rest[0, :6], 1)
+    wanted = wanted + off[:, None, None] * np.tensordot(terms, known.rest[1, :6], 1)
+    np.testing.assert_allclose(change[..., :3], wanted, atol=1e-3)
+    assert (change[..., 3] == 0).all()
+    less = edit_of(known, -codes, still)
+    np.testing.assert_allclose(less, -change, atol=1e-4)
+    assert (edit_of(known, 0 * codes, still) == 0).all()
+
+
+def test_lips_that_part_show_what_is_between_them() -> None:
+    known = random_expressions()
+    shut = face()
+    shut[60:68, 1] = shut[60, 1]
+    moves = np.zeros((3, 68, 2), np.float32)
+    moves[1:, 65:68, 1] = 0.05
+    marks = np.stack([shut, shut, shut])
+    marks[2, 65:68, 1] += 0.05  # half open before
+    parted = np.asarray(ex.opened(jnp.asarray(marks), jnp.asarray(moves)))
+    np.testing.assert_allclose(parted, (0, 1, 0.5), atol=1e-5)
+    codes = np.zeros((2, 3), np.float32)
+    moves = np.zeros((2, 68, 2), np.float32)
+    moves[:, 65:68, 1] = 0.05
+    change = edit_of(known, codes, moves)
+    part = np.asarray(ex.opened(jnp.asarray(np.stack([face()] * 2)), jnp.asarray(moves)))
+    assert (part > 0.3).all()
+    np.testing.assert_allclose(change[..., 3], part[:, None, None] * known.mouth, rtol=1e-5)
+    off = (TONES - known.colours[0]) / known.colours[1]
+    inside = known.rest[0, 6] + off[:, None, None] * known.rest[1, 6]
+    np.testing.assert_allclose(change[..., :3], part[:, None, None, None] * inside, atol=1e-3)
+    grey = np.full((2, 32, 32, 3), 100, np.float32)
+    made = np.asarray(ex.applied(jnp.asarray(change), jnp.asarray(grey)))
+    np.testing.assert_allclose(made, 100 * (1 - change[..., 3:]) + change[..., :3], rtol=1e-5)
 
 
 def test_a_faces_colour_is_its_noses() -> None:

@@ -142,11 +142,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no shape": ({"shape": None}, "shape"),
     "another shape": ({"shape": np.zeros((5, 2), np.float32)}, "shape is (5, 2), not (68, 2)"),
     "no rest": ({"rest": None}, "rest"),
-    "a rest of a vector": ({"rest": np.zeros(3, np.float16)}, "rest is (3,), not (2, 6, 0, 0, 3)"),
+    "a rest of a vector": ({"rest": np.zeros(3, np.float16)}, "mouth is (32, 32), not (0, 0)"),
     "a rest without colours": (
         {"rest": np.zeros((6, 8, 8, 3), np.float16)},
-        "rest is (6, 8, 8, 3), not (2, 6, 0, 0, 3)",
+        "mouth is (32, 32), not (0, 0)",
     ),
+    "a mouth of another size": (
+        {"mouth": np.zeros((5, 5), np.float16)},
+        "mouth is (5, 5), not (32",
+    ),
+    "no mouth": ({"mouth": None}, "mouth"),
     "no colours": ({"colours": None}, "colours"),
     "two colours": ({"colours": np.ones((2, 2), np.float32)}, "colours is (2, 2), not (2, 3)"),
     "colours without width": (

@@ -92,6 +92,7 @@ def test_a_fits_rest_grows_with_the_faces_colour(fitted: tuple[Faces, ex.Express
     shown = np.clip(pairs.neutral + change, 0, 255)
     pairs = dataclasses.replace(pairs, expressive=shown.astype(np.uint8))
     known = dataclasses.replace(known, rest=fit_rest(known, pairs))
+    assert (known.rest[:, 6:][:, :, known.mouth == 0] == 0).all()
     made = jax.jit(ex.painted)(known, before, jnp.asarray(pairs.aus, jnp.float32))
     off = np.abs(np.asarray(made) - shown)[:, 36:40, 20:44].mean()
     assert off < 0.5 * np.abs(change[:, 36:40, 20:44]).mean()

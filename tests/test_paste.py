@@ -10,7 +10,8 @@ from transfer.align import crop, crop_transform, moved
 from transfer.paste import face_mask, membrane, moved_back, pasted, spline_shift
 
 SIDE = 256
-NONE = np.zeros((SIDE, SIDE, 3), np.float32)
+NONE = np.zeros((SIDE, SIDE, 4), np.float32)
+GREY = np.float32([1, 1, 1, 0])
 
 
 def transform_of(scale: float, turn_deg: float, left: float, top: float) -> np.ndarray:
@@ -59,7 +60,7 @@ def test_nothing_outside_the_crop_or_in_what_was_given_changes(place: str) -> No
     before = photograph.copy()
     picture = np.full((64, 64, 3), 90, np.uint8)
     results = [
-        moved_back(photograph, transform, face(), smile(), NONE + 40),
+        moved_back(photograph, transform, face(), smile(), NONE + 40 * GREY),
         pasted(photograph, transform, face(), picture),
     ]
     np.testing.assert_array_equal(photograph, before)
@@ -97,13 +98,16 @@ def test_the_photograph_moves_as_its_crop_does(place: str) -> None:
 def test_an_addition_is_added_in_the_face_and_dies_away() -> None:
     photograph = np.full((500, 600, 3), 100, np.uint8)
     transform = PLACES["upright"][1]
-    change = np.zeros((64, 64, 3), np.float32) + np.float32([10, -20, 30])
+    change = np.zeros((64, 64, 4), np.float32) + np.float32([10, -20, 30, 0])
     result = moved_back(photograph, transform, face(), 0 * smile(), change).astype(int)
     nose = ((face()[30] * 300) + (150, 90)).astype(int)
     np.testing.assert_allclose(result[nose[1], nose[0]], (110, 80, 130))
     assert np.abs(np.diff(result, axis=0)).max() <= 3  # 30 grey levels, over a soft rim
     result = moved_back(photograph, transform, face(), 0 * smile(), change * 100)
     assert set(result[nose[1], nose[0]]) == {0, 255}
+    half = np.zeros((64, 64, 4), np.float32) + np.float32([7, 7, 7, 0.5])
+    result = moved_back(photograph, transform, face(), 0 * smile(), half)
+    np.testing.assert_allclose(result[nose[1], nose[0]], 57)
 
 
 def test_a_pictures_own_crop_pasted_changes_hardly_anything() -> None:

@@ -6,8 +6,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from glow_jax.cli import main
+from tests import photographs
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,17 +25,30 @@ def test_there_are_snippets_and_no_gaps() -> None:
     assert blocks("sh")
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the snippets run: with the demo's pictures, the README's jobs, and photographs."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("transfer.batch_cli.use_compile_cache", lambda: None)
+    (tmp_path / "transfer").symlink_to(ROOT / "transfer")
+    for language in ("csv", "toml"):
+        (tmp_path / f"job.{language}").write_text(blocks(language)[0])
+    for person, shots in {"ann": {"smile": "29_2", "a": "29_1"}, "bob": {"a": "36_1"}}.items():
+        (tmp_path / "photos" / person).mkdir(parents=True)
+        for name, head in shots.items():
+            taken = photographs.photograph(head, width=900, height=700)
+            Image.fromarray(taken.pixels).save(tmp_path / "photos" / person / f"{name}.jpg")
+    return tmp_path
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python(number: int, folder: Path) -> None:
     exec(compile(blocks("python")[number], "README.md", "exec"), {"__name__": "readme"})
 
 
-def test_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "transfer").symlink_to(ROOT / "transfer")
+def test_shell(folder: Path) -> None:
     somebodys = ROOT / "tests" / "golden" / "foreign" / "rosinality.legacy-cuda.pt.xz"
-    (tmp_path / "glow_checkpoint.pt").write_bytes(lzma.decompress(somebodys.read_bytes()))
+    (folder / "glow_checkpoint.pt").write_bytes(lzma.decompress(somebodys.read_bytes()))
     commands = [
         line
         for block in blocks("sh")

@@ -3,9 +3,10 @@
 `Expressions` holds a network that finds landmarks, a reader of Action Units, where each unit moves
 the landmarks, and what it changes besides. With it an expression is *read* as a few numbers from
 the source's pictures, in which pose, light and identity cancel, and *painted* onto a picture of the
-target: pixels are warped, and what a warp cannot make (teeth, lids, folds) is added over a mean
-shape, where mouths and eyes of all faces meet (as in active appearance models; Cootes et al. 1998).
-Nothing is trained for the people in the pictures.
+target: pixels are warped, and what a warp cannot make is added over a mean shape, where mouths and
+eyes of all faces meet (as in active appearance models; Cootes et al. 1998): folds and lids are
+added to what is there, the inside of a mouth that opens takes its place. Nothing is trained for the
+people in the pictures.
 
 Fitted by ridge regression in closed form, but for the network and half of the reader
 (`transfer.fit`, `transfer.reader`).
@@ -19,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
+from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.spatial import Delaunay
 
@@ -36,6 +38,7 @@ LARGEST = 1.1  # an activation read as more is taken for this
 EYES = (slice(36, 42), slice(42, 48))
 UPPER = np.array([37, 38, 43, 44, 61, 62, 63])  # lids and lips, inside
 LOWER = np.array([41, 40, 47, 46, 67, 66, 65])
+LIPS = slice(4, 7)  # of these
 LEAST_GAP = 0.03  # between them, of the distance between the eyes, unless it was less before
 NOSE = slice(27, 36)  # where a face's colour is read: no hair, lids or lips
 OFF = 2.5  # standard deviations from the mean colour; colours beyond it are taken for it
@@ -52,6 +55,7 @@ STEEPEST = 4.0  # a unit that is read so badly that its slope would be more stay
         "noise",
         "moves",
         "shape",
+        "mouth",
         "colours",
         "rest",
     ],
@@ -70,10 +74,11 @@ class Expressions:
         noise: (A,) readings below it are taken for 0, softly.
         moves: (A, 68, 2) of the landmarks at activation 1, in distances between the eyes.
         shape: (68, 2) the mean shape, mouth and eyes open, in sides of the picture.
+        mouth: (S, S) 1 between the lips of `shape`, 0 outside them.
         colours: (2, 3) mean and standard deviation of faces' `colour`, grey levels.
-        rest: (2, 2 A, S, S, 3) grey levels: what the truth has that a warped picture has not, both
-            laid over `shape`, by `terms` of the activations; of a face of the mean colour, and
-            more of it for each standard deviation of colour. (Teeth add more to a dark face.)
+        rest: (2, 4 A + 1, S, S, 3) grey levels, laid over `shape`, by `terms`: what the truth has
+            that a warped picture has not, and what is between lips that part; of a face of the
+            mean colour, and more of it for each standard deviation of colour.
     """
 
     aus: tuple[str, ...]
@@ -84,6 +89,7 @@ class Expressions:
     noise: Numbers
     moves: Numbers
     shape: Numbers
+    mouth: Numbers
     colours: Numbers
     rest: Numbers
 
@@ -142,14 +148,24 @@ def _uncrossed(
         moves: of them.
         down: the face's own, as long as its eyes are apart.
     """
-    square = (down**2).sum(-1)
-
-    def gap(points: Array) -> Array:
-        return ((points[:, LOWER] - points[:, UPPER]) * down).sum(-1) / square
-
-    least = jnp.minimum(gap(marks), LEAST_GAP)
-    missing = jnp.maximum(least - gap(marks) - gap(moves), 0)[..., None] * down / 2
+    before = _gaps(marks, down)
+    least = jnp.minimum(before, LEAST_GAP)
+    missing = jnp.maximum(least - before - _gaps(moves, down), 0)[..., None] * down / 2
     return moves.at[:, UPPER].add(-missing).at[:, LOWER].add(missing)
+
+
+def _gaps(points: Float[Array, "B 68 2"], down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]:
+    """How far lower lids and lips are below the upper ones, in distances between the eyes."""
+    return ((points[:, LOWER] - points[:, UPPER]) * down).sum(-1) / (down**2).sum(-1)
+
+
+def opened(marks: Float[Array, "B 68 2"], moves: Float[Array, "B 68 2"]) -> Float[Array, " B"]:
+    """How much of the space between the lips was not there before, 0-1: 1 if they were shut."""
+    across = marks[:, EYES[1]].mean(1) - marks[:, EYES[0]].mean(1)
+    down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
+    gaps = (_gaps(points, down)[:, LIPS].mean(1) for points in (marks, marks + moves))
+    before, after = (jnp.maximum(gap, 0) for gap in gaps)
+    return jnp.clip((after - before) / jnp.maximum(after, 1e-3), 0, 1)
 
 
 def warped(
@@ -166,17 +182,47 @@ def painted(known: Expressions, images: Images, codes: Codes) -> Float[Array, "B
     marks = find(known.finder, images)
     moves = move(known, codes, marks)
     grey = warp(images.astype(jnp.float32), marks, moves)
-    added = rest(known, codes, colour(images, marks))
-    return grey + returned(known, added, marks + moves, (images.shape[1], images.shape[2]))
+    change = edit(known, images, marks, moves, codes)
+    change = returned(known, change, marks + moves, (images.shape[1], images.shape[2]))
+    return applied(change, grey)
 
 
-def rest(known: Expressions, codes: Codes, colours: Float[Array, "B 3"]) -> Float[Array, "B S S 3"]:
-    """What is added to warped pictures of faces of such `colour`, over the mean shape."""
+def edit(
+    known: Expressions,
+    images: Images,
+    marks: Float[Array, "B 68 2"],
+    moves: Float[Array, "B 68 2"],
+    codes: Codes,
+) -> Float[Array, "B S S 4"]:
+    """What becomes of warped pictures, over the mean shape; see `applied`.
+
+    Args:
+        known: what is known of expressions.
+        images: before they are warped.
+        marks: of them.
+        moves: of these.
+        codes: activations.
+    """
+    parting = opened(marks, moves)[:, None]
+    parts = jnp.concatenate([terms(codes), parting, parting * terms(codes)], 1)
     plain, more = jnp.asarray(known.rest, codes.dtype)
-    parts = terms(codes)
     tint = jnp.tensordot(parts, more, 1, precision="highest")
-    tint *= off_mean(known, colours)[:, None, None]
-    return jnp.tensordot(parts, plain, 1, precision="highest") + tint
+    tint *= off_mean(known, colour(images, marks))[:, None, None]
+    added = jnp.tensordot(parts, plain, 1, precision="highest") + tint
+    gone = parting[..., None] * jnp.asarray(known.mouth, codes.dtype)[None]
+    return jnp.concatenate([added, gone[..., None]], -1)
+
+
+def applied(
+    change: Float[Array, "B H W 4"], grey: Float[Array, "B H W 3"]
+) -> Float[Array, "B H W 3"]:
+    """Pictures less the share of them that the last channel says, plus the others."""
+    return grey - change[..., 3:] * grey + change[..., :3]
+
+
+def terms(codes: Codes) -> Float[Array, "B C"]:
+    """Activations and their squares, with their sign: (B, 2 A)."""
+    return jnp.concatenate([codes, codes * abs(codes)], 1)
 
 
 def colour(images: Images, marks: Float[Array, "B 68 2"]) -> Float[Array, "B 3"]:
@@ -194,24 +240,19 @@ def off_mean(known: Expressions, colours: Float[Array, "B 3"]) -> Float[Array, "
     return jnp.clip((colours - mean) / deviation, -OFF, OFF)
 
 
-def terms(codes: Codes) -> Float[Array, "B C"]:
-    """Activations and their squares, with their sign: (B, 2 A)."""
-    return jnp.concatenate([codes, codes * abs(codes)], 1)
-
-
 def aligned(
-    known: Expressions, grey: Float[Array, "B H W 3"], marks: Float[Array, "B 68 2"], side: int
-) -> Float[Array, "B S S 3"]:
+    known: Expressions, grey: Float[Array, "B H W C"], marks: Float[Array, "B 68 2"], side: int
+) -> Float[Array, "B S S C"]:
     """Pictures laid over the mean shape."""
     return carry(grey, marks, _shapes(known, marks), (side, side))
 
 
 def returned(
     known: Expressions,
-    grey: Float[Array, "B S S 3"],
+    grey: Float[Array, "B S S C"],
     marks: Float[Array, "B 68 2"],
     size: tuple[int, int],
-) -> Float[Array, "B H W 3"]:
+) -> Float[Array, "B H W C"]:
     """The way back from `aligned`, to pictures of (height, width)."""
     return carry(grey, _shapes(known, marks), marks, size)
 
@@ -278,6 +319,13 @@ def face_of(shape: np.ndarray, side: int) -> np.ndarray:
     inside = corners.find_simplex(np.stack(np.meshgrid(axis, axis), -1)) >= 0
     away = ndimage.distance_transform_edt(~inside) / side
     return np.clip(1 - away / RIM, 0, 1).astype(np.float32)
+
+
+def mouth_of(shape: np.ndarray, side: int) -> np.ndarray:
+    """(side, side) float32: 1 between a shape's lips, less on their rim, 0 outside."""
+    large = Image.new("L", (8 * side, 8 * side))
+    ImageDraw.Draw(large).polygon([(x, y) for x, y in shape[60:68] * 8 * side - 0.5], fill=255)
+    return np.asarray(large.resize((side, side), Image.Resampling.BOX), np.float32) / 255
 
 
 def calibrate(read: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ def save_expressions(path: str | os.PathLike, known: Expressions) -> None:
         "moves": known.moves.astype(np.float32),
         "template": known.template.astype(np.float32),
         "shape": known.shape.astype(np.float32),
+        "mouth": known.mouth.astype(np.float16),
         "colours": known.colours.astype(np.float32),
         "rest": known.rest.astype(np.float16),
     }
@@ -54,7 +55,8 @@ def load_expressions(path: str | os.PathLike) -> Expressions:
     n = len(known.aus)
     side = known.rest.shape[2] if known.rest.ndim == 5 else 0
     wanted = {"slope": (n,), "noise": (n,), "moves": (n, 68, 2), "template": (68, 2)}
-    wanted |= {"shape": (68, 2), "colours": (2, 3), "rest": (2, 2 * n, side, side, 3)}
+    wanted |= {"shape": (68, 2), "mouth": (side, side), "colours": (2, 3)}
+    wanted |= {"rest": (2, 4 * n + 1, side, side, 3)}
     there = {name: getattr(known, name).shape for name in wanted}
     width = known.reader.bias.size
     shapes = ((N_FEATURES, n), (N_FEATURES, width), (width,), (width, n))
@@ -116,6 +118,7 @@ def _assembled(arrays: dict[str, np.ndarray]) -> Expressions:
         noise=single("noise"),
         moves=single("moves"),
         shape=single("shape"),
+        mouth=single("mouth"),
         colours=single("colours"),
         rest=single("rest"),
     )

@@ -14,6 +14,7 @@ from transfer import landmarks as lm
 from transfer.expressions import Expressions, Pairs
 from transfer.features import features, make_template
 from transfer.reader import fit_reader, read
+from transfer.warp import warp
 
 CALIBRATION = 10  # one person of so many is kept from training the reader, to calibrate it
 READER_PENALTY = 10.0
@@ -155,9 +156,10 @@ def fit(
     moves = ex.fit_moves(pairs)
     shape = ex.make_shape(pairs.neutral_landmarks, moves, faces.aus)
     colours = fit_colours(finder, pairs)
-    nothing = np.zeros((2, 2 * len(faces.aus), REST_SIDE, REST_SIDE, 3), np.float32)
+    mouth = ex.mouth_of(shape, REST_SIDE)
+    nothing = np.zeros((2, 4 * len(faces.aus) + 1, REST_SIDE, REST_SIDE, 3), np.float32)
     known = Expressions(
-        faces.aus, finder, template, reader, slope, noise, moves, shape, colours, nothing
+        faces.aus, finder, template, reader, slope, noise, moves, shape, mouth, colours, nothing
     )
     progress(f"{len(pairs.aus)} pairs: what the warp leaves out")
     return dataclasses.replace(known, rest=fit_rest(known, pairs))
@@ -176,39 +178,67 @@ def fit_colours(finder: lm.Params, pairs: Pairs) -> np.ndarray:
 
 
 def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
-    """(2, 2 A, S, S, 3): what expressive pictures have over warped neutral ones, on the mean shape.
+    """(2, 4 A + 1, S, S, 3) of `Expressions`, by ridge regression channel by channel.
 
-    Regressed, channel by channel, on `terms` of the activations and on their products with the
-    face's colour in that channel; 0 outside the face.
+    With t the true picture, w the warped one, both on the mean shape, o how much of the space
+    between the lips is new, and c the face's colour in the channel:
+
+        outside the lips   t - w              on  (terms)          x (1, c)
+        between them       t - (1 - o) w      on  o (1, terms)     x (1, c)
     """
     width, places = 2 * len(known.aus), REST_SIDE * REST_SIDE
-    normal = np.tile(REST_PENALTY * np.eye(2 * width), (3, 1, 1))
-    sums = np.zeros((3, 2 * width, places))
+    skin, inside = _Ridge(2 * width, places), _Ridge(2 * width + 2, places)
     for part in _parts(len(pairs.aus)):
         n = len(pairs.aus[part])
         codes = pairs.aus[part].astype(np.float32)
         arrays = (pairs.neutral[part], pairs.expressive[part], codes)
-        left, off = _left(known, *(jnp.asarray(_filled(a)) for a in arrays))
+        found = _compared(known, *(jnp.asarray(_filled(a)) for a in arrays))
+        true, moved, off, parting = (np.asarray(a, np.float64)[:n] for a in found)
         terms = np.asarray(ex.terms(jnp.asarray(codes)), np.float64)
+        between = parting[:, None] * np.concatenate([np.ones((n, 1)), terms], 1)
+        skin.add(terms, off, true - moved)
+        inside.add(between, off, true - (1 - parting)[:, None, None, None] * moved)
+    face = ex.face_of(np.asarray(known.shape), REST_SIDE)[..., None]
+    mouth = np.asarray(known.mouth)[..., None]
+    parts = [skin.solved() * face * (1 - mouth), inside.solved() * mouth]
+    return np.concatenate(parts, 1).astype(np.float32)
+
+
+class _Ridge:
+    """Pictures on numbers and their products with a colour, channel by channel."""
+
+    def __init__(self, width: int, places: int):
+        self._normal = np.tile(REST_PENALTY * np.eye(width), (3, 1, 1))
+        self._sums = np.zeros((3, width, places))
+
+    def add(self, numbers: np.ndarray, colours: np.ndarray, pictures: np.ndarray) -> None:
+        """(N, C), (N, 3) and (N, S, S, 3) more."""
         for channel in range(3):
-            more = terms * np.asarray(off, np.float64)[:n, channel, None]
-            numbers = np.concatenate([terms, more], 1)
-            normal[channel] += numbers.T @ numbers
-            sums[channel] += numbers.T @ np.asarray(left)[:n, ..., channel].reshape(n, -1)
-    solved = np.linalg.solve(normal, sums).reshape(3, 2, width, REST_SIDE, REST_SIDE)
-    face = ex.face_of(np.asarray(known.shape), REST_SIDE)
-    return (np.moveaxis(solved, 0, -1) * face[..., None]).astype(np.float32)
+            columns = np.concatenate([numbers, numbers * colours[:, channel, None]], 1)
+            self._normal[channel] += columns.T @ columns
+            self._sums[channel] += columns.T @ pictures[..., channel].reshape(len(pictures), -1)
+
+    def solved(self) -> np.ndarray:
+        """(2, C, S, S, 3): at the mean colour, and by colour."""
+        found = np.linalg.solve(self._normal, self._sums)
+        return np.moveaxis(found.reshape(3, 2, -1, REST_SIDE, REST_SIDE), 0, -1)
 
 
 _read = jax.jit(read)
 
 
 @jax.jit
-def _left(known: Expressions, neutral: Any, expressive: Any, codes: Any) -> tuple[jax.Array, ...]:
-    """What the warp leaves out, and how far the faces' colours are from the mean one."""
-    grey, marks = ex.warped(known, neutral, codes)
-    left = ex.aligned(known, expressive.astype(jnp.float32) - grey, marks, REST_SIDE)
-    return left, ex.off_mean(known, ex.colour(neutral, lm.find(known.finder, neutral)))
+def _compared(
+    known: Expressions, neutral: Any, expressive: Any, codes: Any
+) -> tuple[jax.Array, ...]:
+    """True and warped pictures on the mean shape, colours off the mean, and new space of mouths."""
+    marks = lm.find(known.finder, neutral)
+    moves = ex.move(known, codes, marks)
+    grey = warp(neutral.astype(jnp.float32), marks, moves)
+    both = jnp.concatenate([expressive.astype(jnp.float32), grey], -1)
+    both = ex.aligned(known, both, marks + moves, REST_SIDE)
+    off = ex.off_mean(known, ex.colour(neutral, marks))
+    return both[..., :3], both[..., 3:], off, ex.opened(marks, moves)
 
 
 @jax.jit

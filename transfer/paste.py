@@ -4,9 +4,11 @@
 (method "warp"). Only the addition has the model's few pixels; the movement is the same thin-plate
 spline at any resolution, so the photograph's own pixels move:
 
-    out(p) = photograph( p + A⁻¹ s(A p) ) + m(A p) change(A p)
+    moved(p) = photograph( p + A⁻¹ s(A p) )
+    out(p)   = moved(p) + m(A p) ( added(A p) - gone(A p) moved(p) )
 
-with A from the photograph to the crop, s the spline's way back, and m a soft mask of the face.
+with A from the photograph to the crop, s the spline's way back, m a soft mask of the face, and gone
+the share of what is there that goes (between lips that part).
 Where nothing moves and nothing is added the photograph comes back, to the byte.
 
 `pasted` is for any other picture of the face (method "paper"): it is enlarged, its colours are
@@ -38,7 +40,7 @@ from transfer.warp import warp
 Landmarks = Float[np.ndarray, "68 2"]
 Field = Float[np.ndarray, "G G 2"]
 Mask = Float[np.ndarray, "G G"]
-Change = Float[np.ndarray, "S S 3"]
+Change = Float[np.ndarray, "S S 4"]
 
 GRID = 256  # places a side at which splines and masks are computed; between them they are smooth
 EDGE = 0.06  # of the side: within this of the crop's border movements die away
@@ -63,7 +65,7 @@ def moved_back(
         transform: how.
         landmarks: of the crop before it was edited.
         moves: of each landmark.
-        change: grey levels (S, S, 3): the edited crop less the crop that only moved.
+        change: (S, S, 4) grey levels that are added, and the share that goes, of the moved crop.
     """
     shift = spline_shift(landmarks, moves)
     mask = face_mask(np.concatenate([landmarks, landmarks + moves]))
@@ -83,7 +85,8 @@ def moved_back(
             pixels[far] = _cubic(photograph, at[:, 1], at[:, 0])
         if not nothing:
             weight = _at(mask, places)[..., None]
-            pixels += weight * _enlarged(change, transform, rows, columns)
+            new = _enlarged(change, transform, rows, columns)
+            pixels += weight * (new[..., :3] - np.clip(new[..., 3:], 0, 1) * pixels)
         result[rows, columns] = np.clip(np.rint(pixels), 0, 255)
     return result
 
@@ -215,8 +218,8 @@ def _at(values: Mask, places: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "
 
 
 def _enlarged(
-    picture: Float[np.ndarray, "S S 3"], transform: Transform, rows: slice, columns: slice
-) -> Float[np.ndarray, "h w 3"]:
+    picture: Float[np.ndarray, "S S C"], transform: Transform, rows: slice, columns: slice
+) -> Float[np.ndarray, "h w C"]:
     """A picture of the crop in the photograph's pixels, bicubically; its border is repeated."""
     n, edge = len(picture), 3
     turn, shift = transform[:, :2] * n, transform[:, 2] * n + edge

@@ -100,7 +100,7 @@ def paste_back(
 def _edit_of(
     codec: Codec, pixels: np.ndarray, code: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Landmarks (68, 2), moves of them, and what is added (SIDE, SIDE, 3), of a crop."""
+    """Landmarks (68, 2), moves of them, and what changes besides (SIDE, SIDE, 4), of a crop."""
     known = codec.expressions
     assert known is not None
     marks, moves, change = _edit(
@@ -113,9 +113,8 @@ def _edit_of(
 def _edit(known: Expressions, images: jax.Array, codes: jax.Array) -> tuple[jax.Array, ...]:
     marks = find(known.finder, images)
     moves = ex.move(known, codes, marks)
-    rest = ex.rest(known, codes, ex.colour(images, marks))
-    added = ex.returned(known, rest, marks + moves, (SIDE, SIDE))
-    return marks, moves, added
+    change = ex.edit(known, images, marks, moves, codes)
+    return marks, moves, ex.returned(known, change, marks + moves, (SIDE, SIDE))
 
 
 class _People:
