@@ -334,7 +334,7 @@ class World:
     def _make_some(self, requests: Sequence[Request]) -> list[Any]:
         from bench.truth_methods import LATENT, nearest, pixel, pixel_code
         from bench.truth_scores import Output
-        from transfer.apply import largest_alpha, paint, warped
+        from transfer.apply import paint, warped
         from transfer.codec import to_bytes
 
         grey: list[Any] = [None] * len(requests)
@@ -376,7 +376,7 @@ class World:
             alphas = np.array([requests[i].alpha for i in rows], np.float32)
             auto = np.isnan(alphas)
             if auto.any():
-                alphas[auto] = largest_alpha(self.known, self.codec, bases[auto], codes[auto])
+                alphas[auto] = self._chosen(bases[auto], codes[auto])
             names = [requests[i].method for i in rows]
             codes = codes * alphas[:, None]
             plain = warped(self.known, bases, codes) + 0.5
@@ -405,6 +405,16 @@ class World:
             )
             for i, request in enumerate(requests)
         ]
+
+    def _chosen(self, bases: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """The alphas that `--alpha auto` takes."""
+        from transfer.apply import Decoded, alphas_of_faces, largest_alphas, paint
+
+        def at(alphas: np.ndarray) -> Decoded:
+            grey = paint(self.known, bases, codes * alphas[:, None])
+            return Decoded(grey, np.ones(len(grey)), np.zeros(len(grey), int))
+
+        return largest_alphas(at, self.codec, bases, alphas_of_faces(codes))
 
     def _in_latents(self, bases: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """As the default, the rest being added in the latents of the aligned face."""

@@ -8,17 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glow_jax.errors import InputError
 from tests.expressions import SIDE, UNITS, painting_codec, portraits, random_expressions
 from transfer import apply
 from transfer import expressions as ex
 from transfer.apply import (
+    Decoded,
+    alphas_of_faces,
     code_of,
     decode_safely,
-    largest_alpha,
+    largest_alphas,
     most_neutral,
     neutral_of,
     paint,
 )
+from transfer.codec import Codec
 from transfer.landmarks import find
 
 
@@ -207,6 +211,18 @@ def test_a_picture_has_no_expression_against_itself(known: Any) -> None:
 # -- alpha from a trust region
 
 
+def chosen(codec: Codec, bases: np.ndarray, codes: np.ndarray, **most: np.ndarray) -> np.ndarray:
+    """Alphas of painted codes."""
+    known = codec.expressions
+    assert known is not None
+
+    def at(alphas: np.ndarray) -> Decoded:
+        grey = paint(known, bases, codes * alphas[:, None])
+        return Decoded(grey, np.ones(len(grey)), np.zeros(len(grey), int))
+
+    return largest_alphas(at, codec, bases, **most)
+
+
 @pytest.mark.parametrize("bound", ["AUTO_BITS", "AUTO_CLIPPED"])
 def test_a_wider_trust_region_never_lowers_alpha(
     known: Any, bases: np.ndarray, monkeypatch: pytest.MonkeyPatch, bound: str
@@ -218,7 +234,7 @@ def test_a_wider_trust_region_never_lowers_alpha(
     found = []
     for width in (-1e9, 0.0, 0.01, 0.05, 0.3, 1e9):
         monkeypatch.setattr(apply, bound, width)
-        found.append(largest_alpha(known, codec, bases, codes))
+        found.append(chosen(codec, bases, codes))
     assert (np.diff(found, axis=0) >= 0).all(), found
     assert (found[0] == min(apply.AUTO_ALPHAS)).all()
     assert (found[-1] == max(apply.AUTO_ALPHAS)).all()
@@ -233,7 +249,18 @@ def test_each_picture_has_its_own_alpha(known: Any, bases: np.ndarray) -> None:
 
     codec = painting_codec(known, bits_per_dim=bits)
     codes = np.stack([0 * CODES[0], 500 * CODES[0]])
-    found = largest_alpha(known, codec, bases, codes)
-    assert found.tolist() == [1.5, 0.25]
-    assert largest_alpha(known, codec, bases[::-1], codes[::-1]).tolist() == [0.25, 1.5]
-    assert bases.shape[1:3] == (SIDE, SIDE)
+    assert chosen(codec, bases, codes).tolist() == [1.5, 0.25]
+    assert chosen(codec, bases[::-1], codes[::-1]).tolist() == [0.25, 1.5]
+
+
+def test_no_activation_grows_beyond_a_faces(known: Any, bases: np.ndarray) -> None:
+    codec = painting_codec(known, bits_per_dim=lambda images: np.zeros(len(images)))
+    codes = np.array([[0.2, -1.0, 0.1], [0, 0, 0]], np.float32)
+    most = alphas_of_faces(codes)
+    np.testing.assert_allclose(most[0], ex.LARGEST)
+    assert chosen(codec, bases, codes, most=most).tolist() == [1, 1.5]
+    assert chosen(codec, bases, codes).tolist() == [1.5, 1.5]
+    assert chosen(codec, bases, 9 * codes, most=alphas_of_faces(9 * codes)).tolist() == [0.25, 1.5]
+    nan = painting_codec(known, bits_per_dim=lambda images: np.full(len(images), np.nan))
+    with pytest.raises(InputError, match="has no likelihood"):
+        chosen(nan, bases, codes)

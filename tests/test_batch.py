@@ -27,7 +27,7 @@ from transfer.codec import Codec, in_batches
 from transfer.inputs import Trouble
 from transfer.job import Job, make_job
 from transfer.job_file import read_plan
-from transfer.run import Summary, largest_alphas, run
+from transfer.run import Summary, run
 from transfer.shards import crc32c, framed
 from transfer.slots import Slots
 
@@ -427,31 +427,6 @@ def test_methods_and_chosen_alphas_mix(portrayed: Path, tmp_path: Path) -> None:
         (alone[name],) = rows_of(tmp_path / name)
         made = (tmp_path / name / alone[name]["file"]).read_bytes()
         assert made == (out / rows[name]["file"]).read_bytes()
-
-
-def test_chosen_alphas_are_those_of_apply(portrayed: Path) -> None:
-    codec, bases = painting_codec(), portraits(5, 7)
-
-    def bits(images: np.ndarray) -> np.ndarray:  # rougher is dearer
-        flat = np.asarray(images, np.float32)
-        return np.abs(np.diff(flat, axis=1)).mean((1, 2, 3)) / 4
-
-    known = codec.expressions
-    assert known is not None
-    codec = painting_codec(bits_per_dim=bits)
-    codes = np.random.default_rng(0).normal(0, 2, (5, len(known.aus))).astype(np.float32)
-    wanted = apply.largest_alpha(known, codec, bases, codes)
-
-    def at(alphas: np.ndarray) -> apply.Decoded:
-        grey = apply.paint(known, bases, codes * alphas[:, None])
-        return apply.Decoded(grey, np.ones(len(grey)), np.zeros(len(grey), int))
-
-    got = largest_alphas(at, codec, bases)
-    np.testing.assert_allclose(got, wanted)
-    assert len(set(got.tolist())) > 1
-    nan = painting_codec(bits_per_dim=lambda images: np.full(len(images), np.nan))
-    with pytest.raises(InputError, match="has no likelihood"):
-        largest_alphas(at, nan, bases)
 
 
 def test_a_model_without_expressions_names_the_line(home: Path) -> None:

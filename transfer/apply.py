@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glow_jax.errors import InputError
 from transfer import expressions as ex
 from transfer.codec import Codec, Grey, Images, Latents, to_bytes
 from transfer.expressions import Expressions
@@ -27,7 +28,7 @@ WILD = 1024.0  # grey levels: a decoded picture beyond this has left what the fl
 HALVINGS = 5  # of an edit, before the unedited picture stands in
 AUTO_ALPHAS = tuple(np.arange(1.5, 0.24, -0.125).tolist())
 AUTO_BITS = 0.05  # bits/dim that an output may be less likely than the picture it edits
-AUTO_CLIPPED = 0.02  # share of pixels that may leave the range, beyond the picture's own
+AUTO_CLIPPED = 0.02  # share of pixels that may leave the range
 
 
 class Decoded(NamedTuple):
@@ -144,26 +145,47 @@ def warped(known: Expressions, bases: Images, codes: np.ndarray) -> np.ndarray:
 _warped, _painted = jax.jit(ex.warped), jax.jit(ex.painted)
 
 
-def largest_alpha(known: Expressions, codec: Codec, bases: Images, codes: np.ndarray) -> np.ndarray:
-    """(B,) the largest alpha whose output stays inside a trust region.
+def alphas_of_faces(codes: np.ndarray) -> np.ndarray:
+    """(B,) alphas beyond which some activation would be larger than a face's can be."""
+    return ex.LARGEST / np.maximum(np.abs(codes).max(1), 1e-6)
+
+
+def largest_alphas(
+    at: Callable[[np.ndarray], Decoded],
+    codec: Codec,
+    pictures: Images,
+    most: np.ndarray | None = None,
+) -> np.ndarray:
+    """(B,) float32: of each edit, the largest alpha whose output stays inside a trust region.
 
     An output is trusted while it is at most AUTO_BITS bits/dim less likely than the picture it
-    edits, and at most AUTO_CLIPPED more of its pixels leave the range. Tried from 1.5 down; the
-    smallest one where none is.
+    edits, and at most AUTO_CLIPPED of its pixels leave the range. AUTO_ALPHAS are tried, of the
+    whole batch; the smallest is taken where none is trusted.
+
+    Args:
+        at: outputs at alphas (B,).
+        codec: the model.
+        pictures: uint8 (B, H, W, C) that are edited.
+        most: (B,) alphas above which none is tried.
+
+    Raises:
+        InputError: the model has no likelihood.
     """
-    allowed = np.asarray(codec.bits_per_dim(bases)) + AUTO_BITS
-    found = np.full(len(bases), AUTO_ALPHAS[-1])
-    open_ = np.ones(len(bases), bool)
+    allowed = np.asarray(codec.bits_per_dim(pictures)) + AUTO_BITS
+    if np.isnan(allowed).all():
+        raise InputError(f"model {codec.name!r} has no likelihood, which alpha auto needs")
+    found = np.full(len(pictures), AUTO_ALPHAS[-1], np.float32)
+    open_ = np.ones(len(pictures), bool)
     for alpha in AUTO_ALPHAS:
-        rows = np.flatnonzero(open_)
-        if not len(rows):
-            break
-        grey = paint(known, bases[rows], codes[rows] * alpha)
-        bits = np.asarray(codec.bits_per_dim(to_bytes(grey)))
+        grey = at(np.full(len(pictures), alpha, np.float32)).grey
         clipped = ((grey < 0) | (grey >= 256)).mean((1, 2, 3))
-        fine = (bits <= allowed[rows]) & (clipped <= AUTO_CLIPPED)
-        found[rows[fine]] = alpha
-        open_[rows[fine]] = False
+        bits = np.asarray(codec.bits_per_dim(to_bytes(grey)))
+        fine = open_ & (bits <= allowed) & (clipped <= AUTO_CLIPPED)
+        fine &= True if most is None else alpha <= most
+        found[fine] = alpha
+        open_ &= ~fine
+        if not open_.any():
+            break
     return found
 
 

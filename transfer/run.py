@@ -404,6 +404,7 @@ class Worker:
         if batch.pictures is not None:
             known, codes, pictures = codec.expressions, batch.codes, batch.pictures
             assert known is not None and codes is not None
+            most = apply.alphas_of_faces(codes)
 
             def at(alphas: np.ndarray) -> apply.Decoded:
                 grey = apply.paint(known, pictures, codes * alphas[:, None], codec.devices)
@@ -419,12 +420,12 @@ class Worker:
                 edited = _transfer(origin, place(shot), source, place(alphas))
                 return apply.decode_safely(codec.decode, base, edited)
 
-            pictures = None
+            pictures, most = None, None
         if not batch.groups[0].auto:
             return batch.alphas, at(batch.alphas)
         if pictures is None:
             pictures = to_bytes(np.asarray(codec.decode(base)))
-        alphas = largest_alphas(at, codec, pictures)
+        alphas = apply.largest_alphas(at, codec, pictures, most)
         return alphas, at(alphas)
 
     def _written(self, made: "_Made") -> "_Made":
@@ -523,40 +524,6 @@ class _Made:
 @partial(jax.jit, donate_argnums=1)
 def _transfer(z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: Any) -> Latents:
     return jax.vmap(arithmetic.transfer)(z_tgt_mean, z_src, z_src_mean, alphas)
-
-
-def largest_alphas(
-    at: Callable[[np.ndarray], apply.Decoded], codec: Codec, pictures: Images
-) -> np.ndarray:
-    """(B,) float32: of each edit, the largest alpha whose output stays inside a trust region.
-
-    As `transfer.apply.largest_alpha`, for any method, and always of the whole batch: an output
-    is trusted while it is at most AUTO_BITS bits/dim less likely than the picture it edits, and
-    at most AUTO_CLIPPED of its pixels leave the range.
-
-    Args:
-        at: outputs at alphas (B,).
-        codec: the model.
-        pictures: uint8 (B, H, W, C) that are edited.
-
-    Raises:
-        InputError: the model has no likelihood.
-    """
-    allowed = np.asarray(codec.bits_per_dim(pictures)) + apply.AUTO_BITS
-    if np.isnan(allowed).all():
-        raise InputError(f"model {codec.name!r} has no likelihood, which alpha auto needs")
-    found = np.full(len(pictures), apply.AUTO_ALPHAS[-1], np.float32)
-    open_ = np.ones(len(pictures), bool)
-    for alpha in apply.AUTO_ALPHAS:
-        grey = at(np.full(len(pictures), alpha, np.float32)).grey
-        clipped = ((grey < 0) | (grey >= 256)).mean((1, 2, 3))
-        bits = np.asarray(codec.bits_per_dim(to_bytes(grey)))
-        fine = open_ & (bits <= allowed) & (clipped <= apply.AUTO_CLIPPED)
-        found[fine] = alpha
-        open_ &= ~fine
-        if not open_.any():
-            break
-    return found
 
 
 def mean_file(out: Path, role: str, person: str) -> Path:
