@@ -42,7 +42,7 @@ def plan(case: Row) -> Row:
     times = [time.perf_counter()]
     asked = read_plan(case["table"])
     times.append(time.perf_counter())
-    job, _ = opened(Settings(case["table"]), asked)
+    job, _, _ = opened(Settings(case["table"]), asked)
     times.append(time.perf_counter())
     job.digest, job.first_use, job.item(int(job.order[-1]))
     times.append(time.perf_counter())

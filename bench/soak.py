@@ -215,7 +215,7 @@ def planned_files(table: Path) -> list[str]:
     from transfer.batch import Settings, opened
     from transfer.job_file import read_plan
 
-    job, _ = opened(Settings(str(table)), read_plan(table))
+    job, _, _ = opened(Settings(str(table)), read_plan(table))
     return [item.file for item in job.items]
 
 

@@ -207,7 +207,7 @@ def _aligned(size: int) -> Row | None:
     if importlib.util.find_spec("dlib") is None:
         return None
     from transfer.align import faces_in
-    from transfer.align_cli import face_finder
+    from transfer.lent import face_finder
 
     find = face_finder("dlib")
     photograph = Image.new("RGB", PHOTOGRAPH, (120, 128, 120))

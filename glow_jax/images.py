@@ -434,7 +434,7 @@ def _check_header(scan: _Scan, name: str, size: tuple[int, int] | None, swapped:
     if size is not None and tuple(size) != (height, width):
         raise InputError(
             f"{name}: the image is {width} wide and {height} high, but {size[1]} wide and "
-            f"{size[0]} high is needed; align, crop and resize it first"
+            f"{size[0]} high is needed; for photographs, --align or `glow-jax align`"
         )
 
 

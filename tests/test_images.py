@@ -285,7 +285,7 @@ def test_broken_exif_is_ignored(tmp_path: Path, block: bytes) -> None:
 
 def test_wrong_size_says_what_to_do(tmp_path: Path) -> None:
     path = save(tmp_path, encode(Image.new("RGB", (7, 5)), "PNG"))
-    words = (str(path), "7 wide and 5 high", "8 wide and 9 high", "align, crop and resize")
+    words = (str(path), "7 wide and 5 high", "8 wide and 9 high", "glow-jax align")
     rejected(path, *words, size=(9, 8))
     rejected(path, size=(7, 5))
     assert read_image(path, size=(5, 7)).shape == (5, 7, 3)

@@ -128,6 +128,26 @@ def test_the_most_neutral_photographs_are_used_and_named(
     assert "surprised.jpg" not in used
 
 
+def test_a_batch_takes_photographs_too(album: Path, done: Path, tmp_path: Path, capsys) -> None:
+    rows = ["expression,source,target,alpha", "29/smile.jpg,29,36,1", "36/wall.png,29,36,1"]
+    table = album / "job.csv"
+    table.write_text("\n".join(rows) + "\n")
+    out = tmp_path / "out"
+    words = ["batch", str(table), "-o", str(out), "--no-compile-cache"]
+    assert main([*words, "--align"]) == 1
+    assert "1 images made" in capsys.readouterr().out
+    (row,) = rows_of(out / "results.csv")
+    (same,) = [r for r in rows_of(done / "results.csv") if float(r["alpha"]) == 1]
+    np.testing.assert_array_equal(read_image(out / row["file"]), read_image(done / same["file"]))
+    told = {Path(r["path"]).name: r["reason"] for r in rows_of(out / "failures.csv")}
+    assert "no face found" in told["wall.png"]
+    # Faces cut out otherwise are another job.
+    assert main([*words, "--align", "--max-yaw", "10"]) == 2
+    assert "another job" in capsys.readouterr().err
+    assert main([*words[:3], str(tmp_path / "small"), "--no-compile-cache"]) == 1
+    assert "glow-jax align" in (tmp_path / "small" / "failures.csv").read_text()
+
+
 def test_words_that_do_not_go_together(album: Path, tmp_path: Path, capsys) -> None:
     words = [w for w in command(album, tmp_path / "out", "--paste-back") if w != "--align"]
     assert main(words) == 2

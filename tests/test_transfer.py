@@ -220,7 +220,7 @@ def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
     job = plan(people, linear_codec())
     with pytest.raises(InputError, match="bob: no picture can be used"):
         check_inputs(job, read)
-    with pytest.raises(InputError, match="align, crop and resize"):
+    with pytest.raises(InputError, match="glow-jax align"):
         check_inputs(job, lambda path: read_image(path, (16, 16)))
 
 

@@ -1,7 +1,6 @@
 """† The verb `align`, and the options of every verb that takes photographs."""
 
 import argparse
-import functools
 import os
 import sys
 from collections import Counter
@@ -14,9 +13,10 @@ from glow_jax.cli import number, whole_number
 from glow_jax.errors import InputError
 from glow_jax.files import one_line
 from glow_jax.images import Provenance, read_image, write_image
-from transfer.align import FindFaces, Limits, parse_which
+from transfer.align import Limits, parse_which
 from transfer.align_folder import GENERATED, MADE_BY, Bits, Crop, Summary, align_folder
 from transfer.align_sheet import Tile, align_sheet
+from transfer.lent import face_finder, read_aus
 from transfer.photographs import Settings, list_photographs
 from transfer.progress_cli import Bars
 
@@ -121,52 +121,14 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings_of(args: argparse.Namespace, size: int) -> Settings:
-    """What the options ask for.
+def settings_of(args: argparse.Namespace, size: int = 0) -> Settings:
+    """What the options ask for; without a size, that of a model.
 
     Raises:
         InputError: one is not as it should be.
     """
     limits = Limits(args.min_face, args.min_sharpness, args.max_yaw, args.max_pitch)
     return Settings(size, parse_which(args.face), limits, args.detector)
-
-
-def face_finder(name: str) -> FindFaces:
-    """The judge's detector of a name.
-
-    Raises:
-        InputError: it is not there, or what it needs is not installed.
-    """
-    from eval.detectors import face_finder as find
-    from eval.errors import InputError as Unfound
-
-    try:
-        return find(name)
-    except Unfound as error:
-        raise InputError(str(error)) from None
-
-
-def read_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Action Units of an aligned face by the judge's reader: levels and changes, 0-5.
-
-    Raises:
-        InputError: what the reader needs is not installed.
-    """
-    from eval.errors import InputError as Unread
-    from eval.files import Picture
-
-    try:
-        reading = _reader().read([Picture(Path("crop"), "", pixels)])[0]
-    except Unread as error:
-        raise InputError(str(error)) from None
-    return None if reading.problem else (reading.level, reading.change)
-
-
-@functools.cache
-def _reader() -> Any:
-    from eval.rendered import RenderedReader
-
-    return RenderedReader()
 
 
 def _align(args: argparse.Namespace) -> int:

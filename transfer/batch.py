@@ -24,7 +24,10 @@ from transfer.codec import Codec
 from transfer.inputs import Read
 from transfer.job import CHUNK, SHARDS, Job, Plan, make_job
 from transfer.job_file import read_plan
+from transfer.lent import face_finder
 from transfer.models import auto_batch_size, load_codec
+from transfer.photographs import AlignedReader
+from transfer.photographs import Settings as Photographs
 from transfer.run import CACHE_BYTES, Summary, Worker, run
 
 Format = Literal["png", "webp", "tfrecord", "array_record", "webdataset"]
@@ -49,6 +52,8 @@ class Settings:
             64, or 1024 where the format has shards.
         likelihood: whether bits/dim of the outputs are computed.
         cache_bytes: of disk, for latents and pixels that are needed again.
+        photographs: how faces are cut out, where pictures are photographs of any size; the crops'
+            size is the model's.
     """
 
     path: str
@@ -59,6 +64,7 @@ class Settings:
     chunk_size: int | None = None
     likelihood: bool = True
     cache_bytes: int = CACHE_BYTES
+    photographs: Photographs | None = None
 
 
 def batch(
@@ -66,8 +72,6 @@ def batch(
     out: str | os.PathLike[str],
     *,
     devices: Sequence[jax.Device] = (),
-    read: Read | None = None,
-    reading: str = "",
     **options: Any,
 ) -> Summary:
     """Make every output that a job's file asks for and that is not in `out` yet.
@@ -78,8 +82,6 @@ def batch(
         settings: what is made of what.
         out: a new folder, or one that holds an interrupted run of the same job.
         devices: to compute on; all local ones by default.
-        read: a path to pixels, where pictures are not yet as the model needs them.
-        reading: how it does so, in words; outputs of another way are others.
         options: `shard`, `limit`, `retry_failed` and `progress` of `transfer.run.run`.
 
     Raises:
@@ -87,15 +89,15 @@ def batch(
             lines), or the folder holds something else. Pictures that cannot be used are no
             errors, but rows of failures.csv.
     """
-    job, codec = opened(settings, read_plan(settings.path), devices, reading)
+    job, codec, read = opened(settings, read_plan(settings.path), devices)
     options |= run_options(settings, job, codec, Path(out))
     return run(job, codec, Path(out), read=read, **options)
 
 
 def opened(
-    settings: Settings, plan: Plan, devices: Sequence[jax.Device] = (), reading: str = ""
-) -> tuple[Job, Codec]:
-    """Load the model, and make a plan definite for it; the arguments are those of `batch`.
+    settings: Settings, plan: Plan, devices: Sequence[jax.Device] = ()
+) -> tuple[Job, Codec, Read | None]:
+    """Load the model, make a plan definite for it, and tell what reads its pictures.
 
     Raises:
         InputError: the model is not to be had, or cannot do what the plan asks for.
@@ -104,8 +106,24 @@ def opened(
         raise InputError("format array_record needs `pip install array_record`")
     codec = load_codec(settings.model, settings.precision, devices or jax.local_devices())
     size = settings.chunk_size or (RECORDS if settings.format in SHARDS else CHUNK)
+    read = reader_of(settings.photographs, codec)
+    reading = read.settings.key if read else ""
     job = make_job(plan, codec, chunk_size=size, format=settings.format, reading=reading)
-    return job, codec
+    return job, codec, read
+
+
+def reader_of(settings: Photographs | None, codec: Codec) -> AlignedReader | None:
+    """What reads photographs for a model; None for pictures that are as it needs them.
+
+    Raises:
+        InputError: the model's pictures are not square, or the detector is not to be had.
+    """
+    if settings is None:
+        return None
+    if codec.size[0] != codec.size[1]:
+        raise InputError(f"model {codec.name!r} does not take square pictures, which --align makes")
+    settings = dataclasses.replace(settings, size=codec.size[0])
+    return AlignedReader(face_finder(settings.detector), settings, codec.channels)
 
 
 def run_options(settings: Settings, job: Job, codec: Codec, out: Path) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from glow_jax.compile_cache import use_compile_cache
 from glow_jax.errors import InputError
 from glow_jax.files import one_line
 from transfer import folder
+from transfer.align_cli import add_photograph_options, settings_of
 from transfer.batch import Format, Settings, estimate, opened, run_options
 from transfer.codec import Codec
+from transfer.inputs import Read
 from transfer.job import METHODS, Job, Plan
 from transfer.job_file import JobErrors, read_plan
 from transfer.progress_cli import Bars
@@ -102,6 +104,12 @@ def add_verbs(verbs: Any) -> None:
         help="of disk in OUT, for latents that are needed again (default: %(default)g)",
     )
     p.add_argument(
+        "--align",
+        action="store_true",
+        help="the pictures are photographs of any size: find the faces, and cut them out",
+    )
+    add_photograph_options(p)
+    p.add_argument(
         "--compile-cache",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -174,12 +182,13 @@ def _batch(args: argparse.Namespace) -> int:
         args.shard_size or args.chunk_size,
         args.likelihood,
         int(args.cache_gb * 1e9),
+        settings_of(args) if args.align else None,
     )
-    job, codec = opened(settings, plan)
+    job, codec, read = opened(settings, plan)
     options = run_options(settings, job, codec, args.out)
     _describe(job, codec, options["batch_size"], time.perf_counter() - started)
     if args.dry_run:
-        return _dry_run(job, codec, settings, options)
+        return _dry_run(job, codec, read, settings, options)
     again = {"limit": args.limit, "retry_failed": args.retry_failed}
     with Bars() as bars:
         again["progress"] = bars.update
@@ -187,7 +196,8 @@ def _batch(args: argparse.Namespace) -> int:
             again |= {"workers": args.workers, "compile_cache": args.compile_cache}
             summary = run_on_ray(job, codec, args.out, settings, **again)
         else:
-            summary = run(job, codec, args.out, shard=args.shard, **again, **options)
+            options |= {"shard": args.shard, "read": read}
+            summary = run(job, codec, args.out, **again, **options)
     return report(summary, args.out)
 
 
@@ -208,8 +218,10 @@ def _describe(job: Job, codec: Codec, batch_size: int, seconds: float) -> None:
     )
 
 
-def _dry_run(job: Job, codec: Codec, settings: Settings, options: dict[str, Any]) -> int:
-    told = estimate(job, codec, **options)
+def _dry_run(
+    job: Job, codec: Codec, read: Read | None, settings: Settings, options: dict[str, Any]
+) -> int:
+    told = estimate(job, codec, read=read, **options)
     each = codec.size[0] * codec.size[1] * codec.channels * 5
     cache = float(min(settings.cache_bytes, told.pictures * each))
     print(

@@ -19,15 +19,16 @@ from glow_jax.errors import InputError
 from glow_jax.files import one_line
 from glow_jax.images import Provenance, read_image, write_image
 from transfer import folder
-from transfer.align_cli import add_photograph_options, face_finder, far_line, read_aus, settings_of
+from transfer.align_cli import add_photograph_options, far_line, settings_of
 from transfer.align_cli import add_verb as add_align_verb
-from transfer.batch import versions
+from transfer.batch import reader_of, versions
 from transfer.batch_cli import add_verbs as add_batch_verbs
 from transfer.batch_cli import report
 from transfer.codec import Codec
 from transfer.expressions_file import NAME
 from transfer.inputs import Read, check_inputs
 from transfer.job import Keep, Method, parse_alphas, read_job
+from transfer.lent import read_aus
 from transfer.models import codec_of as codec_of  # for bench/
 from transfer.models import load_codec
 from transfer.neutral import Expression, chosen, scores
@@ -281,13 +282,10 @@ def _run(
 
 def _reader(args: argparse.Namespace, codec: Codec) -> tuple[Read, str]:
     """How pictures are read, and what of it decides the outputs."""
-    if not getattr(args, "align", False):
+    reader = reader_of(settings_of(args) if getattr(args, "align", False) else None, codec)
+    if reader is None:
         return lambda path: read_image(path, codec.size, codec.channels), ""
-    if codec.size[0] != codec.size[1]:
-        raise InputError(f"model {codec.name!r} does not take square pictures, which --align makes")
-    settings = settings_of(args, codec.size[0])
-    reader = AlignedReader(face_finder(settings.detector), settings, codec.channels)
-    return reader, settings.key
+    return reader, reader.settings.key
 
 
 def _most_neutral(args: argparse.Namespace, reader: Read, read: Read) -> Keep | None:

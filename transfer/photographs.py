@@ -26,7 +26,7 @@ class Settings:
     """What decides the aligned faces of a photograph.
 
     Attributes:
-        size: of the crops, pixels.
+        size: of the crops, pixels; 0 until a model tells it.
         which: of its faces.
         limits: what a face must be.
         detector: the name of what finds faces.
@@ -47,6 +47,9 @@ class AlignedReader:
     """Paths of photographs to the pixels of their faces: what a job reads pictures with.
 
     Several threads may call it.
+
+    Attributes:
+        settings: what decides them.
     """
 
     def __init__(self, find_faces: FindFaces, settings: Settings, channels: int = 3):
@@ -62,7 +65,7 @@ class AlignedReader:
         """
         if settings.which == "all":
             raise InputError("face all: a transfer takes one face of each photograph; use largest")
-        self._find_faces, self._settings, self._channels = find_faces, settings, channels
+        self._find_faces, self.settings, self._channels = find_faces, settings, channels
         # Where a face is, is asked for again when it is pasted back.
         self.face = functools.lru_cache(KEPT)(self._face)
 
@@ -83,7 +86,7 @@ class AlignedReader:
         Raises:
             InputError: as above.
         """
-        settings, photograph = self._settings, read_image(path)
+        settings, photograph = self.settings, read_image(path)
         try:
             good, bad = faces_in(
                 photograph, self._find_faces, settings.size, settings.which, settings.limits

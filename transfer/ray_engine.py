@@ -20,7 +20,7 @@ from glow_jax.compile_cache import use_compile_cache
 from glow_jax.errors import InputError
 from glow_jax.files import reason
 from transfer import folder
-from transfer.batch import Settings, run_options, versions
+from transfer.batch import Settings, reader_of, run_options, versions
 from transfer.codec import Codec
 from transfer.job import Job
 from transfer.models import load_codec
@@ -137,7 +137,8 @@ class _Actor:
             raise InputError(f"model {settings.model!r} is another one on this machine")
         options = run_options(settings, job, codec, self._out)
         options.pop("versions")
-        self._worker = Worker(job, codec, self._out, **options)
+        read = reader_of(settings.photographs, codec)
+        self._worker = Worker(job, codec, self._out, read=read, **options)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         before = self._worker.inputs.n_encoded_again
