@@ -29,6 +29,7 @@ PLOTTED = ("none", "oracle", *SWEPT, "averaged direction", "warp only", "warp, t
 SHOWN = ("pixel", "paper", "averaged direction", "warp only", "warp", "warp, true code")
 BY_K = ("paper", "neutral means", "pixel", "warp")
 TRAINING_PICTURES = 1500  # of TRAIN that methods learn from
+HEADINGS = {"averaged direction": "averaged", "warp, true code": "true code"}  # that fit
 FIXED = ("none", "oracle", "oracle, other noise", "nearest")  # have no alpha
 RENDER_NOISE = 2.5  # grey levels, between two renders of one scene (`bench.renders`)
 NONE = float("nan")
@@ -105,7 +106,8 @@ def write_pictures(
             o for o in outputs if o.key in keys and o.k == k and o.alpha == 1 and o.method in SHOWN
         ]
         if few:
-            sheet = pictures.contact_sheet(shown, few, None)
+            names = {pictures.column_of(o): HEADINGS.get(o.method, o.method) for o in few}
+            sheet = pictures.contact_sheet(shown, few, names)
             pictures.write_png(sheet, out / f"sheet_{setting}.png")
         plotted = [row for row in rows if row["method"] in PLOTTED and row["k"] == k]
         if plotted:
