@@ -159,6 +159,8 @@ def test_wrong_folders(album: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "empty").mkdir()
     assert "no photographs; accepted: .png" in fails([f"{tmp_path}/empty", "-o", out])
     assert "holds other files" in fails([str(album), "-o", str(album)])
+    file = str(album / "odd" / "wall.png")
+    assert "wall.png: is not a folder" in fails([str(album), "-o", file])
 
 
 # -- people

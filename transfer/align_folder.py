@@ -294,8 +294,9 @@ def _claim(out: Path, settings: Settings) -> None:
                     f"{one_line(out)}: holds crops made with other settings; choose a new folder"
                 )
             return
-        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
-        if taken:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{one_line(out)}: is not a folder")
+        if out.exists() and any(out.iterdir()):
             raise InputError(f"{one_line(out)}: holds other files; choose a new folder")
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(file, (key + "\n").encode())
