@@ -48,7 +48,7 @@ class Detectorv1:
             os._exit(1)
         if value == 251:
             raise RuntimeError("not this one")
-        time.sleep(0.1 if os.path.exists(os.path.join(os.path.dirname(__file__), "slow")) else 0)
+        time.sleep(0.3 if os.path.exists(os.path.join(os.path.dirname(__file__), "slow")) else 0)
         face = {"FaceScore": 1.0, "FaceRectWidth": 1.0, "FaceRectHeight": 1.0, "AU12": value / 250}
         return Fex([face])
 """
