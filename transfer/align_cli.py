@@ -203,7 +203,7 @@ def _tile(crop: Crop, ranked: bool) -> Tile:
     row = crop.row
     of = f" face {row['face']}" if row["faces"] > 1 else ""
     words = [f"yaw {row['yaw_deg']:.0f}°"]
-    words += [f"{float(row['bits_per_dim']):.2f} bits/dim"] if row["bits_per_dim"] else []
+    words += [f"{float(row['bits_per_dim']):.2f} b/dim"] if row["bits_per_dim"] else []
     first = f"{crop.rank}. " if ranked else ""
     name = Path(row["photograph"]).stem
     return Tile(crop.file, (f"{first}{name}{of}", ", ".join(words)), crop.far)
