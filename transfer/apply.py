@@ -55,7 +55,7 @@ def decode_safely(decode: Callable[[Latents], Grey], base: Latents, edited: Late
         edited: what is wanted, of the same shapes.
     """
     grey = np.array(decode(edited))
-    kept = np.ones(len(grey))
+    kept, lost = np.ones(len(grey)), np.zeros(len(grey), int)
     for i in np.flatnonzero(_wild(grey)).tolist():
         one, other = (jax.tree.map(lambda a, i=i: a[i : i + 1], z) for z in (base, edited))
         for share in [*(0.5**n for n in range(1, HALVINGS + 1)), 0.0]:
@@ -64,15 +64,15 @@ def decode_safely(decode: Callable[[Latents], Grey], base: Latents, edited: Late
             grey[i], kept[i] = np.asarray(decode(some))[0], share
             if not _wild(grey[i : i + 1])[0]:
                 break
-    finite = np.isfinite(grey)
-    lost = (~finite).any(-1).sum((1, 2))
-    return Decoded(np.where(finite, grey, 127.5).astype(grey.dtype), kept, lost)
+        finite = np.isfinite(grey[i])
+        lost[i] = (~finite).any(-1).sum()
+        grey[i][~finite] = 127.5
+    return Decoded(grey, kept, lost)
 
 
 def _wild(grey: Grey) -> np.ndarray:
     """(B,) bool: pictures with numbers that are not finite, or far out of any picture's range."""
-    flat = grey.reshape(len(grey), -1)
-    return ~(np.isfinite(flat).all(1) & (np.abs(np.nan_to_num(flat)).max(1) < WILD))
+    return ~(np.abs(grey).max((1, 2, 3)) < WILD)  # with a NaN in it, the largest is NaN
 
 
 _activations, _denoised = jax.jit(ex.activations), jax.jit(ex.denoised)
