@@ -8,7 +8,9 @@ import struct
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from transfer.codec import Codec, in_batches
 from transfer.inputs import Trouble
 from transfer.job import Job, make_job
 from transfer.job_file import read_plan
-from transfer.run import Summary, run
+from transfer.run import Summary, run, step_back
 from transfer.shards import crc32c, framed
 from transfer.slots import Slots
 
@@ -629,3 +631,14 @@ def test_a_compile_cache_of_others_is_refused(
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     with pytest.raises(InputError, match="cannot be made"):
         use_compile_cache()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+def test_writers_leave_the_cores_to_the_decoder() -> None:
+    def mine(_: object = None) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = mine()
+    with ThreadPoolExecutor(1, initializer=step_back) as pool:
+        assert list(pool.map(mine, [0])) == [max(before, 10)]
+    assert mine() == before
