@@ -217,11 +217,13 @@ def test_a_picture_that_kills_its_process_is_told_and_the_rest_scored(
 
 
 RUN = """
+import signal
 import sys
 from pathlib import Path
 from eval.action_units import make_reader
 from eval.scoring import Judges, score
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     paths = sorted(Path(sys.argv[1]).iterdir())
     judges = Judges(None, "py-feat")
     reader = make_reader("py-feat")
