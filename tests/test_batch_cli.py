@@ -66,6 +66,30 @@ def test_a_bad_picture_is_exit_code_1(job: Path, tmp_path: Path, capsys) -> None
     assert "1 inputs could not be used" in capsys.readouterr().out
 
 
+def test_a_picture_mended_to_anothers_equal_ends_the_job(
+    job: Path,
+    tmp_path: Path,
+    capsys,
+) -> None:
+    shots = job.parent / "own"
+    shots.mkdir()
+    good = next((job.parent / "shots").iterdir()).read_bytes()
+    (shots / "1.png").write_bytes(good)
+    (shots / "2.png").write_bytes(b"x")
+    job.write_text("expression,source,target,alpha\nown/1.png,ann,bob,1\nown/2.png,ann,bob,1\n")
+    try:
+        assert main(words(job, tmp_path / "out")) == 1
+        (shots / "2.png").write_bytes(good)
+        capsys.readouterr()
+        assert main(words(job, tmp_path / "out")) == 0
+        assert "still to be made" not in capsys.readouterr().out
+        assert len(list((tmp_path / "out" / "images").glob("*.png"))) == 1
+    finally:
+        for path in shots.iterdir():
+            path.unlink()
+        shots.rmdir()
+
+
 def test_a_dry_run_makes_nothing(job: Path, tmp_path: Path, capsys) -> None:
     assert main(words(job, tmp_path / "out", "--dry-run", "--batch-size", "4")) == 0
     said = capsys.readouterr().out

@@ -126,9 +126,20 @@ def claimed(out: Path, job: Job, description: Mapping[str, Any], share: str) -> 
             raise InputError(f"{one_line(out)}: another run works in it; wait for it") from None
         _sweep(out)
         _write_people(out / "people.csv", job)
-        if not (out / "job.json").exists():
-            told = {"digest": job.digest, "outputs": len(job.order), "chunks": job.n_chunks}
-            told |= {"chunk_size": job.chunk_size, "how": job.how, **description}
+        # A mended picture may be another one's equal: there are fewer outputs then, or more.
+        size: dict[str, Any] = {
+            "digest": job.digest,
+            "outputs": len(job.order),
+            "chunks": job.n_chunks,
+        }
+        first = read_description(out)
+        told = (
+            size
+            | {"chunk_size": job.chunk_size, "how": job.how}
+            | (first or dict(description))
+            | size
+        )
+        if told != first:
             write_atomically(out / "job.json", (json.dumps(told, indent=2) + "\n").encode())
         yield
         _sweep(out)  # workers may have been killed meanwhile
@@ -328,6 +339,7 @@ def write_tables(out: Path) -> Totals:
                     failed += 1
                     failures.write(row)
                     continue
+                worst = max(worst, float(row["round_trip_error"]))
                 line = _line([row[name] for name in RESULT_FIELDS]).encode(errors=SURROGATES)
                 lines.write(line)
                 places[n], keys[n] = at, int(row["row"])
