@@ -280,7 +280,7 @@ def summary(found: dict) -> str:
     best = found["recommended_alpha"]["alpha"] if several else None
     for row in found["expression"]["by_alpha"] if best is not None else ():
         if row["alpha"] == best and row["gain"] is not None:
-            expression += f" ({row['gain']:.2f} at the recommended {best:g})"
+            expression += f" (gain {row['gain']:.2f} at the recommended {best:g})"
     return f"{identity}; {expression}"
 
 
