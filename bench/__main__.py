@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import cpu, measure, report
+from bench.speed import cpu, measure, report
 
 PARTS = ("compile", "speed", "peers", "judge")
 
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     result: dict[str, Any] = {"machine": measure.machine(), "seed": 0}
     result["settings"] = {k: v for k, v in vars(arguments).items() if k != "out"}
     if arguments.device == "gpu":
-        from bench import gpu  # starts JAX, which the CPU run's parent must not
+        from bench.speed import gpu  # starts JAX, which the CPU run's parent must not
 
         try:
             result |= gpu.run("quick" if arguments.quick else "256", seed=0)
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
                 arguments.quick, arguments.cores, arguments.all_variants
             )
         if "judge" in parts:
-            from bench import judge  # needs the extra `eval`
+            from bench.speed import judge  # needs the extra `eval`
 
             result["judge"] = judge.judge_rows(arguments.quick, arguments.cores)
     if arguments.out:

@@ -27,9 +27,10 @@ import orbax.checkpoint as ocp
 from flax import nnx
 
 from glow_jax.config import GlowConfig, Precision
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason, write_atomically
 from glow_jax.graph_model import GraphConfig, GraphGlow, from_json, to_json
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import one_line, reason
 from glow_jax.model import Glow
 
 BUNDLED = Path(__file__).parent / "models"

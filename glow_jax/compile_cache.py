@@ -10,8 +10,8 @@ from pathlib import Path
 
 import jax
 
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 MIN_SECONDS = 0.5  # of compiling: below it, reading is no faster
 

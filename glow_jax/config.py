@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 Coupling = Literal["additive", "affine"]
 Permutation = Literal["dense", "lu", "reverse", "shuffle"]

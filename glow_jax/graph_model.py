@@ -17,7 +17,7 @@ import numpy as np
 
 from glow_jax import pixels
 from glow_jax.config import Precision
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 MAX_INSTRUCTIONS = 1_000_000
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from glow_jax.errors import InputError
-from glow_jax.files import reason, write_atomically
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import reason
 from glow_jax.model import Glow
 
 Latents = tuple[Float[np.ndarray, "B _H _W _C"], ...]

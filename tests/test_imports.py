@@ -1,39 +1,53 @@
-"""Which part may know of which: DESIGN's arrows, read from the source."""
+"""Which part may know of which, read from the source of every file."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
+PACKAGES = ("glow_jax", "transfer", "eval", "bench")
 CORE = {"flax", "jax", "jaxtyping", "ml_dtypes", "numpy", "optax", "orbax", "PIL", "rich", "scipy"}
-LAYERS = [  # each may import those before it
-    "errors",
+LAYERS = [  # of glow_jax; each may import those before it
+    "io",
     "config",
     "flops",
-    "files",
     "compile_cache",
     "pixels",
     "coupling",
     "layers",
     "prior",
     "model",
-    "presets",
     "graph_model",
-    "images",
     "checkpoints",
     "convert",
     "latents",
-    "parallel",
-    "train",
     "data",
-    "training_log",
-    "training_run",
+    "training",
+    "cli",
 ]
+OF_THE_FLOW = ("transfer.codec", "transfer.models")  # the only ones of `transfer` that know it
+WITHOUT_JAX = ("io",)  # of glow_jax
+
+
+def sources(package: str) -> list[Path]:
+    """Every file of a package, however deep."""
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for package in PACKAGES for path in sources(package)}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
-    """Names of the modules that a file imports, dotted."""
+    """Names that a file imports, dotted: of modules, and of what is taken from them."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = tree.body if top_level_only else list(ast.walk(tree))
     found = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
@@ -43,62 +57,108 @@ def imports(path: Path, top_level_only: bool = False) -> set[str]:
     return found
 
 
-def sources(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+def modules_used(path: Path, top_level_only: bool = False) -> set[str]:
+    """Our own modules that a file imports."""
+    used = set()
+    for name in imports(path, top_level_only):
+        parts = name.split(".")
+        for n in range(len(parts), 0, -1):
+            if ".".join(parts[:n]) in MODULES:
+                used.add(".".join(parts[:n]))
+                break
+    return used
 
 
-@pytest.mark.parametrize("path", sources("glow_jax") + sources("transfer"), ids=lambda p: p.name)
-def test_only_core_packages_are_imported_at_the_top(path: Path) -> None:
-    import sys
+def is_command_line(module: str) -> bool:
+    """Whether a module parses words: it lies in a folder `cli`, or is called so."""
+    return "cli" in module.split(".")
 
-    used = {name.split(".")[0] for name in imports(path, top_level_only=True)}
-    assert used <= CORE | set(sys.stdlib_module_names) | {"glow_jax", "transfer"}
+
+def test_every_file_is_looked_at() -> None:
+    assert "glow_jax.data.synthetic_faces.people" in MODULES
+    assert len(MODULES) == sum(1 for p in PACKAGES for _ in (ROOT / p).rglob("*.py"))
+
+
+def test_no_module_imports_itself_by_a_way_round() -> None:
+    uses = {name: modules_used(path) - {name} for name, path in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(name: str, way: list[str]) -> None:
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name in done:
+            return
+        for used in sorted(uses[name]):
+            visit(used, [*way, name])
+        done.add(name)
+
+    for name in sorted(uses):
+        visit(name, [])
+
+
+@pytest.mark.parametrize("package", ["glow_jax", "transfer"])
+def test_only_core_packages_are_imported_at_the_top(package: str) -> None:
+    ours = {"glow_jax", "transfer"}
+    for path in sources(package):
+        used = {name.split(".")[0] for name in imports(path, top_level_only=True)}
+        assert used <= CORE | set(sys.stdlib_module_names) | ours, path
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_modules_import_only_from_the_left(name: str) -> None:
-    allowed = LAYERS[: LAYERS.index(name)]
+def test_glow_jax_imports_only_from_the_left(name: str) -> None:
+    allowed = {*LAYERS[: LAYERS.index(name) + 1]}
     path = ROOT / "glow_jax" / name
-    files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
-    used = {
-        module.removeprefix("glow_jax.").split(".")[0]
-        for file in files
-        for module in imports(file)
-        if module.startswith("glow_jax.")
-    }
-    assert used <= {*allowed, *([name] if path.is_dir() else [])}
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
+        if is_command_line(module_of(file)):
+            continue
+        used = {m.split(".")[1] for m in modules_used(file) if m.startswith("glow_jax.")}
+        assert used <= allowed, file
 
 
-def test_every_module_has_its_place() -> None:
+def test_every_module_of_glow_jax_has_its_place() -> None:
     parts = [p.relative_to(ROOT / "glow_jax").parts for p in sources("glow_jax")]
-    there = {part[0].removesuffix(".py") for part in parts} - {"__init__", "cli"}
-    assert there == set(LAYERS)
+    assert {part[0].removesuffix(".py") for part in parts} - {"__init__"} == set(LAYERS)
 
 
-def test_the_flow_knows_nothing_of_transfer() -> None:
+def test_the_flow_knows_nothing_of_transfer_or_the_judge() -> None:
     for path in sources("glow_jax"):
-        if path.name != "cli.py":
-            assert not any(m.startswith("transfer") for m in imports(path)), path
+        if not is_command_line(module_of(path)):
+            used = {m.split(".")[0] for m in modules_used(path)}
+            assert used <= {"glow_jax"}, path
+
+
+def test_glow_jax_knows_no_faces_outside_their_data_sets() -> None:
+    for path in sources("glow_jax"):
+        module = module_of(path)
+        if not is_command_line(module) and not module.startswith("glow_jax.data."):
+            assert not any("_faces" in m for m in modules_used(path)), path
+
+
+def test_files_and_messages_need_no_jax() -> None:
+    for name in WITHOUT_JAX:
+        for path in sources(f"glow_jax/{name}"):
+            used = {name.split(".")[0] for name in imports(path)}
+            assert not used & {"jax", "jaxlib", "flax", "optax", "orbax", "jaxtyping"}, path
 
 
 def test_the_judge_knows_nothing_of_flows() -> None:
-    unknown = ("jax", "flax", "glow_jax", "transfer")
     for path in sources("eval"):
-        used = {name.split(".")[0] for name in imports(path)}
-        assert not used & set(unknown), path
+        names = imports(path)
+        assert not {n.split(".")[0] for n in names} & {"jax", "flax", "transfer"}, path
+        ours = {m for m in modules_used(path) if m.split(".")[0] == "glow_jax"}
+        assert all(m.startswith("glow_jax.io") for m in ours), (path, ours)
 
 
-def test_transfer_knows_nothing_of_the_flow() -> None:
-    files_only = tuple(
-        f"glow_jax.{name}." for name in ("compile_cache", "errors", "files", "images")
-    )
+def test_transfer_knows_the_flow_in_two_files() -> None:
     for path in sources("transfer"):
-        if not path.name.endswith("cli.py") and path.name != "models.py":
-            ours = [m for m in imports(path) if m.startswith("glow_jax")]
-            assert all(m.startswith(files_only) for m in ours), (path, ours)
+        module = module_of(path)
+        if module not in OF_THE_FLOW and not is_command_line(module):
+            ours = [m for m in modules_used(path) if m.startswith("glow_jax")]
+            fine = ("glow_jax.io", "glow_jax.compile_cache")
+            assert all(m.startswith(fine) for m in ours), (path, ours)
 
 
 def test_only_the_command_line_parses_words_or_draws_progress() -> None:
-    for path in sources("glow_jax") + sources("transfer") + sources("eval"):
-        if not path.name.endswith("cli.py") and path.name != "fit_rendered.py":
-            assert not {m for m in imports(path) if m.startswith(("argparse", "rich"))}, path
+    for package in ("glow_jax", "transfer", "eval"):
+        for path in sources(package):
+            if not is_command_line(module_of(path)) and path.name != "fit_rendered.py":
+                assert not {m for m in imports(path) if m.startswith(("argparse", "rich"))}, path

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from glow_jax.cli import main
-from tests import photographs
+from glow_jax.cli.main import main
+from tests.support import photographs
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def test_there_are_snippets_and_no_gaps() -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the snippets run: with the demo's pictures, the README's jobs, and photographs."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("transfer.batch_cli.use_compile_cache", lambda: None)
+    monkeypatch.setattr("transfer.cli.batch.use_compile_cache", lambda: None)
     (tmp_path / "transfer").symlink_to(ROOT / "transfer")
     for language in ("csv", "toml"):
         (tmp_path / f"job.{language}").write_text(blocks(language)[0])

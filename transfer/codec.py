@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from transfer.expressions import Expressions
+from transfer.expression.model import Expressions
 
 Images = UInt8[np.ndarray, "B H W C"]
 Grey = Float[np.ndarray, "B H W C"]

@@ -16,11 +16,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from glow_jax.checkpoints import find, load
 from glow_jax.config import Precision
-from glow_jax.errors import InputError
 from glow_jax.graph_model import GraphGlow
+from glow_jax.io.errors import InputError
 from transfer.codec import Codec, to_bytes
-from transfer.expressions import Expressions
-from transfer.expressions_file import NAME, load_expressions
+from transfer.expression.file import NAME, load_expressions
+from transfer.expression.model import Expressions
 
 AXIS = "batch"
 UNKNOWN_WIDTH = 512  # of a graph model's coupling networks
@@ -50,7 +50,7 @@ def codec_of(
     if len(devices) > 1:
         mesh = Mesh(np.array(devices), (AXIS,))
         method = functools.partial(_shared_out, *_taken_apart(model, mesh), mesh)
-        if mesh.devices[0].platform != "cpu":  # see `transfer.run.Worker.do`
+        if mesh.devices[0].platform != "cpu":  # see `transfer.jobs.run.Worker.do`
             rows = NamedSharding(mesh, PartitionSpec(AXIS))
             place = functools.partial(jax.device_put, device=rows)
     decode_x, bits_per_dim = method("decode_x"), method("bits_per_dim")

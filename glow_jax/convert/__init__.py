@@ -30,9 +30,9 @@ from glow_jax.convert.safetensors_file import read_safetensors
 from glow_jax.convert.selfcheck import SelfCheck, check_graph, self_check
 from glow_jax.convert.tf_checkpoint import checkpoint_prefix, read_tf_checkpoint
 from glow_jax.convert.torch_file import is_torch_file, read_torch_file
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason
 from glow_jax.graph_model import GraphConfig, GraphGlow
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 FORMATS = ("openai", "openai-graph", *pytorch.FAMILIES)
 MAX_MESSAGE = 2000

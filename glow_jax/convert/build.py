@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from glow_jax.config import GlowConfig
-from glow_jax.errors import InputError
-from glow_jax.files import one_line
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 from glow_jax.layers import LOGSCALE_FACTOR
 
 Tree = dict[str, Any]

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from glow_jax.convert.protobuf import DTYPES, fields, shape_of, signed, tensor, varints
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 MAX_NODES = 1_000_000
 MAX_ELEMENTS = 2**23  # of what is computed; weights only pass through

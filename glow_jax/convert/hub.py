@@ -4,8 +4,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 WEIGHTS = (".pt", ".pth", ".pkg", ".tar", ".ckpt", ".bin", ".safetensors", ".pb", ".index")
 BESIDE = ("configs.json", "train.txt", "checkpoint", "README.md")

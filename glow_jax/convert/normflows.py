@@ -20,7 +20,7 @@ from glow_jax.convert.build import (
 )
 from glow_jax.convert.options import Options
 from glow_jax.convert.torch_common import UNIT, config_fields, count, matrix_of
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 from glow_jax.layers import LOGSCALE_FACTOR
 
 _CONDITIONING = {

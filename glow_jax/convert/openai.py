@@ -12,7 +12,7 @@ import numpy as np
 
 from glow_jax.convert.build import Parts, Source, Tree, class_top
 from glow_jax.convert.options import Options
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 from glow_jax.layers import LOGSCALE_FACTOR
 
 URL = "openai/glow@91b2c57"

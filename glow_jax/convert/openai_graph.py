@@ -14,9 +14,9 @@ import numpy as np
 from glow_jax.convert.build import Parts, Tree, actnorm, zero_conv
 from glow_jax.convert.graph import Evaluator, Expression, Node, attribute
 from glow_jax.convert.options import Options
-from glow_jax.errors import InputError
-from glow_jax.files import one_line
 from glow_jax.graph_model import GraphConfig, GraphGlow, Instruction, Program
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 TOLERANCE = 1e-6  # of float32 constants that must agree
 

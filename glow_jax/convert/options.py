@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from glow_jax.errors import InputError
-from glow_jax.files import one_line
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 
 class Options:

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 # tensorflow/core/framework/types.proto: DataType
 DTYPES: dict[int, Any] = {

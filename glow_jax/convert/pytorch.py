@@ -40,7 +40,7 @@ from glow_jax.convert.torch_common import (
     matrix_of,
     runs_of,
 )
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 from glow_jax.layers import LOGSCALE_FACTOR
 
 BATCH_NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d's default, which chrischute keeps

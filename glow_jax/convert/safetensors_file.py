@@ -14,8 +14,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from glow_jax.errors import InputError
-from glow_jax.files import one_line
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 MAX_HEADER_BYTES = 2**26
 DTYPES: dict[str, Any] = {

@@ -8,8 +8,8 @@ import numpy as np
 
 from glow_jax.checkpoints import Weights, from_weights
 from glow_jax.config import GlowConfig
-from glow_jax.errors import InputError
 from glow_jax.graph_model import GraphConfig, GraphGlow
+from glow_jax.io.errors import InputError
 
 BAD_CONDITION = 1e4  # where float32 begins to lose grey levels in the inverse
 SINGULAR = 1e14

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.convert.protobuf import DTYPES, fields, shape_of, varint
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 TABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48

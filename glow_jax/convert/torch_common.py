@@ -7,7 +7,7 @@ import numpy as np
 
 from glow_jax.convert.build import Source, lu_matrix
 from glow_jax.convert.options import Options
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 # What a family feeds the flow, of our x = u8 / 256 - 0.5: factor and offset.
 UNIT = (1.0, 0.5)  # u8 / 256

@@ -23,8 +23,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 MAX_PICKLE_BYTES = 2**26  # names and shapes only; storages are outside
 MAX_FILE_BYTES = 2**36

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from glow_jax.data.sources import FolderSource, Source, in_memory
 from glow_jax.data.tfds_source import TfdsSource, splits
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 WORDS = "folder:DIR, tfds:NAME[/CONFIG][@SPLIT] or synthetic_faces[@SPLIT]"
 SYNTHETIC_SIZES = (64, 128, 256)  # configs of the builder

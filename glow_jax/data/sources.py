@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from glow_jax.errors import InputError
-from glow_jax.images import image_paths, read_image
+from glow_jax.io.errors import InputError
+from glow_jax.io.pictures import image_paths, read_image
 
 Images = UInt8[np.ndarray, "N H W C"]
 

@@ -21,8 +21,8 @@ from PIL import Image
 
 from glow_jax.data.sources import Images, fitted
 from glow_jax.data.tfrecord import Shard, TFRecords
-from glow_jax.errors import InputError
-from glow_jax.files import one_line
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 INSTALL = "pip install 'glow-jax[train]'"
 OURS = {"synthetic_faces": "glow_jax.data.synthetic_faces.builder"}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 _BEFORE, _AFTER = 12, 4
 

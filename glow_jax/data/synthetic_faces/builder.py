@@ -23,9 +23,9 @@ from PIL import Image
 
 from glow_jax.data.synthetic_faces.dataset import NAME, SIZES_PX, mask_path, read_labels
 from glow_jax.data.synthetic_faces.people import AUS
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason
-from glow_jax.images import read_image
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
+from glow_jax.io.pictures import read_image
 
 VERSION = "1.0.0"
 RENDER = f"glow-jax render -o {NAME}_SIZE --people 0:1000 --pictures 5 --size SIZE"

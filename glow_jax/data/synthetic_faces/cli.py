@@ -10,7 +10,7 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from glow_jax.cli import file_ending, whole_number
+from glow_jax.cli.options import file_ending, whole_number
 from glow_jax.data.synthetic_faces.dataset import (
     FAILURES,
     SIZES_PX,
@@ -21,7 +21,7 @@ from glow_jax.data.synthetic_faces.dataset import (
 )
 from glow_jax.data.synthetic_faces.facekit import find_facekit, fingerprint, load_facekit, pack
 from glow_jax.data.synthetic_faces.people import Setting, specs
-from glow_jax.files import one_line
+from glow_jax.io.messages import one_line
 
 
 def add_verbs(verbs: Any) -> None:

@@ -29,9 +29,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason, write_atomically
-from glow_jax.images import Provenance, read_provenance, write_image
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import one_line, reason
+from glow_jax.io.pictures import write_image
+from glow_jax.io.provenance import Provenance, read_provenance
 
 NAME = "synthetic_faces"
 SIZES_PX = (64, 128, 256)  # what the data set has

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from glow_jax.errors import InputError
-from glow_jax.files import one_line, reason, write_atomically
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import one_line, reason
 
 IDENTITY_MODES = 100  # of the light model, says its README.md
 ENVIRONMENT = "GLOW_JAX_FACEKIT"

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 Setting = Literal["free", "pairs", "matched", "truth"]
 Crop = Literal["own", "neutral"]

@@ -24,7 +24,7 @@ from glow_jax.data.synthetic_faces.people import (
     person,
     stream,
 )
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 SAMPLES = {64: 36, 128: 25, 256: 16}  # paths a pixel, up to this size
 LIGHT_SAMPLES = 2

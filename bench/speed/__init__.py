@@ -1,0 +1,1 @@
+"""Speed and memory, stage by stage and against other implementations."""

@@ -1,0 +1,442 @@
+"""Images/s, stage by stage and end to end: `python -m bench.speed.throughput --out FILE.json`.
+
+Stages are those of a batch (`glow-jax batch`): read, align, encode, arithmetic, decode, likelihood,
+PNG and WebP, write. Each configuration (model, batch, precision, devices, steps unrolled, XLA's
+command buffers) has a process of its own, on whatever JAX finds: a GPU measures 64, 128 and 256
+pixels, a CPU what it can in half an hour. Device stages are from NumPy arrays to NumPy arrays,
+as a batch has them, and their share is of the matmul rate in the same process, of the same
+precision (float32 for exact, bfloat16 for fast).
+
+End to end, `run` makes outputs of the demo's people, and the decoder alone runs in turn with it.
+"""
+
+import argparse
+import functools
+import importlib.util
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.speed import measure
+from bench.speed.soak import DEMO, write_table
+
+BUNDLED = "faces64"
+ON_DEVICE = ("encode", "arithmetic", "decode", "likelihood")
+REPEATS, ROUNDS = 5, 3
+ROWS = 1024  # outputs of an end-to-end run
+UNROLLED = 8
+PHOTOGRAPH = (4000, 3000)  # pixels: what is aligned
+Row = dict[str, Any]
+
+
+def cases(platform: str, quick: bool) -> list[Row]:
+    """Configurations that are measured, one process each."""
+    base: Row = {"model": BUNDLED, "batch": 16, "precision": "exact", "devices": 1, "unroll": 1}
+    base |= {"command_buffers": True}
+    if quick:
+        return [base | {"batch": 4}]
+    if platform != "cpu":
+        rows = []
+        for model, batches in (
+            (BUNDLED, (1, 16, 64, 256, 1024)),
+            ("64", (1, 16, 64, 256)),
+            ("128", (1, 8, 32, 128)),
+            ("256", (1, 4, 16, 64)),
+        ):
+            for precision in ("exact", "fast"):
+                rows += [
+                    base | {"model": model, "batch": b, "precision": precision} for b in batches
+                ]
+                large = base | {"model": model, "batch": batches[2], "precision": precision}
+                rows += [large | {"unroll": UNROLLED}, large | {"command_buffers": False}]
+        return rows
+    rows = [base | {"batch": b} for b in (1, 4, 16, 64)]
+    rows += [base | {"precision": "fast"}, base | {"unroll": UNROLLED}]
+    rows += [base | {"devices": 2, "batch": 8}]
+    rows += [
+        base | {"model": m, "batch": b} for m, b in (("64", 1), ("64", 8), ("128", 1), ("256", 1))
+    ]
+    rows += [base | {"model": "64", "batch": 8, "precision": "fast"}]
+    return rows
+
+
+# -- in the case's own process
+
+
+def loaded(case: Row) -> tuple[Any, Any]:
+    """The codec of a case, and its model's config."""
+    import jax
+
+    import glow_jax as gj
+    from bench.speed import models
+    from transfer.expression.file import NAME, load_expressions
+    from transfer.models import codec_of
+
+    devices, known = jax.local_devices()[: case["devices"]], None
+    if case["model"] == BUNDLED:
+        model = gj.load(BUNDLED, fold=False)
+        known = load_expressions(gj.checkpoints.find(BUNDLED) / NAME)
+    else:
+        model = models.random_model(models.preset(case["model"]), case["seed"])
+    folded = model.fold(case["precision"], case["unroll"])
+    return codec_of(folded, case["precision"], expressions=known, devices=devices), model.config
+
+
+def faces(size: int, n: int) -> np.ndarray:
+    """uint8 (n, size, size, 3): the demo's pictures, over and over."""
+    from PIL import Image
+
+    paths = sorted(DEMO.glob("people/*/*.png"))
+    resized = [
+        np.asarray(Image.open(p).convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
+        for p in paths[:n]
+    ]
+    return np.stack(list(itertools.islice(itertools.cycle(resized), n)))
+
+
+def stages(case: Row) -> Row:
+    """What the device does, each stage alone."""
+    import jax
+
+    from bench.speed.gpu import matmul_ceilings
+    from glow_jax.flops import flops_per_image
+    from transfer.jobs.run import _transfer as move
+
+    codec, config = loaded(case)
+    n = case["batch"] * case["devices"]
+    images = faces(config.image_height, n)
+    eps = jax.tree.map(np.asarray, codec.encode(images))
+    alphas = np.full(n, 0.1, np.float32)
+
+    def moved() -> Any:
+        return move(*map(codec.place, (eps, eps, eps, alphas)))
+
+    edited = moved()
+    runs: dict[str, Callable[[], object]] = {
+        "encode": lambda: jax.tree.map(np.asarray, codec.encode(images)),
+        "arithmetic": lambda: jax.block_until_ready(moved()),
+        "decode": lambda: codec.decode(edited),
+        "likelihood": lambda: codec.bits_per_dim(images),
+    }
+    ceilings = matmul_ceilings(8192 if jax.default_backend() == "gpu" else 2048, repeats=3)
+    rate = ceilings["float32" if case["precision"] == "exact" else "bf16"] * 1e12
+    flops = flops_per_image(config)
+    row: Row = {"device": jax.local_devices()[0].device_kind, "gflop_an_image": flops / 1e9}
+    row |= {"matmul_tflop_per_s": ceilings}
+    timings: dict[str, list[measure.Timing]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
+    for _ in range(REPEATS):
+        for name, run in runs.items():
+            timings[name].append(measure.timed(run))
+    for name, several in timings.items():
+        middle = measure.median(several)
+        row[name] = per_image(middle, n)
+        if name != "arithmetic":
+            row[name]["share_of_matmul"] = flops * n / middle.wall / rate
+    error = np.abs(codec.decode(eps) - (images + 0.5))
+    return row | {"round_trip_grey_levels": float(error.max())}
+
+
+def per_image(timing: measure.Timing, n: int) -> Row:
+    return {
+        "images_per_s": n / timing.wall,
+        "ms": 1e3 * timing.wall / n,
+        "core_ms": 1e3 * timing.cpu / n,
+        "others": timing.others,
+    }
+
+
+def host(case: Row) -> Row:
+    """What the host does with a picture, in one thread, and encoding in all writers' threads."""
+    from glow_jax.io.files import write_atomically
+    from glow_jax.io.pictures import image_bytes, read_image
+    from glow_jax.io.provenance import Provenance
+    from transfer.jobs.run import KIND, WRITERS
+
+    size = case["size"]
+    pictures = faces(size, 36)
+    recipe = {"id": "0" * 16, "method": "paper", "alpha": 0.5, "expression": "smile.png"}
+    recipe |= {"source": "person-41", "target": "person-16", "model_fingerprint": "0" * 64}
+    provenance = Provenance(KIND, BUNDLED, recipe)
+
+    def encoded(ending: str) -> list[bytes]:
+        return [image_bytes(p, provenance, ending) for p in pictures]
+
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(WRITERS) as pool:
+        files = encoded(".png")
+        paths = [Path(name) / f"{i}.png" for i in range(len(files))]
+
+        def write() -> None:
+            for path, data in zip(paths, files, strict=True):
+                write_atomically(path, data)
+
+        def in_threads() -> None:
+            list(pool.map(lambda p: image_bytes(p, provenance, ".png"), pictures))
+
+        runs: dict[str, Callable[[], object]] = {
+            "png": lambda: encoded(".png"),
+            "webp": lambda: encoded(".webp"),
+            "write": write,
+            "read": lambda: [read_image(p, (size, size)) for p in paths],
+            "png_in_threads": in_threads,
+        }
+        row: Row = {}
+        for stage, run in runs.items():
+            run()
+            middle = measure.median(measure.timed(run) for _ in range(REPEATS))
+            row[stage] = per_image(middle, len(pictures))
+    sizes = {"png": files, "webp": encoded(".webp")}
+    row |= {f"{k}_bytes": statistics.mean(map(len, v)) for k, v in sizes.items()}
+    return row | {"align": _aligned(size)}
+
+
+def _aligned(size: int) -> Row | None:
+    """A 12-megapixel photograph to a crop; None where the extra `eval` is not installed."""
+    from PIL import Image
+
+    if importlib.util.find_spec("dlib") is None:
+        return None
+    from transfer.photos.align import faces_in
+    from transfer.photos.judge_adapter import face_finder
+
+    find = face_finder("dlib")
+    photograph = Image.new("RGB", PHOTOGRAPH, (120, 128, 120))
+    face = Image.fromarray(faces(64, 1)[0]).resize((1200, 1200), Image.Resampling.BICUBIC)
+    photograph.paste(face, (1400, 900))
+    pixels = np.asarray(photograph)
+    found, why = faces_in(pixels, find, size)
+    if not found:
+        return {"error": why[0]}
+    several = [measure.timed(lambda: faces_in(pixels, find, size)) for _ in range(REPEATS)]
+    return per_image(measure.median(several), 1)
+
+
+VARIANTS: dict[str, Row] = {
+    "paper": {"methods": ["paper"], "likelihood": False},
+    "paper, bits/dim": {"methods": ["paper"], "likelihood": True},
+    "warp": {"methods": ["warp"], "likelihood": False},
+    "warp, bits/dim": {"methods": ["warp"], "likelihood": True},
+}
+
+
+def end_to_end(case: Row) -> Row:
+    """`run` in several ways, in turn with the decoder alone."""
+    import jax
+
+    from transfer.codec import in_batches
+    from transfer.jobs.batch import versions
+    from transfer.jobs.plan import make_job
+    from transfer.jobs.plan_file import read_plan
+    from transfer.jobs.run import run
+    from transfer.models import load_codec
+
+    codec = load_codec(BUNDLED, case["precision"], jax.local_devices())
+    batch, n = case["batch"], case["batch"] * codec.n_devices
+    eps = jax.tree.map(np.asarray, in_batches(codec, n).encode(faces(codec.size[0], n)))
+    timings: dict[str, list[measure.Timing]] = {}
+    steady: dict[str, list[float]] = {name: [] for name in VARIANTS}
+
+    def once(name: str, scratch: Path, rows: int) -> None:
+        variant = VARIANTS[name]
+        write_table(scratch / "job.csv", rows, variant["methods"])
+        job = make_job(read_plan(scratch / "job.csv"), codec)
+        times: list[float] = []
+        run(
+            job,
+            codec,
+            scratch / "out",
+            batch_size=batch,
+            versions=versions(),
+            likelihood=variant["likelihood"],
+            progress=lambda stage, done, total: times.append(time.perf_counter()),
+        )
+        first = len(job.chunk(0))
+        if rows > first:
+            steady[name].append((times[-1] - times[first - 1]) / (rows - first))
+
+    def decode() -> None:
+        for _ in range(max(1, case["rows"] // n)):
+            codec.decode(eps)
+
+    def measured(name: str, do: Callable[[], object], rows: int) -> None:
+        timing = measure.timed(do, shortest=0)
+        timings.setdefault(name, []).append(
+            measure.Timing(timing.wall / rows, timing.cpu / rows, timing.others)
+        )
+
+    rows, each = case["rows"], max(1, case["rows"] // n) * n
+    with tempfile.TemporaryDirectory() as name:
+        for variant in case["variants"]:
+            once(variant, Path(tempfile.mkdtemp(dir=name)), 64)
+            steady[variant].clear()
+        codec.decode(eps)
+        for _ in range(case["rounds"]):
+            for variant in case["variants"]:
+                measured("decode", decode, each)
+                scratch = Path(tempfile.mkdtemp(dir=name))
+                measured(variant, functools.partial(once, variant, scratch, rows), rows)
+    row: Row = {name: per_image(measure.median(several), 1) for name, several in timings.items()}
+    alone = timings["decode"]
+    for i, variant in enumerate(case["variants"]):
+        # Each run against the decoder's run just before it.
+        before = alone[i :: len(case["variants"])]
+        pairs = list(zip(before, timings[variant], strict=True))
+        row[variant]["of_decode_alone"] = statistics.median(d.wall / r.wall for d, r in pairs)
+        row[variant]["steady_of_decode_alone"] = statistics.median(
+            d.wall / s for d, s in zip(before, steady[variant], strict=True)
+        )
+        row[variant]["steady_ms"] = 1e3 * statistics.median(steady[variant])
+    return row
+
+
+DO: dict[str, Callable[[Row], Row]] = {"stages": stages, "host": host, "end_to_end": end_to_end}
+
+
+# -- the parent
+
+
+def measured(do: str, **case: Any) -> Row:
+    """A case in a process of its own; its figures, or under "error" why there are none."""
+    print(time.strftime("%H:%M:%S"), do, case, file=sys.stderr, flush=True)
+    flags = [os.environ.get("XLA_FLAGS", "")]
+    if case.get("devices", 1) > 1 and case["platform"] == "cpu":
+        flags.append(f"--xla_force_host_platform_device_count={case['devices']}")
+    if not case.get("command_buffers", True):
+        flags.append("--xla_gpu_enable_command_buffer=")
+    environment = {"XLA_FLAGS": " ".join(filter(None, flags))}
+    return measure.in_a_process("bench.speed.throughput", {"do": do} | case, environment)
+
+
+def bottleneck(stage: Row, host_row: Row, platform: str, cores: int) -> str:
+    """What limits a batch of method paper, in words."""
+    from transfer.jobs.run import WRITERS
+
+    device = {name: stage[name]["ms"] for name in ("arithmetic", "decode")}
+    share = f"{stage['decode']['share_of_matmul']:.0%} of the matmul rate"
+    if platform == "cpu":
+        core = {name: stage[name]["core_ms"] for name in device}
+        core |= {name: host_row[name]["core_ms"] for name in ("png", "write")}
+        worst = max(core, key=core.__getitem__)
+        part = core[worst] / sum(core.values())
+        return f"the cores: {worst} takes {part:.0%} of their time" + (
+            f", at {share}" if worst == "decode" else ""
+        )
+    writing = sum(host_row[name]["core_ms"] for name in ("png", "write")) / min(cores, WRITERS)
+    total = sum(device.values())
+    if writing > total:
+        return f"the host: PNG and writing take {writing:.2f} ms, the device {total:.2f}"
+    worst = max(device, key=device.__getitem__)
+    return f"the device: {worst} takes {device[worst] / total:.0%} of its time, at {share}"
+
+
+def table(result: Row) -> str:
+    """Markdown of the stages."""
+    lines = ["| model | batch | precision | devices | encode | decode | of matmul | likelihood |"]
+    lines[0] += " arithmetic |"
+    lines.append("| --- " * 9 + "|")
+    for row in result["stages"]:
+        if "error" in row:
+            continue
+        rates = [f"{row[name]['images_per_s']:.3g}" for name in ("encode", "decode")]
+        share = f"{row['decode']['share_of_matmul']:.0%}"
+        more = [f"{row[name]['images_per_s']:.3g}" for name in ("likelihood", "arithmetic")]
+        said = [row["model"], str(row["batch"]), row["precision"], str(row["devices"])]
+        lines.append("| " + " | ".join([*said, *rates, share, *more]) + " |")
+    return "\n".join(lines)
+
+
+def plot(rows: Sequence[Row]) -> np.ndarray:
+    """Images/s decoded against the batch's size, a curve a model and precision."""
+    from bench.speed.plot import Curve, lines
+
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if "error" not in row and row["unroll"] == 1 and row["command_buffers"]:
+            where = f", {row['devices']} devices" if row["devices"] > 1 else ""
+            name = f"{row['model']}, {row['precision']}{where}"
+            point = (row["batch"] * row["devices"], row["decode"]["images_per_s"])
+            curves.setdefault(name, []).append(point)
+    drawn = [Curve(name, sorted(points), points) for name, points in curves.items()]
+    return lines("Decoding", "images at once", "images/s", drawn, log=True)
+
+
+def _write(out: Path | None, result: Row) -> None:
+    """After every part, so that what was measured is kept if the next one fails."""
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.speed.throughput",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--quick", action=argparse.BooleanOptionalAction, default=False, help="a tiny part of it"
+    )
+    parser.add_argument(
+        "--only", choices=tuple(DO), action="append", help="one part; repeatable (default: all)"
+    )
+    parser.add_argument("--rows", type=int, default=ROWS, help="outputs of an end-to-end run")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of end-to-end runs, in turn")
+    parser.add_argument("--seed", type=int, default=0, help="of random weights")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help="a JSON file; other parts in it are kept")
+    parser.add_argument("--plot", type=Path, help="a .png file")
+    args = parser.parse_args(argv)
+    if args.case:
+        case = json.loads(args.case)
+        print(json.dumps(DO[case["do"]](case)))
+        return 0
+    import jax
+
+    platform, cores = jax.default_backend(), os.cpu_count() or 1
+    if platform == "gpu":  # one process at a time has its memory
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    parts = args.only or list(DO)
+    result: Row = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
+    result |= {"machine": measure.machine(), "platform": platform, "seed": args.seed}
+    own = {"seed": args.seed, "platform": platform}
+    if "host" in parts:
+        sizes = (64,) if args.quick else (64, 128, 256)
+        result["host"] = [{"size": s} | measured("host", size=s, **own) for s in sizes]
+    if "stages" in parts:
+        result["stages"] = []
+        for case in cases(platform, args.quick):
+            row = case | measured("stages", **case, **own)
+            size = int(case["model"].removeprefix("faces"))
+            there = [h for h in result.get("host", ()) if h["size"] == size and "error" not in h]
+            if there and "error" not in row:
+                row["bottleneck"] = bottleneck(row, there[0], platform, cores)
+            result["stages"].append(row)
+            _write(args.out, result)
+        print(table(result))
+    if "end_to_end" in parts:
+        variants = ["paper"] if args.quick else list(VARIANTS)
+        case = {"precision": "exact", "batch": 16, "rows": args.rows, "rounds": args.rounds}
+        if platform != "cpu":
+            case["batch"] = 64
+        result["end_to_end"] = case | measured("end_to_end", **case, variants=variants, **own)
+        print(json.dumps(result["end_to_end"], indent=1))
+    _write(args.out, result)
+    if args.plot and any("error" not in row for row in result.get("stages", ())):
+        from bench.speed.plot import save
+
+        save(args.plot, plot(result["stages"]), "python -m bench.speed.throughput")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

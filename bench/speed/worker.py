@@ -1,0 +1,124 @@
+"""One contestant in a process of its own, asked for one run at a time over a pipe.
+
+The child (`python -m bench.speed.worker SPEC`) builds what the JSON spec names, answers with its
+facts, then runs whatever the parent asks for. Every answer is one line of JSON.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.speed import measure
+
+PREPARE_SECONDS = 420  # the longest a contestant may take to build and compile
+RUN_SECONDS = 300
+
+
+class Failed(Exception):
+    """The contestant cannot run here; the message says why."""
+
+
+class Worker:
+    """The parent's end.
+
+    Attributes:
+        spec: what the child was asked to build.
+        facts: what it said of itself once ready: compile times and so on.
+    """
+
+    def __init__(self, spec: dict[str, Any], cores: int):
+        """Start a child and wait until it is ready.
+
+        Raises:
+            Failed: it could not get ready; the message is its last error.
+        """
+        self.spec = spec
+        environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        # One thread a core that the child may use, in every library.
+        environment |= {"OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.speed.worker", json.dumps(spec | {"cores": cores})],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        self.facts = self._answer(PREPARE_SECONDS)
+
+    def run(self, name: str) -> measure.Timing:
+        """Time one run of `name`: "encode", "decode" or "matmul"."""
+        return measure.Timing(**self._ask(name))
+
+    def finish(self) -> dict[str, Any]:
+        """End the child; returns its peak memory and what it learnt on the way."""
+        last = self._ask("finish")
+        self._process.wait()
+        return last
+
+    def kill(self) -> None:
+        """End the child at once, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+
+    def _ask(self, word: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n".encode())
+        self._process.stdin.flush()
+        return self._answer(RUN_SECONDS)
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        line = self._process.stdout.readline() if ready else b""
+        if not line:
+            self.kill()
+            raise Failed("it died" if ready else f"no answer in {seconds:.0f} s")
+        answer = json.loads(line)
+        if "error" in answer:
+            self._process.wait()
+            raise Failed(answer["error"])
+        return answer
+
+
+def main() -> None:
+    """The child's end."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints goes to stderr, not among the answers
+
+    def say(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    spec = json.loads(sys.argv[1])
+    _pin(spec["cores"])
+    try:
+        module = "bench.speed.ours" if spec["code"] == "glow_jax" else "bench.speed.peers"
+        contestant = importlib.import_module(module).prepare(spec)
+    except Exception as error:  # the parent reports it, whatever it is
+        text = " ".join(str(error).split()) or "no message"
+        say({"error": f"{type(error).__name__}: {text[:300]}"})
+        return
+    say(contestant.facts)
+    for line in sys.stdin:
+        word = line.strip()
+        if word == "finish":
+            say({"peak_mb": measure.peak_memory_mb()})
+            return
+        say(dataclasses.asdict(measure.timed(contestant.runs[word])))
+
+
+def _pin(cores: int) -> None:
+    """Keep to the first `cores` processors, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[:cores])
+
+
+if __name__ == "__main__":
+    main()

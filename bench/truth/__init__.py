@@ -1,0 +1,1 @@
+"""Transfer against rendered ground truth."""

@@ -1,0 +1,1 @@
+"""The command `glow-jax`: its options and the verbs of this package."""

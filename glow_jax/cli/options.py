@@ -1,0 +1,75 @@
+"""Options that several verbs share, and the types of their values."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from glow_jax.io.messages import one_line
+
+
+def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
+    """The options of every verb that runs a model; `batch` for those that read images."""
+    parser.add_argument(
+        "--model",
+        default="faces64",
+        metavar="NAME|DIR",
+        help="a bundled model or a checkpoint directory (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("exact", "fast"),
+        default="exact",
+        help="float32, or bfloat16 coupling networks (default: %(default)s)",
+    )
+    if not batch:
+        return
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1, 65536),
+        default=8,
+        metavar="N",
+        help="images at once (default: %(default)s)",
+    )
+
+
+def whole_number(low: int, high: int) -> Any:
+    """An argparse type: an integer from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{one_line(text)}: use a whole number from {low} to {high}"
+            )
+        return value
+
+    return parse
+
+
+def number(low: float, high: float) -> Any:
+    """An argparse type: a finite number from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{one_line(text)}: use a number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def file_ending(*suffixes: str) -> Any:
+    """An argparse type: a path with one of the suffixes."""
+
+    def parse(text: str) -> Path:
+        if Path(text).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"{one_line(text)}: use {' or '.join(suffixes)}")
+        return Path(text)
+
+    return parse

@@ -1,0 +1,210 @@
+"""Containers of pictures: what a PNG, JPEG or WebP file says before its pixels are decoded.
+
+A short scan finds the size, the orientation and the metadata, and leaves out of the data for
+Pillow whatever makes no pixels. No metadata parser of Pillow's runs (those warn, and silencing a
+warning is not thread-safe).
+"""
+
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import open_without_waiting
+from glow_jax.io.messages import one_line, reason
+
+MAX_FILE_BYTES = 2**28
+MAX_METADATA_BYTES = 2**20
+XMP_SIGNATURE = b"http://ns.adobe.com/xap/1.0/\0"  # of the JPEG segment
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a container says before its pixels are decoded."""
+
+    kind: Literal["PNG", "JPEG", "WEBP"]
+    width: int
+    height: int
+    data: bytes  # for Pillow: the file without its metadata
+    exif: bytes = b""
+    xmp: bytes = b""
+    icc: bytes = b""
+    animated: bool = False
+
+
+def scan_file(path: StrPath) -> Scan:
+    """Scan a picture file, known by its content.
+
+    Raises:
+        InputError: the file cannot be read as PNG, JPEG or WebP.
+    """
+    name, data = one_line(path), _read_bytes(path)
+    try:
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return _scan_png(data)
+        if data.startswith(b"\xff\xd8\xff"):
+            return _scan_jpeg(data)
+        return _scan_webp(data)
+    except (IndexError, struct.error) as error:
+        raise damaged(name, "image", "it ends inside its header") from error
+    except ValueError as error:
+        raise damaged(name, "image", reason(error)) from error
+
+
+def _read_bytes(path: StrPath) -> bytes:
+    name = one_line(path)
+    try:
+        with open(path, "rb", opener=open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{name}: not an ordinary file; accepted: PNG, JPEG or WebP")
+            start = file.read(16)
+            if not start:
+                raise InputError(f"{name}: the file is empty; accepted: PNG, JPEG or WebP")
+            if not _is_supported(start):
+                raise InputError(f"{name}: not an image we can read; accepted: PNG, JPEG or WebP")
+            if status.st_size > MAX_FILE_BYTES:
+                limit = MAX_FILE_BYTES >> 20
+                raise InputError(f"{name}: {status.st_size} bytes; at most {limit} MiB accepted")
+            return start + file.read(MAX_FILE_BYTES)
+    except InputError:
+        raise
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: a null byte in the path
+        raise InputError(f"{name}: cannot be read ({reason(error)})") from error
+
+
+def _is_supported(start: bytes) -> bool:
+    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
+    return start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or is_webp
+
+
+def _scan_png(data: bytes) -> Scan:
+    """Source: PNG specification, third edition, sections 5 (chunks) and 11 (their types)."""
+    if data[12:16] != b"IHDR":
+        raise ValueError("no header")
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    # Pillow compares these keys with samples it has already rescaled.
+    ignored_key = depth == 16 or (depth in (2, 4) and colour == 0)
+    wanted = {b"PLTE", b"IDAT", b"IEND"} | (set() if ignored_key else {b"tRNS"})
+    kept, exif, xmp, icc, animated = [data[:33]], b"", b"", b"", False
+    itxt = b"XML:com.adobe.xmp\0\0\0"  # then not compressed: language\0, translation\0, text
+    pos = 33
+    while pos + 8 <= len(data) and kept[-1][4:8] != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, pos)
+        end = pos + 12 + length
+        if kind in wanted:
+            kept.append(data[pos:end])
+        elif kind == b"eXIf":
+            exif = data[pos + 8 : end - 4]
+        elif kind == b"iTXt" and data.startswith(itxt, pos + 8):
+            xmp = data[pos + 8 + len(itxt) : end - 4].split(b"\0", 2)[-1]
+        elif kind == b"iCCP":
+            icc = _inflated(data[pos + 8 : end - 4].partition(b"\0")[2][1:])
+        animated |= kind == b"acTL"
+        pos = end
+    return Scan("PNG", width, height, b"".join(kept), exif, xmp, icc, animated)
+
+
+def _inflated(data: bytes) -> bytes:
+    """Decompress metadata; nothing where it is damaged or too long."""
+    unpack = zlib.decompressobj()
+    try:
+        whole = unpack.decompress(data, MAX_METADATA_BYTES)
+    except zlib.error:
+        return b""
+    return b"" if unpack.unconsumed_tail else whole
+
+
+def _scan_jpeg(data: bytes) -> Scan:
+    """Source: ITU-T T.81, annex B; the size sits in the start-of-frame segment."""
+    width = height = 0
+    kept, exif, xmp = [data[:2]], b"", b""
+    profile: dict[int, bytes] = {}
+    pos = 2
+    while data[pos + 1] != 0xDA:  # start of scan
+        if data[pos] != 0xFF:
+            raise ValueError("broken JPEG header")
+        marker = data[pos + 1]
+        if marker == 0xFF:  # padding
+            pos += 1
+            continue
+        end = pos + 2 + struct.unpack_from(">H", data, pos + 2)[0]
+        segment = data[pos:end]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", segment, 5)
+        if marker == 0xE1 and segment.startswith(b"Exif\0\0", 4):
+            exif = segment[10:]
+        if marker == 0xE1 and segment.startswith(XMP_SIGNATURE, 4):
+            xmp = segment[4 + len(XMP_SIGNATURE) :]
+        if marker == 0xE2 and segment.startswith(b"ICC_PROFILE\0", 4) and len(segment) > 18:
+            profile[segment[16]] = segment[18:]
+        if not 0xE1 <= marker <= 0xEF or marker == 0xEE:  # 0xEE says how CMYK is stored
+            kept.append(segment)
+        pos = end
+    icc = b"".join(profile[i] for i in sorted(profile))
+    return Scan("JPEG", width, height, b"".join(kept) + data[pos:], exif, xmp, icc)
+
+
+def _scan_webp(data: bytes) -> Scan:
+    """Source: RFC 9649, section 2 (container), 3.4 and RFC 6386, 9.1 (sizes)."""
+    exif = xmp = icc = b""
+    for kind, start, end in _riff_chunks(data):
+        if kind == b"EXIF":
+            exif = data[start:end]
+        elif kind == b"XMP ":
+            xmp = data[start:end]
+        elif kind == b"ICCP":
+            icc = data[start:end]
+    first, animated = data[12:16], False
+    if first == b"VP8X":
+        animated = bool(data[20] & 0x02)
+        width = 1 + int.from_bytes(data[24:27], "little")
+        height = 1 + int.from_bytes(data[27:30], "little")
+    elif first == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    elif first == b"VP8 ":
+        width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", data, 26))
+    else:
+        raise ValueError("no picture in the WebP file")
+    return Scan("WEBP", width, height, data, exif, xmp, icc, animated)
+
+
+def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    pos = 12
+    while pos + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, pos)
+        yield kind, pos + 8, pos + 8 + length
+        pos += 8 + length + length % 2
+
+
+def exif_orientation(exif: bytes) -> int:
+    """Orientation 1 to 8 from the first directory; 1 when absent or malformed.
+
+    Source: Exif 2.32, section 4.6 (tag 0x0112, type SHORT).
+    """
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for i in range(count):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * i)
+            if tag == 0x0112:
+                return int(value) if kind == 3 and 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def damaged(name: str, kind: str, reason: str) -> InputError:
+    """The error of a file whose bytes are not a whole picture."""
+    return InputError(f"{name}: damaged or truncated {kind} file ({reason})")

@@ -1,0 +1,14 @@
+"""Names and reasons that fit on one line of a message."""
+
+
+def reason(error: Exception) -> str:
+    """Why, in one line: the system's words, the first line of the error's message, or its type."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = text.strip().splitlines()
+    return one_line(lines[0] if lines else type(error).__name__)[:300]
+
+
+def one_line(text: object) -> str:
+    """Text on one line: its `repr` if it holds line ends or other control characters."""
+    line = str(text)
+    return line if line and line.isprintable() else repr(line)

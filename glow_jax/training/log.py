@@ -1,0 +1,160 @@
+"""† What a training run writes for people: a table, pictures, TensorBoard's events.
+
+A resumed run drops what was logged after the checkpoint it goes on from, so that every step
+is in the log once.
+"""
+
+import contextlib
+import csv
+import importlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from glow_jax import pixels
+from glow_jax.io.files import write_atomically
+from glow_jax.io.pictures import write_image
+from glow_jax.io.provenance import Provenance
+from glow_jax.model import Glow
+
+FIELDS = [
+    "step",
+    "bits_per_dim",
+    "gradient_norm",
+    "learning_rate",
+    "images_per_second",
+    "held_out_bits_per_dim",
+    "condition_number",
+    "skipped_steps",
+]
+TEMPERATURE = 0.7
+NO_TENSORBOARD = (
+    "TensorBoard's events are not written (tensorboardX is not installed: pip install "
+    "'glow-jax[train]'); the figures are in log.csv"
+)
+Row = dict[str, Any]
+
+
+# -- the table
+
+
+def rows_up_to(file: Path, step: int) -> list[dict[str, str]]:
+    """The whole rows of a log up to `step`; none if there is no log."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as f:
+        rows = [r for r in csv.DictReader(f) if None not in r.values() and list(r) == FIELDS]
+    return [r for r in rows if r["step"].isdigit() and int(r["step"]) <= step]
+
+
+def truncate(file: Path, step: int) -> None:
+    """Drop rows that a killed run logged after its last checkpoint."""
+    kept = io.StringIO(newline="")
+    writer = csv.DictWriter(kept, FIELDS)
+    writer.writeheader()
+    writer.writerows(rows_up_to(file, step))
+    write_atomically(file, kept.getvalue().encode())
+
+
+def append(file: Path, row: Row) -> None:
+    """Add a row to the log."""
+    with file.open("a", newline="") as f:
+        csv.DictWriter(f, FIELDS).writerow({k: _text(v) for k, v in row.items()})
+
+
+def _text(value: int | float) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.5f}" if abs(value) >= 0.01 or value == 0 else f"{value:.5g}"
+
+
+# -- pictures
+
+
+def tiled(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images (N, H, W, C) as one picture, row by row; a last row is filled with black."""
+    n, height, width, channels = images.shape
+    rows = -(-n // columns)
+    blank = np.zeros((rows * columns - n, height, width, channels), images.dtype)
+    tiles = np.concatenate([images, blank]).reshape(rows, columns, height, width, channels)
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+
+
+def pictures(model: Glow, originals: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """What a model looks like, as two sheets: as many samples as originals are given.
+
+    samples: at temperature 0.7, from the same noise whenever it is asked with the same seed.
+    reconstructions: pairs of rows, the originals at the model's bits and, below each, what
+    comes back of it; a difference shows that the flow has lost its inverse.
+    """
+    n, n_bits = len(originals), model.config.n_bits
+    columns = max(1, round(np.sqrt(n)))
+    keys = jax.random.split(jax.random.key(seed), model.config.n_levels)
+    drawn = [
+        TEMPERATURE * jax.random.normal(key, (n, *shape), model.dtype)
+        for key, shape in zip(keys, model.config.latent_shapes, strict=True)
+    ]
+    eps = model.encode(jnp.asarray(originals), n_bits=n_bits)
+    both = tuple(jnp.concatenate(pair) for pair in zip(drawn, eps, strict=True))
+    samples, back = np.split(np.asarray(pixels.to_uint8(model.decode_x(both), n_bits)), 2)
+    step = np.uint8(2 ** (8 - n_bits))
+    pairs = [
+        np.concatenate([originals[i : i + columns] // step * step, back[i : i + columns]])
+        for i in range(0, n - n % columns, columns)
+    ]
+    return {
+        "samples": tiled(samples, columns),
+        "reconstructions": tiled(np.concatenate(pairs), columns),
+    }
+
+
+def write_pictures(folder: Path, step: int, sheets: Mapping[str, np.ndarray], seed: int) -> None:
+    """Sheets of a step as PNG files that say how they were made."""
+    folder.mkdir(exist_ok=True)
+    for name, sheet in sheets.items():
+        made = "trained" if name == "samples" else "compositeWithTrained"
+        recipe = {"step": step, "seed": seed, "temperature": TEMPERATURE}
+        provenance = Provenance(f"{made}AlgorithmicMedia", "in training", recipe)  # type: ignore[arg-type]
+        write_image(folder / f"{name}_{step:08d}.png", sheet, provenance)
+
+
+# -- TensorBoard
+
+Board = Callable[[Row, Mapping[str, np.ndarray]], None]
+
+
+@contextlib.contextmanager
+def tensorboard(folder: Path, step: int, note: Callable[[str], None]) -> Iterator[Board]:
+    """A function that sends a row and its sheets to TensorBoard; `note` says if it cannot.
+
+    Args:
+        folder: for its event files.
+        step: of the checkpoint that the run goes on from: TensorBoard forgets later ones.
+        note: is told, in one line, that tensorboardX is missing.
+    """
+    try:
+        writer = importlib.import_module("tensorboardX").SummaryWriter(
+            str(folder), purge_step=step + 1
+        )
+    except ImportError:
+        note(NO_TENSORBOARD)
+        yield lambda row, sheets: None
+        return
+
+    def send(row: Row, sheets: Mapping[str, np.ndarray]) -> None:
+        for name, value in row.items():
+            if name != "step":
+                writer.add_scalar(name, value, row["step"])
+        for name, sheet in sheets.items():
+            writer.add_image(name, sheet, row["step"], dataformats="HWC")
+        writer.flush()
+
+    try:
+        yield send
+    finally:
+        writer.close()

@@ -1,0 +1,87 @@
+"""Expressions without a fit: random numbers of the right shapes, and a flow they belong to."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.transfer.test_transfer import linear_codec
+from transfer.codec import Codec
+from transfer.expression import landmark_detector as lm
+from transfer.expression.au_regressor import Reader
+from transfer.expression.features import N_FEATURES, make_template
+from transfer.expression.model import Expressions, mouth_of
+
+SIDE = 64
+UNITS = ("AU1", "AU12", "AU26")
+
+
+def face() -> np.ndarray:
+    """(68, 2) landmarks of a plain face, in sides of the picture."""
+    from tests.support.fake_head import _places
+
+    right, up = _places().T
+    return np.stack([0.5 + right / 28, 0.45 - (up - 3.5) / 28], 1).astype(np.float32)
+
+
+def random_expressions(
+    seed: int = 0, units: tuple[str, ...] = UNITS, **changes: Any
+) -> Expressions:
+    """Random numbers of the right shapes."""
+    rng, n = np.random.default_rng(seed), len(units)
+
+    def normal(scale: float, *shape: int) -> np.ndarray:
+        return (scale * rng.normal(size=shape)).astype(np.float32)
+
+    moves = normal(0.05, n, 68, 2)
+    known = Expressions(
+        aus=units,
+        finder=jax.tree.map(np.asarray, lm.init(jax.random.key(seed), jnp.asarray(face()))),
+        template=make_template(face()[None].astype(np.float64)),
+        reader=random_reader(seed, n),
+        slope=np.ones(n, np.float32),
+        noise=np.full(n, 0.01, np.float32),
+        moves=moves,
+        shape=face() + normal(0.005, 68, 2),
+        colours=np.array([[120, 110, 100], [30, 25, 20]], np.float32),
+        mouth=mouth_of(face(), SIDE // 2),
+        rest=normal(3.0, 2, 4 * n + 1, SIDE // 2, SIDE // 2, 3),
+    )
+    return dataclasses.replace(known, **changes)
+
+
+def random_reader(seed: int, n: int, width: int = 8) -> Reader:
+    """Of features to n activations."""
+    rng = np.random.default_rng(seed)
+    shapes = (N_FEATURES, n), (N_FEATURES, width), (width,), (width, n)
+    return Reader(*(rng.normal(0, 0.05, shape).astype(np.float32) for shape in shapes))
+
+
+def painting_codec(known: Expressions | None = None, **changes: Any) -> Codec:
+    """The stand-in flow of SIDE pixels, with expressions."""
+    known = random_expressions() if known is None else known
+    return linear_codec(size=(SIDE, SIDE), expressions=known, **changes)
+
+
+def portraits(n: int, seed: int = 0) -> np.ndarray:
+    """uint8 (n, SIDE, SIDE, 3): smooth random pictures."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(60, 190, (n, 8, 8, 3))
+    return np.asarray(jax.image.resize(coarse, (n, SIDE, SIDE, 3), "linear")).astype(np.uint8)
+
+
+def assert_nearly(got: Expressions, want: Expressions) -> None:
+    """Equal, to the rounding of float16 where an array is large."""
+    assert got.aus == want.aus and set(got.finder) == set(want.finder)
+    for name in ("slope", "noise", "moves", "template", "shape", "colours"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
+    np.testing.assert_array_equal(got.reader.bias, want.reader.bias)
+    names = ("linear", "hidden", "out")
+    pairs = [(getattr(got.reader, name), getattr(want.reader, name)) for name in names]
+    pairs += [(got.rest, want.rest), (got.mouth, want.mouth)]
+    pairs += [(got.finder[k], want.finder[k]) for k in want.finder]
+    for one, other in pairs:
+        assert one.dtype == np.float32
+        np.testing.assert_array_equal(one, np.asarray(other).astype(np.float16).astype("f4"))

@@ -1,0 +1,181 @@
+"""`Expressions` on disk: what is saved comes back, and what is damaged is refused in one line."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glow_jax.io.errors import InputError
+from tests.support.expressions import UNITS, assert_nearly, random_expressions
+from transfer.expression.file import load_expressions, load_finder, save_expressions
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "expressions.npz"
+    save_expressions(path, random_expressions())
+    return path
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    (tmp_path / "expressions.npz").write_bytes(whole.read_bytes())
+    return tmp_path / "expressions.npz"
+
+
+def refused(path: Path, *words: str) -> None:
+    """Load, expecting an InputError on one line that names the file."""
+    with pytest.raises(InputError) as caught:
+        load_expressions(path)
+    message = str(caught.value)
+    assert message.isprintable(), message
+    for word in (path.name, *words):
+        assert word in message, message
+
+
+def rewritten(path: Path, **changes: Any) -> Path:
+    """Other arrays in the file; None leaves one out, and __ stands for a slash."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays |= {name.replace("__", "/"): a for name, a in changes.items()}
+    np.savez(path, **{name: a for name, a in arrays.items() if a is not None})
+    return path
+
+
+def test_what_is_saved_comes_back(whole: Path) -> None:
+    assert_nearly(load_expressions(whole), random_expressions())
+
+
+def test_equal_expressions_are_equal_files(whole: Path, copy: Path) -> None:
+    save_expressions(copy, load_expressions(whole))
+    with np.load(whole) as one, np.load(copy) as other:
+        assert sorted(one.files) == sorted(other.files)
+        for name in one.files:
+            assert one[name].dtype == other[name].dtype
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_any_truncation_is_one_line(copy: Path) -> None:
+    data = copy.read_bytes()
+    for size in (0, 1, 100, len(data) // 2, len(data) - 30, len(data) - 1):
+        copy.write_bytes(data[:size])
+        refused(copy)
+
+
+def test_flipped_bytes_are_one_line_or_harmless(copy: Path) -> None:
+    data = copy.read_bytes()
+    for position in np.linspace(0, len(data) - 1, 24).astype(int).tolist():
+        copy.write_bytes(data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :])
+        try:
+            load_expressions(copy)
+        except InputError as error:
+            assert str(error).isprintable()
+
+
+@pytest.mark.parametrize("kind", ["missing", "a folder", "a picture", "text", "npy", "a pipe"])
+def test_what_is_not_such_a_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "expressions.npz"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a picture":
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    elif kind == "text":
+        path.write_text("expressions\nof nobody\n")
+    elif kind == "npy":
+        buffer = io.BytesIO()
+        np.save(buffer, np.zeros(3))
+        path.write_bytes(buffer.getvalue())
+    elif kind == "a pipe":
+        os.mkfifo(path)
+    refused(path)
+
+
+class Bomb:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("exploded",)
+
+
+@pytest.mark.parametrize("name", ["aus", "slope", "more"])
+def test_pickled_objects_are_never_loaded(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(copy.parent)
+    refused(rewritten(copy, **{name: np.array([Bomb()], object)}))
+    assert not (copy.parent / "exploded").exists()
+
+
+def test_more_than_it_may_unpack_to_is_refused_before_it_is(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transfer.expression.file.MAX_BYTES", 2**24)
+    assert copy.stat().st_size < 2**24
+    with zipfile.ZipFile(copy, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("more/1.npy", bytes(20 * 2**20))
+    refused(copy, "unpacks to more than 16777216 bytes")
+
+
+N = len(UNITS)
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no units": ({"aus": None}, "aus"),
+    "units that are one number": ({"aus": np.float32(1)}, ""),
+    "fewer units": ({"aus": np.array(UNITS[:2])}, "slope is (3,), not (2,)"),
+    "no reader": ({"reader__linear": None}, "reader/linear"),
+    "another reader": (
+        {"reader__linear": np.zeros((9, N), np.float16)},
+        "reader/linear is (9, 3), not (5",
+    ),
+    "another width": ({"reader__bias": np.zeros(5, np.float32)}, "reader/hidden is"),
+    "a bias of two": ({"reader__bias": np.zeros((2, 4), np.float32)}, "reader/bias is (2, 4)"),
+    "moves of other landmarks": ({"moves": np.zeros((N, 5, 2), np.float32)}, "moves is (3, 5, 2)"),
+    "whole numbers": ({"slope": np.ones(N, int)}, "slope is not of finite numbers"),
+    "text": ({"noise": np.array(["a"] * N)}, "noise is not of finite numbers"),
+    "complex numbers": ({"noise": np.zeros(N, complex)}, "noise is not of finite numbers"),
+    "not a number": ({"slope": np.full(N, np.nan)}, "slope is not of finite numbers"),
+    "infinity": ({"finder__w0": np.full((432, 64), np.inf)}, "finder/w0 is not of finite numbers"),
+    "another network": ({"finder__w0": np.zeros((4, 64), np.float16)}, "has another shape"),
+    "no network": ({f"finder__w{i}": None for i in range(8)}, "finder/w0"),
+    "half a layer": ({"finder__b2": None}, "finder/b2"),
+    "no shape": ({"shape": None}, "shape"),
+    "another shape": ({"shape": np.zeros((5, 2), np.float32)}, "shape is (5, 2), not (68, 2)"),
+    "no rest": ({"rest": None}, "rest"),
+    "a rest of a vector": ({"rest": np.zeros(3, np.float16)}, "mouth is (32, 32), not (0, 0)"),
+    "a rest without colours": (
+        {"rest": np.zeros((6, 8, 8, 3), np.float16)},
+        "mouth is (32, 32), not (0, 0)",
+    ),
+    "a mouth of another size": (
+        {"mouth": np.zeros((5, 5), np.float16)},
+        "mouth is (5, 5), not (32",
+    ),
+    "no mouth": ({"mouth": None}, "mouth"),
+    "no colours": ({"colours": None}, "colours"),
+    "two colours": ({"colours": np.ones((2, 2), np.float32)}, "colours is (2, 2), not (2, 3)"),
+    "colours without width": (
+        {"colours": np.zeros((2, 3), np.float32)},
+        "colours: a deviation of 0",
+    ),
+    "a name of two lines": ({"more\nlines": np.full(1, np.nan)}, "finite"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arrays_are_refused(copy: Path, name: str) -> None:
+    changes, words = WRONG[name]
+    refused(rewritten(copy, **changes), words)
+
+
+def test_the_network_that_finds_landmarks_is_had_alone(whole: Path, copy: Path) -> None:
+    rewritten(copy, rest=None, reader__bias=None)  # as an older version left them
+    refused(copy)
+    got, want = load_finder(copy), load_expressions(whole).finder
+    assert set(got) == set(want)
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name])
+    with pytest.raises(InputError, match="has another shape"):
+        load_finder(rewritten(copy, finder__w0=np.zeros((4, 64), np.float16)))
+    with pytest.raises(InputError, match="no such file"):
+        load_finder(copy.parent / "none.npz")

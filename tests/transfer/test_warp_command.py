@@ -1,0 +1,93 @@
+"""Jobs of method warp: what decides an output, where it starts from, going on after a stop."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glow_jax.io.pictures import read_image, write_image
+from glow_jax.io.provenance import Provenance, read_provenance
+from tests.support.expressions import painting_codec, portraits, random_expressions
+from tests.transfer.test_transfer import rows_of, run
+from transfer.codec import Codec
+from transfer.jobs.plan import Job, read_job
+from transfer.methods.apply import most_neutral
+
+
+@pytest.fixture
+def portrayed(tmp_path: Path) -> Path:
+    """Two people and two expressions at the size that expressions are known for."""
+    provenance = Provenance("trainedAlgorithmicMedia", "test", {})
+    for seed, (name, count) in enumerate({"ann": 3, "bob": 2, "shots": 2}.items()):
+        (tmp_path / "large" / name).mkdir(parents=True)
+        for i, pixels in enumerate(portraits(count, seed=seed)):
+            write_image(tmp_path / "large" / name / f"{i}.png", pixels, provenance)
+    return tmp_path / "large"
+
+
+def warp_plan(people: Path, codec: Codec, alphas=(0.0, 0.5, 1.0), **options) -> Job:
+    targets = [people / "bob", people / "ann"]
+    return read_job(codec, [people / "shots"], people / "ann", targets, alphas, "warp", **options)
+
+
+def test_the_method_is_part_of_an_items_identity(portrayed: Path) -> None:
+    codec = painting_codec()
+    warp = {i.id for i in warp_plan(portrayed, codec).items}
+    paths = [portrayed / "shots"], portrayed / "ann", [portrayed / "bob"], (0.0, 0.5, 1.0)
+    assert len(warp) == 12
+    assert not warp & {i.id for i in read_job(codec, *paths, "paper").items}
+
+
+def test_other_expressions_are_another_job(portrayed: Path) -> None:
+    one = {i.id for i in warp_plan(portrayed, painting_codec()).items}
+    same = {i.id for i in warp_plan(portrayed, painting_codec(random_expressions())).items}
+    other = {i.id for i in warp_plan(portrayed, painting_codec(random_expressions(1))).items}
+    assert one == same and not one & other
+
+
+def test_a_warp_job_goes_on_where_it_stopped_to_the_byte(portrayed: Path, tmp_path: Path) -> None:
+    codec, whole, broken = painting_codec(), tmp_path / "whole", tmp_path / "broken"
+    job = warp_plan(portrayed, codec, chunk_size=4)
+    summary = run(job, codec, whole, batch_size=3)
+    assert (summary.made, summary.kept, summary.totals.non_finite) == (12, 0, 0)
+    rows = rows_of(whole)
+    assert {r["edit_kept"] for r in rows} == {"1"}
+    assert json.loads((whole / "job.json").read_text())["method"] == "warp"
+    for row, item in zip(rows, job.items, strict=True):
+        record = read_provenance(whole / row["file"])
+        assert record is not None and record.recipe["method"] == "warp"
+        got, base = (
+            read_image(whole / row["file"]),
+            read_image(whole / "means" / f"target_{item.target}.png"),
+        )
+        if item.alpha == 0:
+            assert np.abs(got.astype(int) - base).max() <= 1
+        else:
+            assert np.abs(got.astype(int) - base).mean() > 0.1
+    shutil.copytree(whole, broken)
+    lost = {0, *range(4, 9)}
+    for i in lost:
+        (broken / rows[i]["file"]).unlink()
+    gone = [k for k in range(3) if lost & set(job.chunk(k).tolist())]
+    assert 0 < len(gone) < 3
+    summary = run(job, codec, broken, batch_size=3)
+    assert (summary.made, summary.kept) == (4 * len(gone), 12 - 4 * len(gone))
+    for item in job.items:
+        assert (broken / item.file).read_bytes() == (whole / item.file).read_bytes()
+
+
+def test_a_warp_starts_from_the_most_neutral_picture(portrayed: Path, tmp_path: Path) -> None:
+    codec, out = painting_codec(), tmp_path / "out"
+    job = warp_plan(portrayed, codec, (0.0,))
+    run(job, codec, out, batch_size=4)
+    assert codec.expressions is not None
+    for person in np.unique(job.plan.target).tolist():
+        paths = [Path(job.plan.files[i]) for i in job.plan.pictures[person]]
+        pixels = np.stack([read_image(path) for path in paths])
+        best = most_neutral(codec.expressions, pixels)
+        mean = out / "means" / f"target_{job.plan.names[person]}.png"
+        np.testing.assert_array_equal(read_image(mean), pixels[best])
+        record = read_provenance(mean)
+        assert record is not None and record.recipe == {"mean_of": [paths[best].name]}

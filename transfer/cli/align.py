@@ -1,0 +1,239 @@
+"""† The verb `align`, and the options of every verb that takes photographs."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glow_jax.cli.options import number, whole_number
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+from glow_jax.io.pictures import read_image, write_image
+from glow_jax.io.provenance import Provenance
+from transfer.cli.progress import Bars
+from transfer.photos.align import Limits, parse_which
+from transfer.photos.folder import GENERATED, MADE_BY, Bits, Crop, Summary, align_folder
+from transfer.photos.judge_adapter import face_finder, read_aus
+from transfer.photos.reader import Settings, list_photographs
+from transfer.photos.sheet import Tile, align_sheet
+
+DEFAULT_MODEL = "faces64"
+MAX_SAID = 10  # lines of a kind
+
+
+def add_verb(verbs: Any) -> None:
+    """Add `align` to the command line."""
+    p = verbs.add_parser(
+        "align",
+        help="find faces in photographs and cut them out as CelebA-HQ's are",
+        description="Writes crops of a model's size and where in the photographs they were. A "
+        "folder of photographs is a person; a folder of folders, people. What cannot be used (no "
+        "face, too small, too blurred, too far turned, cut off) is listed with the reason. Kill it "
+        "at any moment and run it again: it goes on.",
+    )
+    p.add_argument(
+        "photographs",
+        nargs="+",
+        type=Path,
+        metavar="PHOTO",
+        help="PNG, JPEG or WebP files, or folders of them",
+    )
+    p.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="DIR", help="a new folder, or this one's"
+    )
+    group = p.add_mutually_exclusive_group()
+    group.add_argument(
+        "--model",
+        metavar="NAME|DIR",
+        help="whose size the crops get, and which says how likely it finds them (default: "
+        f"{DEFAULT_MODEL})",
+    )
+    group.add_argument(
+        "--size",
+        type=whole_number(16, 4096),
+        metavar="N",
+        help="of the crops, pixels, instead of a model's",
+    )
+    add_photograph_options(p)
+    p.add_argument(
+        "--workers",
+        type=whole_number(1, 256),
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="photographs at once; each is held in memory (default: %(default)s)",
+    )
+    p.add_argument(
+        "--rank",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="rank each person's crops by how neutral they are (default: yes)",
+    )
+    p.set_defaults(run=_align)
+
+
+def add_photograph_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every verb that looks for faces."""
+    parser.add_argument(
+        "--face",
+        default="largest",
+        metavar="N|all",
+        help="which of a photograph's faces: largest, all, or a number from left to right, from 1 "
+        "(default: largest)",
+    )
+    parser.add_argument(
+        "--detector",
+        default="dlib",
+        metavar="NAME",
+        help="what finds faces: dlib, which needs no network, or one of DeepFace's, such as "
+        "retinaface (default: %(default)s)",
+    )
+    limits = Limits()
+    parser.add_argument(
+        "--min-face",
+        type=number(8.0, 1e5),
+        metavar="PX",
+        help="least width of a crop in the photograph (default: its size: none is enlarged)",
+    )
+    parser.add_argument(
+        "--min-sharpness",
+        type=number(0.0, 100.0),
+        default=limits.sharpness,
+        metavar="S",
+        help="a Gaussian blur of 1 pixel of the crop leaves 0.7 and more, of 2 less than 0.66 "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-yaw",
+        type=number(0.0, 180.0),
+        default=limits.yaw_deg,
+        metavar="DEG",
+        help="to either side (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-pitch",
+        type=number(0.0, 180.0),
+        default=limits.pitch_deg,
+        metavar="DEG",
+        help="up or down (default: %(default)s)",
+    )
+
+
+def settings_of(args: argparse.Namespace, size: int = 0) -> Settings:
+    """What the options ask for; without a size, that of a model.
+
+    Raises:
+        InputError: one is not as it should be.
+    """
+    limits = Limits(args.min_face, args.min_sharpness, args.max_yaw, args.max_pitch)
+    return Settings(size, parse_which(args.face), limits, args.detector)
+
+
+def _align(args: argparse.Namespace) -> int:
+    size, bits, far_bits = args.size, None, None
+    if size is None:
+        size, bits, far_bits = _of_model(args.model or DEFAULT_MODEL)
+    settings = settings_of(args, size)
+    photographs, others = list_photographs(args.photographs, args.out)
+    _say_others(others)
+    find_faces = face_finder(settings.detector)
+    with Bars() as bars:
+        summary = align_folder(
+            photographs,
+            args.out,
+            settings,
+            find_faces,
+            read_aus=read_aus if args.rank else None,
+            bits=bits,
+            far_bits=far_bits,
+            workers=min(args.workers, len(photographs)),
+            progress=bars.update,
+        )
+    _write_sheet(args.out, summary, args.rank)
+    return _report(args.out, summary, far_bits)
+
+
+def _of_model(name: str) -> tuple[int, Bits | None, float | None]:
+    """Size, likelihood, and how unlikely is far, of a model."""
+    from glow_jax.checkpoints import far_limit, find, load
+    from glow_jax.graph_model import GraphGlow
+
+    model = load(name)
+    config = model.config
+    if config.image_height != config.image_width or config.n_channels != 3:
+        raise InputError(f"model {name!r} does not take square RGB pictures; use --size")
+    if isinstance(model, GraphGlow) or config.n_classes:
+        return config.image_height, None, None
+
+    def bits(images: np.ndarray) -> np.ndarray:
+        missing = -len(images) % 8  # few shapes are compiled
+        whole = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
+        return np.asarray(model.bits_per_dim(whole))[: len(images)]
+
+    return config.image_height, bits, far_limit(find(name))
+
+
+def _say_others(others: Counter[str]) -> None:
+    if others:
+        kinds = ", ".join(f"{suffix} {n}" for suffix, n in others.most_common(5))
+        total = sum(others.values())
+        print(
+            f"left out: {total} files that are not PNG, JPEG or WebP ({one_line(kinds)})",
+            file=sys.stderr,
+        )
+
+
+def _write_sheet(out: Path, summary: Summary, ranked: bool) -> None:
+    people = {
+        name: [_tile(crop, ranked) for crop in sorted(crops, key=lambda c: c.rank)]
+        for name, crops in summary.people.items()
+    }
+    lines = [f"{one_line(f.photograph)}: {f.reason}" for f in summary.failures]
+    sheet = align_sheet(people, lines, lambda file: read_image(out / file))
+    generated = any(
+        crop.source_type in GENERATED for own in summary.people.values() for crop in own
+    )
+    kind: Any = "compositeSynthetic" if generated else "algorithmicallyEnhanced"
+    write_image(out / "sheet.png", sheet, Provenance(kind, MADE_BY, {"sheet": True}))
+
+
+def _tile(crop: Crop, ranked: bool) -> Tile:
+    row = crop.row
+    of = f" face {row['face']}" if row["faces"] > 1 else ""
+    words = [f"yaw {row['yaw_deg']:.0f}°"]
+    words += [f"{float(row['bits_per_dim']):.2f} b/dim"] if row["bits_per_dim"] else []
+    first = f"{crop.rank}. " if ranked else ""
+    name = Path(row["photograph"]).stem
+    return Tile(crop.file, (f"{first}{name}{of}", ", ".join(words)), crop.far)
+
+
+def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str:
+    """One line about pictures that a model finds too unlikely."""
+    return (
+        f"far from what the model knows: {n} of {of} pictures, {one_line(worst)} most with "
+        f"{bits} bits/dim; 99.9 % of the pictures of its kind are below {limit:.3f}"
+    )
+
+
+def _report(out: Path, summary: Summary, far_bits: float | None) -> int:
+    crops = [crop for own in summary.people.values() for crop in own]
+    for failure in summary.failures[:MAX_SAID]:
+        print(f"skipped: {one_line(failure.photograph)}: {failure.reason}", file=sys.stderr)
+    if len(summary.failures) > MAX_SAID:
+        print(f"skipped: {len(summary.failures) - MAX_SAID} more", file=sys.stderr)
+    if far := [crop for crop in crops if crop.far]:
+        worst = max(far, key=lambda crop: float(crop.row["bits_per_dim"])).row
+        said = far_line(len(far), len(crops), worst["photograph"], worst["bits_per_dim"], far_bits)
+        print(said, file=sys.stderr)
+    people = f" of {len(summary.people)} people" if len(summary.people) > 1 else ""
+    print(
+        f"{summary.made} photographs aligned, {summary.kept} were there: {len(crops)} crops{people}"
+    )
+    if summary.failures:
+        print(f"{len(summary.failures)} could not be used: {out / 'failures.csv'}")
+    if crops:
+        print(f"crops: {out / 'faces'}\ntable: {out / 'align.csv'}\nsheet: {out / 'sheet.png'}")
+    return 1 if summary.failures else 0

@@ -1,0 +1,1 @@
+"""Expressions as activations of Action Units: read from pictures, and put on pictures."""

@@ -1,0 +1,179 @@
+"""A small network that finds a face's 68 landmarks in a picture aligned as CelebA-HQ's are.
+
+It is trained on rendered people, whose landmarks are known to the pixel's fraction. Arrays in,
+arrays out; `transfer.expression.model` holds the trained weights. It shares nothing with the judge
+in `eval`.
+"""
+
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, UInt8
+
+from transfer.expression.features import mirrored
+
+Images = UInt8[Array, "B H W 3"]
+Params = dict[str, Any]
+N_LANDMARKS = 68
+WIDTHS = (64, 96, 128)
+HIDDEN = 192
+SIDE = 64  # pixels the network sees a picture at
+
+
+class Batch(NamedTuple):
+    """Pictures and their landmarks."""
+
+    images: Any  # uint8 (B, H, W, 3)
+    landmarks: Any  # (B, 68, 2), right and down in sides of the picture
+
+
+def init(key: jax.Array, mean_landmarks: Float[Array, "68 2"]) -> Params:
+    """Random weights; the landmarks begin at their mean."""
+    sizes = [(9 * 48, WIDTHS[0]), (9 * WIDTHS[0], WIDTHS[0])]
+    for before, after in itertools.pairwise(WIDTHS):
+        sizes += [(9 * 4 * before, after), (9 * after, after)]
+    sizes += [(WIDTHS[-1] * (SIDE // 16) ** 2, HIDDEN), (HIDDEN, 2 * N_LANDMARKS)]
+    keys = jax.random.split(key, len(sizes))
+    params: Params = {}
+    f32 = jnp.float32
+    for i, (k, (n_in, n_out)) in enumerate(zip(keys, sizes, strict=True)):
+        gain = 2.0 if i + 1 < len(sizes) else 0.01
+        params[f"w{i}"] = jax.random.normal(k, (n_in, n_out), f32) * (gain / n_in) ** 0.5
+        params[f"b{i}"] = jnp.zeros(n_out, f32)
+    last = f"b{len(sizes) - 1}"
+    params[last] = jnp.asarray(mean_landmarks, jnp.float32).ravel()
+    return params
+
+
+def finder_shapes() -> dict[str, tuple[int, ...]]:
+    """Shapes of the weights by name."""
+    made = jax.eval_shape(lambda: init(jax.random.key(0), jnp.zeros((N_LANDMARKS, 2))))
+    return {name: tuple(leaf.shape) for name, leaf in made.items()}
+
+
+def find(params: Params, images: Images) -> Float[Array, "B 68 2"]:
+    """Landmarks of pictures of any size, aligned as those it was trained on.
+
+    Args:
+        params: from `init`, trained.
+        images: uint8 RGB, square.
+
+    Returns:
+        Right and down, in sides of the picture.
+    """
+    x = images.astype(jnp.float32) / 255
+    if x.shape[1:3] != (SIDE, SIDE):
+        x = jax.image.resize(x, (x.shape[0], SIDE, SIDE, 3), "linear", antialias=True)
+    # Light and contrast of a picture say nothing of where things are.
+    x = x - x.mean((1, 2, 3), keepdims=True)
+    x = x / (x.std((1, 2, 3), keepdims=True) + 0.05)
+    h, layer = _folded(_folded(x)), 0
+    for level in range(len(WIDTHS)):
+        h = _folded(h) if level else h
+        for _ in range(2):
+            h = jax.nn.relu(_dense(params, layer, _neighbours(h)))
+            layer += 1
+    h = jax.nn.relu(_dense(params, layer, h.reshape(h.shape[0], -1)))
+    return _dense(params, layer + 1, h).reshape(-1, N_LANDMARKS, 2)
+
+
+def _dense(params: Params, layer: int, h: Array) -> Array:
+    """h W + b in full precision, whatever the device prefers."""
+    w, b = params[f"w{layer}"], params[f"b{layer}"]
+    out = jnp.dot(h, w.astype(h.dtype), precision=jax.lax.Precision.HIGHEST)
+    return out + b.astype(h.dtype).reshape((1,) * (out.ndim - 1) + (-1,))
+
+
+def _folded(h: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 4*C"]:
+    b, height, width, c = h.shape
+    h = h.reshape(b, height // 2, 2, width // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
+    return h.reshape(b, height // 2, width // 2, 4 * c)
+
+
+def _neighbours(h: Float[Array, "B H W C"]) -> Float[Array, "B H W 9*C"]:
+    """The 3x3 surroundings of every place: matrix products are faster than convolutions here."""
+    height, width = h.shape[1:3]
+    padded = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    parts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return jnp.concatenate(parts, -1)
+
+
+def loss(params: Params, batch: Batch) -> Float[Array, ""]:
+    """Mean squared error in pixels of a picture of SIDE pixels."""
+    return (SIDE**2) * ((find(params, batch.images) - batch.landmarks) ** 2).mean()
+
+
+def augmented(key: jax.Array, batch: Batch) -> Batch:
+    """Mirror half of the pictures; shift, brighten and contrast each at random."""
+    n, height, width = batch.images.shape[:3]
+    keys = jax.random.split(key, 5)
+    mirror = jax.random.bernoulli(keys[0], shape=(n, 1, 1, 1))
+    images = jnp.where(mirror, batch.images[:, :, ::-1], batch.images)
+    landmarks = jnp.where(mirror[..., 0], mirrored(batch.landmarks), batch.landmarks)
+    shift = jax.random.randint(keys[1], (n, 2), -2, 3)
+
+    def moved(image: Array, by: Array) -> Array:
+        padded = jnp.pad(image, ((2, 2), (2, 2), (0, 0)), mode="edge")
+        return jax.lax.dynamic_slice(padded, (2 - by[1], 2 - by[0], 0), image.shape)
+
+    images = jax.vmap(moved)(images, shift).astype(jnp.float32)
+    share = shift.astype(landmarks.dtype) / jnp.array([[width, height]], landmarks.dtype)
+    landmarks = landmarks + share[:, None]
+    f32 = jnp.float32
+    gamma = jnp.exp(jax.random.uniform(keys[2], (n, 1, 1, 1), f32, minval=-0.3, maxval=0.3))
+    tint = 1 + 0.1 * jax.random.normal(keys[3], (n, 1, 1, 3), f32)
+    grain = 3.0 * jax.random.uniform(keys[4], (n, 1, 1, 1), f32)
+    noise = grain * jax.random.normal(jax.random.fold_in(keys[4], 1), images.shape, f32)
+    images = 255 * (images / 255) ** gamma * tint + noise
+    return Batch(jnp.clip(images, 0, 255).astype(jnp.uint8), landmarks.astype(jnp.float32))
+
+
+def train(
+    data: Batch,
+    *,
+    n_steps: int,
+    batch_size: int = 64,
+    learning_rate: float = 1.5e-3,
+    seed: int = 0,
+    progress: Any = lambda step, loss: None,
+) -> Params:
+    """Train by Adam with a warm-up and a cosine to 0; averaged weights.
+
+    Args:
+        data: all pictures, as NumPy arrays.
+        n_steps: gradient steps.
+        batch_size: pictures a step.
+        seed: of weights, order and augmentation.
+        progress: called now and then with the step and the mean loss since.
+    """
+    params = init(jax.random.key(seed), jnp.asarray(data.landmarks.mean(0), jnp.float32))
+    schedule = optax.warmup_cosine_decay_schedule(0, learning_rate, min(100, n_steps // 2), n_steps)
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.02)
+    )
+    state, average = optimiser.init(params), params
+
+    @jax.jit
+    def step(params: Params, average: Params, state: Any, batch: Batch, key: jax.Array) -> Any:
+        value, gradient = jax.value_and_grad(loss)(params, augmented(key, batch))
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimiser.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        average = optax.incremental_update(params, average, 0.01)
+        return params, average, state, value
+
+    rng, losses = np.random.default_rng(seed), []
+    for i in range(n_steps):
+        who = np.sort(rng.choice(len(data.images), batch_size))
+        batch = Batch(jnp.asarray(data.images[who]), jnp.asarray(data.landmarks[who], jnp.float32))
+        key = jax.random.fold_in(jax.random.key(seed + 1), i)
+        params, average, state, value = step(params, average, state, batch, key)
+        losses.append(value)
+        if (i + 1) % 100 == 0 or i + 1 == n_steps:
+            progress(i + 1, float(np.mean(jax.device_get(losses))))
+            losses = []
+    return average

@@ -1,0 +1,1 @@
+"""Jobs: plans, output folders, and the work between them."""

@@ -1,0 +1,384 @@
+"""† What goes into outputs: each picture read, encoded and measured once, each person once.
+
+Latents and pixels lie in a bounded cache on disk; what was dropped from it is made again, to the
+same bits: a picture always has the same place in a batch, whatever is computed beside it.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from transfer.codec import Codec, Images, Latents
+from transfer.expression.model import neutrality
+from transfer.jobs.disk_cache import Slots
+from transfer.jobs.plan import Job
+from transfer.methods import apply
+
+ROUND_TRIP_BOUND = 0.5  # grey levels: below it every byte comes back
+MAX_CODES = 65_536  # that are kept
+UNKNOWN, USABLE, BAD = 0, 1, 2
+PIXELS_SHARE = 0.2  # of the cache; latents are four times as large
+MIN_AHEAD = 32  # pictures that are read ahead of need, at least
+
+Read = Callable[[str], np.ndarray]
+"""A path to pixels, uint8 (H, W, C) of the model's size; InputError says why there are none."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """Why an output cannot be made: at which stage, of which picture or person."""
+
+    stage: str
+    path: str
+    reason: str
+
+
+class Inputs:
+    """The pictures and people of a job, as they are asked for.
+
+    Attributes:
+        state: (P,) of each picture: UNKNOWN, USABLE or BAD.
+        reasons: why a picture is bad.
+        bits, max_error, mean_error: (P,) of usable pictures: bits/dim, and how far from it the
+            decoded latents are, in grey levels.
+        redone: (P,) whether the exact codec had to encode it.
+        n_encoded_again: pictures that had been dropped from the cache.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        codec: Codec,
+        rows: int,
+        read: Read,
+        folder: Path,
+        cache_bytes: int,
+        pool: ThreadPoolExecutor,
+    ):
+        """Nothing is read yet.
+
+        Args:
+            job: whose pictures they are.
+            codec: the model, which takes `rows * codec.n_devices` images at once.
+            rows: of a batch on each device.
+            read: one picture; called in the pool's threads.
+            folder: on the disk that has room for the cache.
+            cache_bytes: its size.
+            pool: threads that read.
+        """
+        n = len(job.plan.files)
+        self.job, self.codec, self._rows = job, codec, rows
+        self.state = np.zeros(n, np.uint8)
+        self.reasons: dict[int, str] = {}
+        self.bits, self.max_error, self.mean_error = (np.zeros(n, np.float32) for _ in range(3))
+        self.redone = np.zeros(n, bool)
+        self.n_encoded_again = 0
+        self._rank, self._chunk, _ = job.first_use
+        self._by_rank = np.argsort(self._rank)
+        self._reader = _Reader(read, job.plan.files, pool, max(MIN_AHEAD, 2 * self._batch))
+        self._latents = Slots(folder, int(cache_bytes * (1 - PIXELS_SHARE)))
+        self._pixels = Slots(folder, int(cache_bytes * PIXELS_SHARE))
+        self._structure: Any = None
+        self._shapes: list[tuple[int, ...]] = []
+        self._readings: dict[int, np.ndarray] = {}
+        self._codes: dict[tuple[int, int], np.ndarray] = {}
+        self._known_people = np.zeros(len(job.plan.names), bool)
+
+    @property
+    def _batch(self) -> int:
+        return self._rows * self.codec.n_devices
+
+    # -- pictures
+
+    def prepare(self, rows: Iterable[int], soon: Iterable[int] = ()) -> None:
+        """Read, encode and measure what these rows of the plan need; begin to read for others."""
+        now = self._unknown(rows)
+        self._reader.expect(now)
+        self._reader.expect(self._unknown(soon))
+        for batch in self._batches(now):
+            more = self._next(batch, now)
+            self._reader.expect(more.values())
+            self._measure(batch | more)
+
+    def pictures(self, rows: Iterable[int]) -> list[int]:
+        """Pictures that rows need, in the order of their first use."""
+        plan, people = self.job.plan, set[int]()
+        found = set[int]()
+        for row in rows:
+            found.add(int(plan.expression[row]))
+            people |= {int(plan.source[row]), int(plan.target[row])}
+        for person in people:
+            found.update(plan.pictures[person])
+        return sorted(found, key=self._rank.__getitem__)
+
+    def trouble(self, row: int) -> Trouble | None:
+        """Why a row cannot be made, if it cannot."""
+        plan = self.job.plan
+        shot = int(plan.expression[row])
+        if self.state[shot] == BAD:
+            return Trouble("read", plan.files[shot], self.reasons[shot])
+        for person in (int(plan.source[row]), int(plan.target[row])):
+            if not self.usable(person):
+                first = plan.pictures[person][0]
+                why = f"no picture of {plan.names[person]} can be used: {self.reasons[first]}"
+                return Trouble("read", plan.files[first], why)
+        return None
+
+    def usable(self, person: int) -> list[int]:
+        """A person's pictures that can be used."""
+        return [i for i in self.job.plan.pictures[person] if self.state[i] == USABLE]
+
+    def left_out(self, row: int) -> int:
+        """How many pictures of a row's people cannot be used."""
+        plan = self.job.plan
+        people = (int(plan.source[row]), int(plan.target[row]))
+        return sum(len(plan.pictures[p]) - len(self.usable(p)) for p in people)
+
+    def worst_error(self, row: int) -> float:
+        """The largest round-trip error of the pictures that a row is made from."""
+        plan = self.job.plan
+        people = (int(plan.source[row]), int(plan.target[row]))
+        used = [int(plan.expression[row]), *(i for p in people for i in self.usable(p))]
+        return float(self.max_error[used].max())
+
+    def latents(self, pictures: Sequence[int]) -> np.ndarray:
+        """(N, D) latents of usable pictures, each as one vector."""
+        kept = {i: self._latents.get(i) for i in pictures}
+        found = {i: array for i, array in kept.items() if array is not None}
+        missing = sorted(kept.keys() - found.keys(), key=self._rank.__getitem__)
+        for batch in self._batches(missing):
+            pixels = dict(zip(batch.values(), self.pixels(list(batch.values())), strict=True))
+            vectors = self._vectors(self._encoded(batch, pixels)[0])
+            for place, i in batch.items():
+                found[i] = vectors[place]
+                self._latents.put(i, vectors[place])
+            self.n_encoded_again += len(batch)
+        return np.stack([found[i] for i in pictures])
+
+    def tree(self, vectors: np.ndarray) -> Latents:
+        """Latents (B, ...) of vectors (B, D)."""
+        leaves, start = [], 0
+        for shape in self._shapes:
+            size = int(np.prod(shape))
+            leaves.append(vectors[:, start : start + size].reshape(-1, *shape))
+            start += size
+        return jax.tree.unflatten(self._structure, leaves)
+
+    def pixels(self, pictures: Sequence[int]) -> Images:
+        """(N, H, W, C) of usable pictures."""
+        kept = {i: self._pixels.get(i) for i in pictures}
+        found = {i: array for i, array in kept.items() if array is not None}
+        for i in kept.keys() - found.keys():
+            pixels = self._reader.take(i)
+            if isinstance(pixels, str):
+                raise InputError(f"{self.job.plan.files[i]}: changed during the run ({pixels})")
+            found[i] = pixels
+            self._pixels.put(i, pixels)
+        return np.stack([found[i] for i in pictures])
+
+    # -- people
+
+    def mean(self, person: int) -> np.ndarray:
+        """(D,) the mean of a person's latents: the paper's mean face, as `arithmetic.mean`.
+
+        It is summed on the host, in float64: any number of pictures, no shape to compile.
+        """
+        key = len(self.job.plan.files) + person
+        kept = self._latents.get(key)
+        if kept is not None:
+            return kept
+        usable, total = self.usable(person), np.zeros(0)
+        for start in range(0, len(usable), self._batch):
+            part = self.latents(usable[start : start + self._batch])
+            total = part.sum(0, dtype=np.float64) + (total if len(total) else 0)
+        mean = (total / len(usable)).astype(part.dtype)
+        self._latents.put(key, mean)
+        return mean
+
+    def base(self, person: int) -> int:
+        """A person's most neutral picture: what method "warp" edits."""
+        return self.usable(person)[int(neutrality(self.readings(person)).argmin())]
+
+    def readings(self, person: int) -> np.ndarray:
+        """(N, A) what is read from a person's pictures that can be used."""
+        if person not in self._readings:
+            if len(self._readings) >= MAX_CODES:
+                self._readings.clear()
+            known = self.codec.expressions
+            assert known is not None
+            self._readings[person] = apply.read(known, self.pixels(self.usable(person)))
+        return self._readings[person]
+
+    def code(self, expression: int, source: int) -> np.ndarray:
+        """(A,) what method "warp" reads from an expression's picture, against its person's."""
+        key = (expression, source)
+        if key not in self._codes:
+            if len(self._codes) >= MAX_CODES:
+                self._codes.clear()
+            known = self.codec.expressions
+            assert known is not None
+            shown = apply.read(known, self.pixels([expression]))[0]
+            self._codes[key] = apply.code_from(known, shown, self.readings(source))
+        return self._codes[key]
+
+    # -- inside
+
+    def _unknown(self, rows: Iterable[int]) -> list[int]:
+        """Pictures of rows that were not looked at yet, in the order of their first use."""
+        plan, found, people = self.job.plan, set[int](), set[int]()
+        for row in rows:
+            shot = int(plan.expression[row])
+            if self.state[shot] == UNKNOWN:
+                found.add(shot)
+            people |= {int(plan.source[row]), int(plan.target[row])}
+        for person in people:
+            if not self._known_people[person]:
+                unknown = [i for i in plan.pictures[person] if self.state[i] == UNKNOWN]
+                self._known_people[person] = not unknown
+                found.update(unknown)
+        return sorted(found, key=self._rank.__getitem__)
+
+    def _batches(self, pictures: Iterable[int]) -> Iterator[dict[int, int]]:
+        """Batches of pictures by place, which on its device depends on the picture alone."""
+        batch: dict[int, int] = {}
+        for i in pictures:
+            own = int(self._rank[i]) % self._rows
+            places = range(own, self._batch, self._rows)
+            place = next((p for p in places if p not in batch), None)
+            if place is None:
+                yield batch
+                batch, place = {}, own
+            batch[place] = i
+        if batch:
+            yield batch
+
+    def _next(self, batch: dict[int, int], now: Sequence[int]) -> dict[int, int]:
+        """Pictures for a batch's free places, which cost as much empty: those needed next."""
+        first = max(int(self._rank[i]) for i in batch.values()) + 1
+        some = self._by_rank[first : first + self._batch - len(batch)]
+        found: dict[int, int] = {}
+        for i in some[self.state[some] == UNKNOWN].tolist():
+            own = int(self._rank[i]) % self._rows
+            places = range(own, self._batch, self._rows)
+            place = next((p for p in places if p not in batch and p not in found), None)
+            if place is not None and self._chunk[i] >= 0 and i not in now:
+                found[place] = i
+        return found
+
+    def _measure(self, batch: dict[int, int]) -> None:
+        """Read, encode, decode again and compare a batch of pictures not known yet."""
+        pixels: dict[int, np.ndarray] = {}
+        for place, i in list(batch.items()):
+            result = self._reader.take(i)
+            if isinstance(result, str):
+                self.state[i], self.reasons[i] = BAD, result
+                del batch[place]
+            else:
+                pixels[i] = result
+        if not batch:
+            return
+        latents, errors, redone, images = self._encoded(batch, pixels)
+        vectors, bits = self._vectors(latents), np.asarray(self.codec.bits_per_dim(images))
+        for place, i in batch.items():
+            self.max_error[i], self.mean_error[i] = errors[place].max(), errors[place].mean()
+            self.bits[i], self.redone[i], self.state[i] = bits[place], redone[place], USABLE
+            self._latents.put(i, vectors[place])
+            self._pixels.put(i, pixels[i])
+
+    def _encoded(
+        self, batch: dict[int, int], pixels: dict[int, np.ndarray]
+    ) -> tuple[Latents, np.ndarray, np.ndarray, Images]:
+        """Latents, errors in grey levels (B, n), what the exact codec did again, and images."""
+        images = np.repeat(pixels[next(iter(batch.values()))][None], self._batch, axis=0)
+        for place, i in batch.items():
+            images[place] = pixels[i]
+        latents, errors = _round_trip(self.codec, images)
+        redone = errors.max(1) >= ROUND_TRIP_BOUND
+        if self.codec.exact is None or not redone.any():
+            return latents, errors, np.zeros(len(images), bool), images
+        better, smaller = _round_trip(self.codec.exact, images)
+
+        def chosen(new: Any, old: Any) -> np.ndarray:
+            return np.where(redone.reshape(-1, *(1,) * (np.ndim(new) - 1)), new, old)
+
+        return jax.tree.map(chosen, better, latents), chosen(smaller, errors), redone, images
+
+    def _vectors(self, latents: Latents) -> np.ndarray:
+        leaves, self._structure = jax.tree.flatten(latents)
+        self._shapes = [leaf.shape[1:] for leaf in leaves]
+        return np.concatenate([np.asarray(a).reshape(len(a), -1) for a in leaves], axis=1)
+
+
+def check_inputs(job: Job, read: Read) -> list[Trouble]:
+    """Read all pictures of a small job before anything is made; which of them cannot be used.
+
+    Raises:
+        InputError: no expression can be used, or none of a person's pictures.
+    """
+    plan = job.plan
+
+    def reason(i: int) -> str:
+        try:
+            read(plan.files[i])
+        except InputError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(4) as pool:
+        reasons = list(pool.map(reason, range(len(plan.files))))
+    shots = dict.fromkeys(plan.expression.tolist())
+    if all(reasons[i] for i in shots):
+        raise InputError(f"no expression can be used: {reasons[next(iter(shots))]}")
+    for name, pictures in zip(plan.names, plan.pictures, strict=True):
+        if all(reasons[i] for i in pictures):
+            raise InputError(f"{name}: no picture can be used: {reasons[pictures[0]]}")
+    return [Trouble("read", plan.files[i], why) for i, why in enumerate(reasons) if why]
+
+
+def _round_trip(codec: Codec, images: Images) -> tuple[Latents, np.ndarray]:
+    latents = codec.encode(images)
+    grey = np.asarray(codec.decode(latents), np.float64)
+    errors = np.abs(grey - (images + 0.5)).reshape(len(images), -1)
+    return jax.tree.map(np.asarray, latents), np.where(np.isfinite(errors), errors, np.inf)
+
+
+class _Reader:
+    """Pictures read in threads, a bounded number of them ahead of need."""
+
+    def __init__(self, read: Read, files: Sequence[str], pool: ThreadPoolExecutor, depth: int):
+        self._read, self._files, self._pool, self._depth = read, files, pool, depth
+        self._expected: collections.OrderedDict[int, None] = collections.OrderedDict()
+        self._futures: dict[int, Future] = {}
+
+    def expect(self, pictures: Iterable[int]) -> None:
+        """These will be taken, each once, soon."""
+        for i in pictures:
+            if i not in self._futures:
+                self._expected[i] = None
+        self._fill()
+
+    def take(self, picture: int) -> np.ndarray | str:
+        """A picture's pixels, or why there are none."""
+        self._expected.pop(picture, None)
+        future = self._futures.pop(picture, None)
+        result = self._one(picture) if future is None else future.result()
+        self._fill()
+        return result
+
+    def _fill(self) -> None:
+        while self._expected and len(self._futures) < self._depth:
+            picture, _ = self._expected.popitem(last=False)
+            self._futures[picture] = self._pool.submit(self._one, picture)
+
+    def _one(self, picture: int) -> np.ndarray | str:
+        try:
+            return self._read(self._files[picture])
+        except InputError as error:
+            return str(error)

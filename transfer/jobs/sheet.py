@@ -1,0 +1,80 @@
+"""A contact sheet of a job: what went in, the means, and the outputs by alpha."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from glow_jax.io.pictures import read_image
+from transfer.jobs.inputs import Read
+from transfer.jobs.plan import AUTO, METHODS, Job
+from transfer.jobs.run import mean_file
+
+MIN_TILE_PX = 128
+GAP_PX = 6
+LABEL_PX = 22
+INK, PAPER = (30, 30, 34), (250, 250, 248)
+
+
+def job_sheet(job: Job, out: Path, read: Read) -> np.ndarray:
+    """One row for each target and expression, labelled.
+
+    Columns: the source with the expression, the source mean, the target mean, then the
+    outputs by alpha. What could not be made is left out.
+
+    Args:
+        job: a finished job of one method.
+        out: its folder.
+        read: a path to pixels, as the job was run with.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    plan, series = job.plan, dict[tuple[int, int, int], dict[str, Path]]()
+    for row in np.sort(job.order).tolist():
+        item = job.item(row)
+        key = (int(plan.target[row]), int(plan.expression[row]), int(plan.source[row]))
+        if (out / item.file).exists():
+            alpha = AUTO if np.isnan(item.alpha) else f"{item.alpha:g}"
+            series.setdefault(key, {})[alpha] = out / item.file
+    alphas = list(dict.fromkeys(alpha for made in series.values() for alpha in made))
+    kind = "mean" if METHODS[plan.method[0]] == "paper" else "neutral"
+    header = ["expression", f"source {kind}", f"target {kind}", *(f"alpha {a}" for a in alphas)]
+    rows, labels = [], []
+    for (target, shot, source), made in series.items():
+        first = [
+            _rgb(read(plan.files[shot])),
+            read_image(mean_file(out, "source", plan.names[source])),
+            read_image(mean_file(out, "target", plan.names[target])),
+        ]
+        blank = np.full_like(first[0], 255)
+        rows.append(first + [read_image(made[a]) if a in made else blank for a in alphas])
+        labels.append(f"{Path(plan.files[shot]).stem} on {plan.names[target]}")
+    return grid(rows, header, labels)
+
+
+def grid(
+    rows: Sequence[Sequence[np.ndarray]], header: Sequence[str], labels: Sequence[str]
+) -> np.ndarray:
+    """Lay out uint8 (H, W, 3) tiles with a heading over every column and a label under rows."""
+    height, width = rows[0][0].shape[:2]
+    scale = max(1, -(-MIN_TILE_PX // min(height, width)))
+    tile_h, tile_w = height * scale, width * scale
+    step_y, step_x = tile_h + LABEL_PX + GAP_PX, tile_w + GAP_PX
+    top = LABEL_PX + GAP_PX
+    sheet = Image.new("RGB", (GAP_PX + step_x * len(header), top + step_y * len(rows)), PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for column, text in enumerate(header):
+        draw.text((GAP_PX + column * step_x, 6), text, INK, font)
+    for r, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        y = top + r * step_y
+        for column, tile in enumerate(row):
+            picture = Image.fromarray(tile).resize((tile_w, tile_h), Image.Resampling.BICUBIC)
+            sheet.paste(picture, (GAP_PX + column * step_x, y))
+        draw.text((GAP_PX, y + tile_h + 2), label, INK, font)
+    return np.asarray(sheet)
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

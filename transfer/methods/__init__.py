@@ -1,0 +1,1 @@
+"""Transfer methods, one a file."""

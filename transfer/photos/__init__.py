@@ -1,0 +1,1 @@
+"""Photographs: aligned faces cut out of them, ranked, and put back."""

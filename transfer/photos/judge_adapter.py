@@ -1,0 +1,51 @@
+"""† What the judge's package lends: what finds faces, and what reads Action Units.
+
+The only place where `transfer` needs `eval` and its extra, and it needs them when called.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from transfer.photos.align import FindFaces
+
+
+def face_finder(name: str) -> FindFaces:
+    """The judge's detector of a name.
+
+    Raises:
+        InputError: it is not there, or what it needs is not installed.
+    """
+    from eval.detectors import face_finder as find
+    from eval.errors import InputError as Unfound
+
+    try:
+        return find(name)
+    except Unfound as error:
+        raise InputError(str(error)) from None
+
+
+def read_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Action Units of an aligned face by the judge's reader: levels and changes, 0-5.
+
+    Raises:
+        InputError: what the reader needs is not installed.
+    """
+    from eval.errors import InputError as Unread
+    from eval.files import Picture
+
+    try:
+        reading = _reader().read([Picture(Path("crop"), "", pixels)])[0]
+    except Unread as error:
+        raise InputError(str(error)) from None
+    return None if reading.problem else (reading.level, reading.change)
+
+
+@functools.cache
+def _reader() -> Any:
+    from eval.rendered import RenderedReader
+
+    return RenderedReader()
