@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from eval.errors import InputError
+from glow_jax.io.landmarks68 import MIRROR
 
 SHORT_SIDE = 256
 NETWORK_SIDE = 160  # pixels of the shorter side that the network looks at
@@ -27,11 +28,6 @@ NETWORK_LEAST = 40  # its filters do not fit into less
 LONG_SIDE = 640
 SEARCHED_SIDE = 1600  # pixels of a photograph's longer side at which faces are searched
 REFINED_SIDE = 240  # pixels of a face's box at which its landmarks are found
-MIRRORED = [
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1),
-    *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
-]  # fmt: skip
 
 Box = tuple[int, int, int, int]
 
@@ -167,7 +163,7 @@ def _refined(picture: np.ndarray, box: tuple[float, float, float, float]) -> np.
     last = size[0] - 1
     mirror = np.ascontiguousarray(small[:, ::-1])
     other = landmarks_in(mirror, (last - here[2], here[1], last - here[0], here[3])) + 0.5
-    other = np.column_stack([size[0] - other[:, 0], other[:, 1]])[MIRRORED]
+    other = np.column_stack([size[0] - other[:, 0], other[:, 1]])[MIRROR]
     return (one + other) / 2 / (x, y) + (left, top)
 
 

@@ -22,9 +22,10 @@ from PIL import Image
 from eval.errors import InputError
 from eval.faces import find_face, working_size
 from eval.files import read_picture, write_atomically
-from eval.rendered import FACE_SIZE, FEATURES, QUALITY, STEADY, WORST_R, features
+from eval.rendered import FACE_SIZE, FEATURES, QUALITY, WORST_R, features
 from eval.table import AUS
 from eval.warp import moved, similarity
+from glow_jax.io.landmarks68 import MIRROR, STEADY
 
 HELD_OUT = 100
 SMALL = 64
@@ -32,11 +33,6 @@ RIDGE_LEVEL = 20.0
 RIDGE_CHANGE = 30.0
 # Where a mean face is put in the aligned one: as wide as lets brows and a dropped jaw in.
 WIDTH, MIDDLE = 0.78, 0.41
-MIRROR = [
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1),
-    *range(64, 59, -1), 67, 66, 65,
-]  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

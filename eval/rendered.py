@@ -23,9 +23,9 @@ from eval.files import Picture, read_bytes
 from eval.reading import Reading, unknown
 from eval.table import AUS
 from eval.warp import moved, similarity, warp
+from glow_jax.io.landmarks68 import STEADY
 
 BUNDLED = Path(__file__).with_name("rendered.npz")
-STEADY = [*range(27, 37), 36, 39, 42, 45]  # nose and corners of the eyes: expressions spare them
 FACE_SIZE = (112, 112)
 MOUTH_SIZE = (96, 112)
 MOUTH_SCALE = 2

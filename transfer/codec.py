@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from transfer.expression.model import Expressions
+from transfer.expression.model import ExpressionModel
 
 Images = UInt8[np.ndarray, "B H W C"]
-Grey = Float[np.ndarray, "B H W C"]
+FloatImages = Float[np.ndarray, "B H W C"]
 Latents = Any  # a pytree of float arrays (B, ...)
 
 
@@ -25,7 +25,7 @@ class Codec:
         channels: of its images.
         precision: how it computes; outputs of one precision are not another's.
         encode: uint8 images to latents.
-        encode_grey: continuous grey levels, as `decode` gives them, to latents.
+        encode_float: continuous grey levels, as `decode` gives them, to latents.
         decode: latents to continuous grey levels; a byte b is the interval [b, b + 1), so an
             exact round trip gives b + 0.5. May be non-finite off the model's manifold.
         bits_per_dim: of uint8 images, (B,).
@@ -42,11 +42,11 @@ class Codec:
     channels: int
     precision: str
     encode: Callable[[Images], Latents]
-    encode_grey: Callable[[Grey], Latents]
-    decode: Callable[[Latents], Grey]
+    encode_float: Callable[[FloatImages], Latents]
+    decode: Callable[[Latents], FloatImages]
     bits_per_dim: Callable[[Images], Float[np.ndarray, " B"]]
     exact: "Codec | None" = None
-    expressions: Expressions | None = None
+    expressions: ExpressionModel | None = None
     bytes_per_image: int = 2**24
     devices: tuple[Any, ...] = ()
     place: Callable[[Any], Any] = lambda batch: batch
@@ -80,7 +80,7 @@ def in_batches(codec: Codec, size: int) -> Codec:
     return dataclasses.replace(
         codec,
         encode=fixed(codec.encode),
-        encode_grey=fixed(codec.encode_grey),
+        encode_float=fixed(codec.encode_float),
         decode=fixed(codec.decode),
         bits_per_dim=fixed(codec.bits_per_dim),
         exact=None if codec.exact is None else in_batches(codec.exact, size),
@@ -93,6 +93,6 @@ def padded(array: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
 
 
-def to_bytes(grey: Grey) -> Images:
+def to_bytes(pixels: FloatImages) -> Images:
     """Continuous grey levels to bytes: floor, clipped; non-finite pixels become mid-grey."""
-    return np.where(np.isfinite(grey), np.clip(np.floor(grey), 0, 255), 127).astype(np.uint8)
+    return np.where(np.isfinite(pixels), np.clip(np.floor(pixels), 0, 255), 127).astype(np.uint8)

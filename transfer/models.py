@@ -19,8 +19,8 @@ from glow_jax.config import Precision
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
 from transfer.codec import Codec, to_bytes
-from transfer.expression.file import NAME, load_expressions
-from transfer.expression.model import Expressions
+from transfer.expression.file import NAME, load_expression_model
+from transfer.expression.model import ExpressionModel
 
 AXIS = "batch"
 UNKNOWN_WIDTH = 512  # of a graph model's coupling networks
@@ -33,7 +33,7 @@ def codec_of(
     model: Any,
     precision: Precision,
     exact: Codec | None = None,
-    expressions: Expressions | None = None,
+    expressions: ExpressionModel | None = None,
     devices: Sequence[jax.Device] = (),
 ) -> Codec:
     """A folded Glow, or a graph model, as a `Codec`.
@@ -42,7 +42,7 @@ def codec_of(
         model: from `glow_jax.load`.
         precision: that it was folded with.
         exact: the same model in exact, for a fast one.
-        expressions: what is known of expressions in its latents.
+        expressions: what is expression_model of expressions in its latents.
         devices: to share batches out over; one, or none, is JAX's default.
     """
     config, place = model.config, lambda batch: batch
@@ -61,7 +61,7 @@ def codec_of(
         channels=config.n_channels,
         precision=precision,
         encode=method("encode"),
-        encode_grey=_encode_grey(model, method),
+        encode_float=_encode_float(model, method),
         decode=lambda eps: (np.asarray(decode_x(eps), np.float32) + 0.5) * 256,
         bits_per_dim=lambda images: np.asarray(bits_per_dim(images)),
         exact=exact,
@@ -82,11 +82,11 @@ def load_codec(name: str, precision: Precision, devices: Sequence[jax.Device] = 
     if model.config.n_classes:
         raise InputError(f"model {model.name!r} has classes; transfer takes models without")
     file = find(name) / NAME
-    known = load_expressions(file) if file.exists() else None
-    exact = codec_of(model.fold("exact"), "exact", expressions=known, devices=devices)
+    expression_model = load_expression_model(file) if file.exists() else None
+    exact = codec_of(model.fold("exact"), "exact", expressions=expression_model, devices=devices)
     if precision == "exact":
         return exact
-    return codec_of(model.fold("fast"), "fast", exact, known, devices)
+    return codec_of(model.fold("fast"), "fast", exact, expression_model, devices)
 
 
 def auto_batch_size(codec: Codec, platform: str, memory: int) -> int:
@@ -153,12 +153,12 @@ def _shared_out(
     return lambda batch: everywhere(arrays, batch)
 
 
-def _encode_grey(
+def _encode_float(
     model: Any, method: Callable[[str], Callable[[Any], Any]]
 ) -> Callable[[np.ndarray], Any]:
     """Continuous grey levels to latents; a graph takes bytes only."""
     if isinstance(model, GraphGlow):
         encode = method("encode")
-        return lambda grey: encode(to_bytes(grey))
+        return lambda pixels: encode(to_bytes(pixels))
     encode_x = method("encode_x")
-    return lambda grey: encode_x(np.asarray(grey, np.float32) / 256 - 0.5)
+    return lambda pixels: encode_x(np.asarray(pixels, np.float32) / 256 - 0.5)

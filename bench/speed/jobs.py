@@ -69,7 +69,7 @@ def stand_in() -> Any:
         channels=3,
         precision="exact",
         encode=lambda images: (np.asarray(images, np.float32) + 0.5,),
-        encode_grey=lambda grey: (np.asarray(grey, np.float32),),
+        encode_float=lambda grey: (np.asarray(grey, np.float32),),
         decode=lambda latents: np.asarray(latents[0]),
         bits_per_dim=lambda images: np.zeros(len(images), np.float32),
     )

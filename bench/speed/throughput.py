@@ -79,17 +79,19 @@ def loaded(case: Row) -> tuple[Any, Any]:
 
     import glow_jax as gj
     from bench.speed import models
-    from transfer.expression.file import NAME, load_expressions
+    from transfer.expression.file import NAME, load_expression_model
     from transfer.models import codec_of
 
-    devices, known = jax.local_devices()[: case["devices"]], None
+    devices, expression_model = jax.local_devices()[: case["devices"]], None
     if case["model"] == BUNDLED:
         model = gj.load(BUNDLED, fold=False)
-        known = load_expressions(gj.checkpoints.find(BUNDLED) / NAME)
+        expression_model = load_expression_model(gj.checkpoints.find(BUNDLED) / NAME)
     else:
         model = models.random_model(models.preset(case["model"]), case["seed"])
     folded = model.fold(case["precision"], case["unroll"])
-    return codec_of(folded, case["precision"], expressions=known, devices=devices), model.config
+    return codec_of(
+        folded, case["precision"], expressions=expression_model, devices=devices
+    ), model.config
 
 
 def faces(size: int, n: int) -> np.ndarray:
@@ -208,9 +210,9 @@ def _aligned(size: int) -> Row | None:
     if importlib.util.find_spec("dlib") is None:
         return None
     from transfer.photos.align import faces_in
-    from transfer.photos.judge_adapter import face_finder
+    from transfer.photos.judge_adapter import face_detector
 
-    find = face_finder("dlib")
+    find = face_detector("dlib")
     photograph = Image.new("RGB", PHOTOGRAPH, (120, 128, 120))
     face = Image.fromarray(faces(64, 1)[0]).resize((1200, 1200), Image.Resampling.BICUBIC)
     photograph.paste(face, (1400, 900))

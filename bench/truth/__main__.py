@@ -137,7 +137,7 @@ class World:
         from glow_jax.checkpoints import find
         from glow_jax.data.synthetic_faces.people import AUS, CANONICAL
         from transfer.cli.transfer import codec_of
-        from transfer.expression.file import NAME, load_expressions
+        from transfer.expression.file import NAME, load_expression_model
 
         self.gj, self.aus = gj, AUS
         self.canonical = [name for name in CANONICAL if name != "neutral"]
@@ -145,7 +145,7 @@ class World:
         self.model = gj.load(args.model)
         self.codec = codec_of(self.model, "exact")
         shapes = self.model.config.latent_shapes
-        self.known = load_expressions(find(args.model) / NAME)
+        self.known = load_expression_model(find(args.model) / NAME)
         self.pictures, self.labels = read_faces(args.faces)
         people = sorted({label["identity"] for label in self.labels.values()})
         if len(people) - args.skip < 2:
@@ -195,8 +195,8 @@ class World:
             grey, marks = ex.warped(self.known, jnp.asarray(pairs.neutral[part]), codes)
             warped.append(np.asarray(grey))
             both = (grey, jnp.asarray(pairs.expressive[part], jnp.float32))
-            laid = (np.asarray(ex.aligned(self.known, g, marks, grey.shape[1])) for g in both)
-            flat = (np.asarray(self.gj.flatten(self.codec.encode_grey(g + 0.5))) for g in laid)
+            laid = (np.asarray(ex.to_mean_shape(self.known, g, marks, grey.shape[1])) for g in both)
+            flat = (np.asarray(self.gj.flatten(self.codec.encode_float(g + 0.5))) for g in laid)
             aligned.append((np.asarray(ex.terms(codes)), *flat))
         terms, one, other = (np.concatenate(column) for column in zip(*aligned, strict=True))
         return make_material(
@@ -425,12 +425,12 @@ class World:
 
         code = jnp.asarray(codes, jnp.float32)
         grey, marks = ex.warped(self.known, jnp.asarray(bases), code)
-        aligned = ex.aligned(self.known, grey, marks, bases.shape[1])
-        z = self.gj.flatten(self.codec.encode_grey(np.asarray(aligned) + 0.5))
+        aligned = ex.to_mean_shape(self.known, grey, marks, bases.shape[1])
+        z = self.gj.flatten(self.codec.encode_float(np.asarray(aligned) + 0.5))
         z = z + np.asarray(ex.terms(code)) @ self.material.latent_rest
         edited = self.codec.decode(self.gj.unflatten(jnp.asarray(z), self.model))
         change = jnp.asarray(edited - 0.5 - np.asarray(aligned), jnp.float32)
-        back = ex.returned(self.known, change, marks, bases.shape[1:3])
+        back = ex.from_mean_shape(self.known, change, marks, bases.shape[1:3])
         return np.asarray(grey + back) + 0.5
 
     def _code(self, request: Request, case: Any) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 from tests.transfer.test_transfer import linear_codec
 from transfer.codec import Codec
 from transfer.expression import landmark_detector as lm
-from transfer.expression.au_regressor import Reader
+from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES, make_template
-from transfer.expression.model import Expressions, mouth_of
+from transfer.expression.model import ExpressionModel, mouth_mask_of
 
 SIDE = 64
 UNITS = ("AU1", "AU12", "AU26")
@@ -28,41 +28,43 @@ def face() -> np.ndarray:
 
 def random_expressions(
     seed: int = 0, units: tuple[str, ...] = UNITS, **changes: Any
-) -> Expressions:
+) -> ExpressionModel:
     """Random numbers of the right shapes."""
     rng, n = np.random.default_rng(seed), len(units)
 
     def normal(scale: float, *shape: int) -> np.ndarray:
         return (scale * rng.normal(size=shape)).astype(np.float32)
 
-    moves = normal(0.05, n, 68, 2)
-    known = Expressions(
+    displacements = normal(0.05, n, 68, 2)
+    model = ExpressionModel(
         aus=units,
-        finder=jax.tree.map(np.asarray, lm.init(jax.random.key(seed), jnp.asarray(face()))),
+        landmark_detector=jax.tree.map(
+            np.asarray, lm.init(jax.random.key(seed), jnp.asarray(face()))
+        ),
         template=make_template(face()[None].astype(np.float64)),
-        reader=random_reader(seed, n),
+        au_regressor=random_regressor(seed, n),
         slope=np.ones(n, np.float32),
         noise=np.full(n, 0.01, np.float32),
-        moves=moves,
-        shape=face() + normal(0.005, 68, 2),
-        colours=np.array([[120, 110, 100], [30, 25, 20]], np.float32),
-        mouth=mouth_of(face(), SIDE // 2),
-        rest=normal(3.0, 2, 4 * n + 1, SIDE // 2, SIDE // 2, 3),
+        displacements=displacements,
+        mean_shape=face() + normal(0.005, 68, 2),
+        colour_statistics=np.array([[120, 110, 100], [30, 25, 20]], np.float32),
+        mouth_mask=mouth_mask_of(face(), SIDE // 2),
+        residual=normal(3.0, 2, 4 * n + 1, SIDE // 2, SIDE // 2, 3),
     )
-    return dataclasses.replace(known, **changes)
+    return dataclasses.replace(model, **changes)
 
 
-def random_reader(seed: int, n: int, width: int = 8) -> Reader:
+def random_regressor(seed: int, n: int, width: int = 8) -> AuRegressor:
     """Of features to n activations."""
     rng = np.random.default_rng(seed)
     shapes = (N_FEATURES, n), (N_FEATURES, width), (width,), (width, n)
-    return Reader(*(rng.normal(0, 0.05, shape).astype(np.float32) for shape in shapes))
+    return AuRegressor(*(rng.normal(0, 0.05, shape).astype(np.float32) for shape in shapes))
 
 
-def painting_codec(known: Expressions | None = None, **changes: Any) -> Codec:
+def painting_codec(model: ExpressionModel | None = None, **changes: Any) -> Codec:
     """The stand-in flow of SIDE pixels, with expressions."""
-    known = random_expressions() if known is None else known
-    return linear_codec(size=(SIDE, SIDE), expressions=known, **changes)
+    model = random_expressions() if model is None else model
+    return linear_codec(size=(SIDE, SIDE), expressions=model, **changes)
 
 
 def portraits(n: int, seed: int = 0) -> np.ndarray:
@@ -72,16 +74,16 @@ def portraits(n: int, seed: int = 0) -> np.ndarray:
     return np.asarray(jax.image.resize(coarse, (n, SIDE, SIDE, 3), "linear")).astype(np.uint8)
 
 
-def assert_nearly(got: Expressions, want: Expressions) -> None:
+def assert_nearly(got: ExpressionModel, want: ExpressionModel) -> None:
     """Equal, to the rounding of float16 where an array is large."""
-    assert got.aus == want.aus and set(got.finder) == set(want.finder)
-    for name in ("slope", "noise", "moves", "template", "shape", "colours"):
+    assert got.aus == want.aus and set(got.landmark_detector) == set(want.landmark_detector)
+    for name in ("slope", "noise", "displacements", "template", "mean_shape", "colour_statistics"):
         np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
-    np.testing.assert_array_equal(got.reader.bias, want.reader.bias)
+    np.testing.assert_array_equal(got.au_regressor.bias, want.au_regressor.bias)
     names = ("linear", "hidden", "out")
-    pairs = [(getattr(got.reader, name), getattr(want.reader, name)) for name in names]
-    pairs += [(got.rest, want.rest), (got.mouth, want.mouth)]
-    pairs += [(got.finder[k], want.finder[k]) for k in want.finder]
+    pairs = [(getattr(got.au_regressor, name), getattr(want.au_regressor, name)) for name in names]
+    pairs += [(got.residual, want.residual), (got.mouth_mask, want.mouth_mask)]
+    pairs += [(got.landmark_detector[k], want.landmark_detector[k]) for k in want.landmark_detector]
     for one, other in pairs:
         assert one.dtype == np.float32
         np.testing.assert_array_equal(one, np.asarray(other).astype(np.float16).astype("f4"))

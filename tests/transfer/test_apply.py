@@ -12,7 +12,7 @@ from glow_jax.io.errors import InputError
 from tests.support.expressions import SIDE, UNITS, painting_codec, portraits, random_expressions
 from transfer.codec import Codec
 from transfer.expression import model as ex
-from transfer.expression.landmark_detector import find
+from transfer.expression.landmark_detector import detect_landmarks
 from transfer.methods import apply
 from transfer.methods.apply import (
     Decoded,
@@ -50,14 +50,14 @@ def test_an_expression_is_a_warp_and_what_is_added(known: Any, bases: np.ndarray
     both = paint(known, bases, CODES)
     moved = apply.warped(known, bases, CODES) + 0.5
     assert np.abs(moved - bases).mean() > 1
-    plain = dataclasses.replace(known, rest=0 * known.rest, mouth=0 * known.mouth)
+    plain = dataclasses.replace(known, residual=0 * known.residual, mouth_mask=0 * known.mouth_mask)
     np.testing.assert_allclose(paint(plain, bases, CODES), moved, atol=1e-3)
     images, codes = jnp.asarray(bases), jnp.asarray(CODES)
-    marks = find(known.finder, images)
-    moves = ex.move(known, codes, marks)
-    change = ex.edit(known, images, marks, moves, codes)
-    change = ex.returned(known, change, marks + moves, (SIDE, SIDE))
-    wanted = ex.applied(change, jnp.asarray(moved - 0.5)) + 0.5
+    marks = detect_landmarks(known.landmark_detector, images)
+    moves = ex.displace(known, codes, marks)
+    change = ex.residual_edit(known, images, marks, moves, codes)
+    change = ex.from_mean_shape(known, change, marks + moves, (SIDE, SIDE))
+    wanted = ex.apply_edit(change, jnp.asarray(moved - 0.5)) + 0.5
     np.testing.assert_allclose(both, wanted, atol=1e-2)
     assert np.abs(both - moved).mean() > 1
 
@@ -257,7 +257,7 @@ def test_no_activation_grows_beyond_a_faces(known: Any, bases: np.ndarray) -> No
     codec = painting_codec(known, bits_per_dim=lambda images: np.zeros(len(images)))
     codes = np.array([[0.2, -1.0, 0.1], [0, 0, 0]], np.float32)
     most = alphas_of_faces(codes)
-    np.testing.assert_allclose(most[0], ex.LARGEST)
+    np.testing.assert_allclose(most[0], ex.MAX_ACTIVATION)
     assert chosen(codec, bases, codes, most=most).tolist() == [1, 1.5]
     assert chosen(codec, bases, codes).tolist() == [1.5, 1.5]
     assert chosen(codec, bases, 9 * codes, most=alphas_of_faces(9 * codes)).tolist() == [0.25, 1.5]

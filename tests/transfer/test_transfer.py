@@ -30,7 +30,7 @@ def linear_codec(**changes) -> Codec:
         "channels": 3,
         "precision": "exact",
         "encode": lambda images: (np.asarray(images, np.float32) + np.float32(0.5),),
-        "encode_grey": lambda grey: (np.asarray(grey, np.float32),),
+        "encode_float": lambda grey: (np.asarray(grey, np.float32),),
         "decode": lambda latents: np.asarray(latents[0]),
         "bits_per_dim": lambda images: np.full(len(images), 8.0),
     }

@@ -17,8 +17,8 @@ from glow_jax.io.provenance import Provenance
 from transfer.cli.progress import Bars
 from transfer.photos.align import Limits, parse_which
 from transfer.photos.folder import GENERATED, MADE_BY, Bits, Crop, Summary, align_folder
-from transfer.photos.judge_adapter import face_finder, read_aus
-from transfer.photos.reader import Settings, list_photographs
+from transfer.photos.judge_adapter import face_detector, measure_aus
+from transfer.photos.reader import Photographs, list_photographs
 from transfer.photos.sheet import Tile, align_sheet
 
 DEFAULT_MODEL = "faces64"
@@ -122,14 +122,14 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def settings_of(args: argparse.Namespace, size: int = 0) -> Settings:
+def settings_of(args: argparse.Namespace, size: int = 0) -> Photographs:
     """What the options ask for; without a size, that of a model.
 
     Raises:
         InputError: one is not as it should be.
     """
     limits = Limits(args.min_face, args.min_sharpness, args.max_yaw, args.max_pitch)
-    return Settings(size, parse_which(args.face), limits, args.detector)
+    return Photographs(size, parse_which(args.face), limits, args.detector)
 
 
 def _align(args: argparse.Namespace) -> int:
@@ -139,14 +139,14 @@ def _align(args: argparse.Namespace) -> int:
     settings = settings_of(args, size)
     photographs, others = list_photographs(args.photographs, args.out)
     _say_others(others)
-    find_faces = face_finder(settings.detector)
+    find_faces = face_detector(settings.detector)
     with Bars() as bars:
         summary = align_folder(
             photographs,
             args.out,
             settings,
             find_faces,
-            read_aus=read_aus if args.rank else None,
+            measure_aus=measure_aus if args.rank else None,
             bits=bits,
             far_bits=far_bits,
             workers=min(args.workers, len(photographs)),

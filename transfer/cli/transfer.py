@@ -35,10 +35,10 @@ from transfer.jobs.run import run
 from transfer.jobs.sheet import job_sheet
 from transfer.models import codec_of as codec_of  # for bench/
 from transfer.models import load_codec
-from transfer.photos.judge_adapter import read_aus
-from transfer.photos.neutral import Expression, chosen, scores
+from transfer.photos.judge_adapter import measure_aus
+from transfer.photos.neutral import Measurement, chosen, scores
 from transfer.photos.pose import pose_of
-from transfer.photos.reader import AlignedReader
+from transfer.photos.reader import AlignedFaces
 
 DEMO = Path(__file__).parents[1] / "demo"
 DEMO_ALPHAS = (0.25, 0.5, 0.75, 1.0)
@@ -172,26 +172,26 @@ def _add_fit(verbs: Any) -> None:
 def _fit(args: argparse.Namespace) -> int:
     from glow_jax.data.synthetic_faces.dataset import read_labels
     from glow_jax.data.synthetic_faces.people import AUS
-    from transfer.expression.file import load_finder, save_expressions
+    from transfer.expression.file import load_landmark_detector, save_expression_model
     from transfer.expression.fit import Faces, fit
 
     config = load(args.model, fold=False).config
-    finder = load_finder(args.finder_of) if args.finder_of else None
+    landmark_detector = load_landmark_detector(args.finder_of) if args.finder_of else None
     labels = [label for folder in args.faces for label in read_labels(folder)]
     paths = [folder / label["file"] for folder in args.faces for label in read_labels(folder)]
     size = (config.image_height, config.image_width)
     with ThreadPoolExecutor(4) as pool:
         images = list(pool.map(lambda path: read_image(path, size), paths))
 
-    known = fit(
+    expression_model = fit(
         Faces.from_labels(np.stack(images), labels, AUS),
         n_steps=args.steps,
         seed=args.seed,
-        finder=finder,
+        landmark_detector=landmark_detector,
         progress=lambda line: print(line, file=sys.stderr, flush=True),
     )
     out = args.out or find(args.model) / NAME
-    save_expressions(out, known)
+    save_expression_model(out, expression_model)
     print(f"expressions: {out}")
     return 0
 
@@ -266,9 +266,9 @@ def _run(
             progress=bars.update,
         )
         put = None
-        if isinstance(reader, AlignedReader) and args.paste_back:
+        if isinstance(reader, AlignedFaces) and args.paste_back:
             put = paste_back(job, codec, args.out, reader, progress=bars.update)
-    if isinstance(reader, AlignedReader):
+    if isinstance(reader, AlignedFaces):
         _warn_of_far(args.out, args.model)
     sheet = args.out / "sheet.png"
     recipe = {"job": [item.id for item in itertools.islice(job.items, 1000)]}
@@ -314,18 +314,18 @@ def _most_neutral(args: argparse.Namespace, reader: Read, read: Read) -> Keep | 
     return keep
 
 
-def _expression(reader: Read, file: str, pixels: np.ndarray) -> Expression | None:
+def _expression(reader: Read, file: str, pixels: np.ndarray) -> Measurement | None:
     """What the judge's reader finds in a picture; None where it finds no face."""
     rgb = np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels
-    aus = read_aus(rgb)
+    aus = measure_aus(rgb)
     if aus is None:
         return None
-    if isinstance(reader, AlignedReader):
-        return Expression(*aus, reader.face(file).pose)
+    if isinstance(reader, AlignedFaces):
+        return Measurement(*aus, reader.face(file).pose)
     from eval.faces import find_face, working_size
 
     face = find_face(working_size(rgb))
-    return None if face is None else Expression(*aus, pose_of(face.landmarks))
+    return None if face is None else Measurement(*aus, pose_of(face.landmarks))
 
 
 def _warn_of_far(out: Path, model: str) -> None:

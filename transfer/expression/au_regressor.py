@@ -22,7 +22,7 @@ KEPT, KEPT_HIDDEN = 0.8, 0.5  # shares of features and of hidden units that a st
 FLOOR = 0.02  # added to a feature's deviation
 
 
-class Reader(NamedTuple):
+class AuRegressor(NamedTuple):
     """F features to A activations.
 
     Attributes:
@@ -38,27 +38,27 @@ class Reader(NamedTuple):
     out: Numbers
 
 
-def read(reader: Reader, seen: Float[Array, "B F"]) -> Float[Array, "B A"]:
+def predict(regressor: AuRegressor, seen: Float[Array, "B F"]) -> Float[Array, "B A"]:
     """Activations; only differences within a person mean something."""
-    linear = jnp.dot(seen, jnp.asarray(reader.linear), precision="highest")
-    return (linear + _network(reader, seen)) / 2
+    linear = jnp.dot(seen, jnp.asarray(regressor.linear), precision="highest")
+    return (linear + _network(regressor, seen)) / 2
 
 
 def _network(
-    reader: Reader, seen: Float[Array, "B F"], dropout: jax.Array | None = None
+    regressor: AuRegressor, seen: Float[Array, "B F"], dropout: jax.Array | None = None
 ) -> Float[Array, "B A"]:
-    hidden = jnp.dot(seen, jnp.asarray(reader.hidden), precision="highest")
-    units = jax.nn.gelu(hidden + jnp.asarray(reader.bias)[None])
+    hidden = jnp.dot(seen, jnp.asarray(regressor.hidden), precision="highest")
+    units = jax.nn.gelu(hidden + jnp.asarray(regressor.bias)[None])
     if dropout is not None:
         units = _dropped(units, KEPT_HIDDEN, dropout)
-    return jnp.dot(units, jnp.asarray(reader.out), precision="highest")
+    return jnp.dot(units, jnp.asarray(regressor.out), precision="highest")
 
 
 def _dropped(values: Array, kept: float, key: jax.Array) -> Array:
     return jnp.where(jax.random.bernoulli(key, kept, values.shape), values / kept, 0)
 
 
-def fit_reader(
+def fit_au_regressor(
     seen: Float[np.ndarray, "N F"],
     aus: Float[np.ndarray, "N A"],
     people: np.ndarray,
@@ -67,7 +67,7 @@ def fit_reader(
     n_steps: int,
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
-) -> Reader:
+) -> AuRegressor:
     """Fit both halves.
 
     Args:
@@ -84,7 +84,7 @@ def fit_reader(
     which = _by_person(people)
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     n = seen.shape[1]
-    half = Reader(
+    half = AuRegressor(
         jnp.zeros(0),
         jax.random.normal(jax.random.fold_in(key, 0), (n, WIDTH)) / n**0.5,
         jnp.zeros(WIDTH),
@@ -93,14 +93,14 @@ def fit_reader(
     optimiser = optax.adamw(optax.cosine_decay_schedule(RATE, max(1, n_steps)), weight_decay=DECAY)
     state = optimiser.init(half)
 
-    def loss(half: Reader, x: jax.Array, wanted: jax.Array, key: jax.Array) -> jax.Array:
+    def loss(half: AuRegressor, x: jax.Array, wanted: jax.Array, key: jax.Array) -> jax.Array:
         first, second = jax.random.split(key)
         got = _network(half, _dropped(x, KEPT, first), second).reshape(wanted.shape)
         apart = (got - got.mean(1, keepdims=True)) - (wanted - wanted.mean(1, keepdims=True))
         return (apart**2).mean()
 
     @jax.jit
-    def step(half: Reader, state: optax.OptState, x: Array, wanted: Array, key: jax.Array):
+    def step(half: AuRegressor, state: optax.OptState, x: Array, wanted: Array, key: jax.Array):
         value, slope = jax.value_and_grad(loss)(half, x, wanted, key)
         with jax.numpy_dtype_promotion("standard"):  # Optax's schedules mix types
             change, state = optimiser.update(slope, state, half)
@@ -120,7 +120,7 @@ def fit_reader(
     hidden = np.asarray(half.hidden) / scale[:, None]
     bias = np.asarray(half.bias) - middle @ hidden
     parts = (linear, hidden, bias, half.out)
-    return Reader(*(np.asarray(part, np.float32) for part in parts))
+    return AuRegressor(*(np.asarray(part, np.float32) for part in parts))
 
 
 def _by_person(people: np.ndarray) -> np.ndarray:

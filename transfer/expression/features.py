@@ -12,17 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from glow_jax.io.landmarks68 import LEFT_EYE, MIRROR, RIGHT_EYE, STEADY
+
 Images = UInt8[Array, "B H W 3"]
 Landmarks = Float[Array, "B 68 2"]
 
-STEADY = np.array([*range(27, 37), 36, 39, 42, 45])  # nose, corners of the eyes
-MIRRORED = np.array(
-    [
-        *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
-        45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1),
-        *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
-    ]
-)  # fmt: skip
 ORIENTATIONS = 8
 CELL = 4
 CAP = 0.4  # of a normalised cell, as in FHOG
@@ -75,18 +69,18 @@ def features(
 
 def mirrored(landmarks: Landmarks) -> Landmarks:
     """The landmarks of pictures turned left to right."""
-    turned = landmarks[:, MIRRORED]
+    turned = landmarks[:, MIRROR]
     return jnp.stack([1 - turned[..., 0], turned[..., 1]], -1)
 
 
 def make_template(landmarks: Float[np.ndarray, "N 68 2"]) -> np.ndarray:
     """(68, 2) float32: the mean shape, symmetric, in distances between the eyes."""
-    left, right = landmarks[:, 42:48].mean(1), landmarks[:, 36:42].mean(1)
+    left, right = landmarks[:, LEFT_EYE].mean(1), landmarks[:, RIGHT_EYE].mean(1)
     middle, across = (left + right) / 2, left - right
     c = np.stack([across, np.stack([-across[:, 1], across[:, 0]], 1)], 1)
     local = np.einsum("nkd,nrd->nkr", landmarks - middle[:, None], c)
     shape = (local / (across**2).sum(1)[:, None, None]).mean(0)
-    return ((shape + shape[MIRRORED] * (-1, 1)) / 2).astype(np.float32)
+    return ((shape + shape[MIRROR] * (-1, 1)) / 2).astype(np.float32)
 
 
 def _one_side(

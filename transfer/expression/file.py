@@ -1,4 +1,4 @@
-"""† `Expressions` on disk: one .npz beside a model's weights, of arrays only."""
+"""† `ExpressionModel` on disk: one .npz beside a model's weights, of arrays only."""
 
 import io
 import os
@@ -10,75 +10,75 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
-from transfer.expression.au_regressor import Reader
+from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES
-from transfer.expression.landmark_detector import Params, finder_shapes
-from transfer.expression.model import Expressions
+from transfer.expression.landmark_detector import Params, parameter_shapes
+from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, named_arrays
 
 NAME = "expressions.npz"
 MAX_BYTES = 2**30
 
 
-def save_expressions(path: str | os.PathLike, known: Expressions) -> None:
+def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> None:
     """Write the file, atomically; large arrays as float16."""
     arrays = {
-        "aus": np.array(known.aus),
-        "slope": known.slope.astype(np.float32),
-        "noise": known.noise.astype(np.float32),
-        "moves": known.moves.astype(np.float32),
-        "template": known.template.astype(np.float32),
-        "shape": known.shape.astype(np.float32),
-        "mouth": known.mouth.astype(np.float16),
-        "colours": known.colours.astype(np.float32),
-        "rest": known.rest.astype(np.float16),
+        "aus": np.array(model.aus),
+        "slope": model.slope.astype(np.float32),
+        "noise": model.noise.astype(np.float32),
+        "moves": model.displacements.astype(np.float32),
+        "template": model.template.astype(np.float32),
+        "shape": model.mean_shape.astype(np.float32),
+        "mouth": model.mouth_mask.astype(np.float16),
+        "colours": model.colour_statistics.astype(np.float32),
+        "rest": model.residual.astype(np.float16),
     }
-    for name, value in known.reader._asdict().items():
-        arrays[f"reader/{name}"] = np.asarray(value, np.float32 if name == "bias" else np.float16)
-    for name, value in known.finder.items():
-        arrays[f"finder/{name}"] = np.asarray(value, np.float16)
+    for name, value in named_arrays(model).items():
+        if name.startswith(("reader/", "finder/")):
+            arrays[name] = value.astype(np.float32 if name == "reader/bias" else np.float16)
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **arrays)
     write_atomically(Path(path), out.getvalue())
 
 
-def load_expressions(path: str | os.PathLike) -> Expressions:
-    """Read the file that `save_expressions` wrote, in float32.
+def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
+    """Read the file that `save_expression_model` wrote, in float32.
 
     Raises:
         InputError: it is not there, or is something else.
     """
     arrays = _arrays(path)
     try:
-        known = _assembled(arrays)
+        model = _assembled(arrays)
     except (KeyError, ValueError, TypeError) as error:
         why = f"not expressions ({reason(error)})"
         raise InputError(f"{one_line(path)}: {why}") from None
-    n = len(known.aus)
-    side = known.rest.shape[2] if known.rest.ndim == 5 else 0
+    n = len(model.aus)
+    side = model.residual.shape[2] if model.residual.ndim == 5 else 0
     wanted = {"slope": (n,), "noise": (n,), "moves": (n, 68, 2), "template": (68, 2)}
     wanted |= {"shape": (68, 2), "mouth": (side, side), "colours": (2, 3)}
     wanted |= {"rest": (2, 4 * n + 1, side, side, 3)}
-    there = {name: getattr(known, name).shape for name in wanted}
-    width = known.reader.bias.size
-    shapes = ((N_FEATURES, n), (N_FEATURES, width), (width,), (width, n))
-    for name, shape, array in zip(Reader._fields, shapes, known.reader, strict=True):
-        wanted[f"reader/{name}"], there[f"reader/{name}"] = shape, array.shape
+    width = model.au_regressor.bias.size
+    wanted |= {"reader/linear": (N_FEATURES, n), "reader/hidden": (N_FEATURES, width)}
+    wanted |= {"reader/bias": (width,), "reader/out": (width, n)}
+    found = {name: array.shape for name, array in named_arrays(model).items()}
     for name, shape in wanted.items():
-        if there[name] != shape:
-            raise InputError(f"{one_line(path)}: {name} is {there[name]}, not {shape}")
-    if known.colours[1].min() <= 0:
-        raise InputError(f"{one_line(path)}: colours: a deviation of {known.colours[1].min():g}")
-    return known
+        if found[name] != shape:
+            raise InputError(f"{one_line(path)}: {name} is {found[name]}, not {shape}")
+    if model.colour_statistics[1].min() <= 0:
+        raise InputError(
+            f"{one_line(path)}: colours: a deviation of {model.colour_statistics[1].min():g}"
+        )
+    return model
 
 
-def load_finder(path: str | os.PathLike) -> Params:
+def load_landmark_detector(path: str | os.PathLike) -> Params:
     """The network that finds landmarks alone, of the same file.
 
     Raises:
-        InputError: as `load_expressions`.
+        InputError: as `load_expression_model`.
     """
     try:
-        return _finder(_arrays(path))
+        return _landmark_detector(_arrays(path))
     except (KeyError, ValueError) as error:
         raise InputError(f"{one_line(path)}: {reason(error)}") from None
 
@@ -102,7 +102,7 @@ def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         raise InputError(f"{one_line(path)}: damaged ({reason(error)})") from None
 
 
-def _assembled(arrays: dict[str, np.ndarray]) -> Expressions:
+def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
     for name, array in arrays.items():
         if name != "aus" and (array.dtype.kind != "f" or not np.isfinite(array).all()):
             raise ValueError(f"{one_line(name)} is not of finite numbers")
@@ -110,23 +110,23 @@ def _assembled(arrays: dict[str, np.ndarray]) -> Expressions:
     def single(name: str) -> np.ndarray:
         return arrays[name].astype(np.float32)
 
-    return Expressions(
+    return ExpressionModel(
         aus=tuple(str(au) for au in arrays["aus"]),
-        finder=_finder(arrays),
+        landmark_detector=_landmark_detector(arrays),
         template=single("template"),
-        reader=Reader(*(single(f"reader/{name}") for name in Reader._fields)),
+        au_regressor=AuRegressor(*(single(f"reader/{name}") for name in REGRESSOR_NAMES_ON_DISK)),
         slope=single("slope"),
         noise=single("noise"),
-        moves=single("moves"),
-        shape=single("shape"),
-        mouth=single("mouth"),
-        colours=single("colours"),
-        rest=single("rest"),
+        displacements=single("moves"),
+        mean_shape=single("shape"),
+        mouth_mask=single("mouth"),
+        colour_statistics=single("colours"),
+        residual=single("rest"),
     )
 
 
-def _finder(arrays: dict[str, np.ndarray]) -> Params:
-    finder = {name: arrays[f"finder/{name}"].astype(np.float32) for name in finder_shapes()}
-    if {name: value.shape for name, value in finder.items()} != finder_shapes():
+def _landmark_detector(arrays: dict[str, np.ndarray]) -> Params:
+    parameters = {name: arrays[f"finder/{name}"].astype(np.float32) for name in parameter_shapes()}
+    if {name: value.shape for name, value in parameters.items()} != parameter_shapes():
         raise ValueError("the network that finds landmarks has another shape")
-    return finder
+    return parameters

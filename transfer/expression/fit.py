@@ -1,4 +1,4 @@
-"""Fit `Expressions` on rendered people: landmarks, the reader, moves and what they leave out."""
+"""Fit an `ExpressionModel` on rendered people."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,17 +11,17 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from transfer.expression import landmark_detector as lm
 from transfer.expression import model as ex
-from transfer.expression.au_regressor import fit_reader, read
+from transfer.expression.au_regressor import fit_au_regressor, predict
 from transfer.expression.features import features, make_template
-from transfer.expression.model import Expressions, Pairs
+from transfer.expression.model import ExpressionModel, Pairs
 from transfer.expression.warp import warp
 
 CALIBRATION = 10  # one person of so many is kept from training the reader, to calibrate it
-READER_PENALTY = 10.0
-READER_STEPS = 4500
+REGRESSOR_PENALTY = 10.0
+REGRESSOR_STEPS = 4500
 BATCH = 64
-REST_SIDE = 64  # pixels of the mean shape's picture
-REST_PENALTY = 5.0
+RESIDUAL_SIDE = 64  # pixels of the mean shape's picture
+RESIDUAL_PENALTY = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,19 +106,19 @@ def fit(
     faces: Faces,
     *,
     n_steps: int,
-    n_reader_steps: int = READER_STEPS,
+    n_regressor_steps: int = REGRESSOR_STEPS,
     seed: int = 0,
-    finder: lm.Params | None = None,
+    landmark_detector: lm.Params | None = None,
     progress: Callable[[str], None] = lambda line: None,
-) -> Expressions:
-    """Everything that `Expressions` holds.
+) -> ExpressionModel:
+    """Everything that `ExpressionModel` holds.
 
     Args:
         faces: rendered with `--setting pairs`, none of them judged later.
         n_steps: of training the network that finds landmarks.
-        n_reader_steps: of training the reader's network.
+        n_regressor_steps: of training the reader's network.
         seed: of both.
-        finder: its weights, instead of training it.
+        landmark_detector: its weights, instead of training it.
         progress: called with lines to show.
 
     Raises:
@@ -131,44 +131,58 @@ def fit(
             f"{len(np.unique(faces.people))} people; use {2 * CALIBRATION} or more with "
             "consecutive numbers"
         )
-    if finder is None:
+    if landmark_detector is None:
 
         def told(step: int, loss: float) -> None:
             rms = float(np.sqrt(loss))
             progress(f"landmarks: step {step}/{n_steps}, off by {rms:.2f} of {lm.SIDE} pixels")
 
         data = lm.Batch(learning.images, learning.landmarks)
-        finder = lm.train(data, n_steps=n_steps, seed=seed, progress=told)
+        landmark_detector = lm.train_landmark_detector(
+            data, n_steps=n_steps, seed=seed, progress=told
+        )
     template = make_template(learning.landmarks)
-    seen = features_of(learning.images, finder, template)
-    reader = fit_reader(
+    seen = features_of(learning.images, landmark_detector, template)
+    au_regressor = fit_au_regressor(
         seen,
         learning.activations,
         learning.people,
-        penalty=READER_PENALTY,
-        n_steps=n_reader_steps,
+        penalty=REGRESSOR_PENALTY,
+        n_steps=n_regressor_steps,
         seed=seed,
         progress=progress,
     )
     del seen
-    found = np.asarray(_read(reader, features_of(kept.images, finder, template)))
-    slope, noise = ex.calibrate(*readings(found, kept))
-    moves = ex.fit_moves(pairs)
-    shape = ex.make_shape(pairs.neutral_landmarks, moves, faces.aus)
-    colours = fit_colours(finder, pairs)
-    mouth = ex.mouth_of(shape, REST_SIDE)
-    nothing = np.zeros((2, 4 * len(faces.aus) + 1, REST_SIDE, REST_SIDE, 3), np.float32)
-    known = Expressions(
-        faces.aus, finder, template, reader, slope, noise, moves, shape, mouth, colours, nothing
+    found = np.asarray(
+        _predict(au_regressor, features_of(kept.images, landmark_detector, template))
+    )
+    slope, noise = ex.calibrate(*differences(found, kept))
+    displacements = ex.fit_displacements(pairs)
+    mean_shape = ex.mean_shape_of(pairs.neutral_landmarks, displacements, faces.aus)
+    colour_statistics = fit_colour_statistics(landmark_detector, pairs)
+    mouth_mask = ex.mouth_mask_of(mean_shape, RESIDUAL_SIDE)
+    no_residual = np.zeros((2, 4 * len(faces.aus) + 1, RESIDUAL_SIDE, RESIDUAL_SIDE, 3), np.float32)
+    model = ExpressionModel(
+        faces.aus,
+        landmark_detector,
+        template,
+        au_regressor,
+        slope,
+        noise,
+        displacements,
+        mean_shape,
+        mouth_mask,
+        colour_statistics,
+        no_residual,
     )
     progress(f"{len(pairs.aus)} pairs: what the warp leaves out")
-    return dataclasses.replace(known, rest=fit_rest(known, pairs))
+    return dataclasses.replace(model, residual=fit_residual(model, pairs))
 
 
-def fit_colours(finder: lm.Params, pairs: Pairs) -> np.ndarray:
+def fit_colour_statistics(landmark_detector: lm.Params, pairs: Pairs) -> np.ndarray:
     """(2, 3) float32: mean and standard deviation of neutral faces' colours; 1 at least."""
     found = [
-        np.asarray(_colours(jnp.asarray(_filled(pairs.neutral[part])), finder))[
+        np.asarray(_colours(jnp.asarray(_filled(pairs.neutral[part])), landmark_detector))[
             : len(pairs.neutral[part])
         ]
         for part in _parts(len(pairs.neutral))
@@ -177,8 +191,8 @@ def fit_colours(finder: lm.Params, pairs: Pairs) -> np.ndarray:
     return np.stack([colours.mean(0), np.maximum(colours.std(0), 1)]).astype(np.float32)
 
 
-def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
-    """(2, 4 A + 1, S, S, 3) of `Expressions`, by ridge regression channel by channel.
+def fit_residual(model: ExpressionModel, pairs: Pairs) -> np.ndarray:
+    """(2, 4 A + 1, S, S, 3) of `ExpressionModel`, by ridge regression channel by channel.
 
     With t the true picture, w the warped one, both on the mean shape, o how much of the space
     between the lips is new, and c the face's colour in the channel:
@@ -186,20 +200,20 @@ def fit_rest(known: Expressions, pairs: Pairs) -> np.ndarray:
         outside the lips   t - w              on  (terms)          x (1, c)
         between them       t - (1 - o) w      on  o (1, terms)     x (1, c)
     """
-    width, places = 2 * len(known.aus), REST_SIDE * REST_SIDE
+    width, places = 2 * len(model.aus), RESIDUAL_SIDE * RESIDUAL_SIDE
     skin, inside = _Ridge(2 * width, places), _Ridge(2 * width + 2, places)
     for part in _parts(len(pairs.aus)):
         n = len(pairs.aus[part])
-        codes = pairs.aus[part].astype(np.float32)
-        arrays = (pairs.neutral[part], pairs.expressive[part], codes)
-        found = _compared(known, *(jnp.asarray(_filled(a)) for a in arrays))
+        activations = pairs.aus[part].astype(np.float32)
+        arrays = (pairs.neutral[part], pairs.expressive[part], activations)
+        found = _compared(model, *(jnp.asarray(_filled(a)) for a in arrays))
         true, moved, off, parting = (np.asarray(a, np.float64)[:n] for a in found)
-        terms = np.asarray(ex.terms(jnp.asarray(codes)), np.float64)
+        terms = np.asarray(ex.terms(jnp.asarray(activations)), np.float64)
         between = parting[:, None] * np.concatenate([np.ones((n, 1)), terms], 1)
         skin.add(terms, off, true - moved)
         inside.add(between, off, true - (1 - parting)[:, None, None, None] * moved)
-    face = ex.face_of(np.asarray(known.shape), REST_SIDE)[..., None]
-    mouth = np.asarray(known.mouth)[..., None]
+    face = ex.face_mask(np.asarray(model.mean_shape), RESIDUAL_SIDE)[..., None]
+    mouth = np.asarray(model.mouth_mask)[..., None]
     parts = [skin.solved() * face * (1 - mouth), inside.solved() * mouth]
     return np.concatenate(parts, 1).astype(np.float32)
 
@@ -208,7 +222,7 @@ class _Ridge:
     """Pictures on numbers and their products with a colour, channel by channel."""
 
     def __init__(self, width: int, places: int):
-        self._normal = np.tile(REST_PENALTY * np.eye(width), (3, 1, 1))
+        self._normal = np.tile(RESIDUAL_PENALTY * np.eye(width), (3, 1, 1))
         self._sums = np.zeros((3, width, places))
 
     def add(self, numbers: np.ndarray, colours: np.ndarray, pictures: np.ndarray) -> None:
@@ -221,41 +235,43 @@ class _Ridge:
     def solved(self) -> np.ndarray:
         """(2, C, S, S, 3): at the mean colour, and by colour."""
         found = np.linalg.solve(self._normal, self._sums)
-        return np.moveaxis(found.reshape(3, 2, -1, REST_SIDE, REST_SIDE), 0, -1)
+        return np.moveaxis(found.reshape(3, 2, -1, RESIDUAL_SIDE, RESIDUAL_SIDE), 0, -1)
 
 
-_read = jax.jit(read)
+_predict = jax.jit(predict)
 
 
 @jax.jit
 def _compared(
-    known: Expressions, neutral: Any, expressive: Any, codes: Any
+    model: ExpressionModel, neutral: Any, expressive: Any, activations: Any
 ) -> tuple[jax.Array, ...]:
     """True and warped pictures on the mean shape, colours off the mean, and new space of mouths."""
-    marks = lm.find(known.finder, neutral)
-    moves = ex.move(known, codes, marks)
-    grey = warp(neutral.astype(jnp.float32), marks, moves)
-    both = jnp.concatenate([expressive.astype(jnp.float32), grey], -1)
-    both = ex.aligned(known, both, marks + moves, REST_SIDE)
-    off = ex.off_mean(known, ex.colour(neutral, marks))
-    return both[..., :3], both[..., 3:], off, ex.opened(marks, moves)
+    landmarks = lm.detect_landmarks(model.landmark_detector, neutral)
+    displacements = ex.displace(model, activations, landmarks)
+    warped = warp(neutral.astype(jnp.float32), landmarks, displacements)
+    both = jnp.concatenate([expressive.astype(jnp.float32), warped], -1)
+    both = ex.to_mean_shape(model, both, landmarks + displacements, RESIDUAL_SIDE)
+    off = ex.off_mean(model, ex.colour(neutral, landmarks))
+    return both[..., :3], both[..., 3:], off, ex.newly_open(landmarks, displacements)
 
 
 @jax.jit
-def _colours(images: jax.Array, finder: lm.Params) -> jax.Array:
-    return ex.colour(images, lm.find(finder, images))
+def _colours(images: jax.Array, landmark_detector: lm.Params) -> jax.Array:
+    return ex.colour(images, lm.detect_landmarks(landmark_detector, images))
 
 
 @jax.jit
-def _features(images: jax.Array, finder: lm.Params, template: jax.Array) -> jax.Array:
-    return features(images, lm.find(finder, images), template)
+def _features(images: jax.Array, landmark_detector: lm.Params, template: jax.Array) -> jax.Array:
+    return features(images, lm.detect_landmarks(landmark_detector, images), template)
 
 
-def features_of(images: np.ndarray, finder: lm.Params, template: np.ndarray) -> np.ndarray:
+def features_of(
+    images: np.ndarray, landmark_detector: lm.Params, template: np.ndarray
+) -> np.ndarray:
     """(N, F) features, in batches of one shape."""
     found = []
     for part in _parts(len(images)):
-        seen = _features(jnp.asarray(_filled(images[part])), finder, template)
+        seen = _features(jnp.asarray(_filled(images[part])), landmark_detector, template)
         found.append(np.asarray(seen)[: len(images[part])])
     return np.concatenate(found)
 
@@ -265,7 +281,7 @@ def _filled(batch: np.ndarray) -> np.ndarray:
     return np.concatenate([batch, np.repeat(batch[:1], BATCH - len(batch), axis=0)])
 
 
-def readings(read: np.ndarray, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
+def differences(read: np.ndarray, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
     """Differences of readings, and of truths (both N, A).
 
     Of each expressive picture of people from the mean of that person's neutral pictures, in

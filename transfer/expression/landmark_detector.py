@@ -49,13 +49,13 @@ def init(key: jax.Array, mean_landmarks: Float[Array, "68 2"]) -> Params:
     return params
 
 
-def finder_shapes() -> dict[str, tuple[int, ...]]:
+def parameter_shapes() -> dict[str, tuple[int, ...]]:
     """Shapes of the weights by name."""
     made = jax.eval_shape(lambda: init(jax.random.key(0), jnp.zeros((N_LANDMARKS, 2))))
     return {name: tuple(leaf.shape) for name, leaf in made.items()}
 
 
-def find(params: Params, images: Images) -> Float[Array, "B 68 2"]:
+def detect_landmarks(params: Params, images: Images) -> Float[Array, "B 68 2"]:
     """Landmarks of pictures of any size, aligned as those it was trained on.
 
     Args:
@@ -104,7 +104,7 @@ def _neighbours(h: Float[Array, "B H W C"]) -> Float[Array, "B H W 9*C"]:
 
 def loss(params: Params, batch: Batch) -> Float[Array, ""]:
     """Mean squared error in pixels of a picture of SIDE pixels."""
-    return (SIDE**2) * ((find(params, batch.images) - batch.landmarks) ** 2).mean()
+    return (SIDE**2) * ((detect_landmarks(params, batch.images) - batch.landmarks) ** 2).mean()
 
 
 def augmented(key: jax.Array, batch: Batch) -> Batch:
@@ -132,7 +132,7 @@ def augmented(key: jax.Array, batch: Batch) -> Batch:
     return Batch(jnp.clip(images, 0, 255).astype(jnp.uint8), landmarks.astype(jnp.float32))
 
 
-def train(
+def train_landmark_detector(
     data: Batch,
     *,
     n_steps: int,

@@ -26,9 +26,8 @@ from transfer.jobs.plan import CHUNK, SHARDS, Job, Plan, make_job
 from transfer.jobs.plan_file import read_plan
 from transfer.jobs.run import CACHE_BYTES, Summary, Worker, run
 from transfer.models import auto_batch_size, load_codec
-from transfer.photos.judge_adapter import face_finder
-from transfer.photos.reader import AlignedReader
-from transfer.photos.reader import Settings as Photographs
+from transfer.photos.judge_adapter import face_detector
+from transfer.photos.reader import AlignedFaces, Photographs
 
 Format = Literal["png", "webp", "tfrecord", "array_record", "webdataset"]
 RECORDS = 1024  # of a shard
@@ -112,7 +111,7 @@ def opened(
     return job, codec, read
 
 
-def reader_of(settings: Photographs | None, codec: Codec) -> AlignedReader | None:
+def reader_of(settings: Photographs | None, codec: Codec) -> AlignedFaces | None:
     """What reads photographs for a model; None for pictures that are as it needs them.
 
     Raises:
@@ -123,7 +122,7 @@ def reader_of(settings: Photographs | None, codec: Codec) -> AlignedReader | Non
     if codec.size[0] != codec.size[1]:
         raise InputError(f"model {codec.name!r} does not take square pictures, which --align makes")
     settings = dataclasses.replace(settings, size=codec.size[0])
-    return AlignedReader(face_finder(settings.detector), settings, codec.channels)
+    return AlignedFaces(face_detector(settings.detector), settings, codec.channels)
 
 
 def run_options(settings: Settings, job: Job, codec: Codec, out: Path) -> dict[str, Any]:

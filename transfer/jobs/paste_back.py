@@ -25,14 +25,14 @@ from glow_jax.io.pictures import read_colour_profile, read_image, write_image
 from glow_jax.io.provenance import Provenance
 from transfer.codec import Codec
 from transfer.expression import model as ex
-from transfer.expression.landmark_detector import find
-from transfer.expression.model import Expressions
+from transfer.expression.landmark_detector import detect_landmarks
+from transfer.expression.model import ExpressionModel
 from transfer.jobs.plan import Item, Job
 from transfer.jobs.run import KIND
 from transfer.methods import apply
 from transfer.photos.align import moved
 from transfer.photos.paste import moved_back, pasted
-from transfer.photos.reader import AlignedReader
+from transfer.photos.reader import AlignedFaces
 
 FIELDS = ["id", "file", "photograph", "pasted"]
 SIDE = 256  # pixels of the crop at which additions are computed
@@ -51,7 +51,7 @@ def paste_back(
     job: Job,
     codec: Codec,
     out: Path,
-    reader: AlignedReader,
+    reader: AlignedFaces,
     *,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Pasted:
@@ -111,17 +111,17 @@ def _edit_of(
 
 
 @jax.jit
-def _edit(known: Expressions, images: jax.Array, codes: jax.Array) -> tuple[jax.Array, ...]:
-    marks = find(known.finder, images)
-    moves = ex.move(known, codes, marks)
-    change = ex.edit(known, images, marks, moves, codes)
-    return marks, moves, ex.returned(known, change, marks + moves, (SIDE, SIDE))
+def _edit(known: ExpressionModel, images: jax.Array, codes: jax.Array) -> tuple[jax.Array, ...]:
+    marks = detect_landmarks(known.landmark_detector, images)
+    moves = ex.displace(known, codes, marks)
+    change = ex.residual_edit(known, images, marks, moves, codes)
+    return marks, moves, ex.from_mean_shape(known, change, marks + moves, (SIDE, SIDE))
 
 
 class _People:
     """The most neutral photograph of each person, and what is read from expressions."""
 
-    def __init__(self, job: Job, codec: Codec, reader: AlignedReader):
+    def __init__(self, job: Job, codec: Codec, reader: AlignedFaces):
         self._job, self._codec, self._reader = job, codec, reader
         self.base = functools.cache(self._base)
         self.code = functools.cache(self._code)

@@ -1,4 +1,4 @@
-"""Using `Expressions`: read a code from the source's pictures, paint it on the target's.
+"""Using `ExpressionModel`: read a code from the source's pictures, paint it on the target's.
 
     code   = activations(expression) - mean over the source's neutral pictures of activations
     x'     = the target's most neutral picture, warped by alpha * code
@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from transfer.codec import Codec, Grey, Images, Latents, to_bytes
+from transfer.codec import Codec, FloatImages, Images, Latents, to_bytes
 from transfer.expression import model as ex
-from transfer.expression.model import Expressions
+from transfer.expression.model import ExpressionModel
 
 NEUTRAL = 0.15  # pictures within this of the most neutral one (`neutrality`) count as neutral
 WILD = 1024.0  # grey levels: a decoded picture beyond this has left what the flow knows
@@ -41,12 +41,14 @@ class Decoded(NamedTuple):
         lost: (B,) pixels that even then are not finite; they are mid-grey.
     """
 
-    grey: Grey
+    grey: FloatImages
     kept: np.ndarray
     lost: np.ndarray
 
 
-def decode_safely(decode: Callable[[Latents], Grey], base: Latents, edited: Latents) -> Decoded:
+def decode_safely(
+    decode: Callable[[Latents], FloatImages], base: Latents, edited: Latents
+) -> Decoded:
     """Decode edited latents; where that is not finite, take half of the edit, and half again.
 
     Args:
@@ -70,20 +72,20 @@ def decode_safely(decode: Callable[[Latents], Grey], base: Latents, edited: Late
     return Decoded(grey, kept, lost)
 
 
-def _wild(grey: Grey) -> np.ndarray:
+def _wild(grey: FloatImages) -> np.ndarray:
     """(B,) bool: pictures with numbers that are not finite, or far out of any picture's range."""
     return ~(np.abs(grey).max((1, 2, 3)) < WILD)  # with a NaN in it, the largest is NaN
 
 
-_activations, _denoised = jax.jit(ex.activations), jax.jit(ex.denoised)
+_activations, _denoised = jax.jit(ex.raw_activations), jax.jit(ex.denoise)
 
 
-def read(known: Expressions, images: Images) -> np.ndarray:
+def read(known: ExpressionModel, images: Images) -> np.ndarray:
     """(N, A) readings of pictures; only differences within a person mean something."""
     return np.asarray(_activations(known, _padded(images)))[: len(images)]
 
 
-def neutral_of(known: Expressions, images: Images) -> np.ndarray:
+def neutral_of(known: ExpressionModel, images: Images) -> np.ndarray:
     """(N,) bool: which pictures of a person are neutral; the most neutral one always is."""
     return _are_neutral(read(known, images))
 
@@ -93,25 +95,25 @@ def _are_neutral(readings: np.ndarray) -> np.ndarray:
     return how_far <= how_far.min() + NEUTRAL
 
 
-def most_neutral(known: Expressions, images: Images) -> int:
+def most_neutral(known: ExpressionModel, images: Images) -> int:
     """Index of the most neutral of a person's pictures."""
     return int(ex.neutrality(read(known, images)).argmin())
 
 
-def code_of(known: Expressions, expression: np.ndarray, source: Images) -> np.ndarray:
+def code_of(known: ExpressionModel, expression: np.ndarray, source: Images) -> np.ndarray:
     """(A,) activations of one picture (H, W, 3), against the neutral ones of its person."""
     return code_from(known, read(known, expression[None])[0], read(known, source))
 
 
-def code_from(known: Expressions, shown: np.ndarray, source: np.ndarray) -> np.ndarray:
+def code_from(known: ExpressionModel, shown: np.ndarray, source: np.ndarray) -> np.ndarray:
     """`code_of`, of readings (A,) and (N, A)."""
     change = shown - source[_are_neutral(source)].mean(0)
     return np.asarray(_denoised(known, jnp.asarray(change[None])))[0]
 
 
 def paint(
-    known: Expressions, bases: Images, codes: np.ndarray, devices: Sequence[jax.Device] = ()
-) -> Grey:
+    known: ExpressionModel, bases: Images, codes: np.ndarray, devices: Sequence[jax.Device] = ()
+) -> FloatImages:
     """Pictures with an expression on them: warped, and completed.
 
     Args:
@@ -137,17 +139,17 @@ def paint(
     return np.concatenate([np.asarray(m) for m in made]) + np.float32(0.5)
 
 
-def warped(known: Expressions, bases: Images, codes: np.ndarray) -> np.ndarray:
+def warped(known: ExpressionModel, bases: Images, codes: np.ndarray) -> np.ndarray:
     """(B, H, W, 3) grey levels of pictures whose features have moved, nothing added."""
     return np.asarray(_warped(known, jnp.asarray(bases), jnp.asarray(codes, jnp.float32))[0])
 
 
-_warped, _painted = jax.jit(ex.warped), jax.jit(ex.painted)
+_warped, _painted = jax.jit(ex.warped), jax.jit(ex.with_expression)
 
 
 def alphas_of_faces(codes: np.ndarray) -> np.ndarray:
     """(B,) alphas beyond which some activation would be larger than a face's can be."""
-    return ex.LARGEST / np.maximum(np.abs(codes).max(1), 1e-6)
+    return ex.MAX_ACTIVATION / np.maximum(np.abs(codes).max(1), 1e-6)
 
 
 def largest_alphas(

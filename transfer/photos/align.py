@@ -29,6 +29,7 @@ from PIL import Image
 from scipy import ndimage
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.landmarks68 import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
 from transfer.photos.pose import Pose, pose_of
 
 Pixels = UInt8[np.ndarray, "H W 3"]
@@ -37,7 +38,6 @@ Points = Float[np.ndarray, "N 2"]
 Transform = Float[np.ndarray, "2 3"]
 Box = tuple[float, float, float, float]
 
-ONE_EYE, OTHER_EYE, MOUTH = slice(36, 42), slice(42, 48), (48, 54)
 SAMPLES = 3  # a pixel's width of the crop, from a photograph that is shrunk (Lanczos) before
 BORDER = 0.1  # of the side: kept around the square for the filters
 REFLECTED = 0.3  # of the side: least width of a reflection
@@ -62,7 +62,7 @@ class Face(Protocol):
         ...
 
 
-FindFaces = Callable[[Pixels], Sequence[Face]]
+FaceDetector = Callable[[Pixels], Sequence[Face]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,9 +119,9 @@ def crop_transform(landmarks: Float[np.ndarray, "68 2"]) -> Transform:
     Raises:
         ValueError: eyes and mouth are at one place.
     """
-    one, other = landmarks[ONE_EYE].mean(0), landmarks[OTHER_EYE].mean(0)
+    one, other = landmarks[RIGHT_EYE].mean(0), landmarks[LEFT_EYE].mean(0)
     eyes, apart = (one + other) / 2, other - one
-    down = landmarks[list(MOUTH)].mean(0) - eyes
+    down = landmarks[list(MOUTH_CORNERS)].mean(0) - eyes
     axis = apart + np.array([down[1], -down[0]])
     half = max(2.0 * float(np.hypot(*apart)), 1.8 * float(np.hypot(*down)))
     length = float(np.hypot(*axis))
@@ -316,7 +316,7 @@ def parse_which(word: str) -> Which:
 
 def faces_in(
     photograph: Pixels,
-    find_faces: FindFaces,
+    find_faces: FaceDetector,
     size: int,
     which: Which = "largest",
     limits: Limits = Limits(),

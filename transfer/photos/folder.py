@@ -34,10 +34,10 @@ from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, SourceType, read_source_type
 from transfer.jobs.plan import file_name
 from transfer.photos import neutral
-from transfer.photos.align import Aligned, FindFaces, faces_in
-from transfer.photos.neutral import Expression
+from transfer.photos.align import Aligned, FaceDetector, faces_in
+from transfer.photos.neutral import Measurement
 from transfer.photos.pose import Pose
-from transfer.photos.reader import Photograph, Settings
+from transfer.photos.reader import Photograph, Photographs
 
 MADE_BY = "glow-jax align"
 GENERATED: tuple[SourceType, ...] = (
@@ -68,8 +68,8 @@ FIELDS = [
     "far",
 ]
 Record = dict[str, Any]  # of a photograph, as its JSON has it
-ReadAus = Callable[[UInt8[np.ndarray, "H W 3"]], tuple[np.ndarray, np.ndarray] | None]
-"""A crop to its Action Units' levels and changes (`neutral.Expression`); None without a face."""
+MeasureAus = Callable[[UInt8[np.ndarray, "H W 3"]], tuple[np.ndarray, np.ndarray] | None]
+"""A crop to its Action Units' levels and changes (`neutral.Measurement`); None without a face."""
 Bits = Callable[[UInt8[np.ndarray, "B H W 3"]], Float[np.ndarray, " B"]]
 
 
@@ -117,10 +117,10 @@ class Summary:
 def align_folder(
     photographs: Sequence[Photograph],
     out: Path,
-    settings: Settings,
-    find_faces: FindFaces,
+    settings: Photographs,
+    find_faces: FaceDetector,
     *,
-    read_aus: ReadAus | None = None,
+    measure_aus: MeasureAus | None = None,
     bits: Bits | None = None,
     far_bits: float | None = None,
     workers: int = 1,
@@ -133,7 +133,7 @@ def align_folder(
         out: a new folder, or one made with the same settings.
         settings: of the crops.
         find_faces: gives all faces; in several threads.
-        read_aus: for the neutral ranks; in several threads. Without it poses alone count.
+        measure_aus: for the neutral ranks; in several threads. Without it poses alone count.
         bits: bits/dim of crops.
         far_bits: beyond which a crop is far from what the model knows.
         workers: photographs at once; each holds one in memory.
@@ -147,7 +147,7 @@ def align_folder(
         for kind in ("faces", "records"):
             (out / kind / folder).mkdir(parents=True, exist_ok=True)
     work = functools.partial(
-        align_photograph, out=out, settings=settings, find_faces=find_faces, read_aus=read_aus
+        align_photograph, out=out, settings=settings, find_faces=find_faces, measure_aus=measure_aus
     )
     current: dict[str, str] = {}  # record of each photograph of this run
     unreadable: list[Failure] = []
@@ -180,9 +180,9 @@ def align_photograph(
     photograph: Photograph,
     *,
     out: Path,
-    settings: Settings,
-    find_faces: FindFaces,
-    read_aus: ReadAus | None = None,
+    settings: Photographs,
+    find_faces: FaceDetector,
+    measure_aus: MeasureAus | None = None,
 ) -> Result | str:
     """Write the crops of a photograph, then its record; or say why it cannot be read."""
     path = photograph.path
@@ -209,7 +209,7 @@ def align_photograph(
     faces = []
     for face in good:
         file = f"faces/{inside}.png" if face.count == 1 else f"faces/{inside}_{face.number}.png"
-        aus = None if read_aus is None else read_aus(face.pixels)
+        aus = None if measure_aus is None else measure_aus(face.pixels)
         told = _told(face, file, aus)
         recipe = {key: told[key] for key in ("transform", "box", "face", "faces")}
         recipe |= {"photograph": path.name, "sha256": sha256, "detector": settings.detector}
@@ -287,7 +287,7 @@ def _absolute(path: Path) -> str:
 # -- what is there
 
 
-def _claim(out: Path, settings: Settings) -> None:
+def _claim(out: Path, settings: Photographs) -> None:
     file, key = out / "align.json", settings.key
     try:
         if file.exists():
@@ -346,14 +346,14 @@ def _gather(
 ) -> tuple[dict[str, list[Crop]], list[Failure]]:
     """Everything in the folder, by person, with ranks and likelihoods."""
     rows: dict[str, list[dict[str, Any]]] = {}
-    readings: dict[str, list[Expression | None]] = {}
+    readings: dict[str, list[Measurement | None]] = {}
     failures = []
     for _, record in _records(out):
         failures += [Failure(record["given"], why) for why in record["problems"]]
         for face in record["faces"]:
             person = record["person"]
             rows.setdefault(person, []).append(_row(record, face))
-            readings.setdefault(person, []).append(_expression(face))
+            readings.setdefault(person, []).append(_measurement(face))
     everything = [row for own in rows.values() for row in own]
     _add_bits(out, everything, bits, far_bits, progress)
     people = {}
@@ -391,11 +391,11 @@ def _row(record: Record, face: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _expression(face: dict[str, Any]) -> Expression | None:
+def _measurement(face: dict[str, Any]) -> Measurement | None:
     """What was read of a crop; with no reader the pose alone."""
     aus = face["aus"]
     level, change = (np.zeros(1), np.zeros(1)) if aus is None else map(_numbers, aus)
-    return Expression(level, change, Pose(*(float(v) for v in face["pose_deg"])))
+    return Measurement(level, change, Pose(*(float(v) for v in face["pose_deg"])))
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:

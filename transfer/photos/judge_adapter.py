@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from transfer.photos.align import FindFaces
+from transfer.photos.align import FaceDetector
 
 
-def face_finder(name: str) -> FindFaces:
+def face_detector(name: str) -> FaceDetector:
     """The judge's detector of a name.
 
     Raises:
@@ -28,7 +28,7 @@ def face_finder(name: str) -> FindFaces:
         raise InputError(str(error)) from None
 
 
-def read_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Action Units of an aligned face by the judge's reader: levels and changes, 0-5.
 
     Raises:

@@ -23,7 +23,7 @@ MOST = 8  # pictures that are used of a person, if no number is given
 
 
 @dataclasses.dataclass(frozen=True)
-class Expression:
+class Measurement:
     """What is read of a picture.
 
     Attributes:
@@ -38,11 +38,11 @@ class Expression:
     pose: Pose
 
 
-ReadExpression = Callable[[UInt8[np.ndarray, "H W 3"]], Expression | None]
+MeasureExpression = Callable[[UInt8[np.ndarray, "H W 3"]], Measurement | None]
 """A picture of an aligned face to what is read of it; None where no face is found."""
 
 
-def scores(readings: Sequence[Expression | None]) -> Float[np.ndarray, " N"]:
+def scores(readings: Sequence[Measurement | None]) -> Float[np.ndarray, " N"]:
     """How far from neutral each of one person's pictures is; infinite where nothing was read.
 
     Args:

@@ -34,6 +34,7 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 from scipy.spatial import ConvexHull
 
+from glow_jax.io.landmarks68 import BROWS, CHIN, EYES
 from transfer.expression.warp import warp
 from transfer.photos.align import Pixels, Transform, crop, inverse, moved
 
@@ -146,7 +147,7 @@ def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:
         landmarks: of one or more states of the face, 68 each.
     """
     states = landmarks.reshape(-1, 68, 2)
-    raised = [s[17:27] - (s[8] - s[36:48].mean(0)) * FOREHEAD for s in states]
+    raised = [s[BROWS] - (s[CHIN] - s[EYES].mean(0)) * FOREHEAD for s in states]
     points = np.concatenate([landmarks, *raised])
     hull = points[ConvexHull(points).vertices]
     middle = hull.mean(0)

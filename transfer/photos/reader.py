@@ -14,7 +14,7 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import SUFFIXES, image_paths, read_image
-from transfer.photos.align import LUMA, Aligned, FindFaces, Limits, Which, faces_in
+from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
 
 VERSION = 1  # of how crops are made: other pixels for the same photograph are another version
 DEFAULT_LIMITS = Limits()
@@ -22,7 +22,7 @@ KEPT = 4096  # aligned faces that a reader remembers
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Photographs:
     """What decides the aligned faces of a photograph.
 
     Attributes:
@@ -43,7 +43,7 @@ class Settings:
         return json.dumps({"align": VERSION, **dataclasses.asdict(self)}, sort_keys=True)
 
 
-class AlignedReader:
+class AlignedFaces:
     """Paths of photographs to the pixels of their faces: what a job reads pictures with.
 
     Several threads may call it.
@@ -52,7 +52,7 @@ class AlignedReader:
         settings: what decides them.
     """
 
-    def __init__(self, find_faces: FindFaces, settings: Settings, channels: int = 3):
+    def __init__(self, find_faces: FaceDetector, settings: Photographs, channels: int = 3):
         """Nothing is read yet.
 
         Args:

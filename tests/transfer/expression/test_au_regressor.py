@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transfer.expression import au_regressor as module
-from transfer.expression.au_regressor import fit_linear, fit_reader, read, ridge, within
+from transfer.expression.au_regressor import fit_au_regressor, fit_linear, predict, ridge, within
 
 
 def test_ridge_is_the_least_penalised_square() -> None:
@@ -59,12 +59,12 @@ def test_both_halves_learn_differences_within_a_person(monkeypatch: pytest.Monke
     seen, aus, people = quadratic_world()
     known = people < 50
     said: list[str] = []
-    reader = fit_reader(
+    reader = fit_au_regressor(
         seen[known], aus[known], people[known], penalty=1.0, n_steps=500, progress=said.append
     )
     assert [part.dtype for part in reader] == [np.float32] * 4 and len(said) == 1
     assert reader.hidden.shape == (40, 32) and reader.out.shape == (32, 2)
-    got = np.asarray(jax.jit(read)(reader, jnp.asarray(seen[~known])))
+    got = np.asarray(jax.jit(predict)(reader, jnp.asarray(seen[~known])))
     linear = seen[~known] @ reader.linear
     wanted, who = within(aus[~known], people[~known]), people[~known]
     for half in (got, linear, 2 * got - linear):
@@ -74,7 +74,9 @@ def test_both_halves_learn_differences_within_a_person(monkeypatch: pytest.Monke
 def test_the_same_seed_is_the_same_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WIDTH", 8)
     world = quadratic_world(10)
-    one, same, other = (fit_reader(*world, penalty=1.0, n_steps=20, seed=s) for s in (0, 0, 1))
+    one, same, other = (
+        fit_au_regressor(*world, penalty=1.0, n_steps=20, seed=s) for s in (0, 0, 1)
+    )
     for a, b in zip(one, same, strict=True):
         np.testing.assert_array_equal(a, b)
     assert (one.hidden != other.hidden).any()

@@ -1,23 +1,31 @@
-"""`Expressions` on disk: what is saved comes back, and what is damaged is refused in one line."""
+"""expressions.npz: what is saved comes back, and what is damaged is refused in one line."""
 
+import dataclasses
 import io
 import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from glow_jax.io.errors import InputError
 from tests.support.expressions import UNITS, assert_nearly, random_expressions
-from transfer.expression.file import load_expressions, load_finder, save_expressions
+from tests.support.paths import ROOT
+from transfer.expression.file import (
+    load_expression_model,
+    load_landmark_detector,
+    save_expression_model,
+)
+from transfer.expression.model import NAMES_ON_DISK, fingerprint, named_arrays
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "expressions.npz"
-    save_expressions(path, random_expressions())
+    save_expression_model(path, random_expressions())
     return path
 
 
@@ -30,7 +38,7 @@ def copy(whole: Path, tmp_path: Path) -> Path:
 def refused(path: Path, *words: str) -> None:
     """Load, expecting an InputError on one line that names the file."""
     with pytest.raises(InputError) as caught:
-        load_expressions(path)
+        load_expression_model(path)
     message = str(caught.value)
     assert message.isprintable(), message
     for word in (path.name, *words):
@@ -47,11 +55,11 @@ def rewritten(path: Path, **changes: Any) -> Path:
 
 
 def test_what_is_saved_comes_back(whole: Path) -> None:
-    assert_nearly(load_expressions(whole), random_expressions())
+    assert_nearly(load_expression_model(whole), random_expressions())
 
 
 def test_equal_expressions_are_equal_files(whole: Path, copy: Path) -> None:
-    save_expressions(copy, load_expressions(whole))
+    save_expression_model(copy, load_expression_model(whole))
     with np.load(whole) as one, np.load(copy) as other:
         assert sorted(one.files) == sorted(other.files)
         for name in one.files:
@@ -71,7 +79,7 @@ def test_flipped_bytes_are_one_line_or_harmless(copy: Path) -> None:
     for position in np.linspace(0, len(data) - 1, 24).astype(int).tolist():
         copy.write_bytes(data[:position] + bytes([data[position] ^ 0xFF]) + data[position + 1 :])
         try:
-            load_expressions(copy)
+            load_expression_model(copy)
         except InputError as error:
             assert str(error).isprintable()
 
@@ -171,11 +179,34 @@ def test_wrong_arrays_are_refused(copy: Path, name: str) -> None:
 def test_the_network_that_finds_landmarks_is_had_alone(whole: Path, copy: Path) -> None:
     rewritten(copy, rest=None, reader__bias=None)  # as an older version left them
     refused(copy)
-    got, want = load_finder(copy), load_expressions(whole).finder
+    got, want = load_landmark_detector(copy), load_expression_model(whole).landmark_detector
     assert set(got) == set(want)
     for name in want:
         np.testing.assert_array_equal(got[name], want[name])
     with pytest.raises(InputError, match="has another shape"):
-        load_finder(rewritten(copy, finder__w0=np.zeros((4, 64), np.float16)))
+        load_landmark_detector(rewritten(copy, finder__w0=np.zeros((4, 64), np.float16)))
     with pytest.raises(InputError, match="no such file"):
-        load_finder(copy.parent / "none.npz")
+        load_landmark_detector(copy.parent / "none.npz")
+
+
+BUNDLED = ROOT / "glow_jax" / "models" / "faces64" / "expressions.npz"
+
+
+def test_the_bundled_models_fingerprint_is_that_of_version_0_1() -> None:
+    """It enters the ids of outputs: renaming an attribute must not change it."""
+    wanted = "068d5481cf41da0ca141cb99ab584ac816ddff01da9c225b8aa15d73e1014561"
+    assert fingerprint(load_expression_model(BUNDLED)) == wanted
+
+
+def test_every_array_of_the_model_is_named_and_enters_the_fingerprint(whole: Path) -> None:
+    model = load_expression_model(whole)
+    with np.load(whole) as file:
+        assert set(named_arrays(model)) == set(file.files) - {"aus"}
+    assert set(NAMES_ON_DISK) == {f.name for f in dataclasses.fields(model)} - {"aus"}
+    other = load_expression_model(whole)
+    seen = {fingerprint(other), fingerprint(dataclasses.replace(other, aus=("A", "B", "C")))}
+    arrays = jax.tree.leaves(other)
+    for array in arrays:
+        array.ravel()[0] += 1
+        seen.add(fingerprint(other))
+    assert len(seen) == 2 + len(arrays)

@@ -14,11 +14,11 @@ from tests.support.expressions import SIDE, UNITS, assert_nearly, face, portrait
 from transfer.expression import landmark_detector as lm
 from transfer.expression import model as ex
 from transfer.expression.features import N_FEATURES
-from transfer.expression.file import load_expressions, save_expressions
-from transfer.expression.fit import Faces, fit, fit_rest, pairs_of, readings, split
+from transfer.expression.file import load_expression_model, save_expression_model
+from transfer.expression.fit import Faces, differences, fit, fit_residual, pairs_of, split
 
 PLACE = face()
-READ = jax.jit(ex.activations)
+READ = jax.jit(ex.raw_activations)
 
 
 def small_world(people: int = 20, pictures: int = 4) -> Faces:
@@ -46,61 +46,61 @@ def small_world(people: int = 20, pictures: int = 4) -> Faces:
 
 
 @pytest.fixture(scope="module")
-def fitted() -> tuple[Faces, ex.Expressions]:
+def fitted() -> tuple[Faces, ex.ExpressionModel]:
     faces = small_world()
-    still = {k: np.zeros(s, np.float32) for k, s in lm.finder_shapes().items()}
+    still = {k: np.zeros(s, np.float32) for k, s in lm.parameter_shapes().items()}
     last = max(still, key=lambda k: int(k[1:]) if k[0] == "b" else -1)
     still[last] = PLACE.ravel()  # finds the mean face everywhere
-    return faces, fit(faces, n_steps=0, n_reader_steps=30, finder=still)
+    return faces, fit(faces, n_steps=0, n_regressor_steps=30, landmark_detector=still)
 
 
-def test_a_fit_reads_and_paints_what_it_was_shown(fitted: tuple[Faces, ex.Expressions]) -> None:
-    faces, known = fitted
-    assert known.aus == UNITS and known.reader.linear.shape == (N_FEATURES, len(UNITS))
+def test_a_fit_reads_and_paints_what_it_was_shown(fitted: tuple[Faces, ex.ExpressionModel]) -> None:
+    faces, model = fitted
+    assert model.aus == UNITS and model.au_regressor.linear.shape == (N_FEATURES, len(UNITS))
     pairs = pairs_of(split(faces)[1])  # of people whom the reader was not fitted on
-    change = READ(known, jnp.asarray(pairs.expressive))
-    change = change - READ(known, jnp.asarray(pairs.neutral))
-    read = np.asarray(ex.denoised(known, change))
+    change = READ(model, jnp.asarray(pairs.expressive))
+    change = change - READ(model, jnp.asarray(pairs.neutral))
+    read = np.asarray(ex.denoise(model, change))
     assert np.corrcoef(read.ravel(), pairs.aus.ravel())[0, 1] > 0.5
-    assert known.moves[2, 8, 1] > 0.1 > np.abs(known.moves[:, :8]).max()
+    assert model.displacements[2, 8, 1] > 0.1 > np.abs(model.displacements[:, :8]).max()
 
 
-def test_a_fits_rest_is_what_the_warp_lacks(fitted: tuple[Faces, ex.Expressions]) -> None:
-    faces, known = fitted
+def test_a_fits_rest_is_what_the_warp_lacks(fitted: tuple[Faces, ex.ExpressionModel]) -> None:
+    faces, model = fitted
     pairs = pairs_of(faces)
-    codes, before = jnp.asarray(pairs.aus, jnp.float32), jnp.asarray(pairs.neutral)
-    moved = np.asarray(jax.jit(ex.warped)(known, before, codes)[0])
-    made = np.asarray(jax.jit(ex.painted)(known, before, codes))
+    activations, before = jnp.asarray(pairs.aus, jnp.float32), jnp.asarray(pairs.neutral)
+    moved = np.asarray(jax.jit(ex.warped)(model, before, activations)[0])
+    made = np.asarray(jax.jit(ex.with_expression)(model, before, activations))
     lacking = ((moved - pairs.expressive) ** 2).mean()
     assert ((made - pairs.expressive) ** 2).mean() < 0.6 * lacking
-    outside = ex.face_of(np.asarray(known.shape), known.rest.shape[2]) == 0
-    assert outside.any() and (known.rest[:, :, outside] == 0).all()
-    more = fit_rest(known, pairs)
-    np.testing.assert_array_equal(more, known.rest)
+    outside = ex.face_mask(np.asarray(model.mean_shape), model.residual.shape[2]) == 0
+    assert outside.any() and (model.residual[:, :, outside] == 0).all()
+    more = fit_residual(model, pairs)
+    np.testing.assert_array_equal(more, model.residual)
 
 
-def test_a_fits_rest_grows_with_the_faces_colour(fitted: tuple[Faces, ex.Expressions]) -> None:
-    faces, known = fitted
-    known = dataclasses.replace(known, moves=0 * known.moves)
+def test_a_fits_rest_grows_with_the_faces_colour(fitted: tuple[Faces, ex.ExpressionModel]) -> None:
+    faces, model = fitted
+    model = dataclasses.replace(model, displacements=0 * model.displacements)
     pairs = pairs_of(faces)
     before = jnp.asarray(pairs.neutral)
     colours = ex.colour(before, jnp.asarray(np.tile(PLACE, (len(pairs.aus), 1, 1))))
-    np.testing.assert_allclose(known.colours[0], colours.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(model.colour_statistics[0], colours.mean(0), rtol=1e-4)
     change = np.zeros(pairs.neutral.shape)
-    amount = 20 * np.asarray(ex.off_mean(known, colours)) * pairs.aus[:, 1:2]
+    amount = 20 * np.asarray(ex.off_mean(model, colours)) * pairs.aus[:, 1:2]
     change[:, 36:40, 20:44] = amount[:, None, None]
     shown = np.clip(pairs.neutral + change, 0, 255)
     pairs = dataclasses.replace(pairs, expressive=shown.astype(np.uint8))
-    known = dataclasses.replace(known, rest=fit_rest(known, pairs))
-    assert (known.rest[:, 6:][:, :, known.mouth == 0] == 0).all()
-    made = jax.jit(ex.painted)(known, before, jnp.asarray(pairs.aus, jnp.float32))
+    model = dataclasses.replace(model, residual=fit_residual(model, pairs))
+    assert (model.residual[:, 6:][:, :, model.mouth_mask == 0] == 0).all()
+    made = jax.jit(ex.with_expression)(model, before, jnp.asarray(pairs.aus, jnp.float32))
     off = np.abs(np.asarray(made) - shown)[:, 36:40, 20:44].mean()
     assert off < 0.5 * np.abs(change[:, 36:40, 20:44]).mean()
 
 
-def test_a_fit_survives_the_disk(fitted: tuple[Faces, ex.Expressions], tmp_path: Path) -> None:
-    save_expressions(tmp_path / "expressions.npz", fitted[1])
-    assert_nearly(load_expressions(tmp_path / "expressions.npz"), fitted[1])
+def test_a_fit_survives_the_disk(fitted: tuple[Faces, ex.ExpressionModel], tmp_path: Path) -> None:
+    save_expression_model(tmp_path / "expressions.npz", fitted[1])
+    assert_nearly(load_expression_model(tmp_path / "expressions.npz"), fitted[1])
 
 
 def test_pairs_are_of_one_person_and_condition() -> None:
@@ -110,7 +110,7 @@ def test_pairs_are_of_one_person_and_condition() -> None:
     np.testing.assert_array_equal(pairs.neutral[:, :15], pairs.expressive[:, :15])
     learning, kept = split(faces)
     assert set(kept.people) == {0, 10} and set(learning.people) == set(range(20)) - {0, 10}
-    read, truth = readings(faces.activations, faces)
+    read, truth = differences(faces.activations, faces)
     np.testing.assert_allclose(read, truth)
 
 
@@ -130,7 +130,7 @@ def test_too_little_to_fit_is_one_line(change: dict[str, Any], message: str | No
         assert set(split(faces)[1].people) == {10, 20}
         return
     with pytest.raises(InputError, match=message) as caught:
-        fit(faces, n_steps=1, finder={})
+        fit(faces, n_steps=1, landmark_detector={})
     assert str(caught.value).isprintable()
 
 

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from glow_jax.io.landmarks68 import MIRROR
 from tests.support.expressions import SIDE, face, portraits
 from transfer.expression import landmark_detector as lm
-from transfer.expression.features import MIRRORED, N_FEATURES, features, make_template
+from transfer.expression.features import N_FEATURES, features, make_template
 
 PLACE = face()
-FEATURES, FIND = jax.jit(features), jax.jit(lm.find)
+FEATURES, FIND = jax.jit(features), jax.jit(lm.detect_landmarks)
 
 
 def speckled(n: int, seed: int = 0) -> lm.Batch:
@@ -25,7 +26,7 @@ def speckled(n: int, seed: int = 0) -> lm.Batch:
 
 def test_landmarks_begin_at_their_mean_and_have_the_weights_shapes() -> None:
     params = lm.init(jax.random.key(0), jnp.asarray(PLACE))
-    assert {k: v.shape for k, v in params.items()} == lm.finder_shapes()
+    assert {k: v.shape for k, v in params.items()} == lm.parameter_shapes()
     found = np.asarray(FIND(params, jnp.asarray(portraits(2))))
     assert found.shape == (2, 68, 2)
     assert np.abs(found - PLACE).max() < 0.6
@@ -44,7 +45,7 @@ def test_larger_pictures_are_seen_at_the_networks_size() -> None:
 def test_training_lowers_the_loss() -> None:
     told: list[tuple[int, float]] = []
     data, others = speckled(64), speckled(16, seed=1)
-    trained = lm.train(
+    trained = lm.train_landmark_detector(
         data,
         n_steps=40,
         batch_size=8,
@@ -60,9 +61,9 @@ def test_training_lowers_the_loss() -> None:
 
 
 def test_mirrored_names_are_their_own_inverse() -> None:
-    assert sorted(MIRRORED) == list(range(68))
-    np.testing.assert_array_equal(MIRRORED[MIRRORED], np.arange(68))
-    turned = PLACE[MIRRORED] * (-1, 1) + (1, 0)
+    assert sorted(MIRROR) == list(range(68))
+    np.testing.assert_array_equal(MIRROR[MIRROR], np.arange(68))
+    turned = PLACE[MIRROR] * (-1, 1) + (1, 0)
     np.testing.assert_allclose(turned, PLACE, atol=1e-6)  # the face is symmetric
 
 
@@ -79,7 +80,7 @@ def test_augmented_pictures_keep_their_landmarks_in_place() -> None:
     places = np.stack([seen % SIDE + 0.5, seen // SIDE + 0.5], 1)
     points = np.asarray(made.landmarks) * SIDE
     straight = np.abs(points[:, which] - places).max(1) < 0.01
-    mirrored = np.abs(points[:, MIRRORED[which]] - places).max(1) < 0.01
+    mirrored = np.abs(points[:, MIRROR[which]] - places).max(1) < 0.01
     assert (straight | mirrored).all()
     assert 5 < mirrored.sum() < n - 5
     assert len({tuple(p) for p in places}) > 8  # shifted
@@ -92,7 +93,7 @@ def test_features_do_not_know_left_from_right() -> None:
     template = make_template(PLACE[None].astype(np.float64))
     images, marks = jnp.asarray(portraits(2)), jnp.asarray(np.tile(PLACE[None], (2, 1, 1)))
     marks = marks + 0.01 * jax.random.normal(jax.random.key(0), marks.shape, marks.dtype)
-    turned = marks[:, MIRRORED] * jnp.array([-1.0, 1.0], marks.dtype)[None, None]
+    turned = marks[:, MIRROR] * jnp.array([-1.0, 1.0], marks.dtype)[None, None]
     turned = turned + jnp.array([1.0, 0.0], marks.dtype)[None, None]
     one = np.asarray(FEATURES(images, marks, template))
     other = np.asarray(FEATURES(images[:, :, ::-1], turned, template))
@@ -116,5 +117,5 @@ def test_a_template_is_symmetric_in_distances_between_the_eyes() -> None:
     rng = np.random.default_rng(0)
     template = make_template(PLACE[None] + rng.normal(0, 0.01, (50, 68, 2)))
     assert template.dtype == np.float32
-    np.testing.assert_allclose(template[MIRRORED] * (-1, 1), template, atol=1e-6)
+    np.testing.assert_allclose(template[MIRROR] * (-1, 1), template, atol=1e-6)
     np.testing.assert_allclose(template[42:48].mean(0) - template[36:42].mean(0), (1, 0), atol=1e-5)

@@ -5,31 +5,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from glow_jax.io.landmarks68 import LOWER_EDGES, MIRROR, UPPER_EDGES
 from tests.support.expressions import UNITS, face, portraits, random_expressions
 from transfer.expression import model as ex
-from transfer.expression.features import MIRRORED
 
 PLACE = face()
-LIDS_AND_LIPS = [*ex.UPPER, *ex.LOWER]
+LIDS_AND_LIPS = [*UPPER_EDGES, *LOWER_EDGES]
 
 
 def test_codes_of_nothing_are_nothing() -> None:
-    known = random_expressions()
-    zero = np.asarray(ex.denoised(known, jnp.zeros((2, len(UNITS)), jnp.float32)))
+    model = random_expressions()
+    zero = np.asarray(ex.denoise(model, jnp.zeros((2, len(UNITS)), jnp.float32)))
     np.testing.assert_array_equal(zero, 0)
 
 
 def test_denoising_keeps_signs_shrinks_noise_and_clips() -> None:
     slope, noise = np.array([2.0, 1.0, 1.0], np.float32), np.array([0.1, 0.1, 0.0], np.float32)
-    known = random_expressions(slope=slope, noise=noise)
+    model = random_expressions(slope=slope, noise=noise)
     change = jnp.asarray(np.random.default_rng(0).normal(0, 1, (200, 3)), jnp.float32)
-    got = np.asarray(ex.denoised(known, change))
+    got = np.asarray(ex.denoise(model, change))
     assert (np.sign(got) == np.sign(change)).all()
-    assert np.abs(got).max() == np.float32(ex.LARGEST)
+    assert np.abs(got).max() == np.float32(ex.MAX_ACTIVATION)
     assert (np.abs(got) <= np.abs(np.asarray(change)) * slope + 1e-6).all()
-    small = np.asarray(ex.denoised(known, jnp.full((1, 3), 0.01, jnp.float32)))[0]
+    small = np.asarray(ex.denoise(model, jnp.full((1, 3), 0.01, jnp.float32)))[0]
     assert abs(small[0]) < 0.0005 and small[2] == pytest.approx(0.01, rel=1e-3)
-    large = np.asarray(ex.denoised(known, jnp.full((1, 3), 0.5, jnp.float32)))[0]
+    large = np.asarray(ex.denoise(model, jnp.full((1, 3), 0.5, jnp.float32)))[0]
     assert large[0] == pytest.approx(1.0, rel=0.05)
 
 
@@ -40,67 +40,69 @@ def turned_by(degrees: float, scale: float = 1.0) -> np.ndarray:
 
 
 def test_moves_turn_and_grow_with_the_eyes() -> None:
-    known = random_expressions()
-    known.moves[:, LIDS_AND_LIPS] = 0  # which would meet
-    codes = jnp.asarray([[0.5, -0.2, 1.0]], jnp.float32)
-    upright = np.asarray(ex.move(known, codes, jnp.asarray(PLACE[None])))[0]
+    model = random_expressions()
+    model.displacements[:, LIDS_AND_LIPS] = 0  # which would meet
+    activations = jnp.asarray([[0.5, -0.2, 1.0]], jnp.float32)
+    upright = np.asarray(ex.displace(model, activations, jnp.asarray(PLACE[None])))[0]
     across = (PLACE[42:48].mean(0) - PLACE[36:42].mean(0))[0]
-    wanted = across * np.tensordot(np.asarray(codes)[0], known.moves, 1)
+    wanted = across * np.tensordot(np.asarray(activations)[0], model.displacements, 1)
     np.testing.assert_allclose(upright, wanted, atol=1e-6)
-    turned = np.asarray(ex.move(known, codes, jnp.asarray(turned_by(30, 1.5))))[0]
+    turned = np.asarray(ex.displace(model, activations, jnp.asarray(turned_by(30, 1.5))))[0]
     c, s = 1.5 * np.cos(np.pi / 6), 1.5 * np.sin(np.pi / 6)
     np.testing.assert_allclose(turned, upright @ np.array([[c, s], [-s, c]]), atol=1e-6)
 
 
 def test_lids_and_lips_meet_and_do_not_cross() -> None:
     moves = np.zeros((3, 68, 2), np.float32)
-    moves[0, ex.UPPER] = (0, 0.4)  # far beyond what is below
-    moves[1, ex.LOWER] = (0, -0.01)
-    known = random_expressions(moves=moves)
-    marks = np.concatenate([turned_by(0), turned_by(25, 1.4)])
-    for codes in ([1.0, 0, 0], [1.0, 1, 0], [0, 1.0, 0], [-1.0, 0, 0]):
-        rows = jnp.asarray([codes, codes], jnp.float32)
-        after = marks + np.asarray(ex.move(known, rows, jnp.asarray(marks)))
-        for before, points, angle in zip(marks, after, (0, 25), strict=True):
+    moves[0, UPPER_EDGES] = (0, 0.4)  # far beyond what is below
+    moves[1, LOWER_EDGES] = (0, -0.01)
+    model = random_expressions(displacements=moves)
+    landmarks = np.concatenate([turned_by(0), turned_by(25, 1.4)])
+    for activations in ([1.0, 0, 0], [1.0, 1, 0], [0, 1.0, 0], [-1.0, 0, 0]):
+        rows = jnp.asarray([activations, activations], jnp.float32)
+        after = landmarks + np.asarray(ex.displace(model, rows, jnp.asarray(landmarks)))
+        for before, points, angle in zip(landmarks, after, (0, 25), strict=True):
             eyes = before[42:48].mean(0) - before[36:42].mean(0)
             a = np.deg2rad(angle)
             down = np.array([-np.sin(a), np.cos(a)]) / np.hypot(*eyes)
-            was, gap = ((p[ex.LOWER] - p[ex.UPPER]) @ down for p in (before, points))
+            was, gap = ((p[LOWER_EDGES] - p[UPPER_EDGES]) @ down for p in (before, points))
             assert (gap >= np.minimum(was, ex.LEAST_GAP) - 1e-5).all()
-            if codes == [-1.0, 0, 0]:
+            if activations == [-1.0, 0, 0]:
                 np.testing.assert_allclose(gap - was, 0.4, atol=0.02)
-            elif codes[0]:
+            elif activations[0]:
                 np.testing.assert_allclose(gap, np.minimum(was, ex.LEAST_GAP), atol=0.005)
 
 
 def test_warped_pictures_without_a_code_are_the_pictures() -> None:
-    known = random_expressions()
+    model = random_expressions()
     images = portraits(2)
-    got = jax.jit(ex.warped)(known, jnp.asarray(images), jnp.zeros((2, len(UNITS)), jnp.float32))
+    got = jax.jit(ex.warped)(model, jnp.asarray(images), jnp.zeros((2, len(UNITS)), jnp.float32))
     np.testing.assert_allclose(np.asarray(got[0]), images, atol=1e-3)
 
 
 def test_a_face_over_the_mean_shape_has_its_features_there_and_comes_back() -> None:
     """A bright spot on each nose lies at the nose of the mean shape, and returns."""
-    known = random_expressions(shape=PLACE + np.float32((0.02, -0.03)))
+    model = random_expressions(mean_shape=PLACE + np.float32((0.02, -0.03)))
     nose, row, column = 30, *np.mgrid[:64, :64]
-    marks = np.stack([PLACE, PLACE + np.float32((-0.06, 0.03))])
+    landmarks = np.stack([PLACE, PLACE + np.float32((-0.06, 0.03))])
 
     def spots(points: np.ndarray) -> np.ndarray:
         x, y = points[:, nose, 0, None, None] * 64, points[:, nose, 1, None, None] * 64
         grey = 200 * np.exp(-((column + 0.5 - x) ** 2 + (row + 0.5 - y) ** 2) / 18)
         return np.repeat(grey[..., None], 3, -1).astype(np.float32)
 
-    grey = spots(marks)
+    grey = spots(landmarks)
     laid = np.asarray(
-        jax.jit(ex.aligned, static_argnums=3)(known, jnp.asarray(grey), jnp.asarray(marks), 64)
+        jax.jit(ex.to_mean_shape, static_argnums=3)(
+            model, jnp.asarray(grey), jnp.asarray(landmarks), 64
+        )
     )
-    wanted = spots(np.stack([np.asarray(known.shape)] * 2))
+    wanted = spots(np.stack([np.asarray(model.mean_shape)] * 2))
     assert np.abs(laid - grey).max() > 80
     np.testing.assert_allclose(laid, wanted, atol=25)
     back = np.asarray(
-        jax.jit(ex.returned, static_argnums=3)(
-            known, jnp.asarray(laid), jnp.asarray(marks), (64, 64)
+        jax.jit(ex.from_mean_shape, static_argnums=3)(
+            model, jnp.asarray(laid), jnp.asarray(landmarks), (64, 64)
         )
     )
     np.testing.assert_allclose(back, grey, atol=12)
@@ -109,68 +111,74 @@ def test_a_face_over_the_mean_shape_has_its_features_there_and_comes_back() -> N
 TONES = np.array([[60, 90, 115], [165, 130, 100]], np.uint8)  # -2 -0.8 0.75; 1.5 0.8 0
 
 
-def edit_of(known: ex.Expressions, codes: np.ndarray, moves: np.ndarray) -> np.ndarray:
+def edit_of(model: ex.ExpressionModel, activations: np.ndarray, moves: np.ndarray) -> np.ndarray:
     images = np.tile(TONES[:, None, None], (1, 64, 64, 1))
-    marks = jnp.asarray(np.stack([face()] * 2))
+    landmarks = jnp.asarray(np.stack([face()] * 2))
     return np.asarray(
-        ex.edit(known, jnp.asarray(images), marks, jnp.asarray(moves), jnp.asarray(codes))
+        ex.residual_edit(
+            model, jnp.asarray(images), landmarks, jnp.asarray(moves), jnp.asarray(activations)
+        )
     )
 
 
 def test_what_is_added_to_a_shut_mouth_is_in_proportion() -> None:
-    known = random_expressions()
-    codes = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    model = random_expressions()
+    activations = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
     still = np.zeros((2, 68, 2), np.float32)
-    change = edit_of(known, codes, still)
-    terms = np.concatenate([codes, codes * np.abs(codes)], 1)
-    off = (TONES - known.colours[0]) / known.colours[1]
-    wanted = np.tensordot(terms, known.rest[0, :6], 1)
-    wanted = wanted + off[:, None, None] * np.tensordot(terms, known.rest[1, :6], 1)
+    change = edit_of(model, activations, still)
+    terms = np.concatenate([activations, activations * np.abs(activations)], 1)
+    off = (TONES - model.colour_statistics[0]) / model.colour_statistics[1]
+    wanted = np.tensordot(terms, model.residual[0, :6], 1)
+    wanted = wanted + off[:, None, None] * np.tensordot(terms, model.residual[1, :6], 1)
     np.testing.assert_allclose(change[..., :3], wanted, atol=1e-3)
     assert (change[..., 3] == 0).all()
-    less = edit_of(known, -codes, still)
+    less = edit_of(model, -activations, still)
     np.testing.assert_allclose(less, -change, atol=1e-4)
-    assert (edit_of(known, 0 * codes, still) == 0).all()
+    assert (edit_of(model, 0 * activations, still) == 0).all()
 
 
 def test_lips_that_part_show_what_is_between_them() -> None:
-    known = random_expressions()
+    model = random_expressions()
     shut = face()
     shut[60:68, 1] = shut[60, 1]
     moves = np.zeros((3, 68, 2), np.float32)
     moves[1:, 65:68, 1] = 0.05
-    marks = np.stack([shut, shut, shut])
-    marks[2, 65:68, 1] += 0.05  # half open before
-    parted = np.asarray(ex.opened(jnp.asarray(marks), jnp.asarray(moves)))
+    landmarks = np.stack([shut, shut, shut])
+    landmarks[2, 65:68, 1] += 0.05  # half open before
+    parted = np.asarray(ex.newly_open(jnp.asarray(landmarks), jnp.asarray(moves)))
     np.testing.assert_allclose(parted, (0, 1, 0.5), atol=1e-5)
-    codes = np.zeros((2, 3), np.float32)
+    activations = np.zeros((2, 3), np.float32)
     moves = np.zeros((2, 68, 2), np.float32)
     moves[:, 65:68, 1] = 0.05
-    change = edit_of(known, codes, moves)
-    part = np.asarray(ex.opened(jnp.asarray(np.stack([face()] * 2)), jnp.asarray(moves)))
+    change = edit_of(model, activations, moves)
+    part = np.asarray(ex.newly_open(jnp.asarray(np.stack([face()] * 2)), jnp.asarray(moves)))
     assert (part > 0.3).all()
-    np.testing.assert_allclose(change[..., 3], part[:, None, None] * known.mouth, rtol=1e-5)
-    off = (TONES - known.colours[0]) / known.colours[1]
-    inside = known.rest[0, 6] + off[:, None, None] * known.rest[1, 6]
+    np.testing.assert_allclose(change[..., 3], part[:, None, None] * model.mouth_mask, rtol=1e-5)
+    off = (TONES - model.colour_statistics[0]) / model.colour_statistics[1]
+    inside = model.residual[0, 6] + off[:, None, None] * model.residual[1, 6]
     np.testing.assert_allclose(change[..., :3], part[:, None, None, None] * inside, atol=1e-3)
     grey = np.full((2, 32, 32, 3), 100, np.float32)
-    made = np.asarray(ex.applied(jnp.asarray(change), jnp.asarray(grey)))
+    made = np.asarray(ex.apply_edit(jnp.asarray(change), jnp.asarray(grey)))
     np.testing.assert_allclose(made, 100 * (1 - change[..., 3:]) + change[..., :3], rtol=1e-5)
 
 
 def test_a_faces_colour_is_its_noses() -> None:
     images = np.full((2, 64, 64, 3), 9, np.uint8)
-    marks = np.stack([face(), face() + np.float32([0.03, -0.02])])
-    for picture, marked in zip(images, marks, strict=True):
+    landmarks = np.stack([face(), face() + np.float32([0.03, -0.02])])
+    for picture, marked in zip(images, landmarks, strict=True):
         for x, y in (marked[27:36] * 64).astype(int):
             picture[y, x] = (200, 100, 50)
-    read = np.asarray(ex.colour(jnp.asarray(images), jnp.asarray(marks)))
+    read = np.asarray(ex.colour(jnp.asarray(images), jnp.asarray(landmarks)))
     np.testing.assert_allclose(read, [[200, 100, 50]] * 2)
-    outside = np.asarray(ex.colour(jnp.asarray(images), jnp.asarray(marks + 5)))
+    outside = np.asarray(ex.colour(jnp.asarray(images), jnp.asarray(landmarks + 5)))
     np.testing.assert_allclose(outside, 9)
-    known = random_expressions()
-    far = np.asarray(ex.off_mean(known, jnp.asarray([[1000.0, -1000, 110]])))
-    assert far[0, 0] == ex.OFF and far[0, 1] == -ex.OFF and 0 < far[0, 2] < 1
+    model = random_expressions()
+    far = np.asarray(ex.off_mean(model, jnp.asarray([[1000.0, -1000, 110]])))
+    assert (
+        far[0, 0] == ex.MAX_COLOUR_DEVIATIONS
+        and far[0, 1] == -ex.MAX_COLOUR_DEVIATIONS
+        and 0 < far[0, 2] < 1
+    )
 
 
 # -- fitting
@@ -183,8 +191,8 @@ def some_pairs(n: int = 60, noise: float = 0.0) -> tuple[ex.Pairs, np.ndarray]:
     moves[:, LIDS_AND_LIPS] = 0
     aus = rng.uniform(0, 1, (n, len(UNITS)))
     before = np.concatenate([turned_by(*rng.uniform((-40, 0.5), (40, 1.5))) for _ in range(n)])
-    known = random_expressions(moves=moves.astype(np.float32))
-    shift = ex.move(known, jnp.asarray(aus, jnp.float32), jnp.asarray(before))
+    model = random_expressions(displacements=moves.astype(np.float32))
+    shift = ex.displace(model, jnp.asarray(aus, jnp.float32), jnp.asarray(before))
     after = before + np.asarray(shift) + rng.normal(0, noise, before.shape)
     nothing = np.zeros((n, 1, 1, 3), np.uint8)
     return ex.Pairs(nothing, nothing, aus, before, after), moves
@@ -192,11 +200,11 @@ def some_pairs(n: int = 60, noise: float = 0.0) -> tuple[ex.Pairs, np.ndarray]:
 
 def test_known_moves_are_recovered() -> None:
     pairs, moves = some_pairs()
-    got = ex.fit_moves(pairs, penalty=1e-6)
+    got = ex.fit_displacements(pairs, penalty=1e-6)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, moves, atol=1e-3)
     noisy, _ = some_pairs(400, noise=0.01)
-    assert np.abs(ex.fit_moves(noisy) - moves).max() < 0.05
+    assert np.abs(ex.fit_displacements(noisy) - moves).max() < 0.05
 
 
 def test_the_mean_shape_is_symmetric_and_open() -> None:
@@ -204,17 +212,17 @@ def test_the_mean_shape_is_symmetric_and_open() -> None:
     faces = PLACE + rng.normal(0, 0.005, (200, 68, 2))
     moves = np.zeros((3, 68, 2), np.float32)
     moves[2, 57] = (0, 0.5)  # AU26 drops a lip
-    shape = ex.make_shape(faces, moves, UNITS)
+    shape = ex.mean_shape_of(faces, moves, UNITS)
     assert shape.dtype == np.float32
     np.testing.assert_allclose(shape[57] - PLACE[57], (0, 0.7 * 0.5 * apart()), atol=2e-3)
     still = np.delete(np.arange(68), 57)
     np.testing.assert_allclose(shape[still], PLACE[still], atol=3e-3)
-    mirror = (1, 0) + shape[MIRRORED] * (-1, 1)
+    mirror = (1, 0) + shape[MIRROR] * (-1, 1)
     np.testing.assert_allclose(mirror, shape, atol=1e-6)
 
 
 def test_a_shapes_face_is_whole_inside_and_fades_outside() -> None:
-    face = ex.face_of(PLACE, 64)
+    face = ex.face_mask(PLACE, 64)
     rows, columns = (PLACE * 64).astype(int)[:, ::-1].T
     assert face.dtype == np.float32 and (face[rows, columns] > 0.7).all()
     assert face[int(PLACE[27:36, 1].mean() * 64), 32] == 1
@@ -236,6 +244,6 @@ def test_calibration_recovers_the_slope_and_sees_noise() -> None:
     slope, noise = ex.calibrate(read, truth)
     np.testing.assert_allclose(slope[:2], (2, 4), rtol=0.02)
     assert noise[0] == 0 and noise[1] == 0 and noise[2] > 0.1
-    known = random_expressions(slope=slope, noise=noise)
-    error = np.asarray(ex.denoised(known, jnp.asarray(read, jnp.float32))) - truth
+    model = random_expressions(slope=slope, noise=noise)
+    error = np.asarray(ex.denoise(model, jnp.asarray(read, jnp.float32))) - truth
     assert (error[:, 2] ** 2).mean() < ((read - truth)[:, 2] ** 2).mean()

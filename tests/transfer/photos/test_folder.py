@@ -23,10 +23,10 @@ from tests.support import photographs
 from tests.transfer.photos.test_align import face_of
 from transfer.photos.align import crop, crop_transform, inverse, moved, side_of
 from transfer.photos.folder import Summary, align_folder
-from transfer.photos.reader import AlignedReader, Settings, list_photographs
+from transfer.photos.reader import AlignedFaces, Photographs, list_photographs
 from transfer.photos.sheet import Tile, align_sheet
 
-SETTINGS = Settings(64)
+SETTINGS = Photographs(64)
 
 
 def save(pixels: np.ndarray, path: Path, **options: Any) -> Path:
@@ -246,7 +246,7 @@ def test_other_settings_need_another_folder(album: Path, tmp_path: Path) -> None
     out = tmp_path / "out"
     run([album / "person-36"], out)
     with pytest.raises(InputError, match="made with other settings"):
-        run([album / "person-36"], out, settings=Settings(128))
+        run([album / "person-36"], out, settings=Photographs(128))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -343,7 +343,7 @@ def test_all_faces_of_a_group(tmp_path: Path) -> None:
     faces = [face_of(taken.landmarks), one]
     save(taken.pixels, tmp_path / "group.png")
     found, _ = list_photographs([tmp_path / "group.png"])
-    settings = Settings(64, "all")
+    settings = Photographs(64, "all")
     summary = align_folder(found, tmp_path / "out", settings, lambda pixels: faces)
     crops = summary.people[""]
     assert [c.row["face"] for c in crops] == [1, 2]
@@ -358,21 +358,21 @@ def test_all_faces_of_a_group(tmp_path: Path) -> None:
 
 
 def test_the_reader(album: Path) -> None:
-    reader = AlignedReader(truth, SETTINGS)
+    reader = AlignedFaces(truth, SETTINGS)
     path = str(album / "person-36" / "1.jpg")
     pixels = reader(path)
     assert pixels.shape == (64, 64, 3) and pixels.dtype == np.uint8
     face = reader.face(path)
     np.testing.assert_array_equal(crop(read_image(path), face.transform, 64), pixels)
     assert reader.face(path) is face  # remembered
-    grey = AlignedReader(truth, SETTINGS, channels=1)(path)
+    grey = AlignedFaces(truth, SETTINGS, channels=1)(path)
     assert grey.shape == (64, 64, 1)
     with pytest.raises(InputError, match=r"wall\.png: no face found"):
         reader(str(album / "odd" / "wall.png"))
     with pytest.raises(InputError, match=r"broken\.jpg: damaged"):
         reader(str(album / "odd" / "broken.jpg"))
     with pytest.raises(InputError, match="one face of each photograph"):
-        AlignedReader(truth, Settings(64, "all"))
+        AlignedFaces(truth, Photographs(64, "all"))
 
 
 # -- the sheet

@@ -4,36 +4,38 @@ import numpy as np
 import pytest
 
 from transfer.photos import neutral
-from transfer.photos.neutral import Expression
+from transfer.photos.neutral import Measurement
 from transfer.photos.pose import Pose
 
 
-def reading(*level: float, yaw: float = 0.0, own: float = 0.0) -> Expression:
+def measurement(*level: float, yaw: float = 0.0, own: float = 0.0) -> Measurement:
     """Intensities, which the person's own face shifts in `change`."""
     values = np.array(level)
-    return Expression(np.nan_to_num(values), values + own, Pose(yaw, 0.0, 0.0))
+    return Measurement(np.nan_to_num(values), values + own, Pose(yaw, 0.0, 0.0))
 
 
 def test_expressions_come_after_neutral_pictures() -> None:
-    found = neutral.scores([reading(0, 3, own=2.0), reading(0.1, 0.2, own=2.0), reading(4, 0)])
+    found = neutral.scores(
+        [measurement(0, 3, own=2.0), measurement(0.1, 0.2, own=2.0), measurement(4, 0)]
+    )
     assert neutral.order(found) == [1, 0, 2]
     assert neutral.ranks(found) == [2, 1, 3]
 
 
 def test_where_most_pictures_smile_the_level_tells() -> None:
-    smiles = [reading(0, 3 + i / 10) for i in range(4)]
-    assert neutral.order(neutral.scores([*smiles, reading(0, 0.3)]))[0] == 4
+    smiles = [measurement(0, 3 + i / 10) for i in range(4)]
+    assert neutral.order(neutral.scores([*smiles, measurement(0, 0.3)]))[0] == 4
 
 
 def test_of_two_alike_the_one_that_looks_here() -> None:
-    found = neutral.scores([reading(0.1, 0.0, yaw=-20.0), reading(0.1, 0.0, yaw=4.0)])
+    found = neutral.scores([measurement(0.1, 0.0, yaw=-20.0), measurement(0.1, 0.0, yaw=4.0)])
     assert neutral.order(found) == [1, 0]
     assert found[0] - found[1] == pytest.approx(1 - 0.04)  # 20 degrees are one intensity
 
 
 def test_what_was_not_read_comes_last() -> None:
     nan = float("nan")
-    found = neutral.scores([None, reading(nan, 5), reading(nan, 0), None])
+    found = neutral.scores([None, measurement(nan, 5), measurement(nan, 0), None])
     assert neutral.order(found) == [2, 1, 0, 3]
     assert np.isinf(found[[0, 3]]).all()
     assert neutral.chosen(found, 4) == [2, 1]

@@ -1,0 +1,35 @@
+"""The 68 face landmarks of iBUG 300-W: which index is which part of the face.
+
+Left and right are the person's own: the right eye lies on the left of a picture that is not
+mirrored. NumPy only, so that the judge may use it too.
+
+Source: Sagonas et al. 2013, "300 Faces in-the-Wild Challenge", figure 1 (its points 1-68 are 0-67).
+"""
+
+import numpy as np
+
+N_LANDMARKS = 68
+CHIN = 8
+BROWS = slice(17, 27)
+NOSE = slice(27, 36)
+RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
+EYES = slice(36, 48)
+MOUTH_CORNERS = (48, 54)
+INNER_LIPS = slice(60, 68)
+
+# Nose and corners of the eyes, which expressions hardly move; 36 counts twice.
+STEADY = np.array([*range(27, 37), 36, 39, 42, 45])
+
+# The edges of lids and lips that meet when eyes and mouth close: pairs, upper above lower.
+UPPER_EDGES = np.array([37, 38, 43, 44, 61, 62, 63])
+LOWER_EDGES = np.array([41, 40, 47, 46, 67, 66, 65])
+LIP_PAIRS = slice(4, 7)  # of these pairs, those of the lips
+
+# Landmark i of a mirrored picture is landmark MIRROR[i] of the picture.
+MIRROR = np.array(
+    [
+        *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
+        45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1),
+        *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
+    ]
+)  # fmt: skip
