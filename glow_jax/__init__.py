@@ -1,12 +1,20 @@
-"""Glow in Flax: exact, fast, and with anybody's weights. See README.md."""
+"""Glow in Flax: exact, fast, and with anybody's weights. See README.md.
 
-from glow_jax.checkpoints import load, save
-from glow_jax.config import GlowConfig
-from glow_jax.io.errors import InputError
-from glow_jax.latents import load_latents, save_latents
-from glow_jax.model import Glow, flatten, unflatten
-from glow_jax.training.presets import PRESETS, Preset
+`import glow_jax` loads no JAX: each name is imported from its module when it is first used.
+"""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glow_jax.checkpoints import load, save
+    from glow_jax.config import GlowConfig
+    from glow_jax.io.errors import InputError
+    from glow_jax.latents import load_latents, save_latents
+    from glow_jax.model import Glow, flatten, unflatten
+    from glow_jax.training.presets import PRESETS, Preset
+
+__version__ = "0.1.0"
 __all__ = [
     "PRESETS",
     "Glow",
@@ -20,3 +28,29 @@ __all__ = [
     "save_latents",
     "unflatten",
 ]
+
+_MODULES = {
+    "PRESETS": "glow_jax.training.presets",
+    "Glow": "glow_jax.model",
+    "GlowConfig": "glow_jax.config",
+    "InputError": "glow_jax.io.errors",
+    "Preset": "glow_jax.training.presets",
+    "flatten": "glow_jax.model",
+    "load": "glow_jax.checkpoints",
+    "load_latents": "glow_jax.latents",
+    "save": "glow_jax.checkpoints",
+    "save_latents": "glow_jax.latents",
+    "unflatten": "glow_jax.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,7 +3,7 @@
 No module here knows JAX: images are NumPy bytes until `training_run` hands them to a device.
 """
 
-from glow_jax.data.choose import default_held_out, open_data
+from glow_jax.data.choose import check_data, default_held_out, open_data
 from glow_jax.data.prefetch import prefetched
 from glow_jax.data.sources import ArraySource, FolderSource, Source, load_folder
 
@@ -11,6 +11,7 @@ __all__ = [
     "ArraySource",
     "FolderSource",
     "Source",
+    "check_data",
     "default_held_out",
     "load_folder",
     "open_data",

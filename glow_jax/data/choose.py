@@ -10,6 +10,7 @@ from pathlib import Path
 from glow_jax.data.sources import FolderSource, Source, in_memory
 from glow_jax.data.tfds_source import TfdsSource, splits
 from glow_jax.io.errors import InputError
+from glow_jax.io.pictures import image_paths
 
 WORDS = "folder:DIR, tfds:NAME[/CONFIG][@SPLIT] or synthetic_faces[@SPLIT]"
 SYNTHETIC_SIZES = (64, 128, 256)  # configs of the builder
@@ -41,6 +42,13 @@ def open_data(
     name, split = _tfds_name(kind, rest, size)
     source = TfdsSource(name, split or "train", size, n_channels, crop, data_dir)
     return in_memory(source, shape)
+
+
+def check_data(words: str) -> None:
+    """Raise InputError unless `words` name data; a folder must exist and hold images."""
+    kind, rest = _parsed(words)
+    if kind == "folder":
+        image_paths(Path(rest))
 
 
 def default_held_out(words: str, size: int, data_dir: str | Path | None = None) -> str:

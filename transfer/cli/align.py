@@ -25,27 +25,25 @@ DEFAULT_MODEL = "faces64"
 MAX_SAID = 10  # lines of a kind
 
 
-def add_verb(verbs: Any) -> None:
-    """Add `align` to the command line."""
-    p = verbs.add_parser(
-        "align",
-        help="find faces in photographs and cut them out as CelebA-HQ's are",
-        description="Writes crops of a model's size and where in the photographs they were. A "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `align`."""
+    parser.description = (
+        "Writes crops of a model's size and where in the photographs they were. A "
         "folder of photographs is a person; a folder of folders, people. What cannot be used (no "
         "face, too small, too blurred, too far turned, cut off) is listed with the reason. Kill it "
-        "at any moment and run it again: it goes on.",
+        "at any moment and run it again: it goes on."
     )
-    p.add_argument(
+    parser.add_argument(
         "photographs",
         nargs="+",
         type=Path,
         metavar="PHOTO",
         help="PNG, JPEG or WebP files, or folders of them",
     )
-    p.add_argument(
+    parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="DIR", help="a new folder, or this one's"
     )
-    group = p.add_mutually_exclusive_group()
+    group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--model",
         metavar="NAME|DIR",
@@ -58,21 +56,21 @@ def add_verb(verbs: Any) -> None:
         metavar="N",
         help="of the crops, pixels, instead of a model's",
     )
-    add_photograph_options(p)
-    p.add_argument(
+    add_photograph_options(parser)
+    parser.add_argument(
         "--workers",
         type=whole_number(1, 256),
         default=os.cpu_count() or 1,
         metavar="N",
         help="photographs at once; each is held in memory (default: %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--rank",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="rank each person's crops by how neutral they are (default: yes)",
     )
-    p.set_defaults(run=_align)
+    parser.set_defaults(run=_align)
 
 
 def add_photograph_options(parser: argparse.ArgumentParser) -> None:

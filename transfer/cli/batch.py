@@ -1,4 +1,4 @@
-"""† The verbs `batch` and `merge`."""
+"""† The verb `batch`."""
 
 import argparse
 import sys
@@ -25,18 +25,16 @@ from transfer.jobs.ray_engine import connect, run_on_ray
 from transfer.jobs.run import CACHE_BYTES, Summary, run
 
 
-def add_verbs(verbs: Any) -> None:
-    """Add `batch` and `merge` to the command line."""
-    p = verbs.add_parser(
-        "batch",
-        help="move expressions by the row of a table, any number of them",
-        description="JOB.csv has the columns expression, source, target, alpha, and may have "
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `batch`."""
+    parser.description = (
+        "JOB.csv has the columns expression, source, target, alpha, and may have "
         "method and id; a .toml or .yaml file holds a cross product (sources, targets, alphas). "
         "The whole file is checked before a model is loaded. Kill it at any moment and run it "
-        "again: it goes on, and ends with the same files.",
+        "again: it goes on, and ends with the same files."
     )
-    p.add_argument("job", type=Path, metavar="JOB", help="a .csv, .toml or .yaml file")
-    p.add_argument(
+    parser.add_argument("job", type=Path, metavar="JOB", help="a .csv, .toml or .yaml file")
+    parser.add_argument(
         "-o",
         "--out",
         type=Path,
@@ -44,102 +42,91 @@ def add_verbs(verbs: Any) -> None:
         metavar="OUT",
         help="a new folder, or an interrupted job's",
     )
-    add_model_options(p, batch=False)
-    p.add_argument(
+    add_model_options(parser, batch=False)
+    parser.add_argument(
         "--batch-size",
         type=_auto_or(whole_number(1, 65536)),
         metavar="N|auto",
         help="images that each device computes at once (default: by its memory)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--format",
         choices=get_args(Format),
         default="png",
         help="of the outputs; the last three put many into a file (default: %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--chunk-size",
         type=whole_number(1, 2**20),
         metavar="N",
         help="outputs that are begun and finished together (default: 64)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--shard-size",
         type=whole_number(1, 2**20),
         metavar="N",
         help="outputs in a file, for the formats that have many (default: 1024)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--shard",
         type=_share,
         default=(1, 1),
         metavar="I/N",
         help="do only every N-th chunk, from the I-th; `glow-jax merge` joins the folders",
     )
-    p.add_argument(
+    parser.add_argument(
         "--limit",
         type=whole_number(1, 2**31 - 1),
         metavar="N",
         help="stop after about N outputs, at the end of a chunk",
     )
-    p.add_argument(
+    parser.add_argument(
         "--retry-failed", action="store_true", help="do chunks again in which an output failed"
     )
-    p.add_argument(
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="say what would be made, and what it would take, measured on the first outputs",
     )
-    p.add_argument(
+    parser.add_argument(
         "--likelihood",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="bits/dim of the outputs, which cost another encode (default: yes)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--cache-gb",
         type=number(0.001, 1e6),
         default=CACHE_BYTES / 1e9,
         metavar="GB",
         help="of disk in OUT, for latents that are needed again (default: %(default)g)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--align",
         action="store_true",
         help="the pictures are photographs of any size: find the faces, and cut them out",
     )
-    add_photograph_options(p)
-    p.add_argument(
+    add_photograph_options(parser)
+    parser.add_argument(
         "--compile-cache",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="keep compiled programs in a private folder of ~/.cache (default: yes)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
         help="this machine's devices, or a Ray cluster's (extra ray; RAY_ADDRESS names it, else "
         "one is started here) (default: %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--workers",
         type=whole_number(1, 65536),
         metavar="N",
         help="processes of the Ray cluster (default: one a GPU, or one a machine)",
     )
-    p.set_defaults(run=_batch)
-
-    p = verbs.add_parser(
-        "merge",
-        help="join the folders of `batch --shard`",
-        description="Brings what was made in several folders into one, and writes its tables.",
-    )
-    p.add_argument("outs", nargs="+", type=Path, metavar="OUT", help="folders of one job's shards")
-    p.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="OUT", help="one of them, or a new folder"
-    )
-    p.set_defaults(run=_merge)
+    parser.set_defaults(run=_batch)
 
 
 def _auto_or(parse: Any) -> Any:
@@ -243,22 +230,17 @@ def _size(n_bytes: float) -> str:
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"
 
 
-def _merge(args: argparse.Namespace) -> int:
-    totals = folder.merge(args.outs, args.out)
-    print(f"{totals.outputs} images, {totals.failed} failed, {totals.missing} missing")
-    return _tell(totals, args.out)
-
-
 def report(summary: Summary, out: Path) -> int:
     """Say what a run did; the exit code."""
     rate = summary.made / summary.seconds
     print(f"{summary.made} images made, {summary.kept} were there; {rate:.1f} images/s")
     if summary.encoded_again:
         print(f"{summary.encoded_again} encodes were repeated: give a larger --cache-gb")
-    return _tell(summary.totals, out)
+    return report_totals(summary.totals, out)
 
 
-def _tell(totals: folder.Totals, out: Path) -> int:
+def report_totals(totals: folder.Totals, out: Path) -> int:
+    """Print what a folder of outputs holds; the exit code."""
     exact = "every byte comes back" if totals.max_error < 0.5 else "some bytes do not come back"
     redone = f"; {totals.redone} redone in exact" if totals.redone else ""
     worst = f"{totals.max_error:.2g} grey levels"

@@ -195,7 +195,7 @@ def test_train_makes_a_model_that_loads(home: Path, tmp_path: Path, capsys) -> N
 # -- what does not
 
 COMMANDS: list[tuple[list[str], str]] = [
-    ([], "required"),
+    ([], "a verb is required"),
     (["fly"], "invalid choice"),
     (["transfer"], "required"),
     (["encode"], "required"),

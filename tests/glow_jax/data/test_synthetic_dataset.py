@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glow_jax.data.synthetic_faces import cli
+from glow_jax.data.synthetic_faces.cli import render
 from glow_jax.data.synthetic_faces.dataset import Summary, read_labels, render_dataset
 from glow_jax.data.synthetic_faces.people import AUS
 from glow_jax.io.errors import InputError
@@ -292,9 +292,9 @@ def test_splits_are_by_identity(identity: int) -> None:
 # The command line.
 
 
-def run_verb(*words: str) -> int:
+def run_render(*words: str) -> int:
     parser = argparse.ArgumentParser()
-    cli.add_verbs(parser.add_subparsers(required=True))
+    render.add_options(parser)
     args = parser.parse_args(words)
     return args.run(args)
 
@@ -302,14 +302,14 @@ def run_verb(*words: str) -> int:
 @pytest.mark.parametrize("people", ["5", "5:5", "9:3", "-1:3", "a:b", "0:9999999", "٣:٩"])
 def test_people_are_a_range(people: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        run_verb("render", "-o", "x", f"--people={people}")
+        run_render("-o", "x", f"--people={people}")
     assert "use FROM:TO, such as 0:100" in capsys.readouterr().err
 
 
 def test_render_says_where_facekit_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLOW_JAX_FACEKIT", raising=False)
     with pytest.raises(InputError, match="give --facekit PATH or set GLOW_JAX_FACEKIT"):
-        run_verb("render", "-o", "x")
+        run_render("-o", "x")
 
 
 @pytest.mark.slow
@@ -318,8 +318,8 @@ def test_render_says_where_facekit_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_render_with_mitsuba(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("mitsuba")
     words = ("--people", "0:2", "--pictures", "2", "--size", "64")
-    assert run_verb("render", "-o", str(tmp_path / "one"), *words, "--workers", "1") == 0
-    assert run_verb("render", "-o", str(tmp_path / "two"), *words, "--workers", "2") == 0
+    assert run_render("-o", str(tmp_path / "one"), *words, "--workers", "1") == 0
+    assert run_render("-o", str(tmp_path / "two"), *words, "--workers", "2") == 0
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert "4 pictures rendered, 0 were there" in capsys.readouterr().out
     assert len(list(read_labels(tmp_path / "one"))) == 4

@@ -1,16 +1,16 @@
-"""† The verbs `render` and `facekit`."""
+"""The verb `render`."""
 
 import argparse
 import functools
 import os
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from glow_jax.cli.options import file_ending, whole_number
+from glow_jax.cli.options import whole_number
 from glow_jax.data.synthetic_faces.dataset import (
     FAILURES,
     SIZES_PX,
@@ -19,28 +19,28 @@ from glow_jax.data.synthetic_faces.dataset import (
     describe,
     render_dataset,
 )
-from glow_jax.data.synthetic_faces.facekit import find_facekit, fingerprint, load_facekit, pack
+from glow_jax.data.synthetic_faces.facekit import find_facekit, fingerprint, load_facekit
 from glow_jax.data.synthetic_faces.people import Setting, specs
 from glow_jax.io.messages import one_line
 
 
-def add_verbs(verbs: Any) -> None:
-    """Add `render` and `facekit` to the command line."""
-    p = verbs.add_parser(
-        "render",
-        help="pictures of people who do not exist, with known identity and expression",
-        description="Renders people from ICT FaceKit's shapes with Mitsuba 3. Run it again to go "
-        "on where it stopped; the folder ends with the same bytes.",
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `render`."""
+    parser.description = (
+        "Renders people from ICT FaceKit's shapes with Mitsuba 3. Run it again to go "
+        "on where it stopped; the folder ends with the same bytes."
     )
-    p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="made if needed")
-    p.add_argument(
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="DIR", help="made if needed"
+    )
+    parser.add_argument(
         "--facekit",
         type=Path,
         metavar="PATH",
         help="a checkout of github.com/ICT-VGL/ICT-FaceKit, or a facekit.npz packed from one "
         "(default: $GLOW_JAX_FACEKIT)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--people",
         type=_people,
         default=range(100),
@@ -48,42 +48,35 @@ def add_verbs(verbs: Any) -> None:
         help="identities; a data set has 0-99 for testing, 100-149 for validation, the rest for "
         "training (default: 0:100)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--pictures",
         type=whole_number(1, 10_000),
         default=5,
         metavar="N",
         help="of each person (default: %(default)s)",
     )
-    p.add_argument(
+    parser.add_argument(
         "--size", type=int, choices=SIZES_PX, default=64, help="pixels (default: %(default)s)"
     )
-    p.add_argument(
+    parser.add_argument(
         "--setting",
         choices=get_args(Setting),
         default="free",
         help="free: each picture its own pose and light; pairs: two a pose and light, one of them "
         "neutral; matched: every canonical expression, all alike but for it (default: %(default)s)",
     )
-    p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
-    p.add_argument(
+    parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
+    parser.add_argument(
         "--format", choices=("webp", "png"), default="webp", help="lossless (default: %(default)s)"
     )
-    p.add_argument(
+    parser.add_argument(
         "--workers",
         type=whole_number(1, 512),
         default=_processors(),
         metavar="N",
         help="processes (default: one a processor, here %(default)s)",
     )
-    p.set_defaults(run=_render)
-
-    p = verbs.add_parser("facekit", help="pack a checkout of ICT FaceKit into one file for render")
-    p.add_argument("checkout", type=Path, help="the checkout, or its folder FaceXModel")
-    p.add_argument(
-        "-o", "--out", type=file_ending(".npz"), default=Path("facekit.npz"), metavar="FILE.npz"
-    )
-    p.set_defaults(run=_facekit)
+    parser.set_defaults(run=run)
 
 
 def _people(text: str) -> range:
@@ -107,7 +100,8 @@ def make_render(facekit: Path) -> Render:
     return Renderer(load_facekit(facekit)).render
 
 
-def _render(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
+    """Render the pictures that are missing; the exit code."""
     # Each worker is one thread; those of linear algebra would only wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     facekit = find_facekit(args.facekit)
@@ -147,12 +141,3 @@ def _report(summary: Summary, out: Path) -> int:
             file=sys.stderr,
         )
     return 1 if summary.failures else 0
-
-
-def _facekit(args: argparse.Namespace) -> int:
-    kit = pack(args.checkout, args.out)
-    print(
-        f"{one_line(args.out)}: {len(kit.neutral)} vertices, {len(kit.identity)} identity modes, "
-        f"{len(kit.expression)} expressions"
-    )
-    return 0

@@ -1,0 +1,54 @@
+"""The verb `decode`: latents to images."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from glow_jax.cli.checks import check_unlabelled
+from glow_jax.cli.options import add_model_options
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `decode`."""
+    parser.add_argument("latents", type=Path, metavar="FILE.npz", help="made by `glow-jax encode`")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="DIR", help="made if needed"
+    )
+    parser.add_argument("--force", action="store_true", help="accept latents of another model")
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decode the latents; the exit code."""
+    import numpy as np
+
+    from glow_jax.checkpoints import find, load
+    from glow_jax.io.pictures import write_image
+    from glow_jax.io.provenance import Provenance
+    from glow_jax.latents import load_latents
+
+    find(args.model)
+    if not args.latents.is_file():
+        raise InputError(
+            f"{one_line(args.latents)}: no such file; give an .npz made by `glow-jax encode`"
+        )
+    model = load(args.model, precision=args.precision)
+    check_unlabelled(args.model, model.config.n_classes)
+    eps, names = load_latents(args.latents, model, force=args.force)
+    args.out.mkdir(parents=True, exist_ok=True)
+    bad = 0
+    for start in range(0, len(names), args.batch_size):
+        batch = tuple(a[start : start + args.batch_size] for a in eps)
+        bad += int((~np.isfinite(np.asarray(model.decode_x(batch)))).any((1, 2, 3)).sum())
+        for i, image in enumerate(np.asarray(model.decode(batch)), start):
+            recipe = {"decoded_from": args.latents.name, "index": i}
+            provenance = Provenance("compositeWithTrainedAlgorithmicMedia", model.name, recipe)
+            stem = Path(names[i].replace("\\", "/")).stem[:80] or "image"
+            write_image(args.out / f"{i:05d}_{stem}.png", image, provenance)
+    print(f"{args.out}: {len(names)} images")
+    if bad:
+        print(f"{bad} images have non-finite pixels, drawn mid-grey", file=sys.stderr)
+    return 1 if bad else 0

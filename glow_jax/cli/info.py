@@ -1,0 +1,77 @@
+"""The verb `info`: what a model is."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from glow_jax.cli.checks import check_unlabelled
+from glow_jax.cli.facts import print_config, print_fact
+from glow_jax.io.errors import InputError
+
+BATCH = 64
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `info`."""
+    parser.add_argument(
+        "model", metavar="NAME|DIR", help="a bundled model or a checkpoint directory"
+    )
+    parser.add_argument(
+        "--calibrate",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="write into the model's card how likely the pictures of these folders are: the kind "
+        "that it knows, but was not trained on; other pictures are then warned of",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what the model is; the exit code."""
+    import jax
+    from flax import nnx
+
+    from glow_jax.checkpoints import find, load, read_card
+    from glow_jax.graph_model import GraphGlow
+    from glow_jax.io.pictures import image_paths
+
+    path = find(args.model)
+    for folder in args.calibrate or ():
+        image_paths(folder)  # raises for a folder that is missing, before the model is loaded
+    model: Any = load(args.model, fold=False)
+    if args.calibrate:
+        _calibrate(path, model, args.calibrate)
+    card = read_card(path)
+    arrays = model.constants if isinstance(model, GraphGlow) else nnx.state(model, nnx.Param)
+    n_parameters = sum(a.size for a in jax.tree.leaves(arrays))
+    print(f"model         {model.name}")
+    print(f"fingerprint   {model.fingerprint}")
+    print_config(model.config)
+    print(f"parameters    {n_parameters:,}")
+    for name, value in card.items():
+        print_fact(name, value)
+    return 0
+
+
+def _calibrate(path: Path, model: Any, folders: list[Path]) -> None:
+    import numpy as np
+
+    from glow_jax.checkpoints import calibrate
+    from glow_jax.data import load_folder
+    from glow_jax.graph_model import GraphGlow
+
+    if isinstance(model, GraphGlow):
+        raise InputError(f"model {model.name!r} is a graph, which tells no likelihood")
+    check_unlabelled(model.name, model.config.n_classes)
+    folded = model.fold("exact")
+    size = (model.config.image_height, model.config.image_width)
+    bits = []
+    for folder in folders:
+        images = load_folder(folder, size, model.config.n_channels)
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            missing = BATCH - len(batch)  # one compiled shape
+            whole = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
+            bits.append(np.asarray(folded.bits_per_dim(whole))[: len(batch)])
+    calibrate(path, np.concatenate(bits))

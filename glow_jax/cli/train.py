@@ -1,0 +1,166 @@
+"""The verb `train`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from glow_jax.cli.train_options import (
+    add_data_options,
+    add_process_options,
+    add_recipe_options,
+    add_run_options,
+    add_shape_options,
+)
+from glow_jax.io.errors import InputError
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `train`."""
+    parser.description = (
+        "Train a Glow. The same command goes on with a run that was stopped or "
+        "killed, bit for bit. Data: folder:DIR is a folder of images of the model's aspect "
+        "ratio; tfds:NAME[/CONFIG][@SPLIT] any image data set of TensorFlow Datasets, such as "
+        "tfds:cifar10, tfds:celeb_a@train or 'tfds:celeb_a_hq/256@train[:95%]', cropped to "
+        "the model's aspect; synthetic_faces[@SPLIT] our renders. All local devices are used. "
+        "On several hosts start the same command on each, with --coordinator and --process, "
+        "and an output folder that all of them see."
+    )
+    parser.add_argument("--data", required=True, metavar="DATA", help="training images; see above")
+    parser.add_argument(
+        "--held-out",
+        metavar="DATA",
+        help="images (of other people) to test (default: the data set's test or validation split)",
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="DIR", help="the run's folder"
+    )
+    parser.add_argument("--preset", default="faces64", help="a named config (default: %(default)s)")
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        help="the preset's structure at a size that trains for a minute on a CPU",
+    )
+    add_data_options(parser.add_argument_group("data"))
+    add_recipe_options(parser.add_argument_group("recipe"))
+    add_shape_options(parser.add_argument_group("model"))
+    add_run_options(parser.add_argument_group("run"))
+    add_process_options(parser.add_argument_group("several hosts"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, or go on with training; the exit code."""
+    from glow_jax.training import parallel
+    from glow_jax.training.presets import PRESETS
+
+    if args.preset not in PRESETS:
+        raise InputError(f"no preset {args.preset!r}; there are {', '.join(sorted(PRESETS))}")
+    preset = PRESETS[args.preset]
+    model_config, config = _model_config(args, preset), _recipe(args, preset)
+    if (args.coordinator is None) != (args.process is None):
+        raise InputError("--coordinator and --process belong together")
+    if args.coordinator is not None:
+        parallel.join(args.coordinator, *args.process)
+    elif args.distributed:
+        parallel.join()
+    say = _say if parallel.is_first() else lambda line: None
+    meant = f" (for {preset.data})" if preset.data else ""
+    expected = f"preset {args.preset}{meant}, {preset.expectation()}"
+    say(f"{expected}; this is its debug size, far from it" if args.debug else expected)
+    return _train_here(args, model_config, config, say)
+
+
+def _train_here(args: argparse.Namespace, model_config: Any, config: Any, say: Any) -> int:
+    from glow_jax.checkpoints import load
+    from glow_jax.data import check_data, default_held_out, open_data
+    from glow_jax.training import parallel
+    from glow_jax.training.run import Reporting, check_init, run
+
+    for words in (args.data, args.held_out):
+        if words is not None:
+            check_data(words)
+    init = None if args.init is None else load(args.init, fold=False)
+    check_init(model_config, init)
+    parallel.check_divides(parallel.batch_mesh(), config.batch_size)
+    shape, options = model_config.image_shape, {"crop": args.crop, "data_dir": args.data_dir}
+    train = parallel.in_turn(lambda: open_data(args.data, shape, **options))
+    words = args.held_out or default_held_out(args.data, max(shape[:2]), args.data_dir)
+    held_out = parallel.in_turn(lambda: open_data(words, shape, **options))
+    say(f"{len(train)} training images ({train.name}), {len(held_out)} held out ({held_out.name})")
+
+    def progress(row: dict[str, Any]) -> None:
+        say(
+            f"step {row['step']}/{config.n_steps}  train {row['bits_per_dim']:.3f}  held out "
+            f"{row['held_out_bits_per_dim']:.3f} bits/dim  {row['images_per_second']:.1f} images/s"
+        )
+
+    model = run(
+        args.out,
+        model_config,
+        config,
+        train,
+        held_out,
+        card={"origin": "trained with glow-jax train", "licence": "that of its training data"},
+        reporting=Reporting(
+            every=args.every or (20 if args.debug else 200),
+            n_evaluated=args.evaluate,
+            n_pictures=args.pictures,
+            tensorboard=args.tensorboard,
+            progress=progress,
+            note=say,
+        ),
+        stop_after=args.stop_after,
+        export=args.export,
+        init=init,
+    )
+    if parallel.is_first():
+        print(f"model: {model}\ncurve: {args.out / 'log.csv'}")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _model_config(args: argparse.Namespace, preset: Any) -> Any:
+    """The preset's model with what the command line changes."""
+    import dataclasses
+
+    from glow_jax.training.presets import debug_size
+
+    given = {
+        "n_levels": args.levels,
+        "n_steps": args.depth,
+        "hidden_width": args.width,
+        "coupling": args.coupling,
+        "n_bits": args.bits,
+        "checkpoint_coupling": args.checkpoint_coupling,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    config = debug_size(preset.config) if args.debug else preset.config
+    return dataclasses.replace(config, **changes)
+
+
+def _recipe(args: argparse.Namespace, preset: Any) -> Any:
+    from glow_jax.training.presets import DEBUG_BATCH, DEBUG_STEPS
+    from glow_jax.training.step import TrainConfig
+
+    if args.steps is None and not args.debug:
+        raise InputError("--steps is required: how many gradient steps (or --debug)")
+    warmup = 10 if args.debug else 200
+    return TrainConfig(
+        n_steps=args.steps or DEBUG_STEPS,
+        batch_size=args.batch_size or (DEBUG_BATCH if args.debug else preset.batch_size),
+        learning_rate=args.learning_rate,
+        n_warmup=warmup if args.warmup is None else args.warmup,
+        max_gradient_norm=args.clip,
+        ema_decay=args.ema,
+        n_init=args.init_images,
+        flip=args.flip,
+        seed=args.seed,
+        optimiser=args.optimiser,
+        schedule=args.schedule,
+        logdet_penalty=args.logdet_penalty,
+        precision=args.precision,
+    )

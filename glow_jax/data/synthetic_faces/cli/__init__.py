@@ -1,0 +1,1 @@
+"""The verbs `render` and `facekit`."""

@@ -1,0 +1,28 @@
+"""The verb `facekit`."""
+
+import argparse
+from pathlib import Path
+
+from glow_jax.cli.options import file_ending
+from glow_jax.io.messages import one_line
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `facekit`."""
+    parser.add_argument("checkout", type=Path, help="the checkout, or its folder FaceXModel")
+    parser.add_argument(
+        "-o", "--out", type=file_ending(".npz"), default=Path("facekit.npz"), metavar="FILE.npz"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pack the checkout; the exit code."""
+    from glow_jax.data.synthetic_faces.facekit import pack
+
+    kit = pack(args.checkout, args.out)
+    print(
+        f"{one_line(args.out)}: {len(kit.neutral)} vertices, {len(kit.identity)} identity modes, "
+        f"{len(kit.expression)} expressions"
+    )
+    return 0

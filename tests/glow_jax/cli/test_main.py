@@ -1,0 +1,107 @@
+"""The table of verbs: what it shows, what it loads, and the contract of a verb's module."""
+
+import argparse
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import glow_jax
+from glow_jax.cli.main import VERBS, main
+from tests.support.paths import ROOT
+
+HEAVY = ("jax", "flax", "orbax", "scipy", "numpy", "rich", "PIL")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Packages that a fresh interpreter has loaded after `code`."""
+    code += "\nimport sys; print('loaded', *sorted({m.split('.')[0] for m in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.splitlines()[-1].split())
+
+
+def test_importing_glow_jax_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import glow_jax; glow_jax.__version__; glow_jax.InputError")
+    assert not loaded & set(HEAVY)
+    assert "glow_jax" in loaded
+    assert "jax" in loaded_by("import glow_jax; glow_jax.GlowConfig; glow_jax.load")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], []])
+def test_the_list_of_verbs_loads_nothing_heavy(words: list[str]) -> None:
+    code = f"from glow_jax.cli.main import main\ntry: main({words})\nexcept SystemExit: pass"
+    loaded = loaded_by(code)
+    assert not loaded & {*HEAVY, "transfer", "eval"}
+
+
+@pytest.mark.parametrize(
+    "verb", ["encode", "decode", "sample", "convert", "info", "train", "eval", "merge", "facekit"]
+)
+def test_the_help_of_a_verb_loads_no_jax(verb: str) -> None:
+    code = f"from glow_jax.cli.main import main\ntry: main([{verb!r}, '--help'])"
+    assert not loaded_by(f"{code}\nexcept SystemExit: pass") & {"jax", "flax", "orbax", "scipy"}
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_a_verb_sets_what_runs_it(verb: str) -> None:
+    module, line = VERBS[verb]
+    parser = argparse.ArgumentParser()
+    importlib.import_module(module).add_options(parser)
+    assert callable(parser.get_default("run"))
+    assert line and not line.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "encode {there} -o {there}/z.npz",
+        "encode nowhere.png -o z.npz",
+        "encode {picture} -o nowhere/z.npz",
+        "decode nowhere.npz -o out",
+        "sample -o nowhere/sheet.png",
+        "info faces64 --calibrate nowhere",
+        "train --data folder:nowhere --steps 1 --init faces64 -o run",
+        "train --data folder:{there} --held-out folder:nowhere --steps 1 --init faces64 -o run",
+        "train --data folder:{there} --steps 1 --init nowhere -o run",
+        "convert nowhere -o out",
+        "fit-expressions nowhere",
+    ],
+)
+def test_a_missing_path_is_reported_before_a_model_is_loaded(
+    words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("glow_jax.checkpoints._read_weights", refuse)
+    monkeypatch.chdir(tmp_path)
+    picture = ROOT / "transfer" / "demo" / "expressions" / "smile.png"
+    assert main(words.format(there=tmp_path, picture=picture).split()) == 2
+    assert "error: " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"glow-jax {glow_jax.__version__}\n"
+
+
+def test_without_a_verb_all_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([])
+    assert exit_.value.code == 2
+    shown = capsys.readouterr().err
+    assert all(f"    {verb}" in shown for verb in VERBS)
+
+
+def test_a_name_that_is_missing_is_said() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        glow_jax.nothing  # noqa: B018
+    assert set(glow_jax.__all__) <= set(dir(glow_jax))
+    for name in glow_jax.__all__:
+        assert getattr(glow_jax, name) is not None

@@ -1,0 +1,50 @@
+"""The verb `demo`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from glow_jax.cli.options import add_model_options
+
+DEMO = Path(__file__).parents[1] / "demo"
+DEMO_ALPHAS = (0.25, 0.5, 0.75, 1.0)
+DEMO_SOURCE = "person-41"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `demo`."""
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("demo-out"), help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--judge",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="score the outputs too, as `glow-jax eval` does (default: yes)",
+    )
+    add_model_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the demo's outputs and judge them; the exit code."""
+    from transfer.cli.transfer import transfer_pictures
+
+    people = sorted(p for p in (DEMO / "people").iterdir() if p.name != DEMO_SOURCE)
+    source = DEMO / "people" / DEMO_SOURCE
+    code = transfer_pictures(args, [DEMO / "expressions"], source, people, DEMO_ALPHAS)
+    return max(code, _judge(args.out)) if args.judge else code
+
+
+def _judge(out: Path) -> int:
+    """Judge a folder with the offline defaults; the last line says what came of it."""
+    import eval.cli as judge
+    from eval.errors import InputError as Unjudged
+
+    try:
+        summary, failures = judge.judge_by_default(out)
+    except Unjudged as error:
+        print(f"not judged: {error} (--no-judge leaves this out)", file=sys.stderr)
+        return 1
+    print(summary)
+    return 1 if failures else 0
