@@ -158,7 +158,7 @@ def test_merge_needs_jobs(job: Path, tmp_path: Path, capsys) -> None:
 ON_DEVICES = """
 import sys
 import jax
-from transfer.batch import Settings, batch
+from transfer.jobs.batch import Settings, batch
 
 job, model, out, devices = sys.argv[1:]
 assert jax.local_device_count() == int(devices)
