@@ -14,9 +14,10 @@ A reader has `name` and `notes` for the report, `key` that changes when its answ
 import os
 from typing import Protocol
 
-from eval.errors import InputError, one_line
 from eval.files import Picture
 from eval.reading import Reading
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 CHOICES = "rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, py-feat or none"
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.errors import InputError, one_line
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 SCORES = "scores.sqlite"
 NEEDED = ("pandas", "cv2", "dlib")

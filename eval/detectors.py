@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.errors import InputError, one_line, reason
 from eval.faces import Box, Found, find_faces, landmarks_in
 from eval.identity import load_deepface, quietly
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 DLIB = "dlib"
 HOME = Path("~/.cache/glow-jax")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from eval.errors import InputError
+from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import MIRROR
 
 SHORT_SIDE = 256

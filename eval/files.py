@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from eval.errors import InputError, one_line, reason
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 100_000_000

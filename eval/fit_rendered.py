@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eval.errors import InputError
 from eval.faces import find_face, working_size
-from eval.files import read_picture, write_atomically
+from eval.files import read_picture
 from eval.rendered import FACE_SIZE, FEATURES, QUALITY, WORST_R, features
 from eval.table import AUS
 from eval.warp import moved, similarity
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
 from glow_jax.io.landmarks68 import MIRROR, STEADY
 
 HELD_OUT = 100

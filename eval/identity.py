@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.errors import InputError, one_line, reason
 from eval.faces import dlib_file, working_size
 from eval.files import Picture
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
 SHORT_SIDE = 160  # DeepFace pads and doubles pictures itself: more is slower, and no better

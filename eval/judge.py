@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from eval.action_units import Reader, make_reader
-from eval.errors import InputError, one_line
 from eval.identity import IdentityModel
 from eval.protocol.scores import any_names
 from eval.reading import Reading, relative
 from eval.scoring import Judges, Progress, Scored, score
 from eval.study import Study
 from eval.table import AUS, COLUMNS, OF
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 Failure = tuple[str, str, str]
 

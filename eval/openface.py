@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.errors import InputError, one_line
 from eval.faces import find_face, working_size
 from eval.fhog import fhog
 from eval.files import Picture, read_bytes
@@ -24,6 +23,8 @@ from eval.pdm import MODES, POINTS, read_point_model
 from eval.reading import Reading, unknown
 from eval.table import AUS
 from eval.warp import moved, similarity, warp
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 SIZE = 112
 SCALE = 0.7  # pixels a millimetre of the mean shape

@@ -13,10 +13,11 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from PIL import Image
 
-from eval.errors import InputError, one_line
 from eval.files import Picture, read_bytes
 from eval.reading import Reading, from_columns
 from eval.table import AUS
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 BINARIES = ("FaceLandmarkImg", "FeatureExtraction")
 LEAST_CONFIDENCE = 0.5

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.errors import InputError, one_line
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 POINTS = 68
 MODES = 34

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eval.errors import InputError, one_line
 from eval.protocol.scores import EXTRAS, TEXT, any_names, check_scores
 from eval.published_files import (
     Faces,
@@ -32,6 +31,8 @@ from eval.published_files import (
     read_lines,
 )
 from eval.table import AUS, COLUMNS
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 Half = dict[Key, dict[str, float]]
 """Columns of the scores table, by target and alpha."""

@@ -20,8 +20,9 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from eval.errors import InputError, one_line, reason
 from eval.table import AUS
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 MOST_BYTES = 64 * 2**20
 MOST_CHARACTERS = 20_000  # in a line

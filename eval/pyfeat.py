@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from eval.errors import InputError, reason
 from eval.files import Picture
 from eval.reading import Reading, unknown
 from eval.table import AUS
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import reason
 
 
 class PyFeat:

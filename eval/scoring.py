@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from eval.action_units import Reader, make_reader
-from eval.errors import InputError, one_line, reason
 from eval.files import Picture, read_bytes, read_picture
 from eval.identity import Embedding, IdentityModel
 from eval.reading import Reading
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
 
 BATCH = 8
 QUEUED = 2  # batches a process, so that none waits for the next

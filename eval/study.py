@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.errors import InputError, one_line
 from eval.files import read_bytes
 from eval.protocol.scores import EXTRAS
 from eval.table import KEYS
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 NEEDED = (*KEYS, "file")
 NUMBERS = ("alpha", *EXTRAS)

@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> int:
         "--people", type=int, default=100, help="only identities below this (default: %(default)s)"
     )
     args = parser.parse_args(argv)
-    from eval.errors import InputError
     from eval.table import AUS
+    from glow_jax.io.errors import InputError
 
     try:
         lines = (args.faces / "labels.jsonl").read_text().splitlines()

@@ -24,7 +24,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--facekit", type=Path, help="to measure noise")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/glow-jax").expanduser())
     args = parser.parse_args(argv)
-    from eval.errors import InputError as Unjudged
     from glow_jax.data.synthetic_faces.dataset import read_labels
     from glow_jax.io.errors import InputError
 
@@ -35,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         judge(args, labels)
         if args.facekit:
             print(f"noise: {noise(args.facekit, labels[0]['seed']):.2f} grey levels")
-    except (InputError, Unjudged, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"bench.truth.renders: error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -395,7 +395,7 @@ def score_outputs(
 
     Raises:
         ValueError: an output has no reference, or is of another size.
-        eval.errors.InputError: the extra `eval` is not installed, or the folder is not to be had.
+        InputError: the extra `eval` is not installed, or the folder is not to be had.
     """
     by_key = {reference.key: reference for reference in references}
     files = _Files(folder / "pictures")
@@ -422,7 +422,7 @@ class _Files:
         folder.mkdir(parents=True, exist_ok=True)
 
     def keep(self, picture: np.ndarray) -> Path:
-        from eval.files import write_atomically
+        from glow_jax.io.files import write_atomically
 
         name = hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).hexdigest()
         path = self._folder / f"{name[:40]}.png"

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.errors import InputError
 from eval.protocol.alphas import frontier, recommended_alpha
 from eval.protocol.expression_figures import au_errors, expression_figures
 from eval.protocol.identity_figures import distances, identity_figures
 from eval.protocol.scores import Figures, any_names, check_scores, series_of
 from eval.protocol.statistics import mean
 from eval.table import AUS, KEYS
+from glow_jax.io.errors import InputError
 
 PAPER: Figures = {
     "counts": {"outputs": 220, "series": 20},

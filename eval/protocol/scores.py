@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.errors import InputError, one_line
 from eval.table import AUS, COLUMNS, IDENTITY, KEYS, OF
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 Figures = dict[str, Any]
 """Numbers by name, in nested dicts and lists, of which a report is made."""

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval.files import write_atomically
 from eval.protocol import PAPER
 from eval.protocol.scores import any_names, check_scores
 from eval.report import about, headline, sections
@@ -20,6 +19,7 @@ from eval.report.heat import heat_maps
 from eval.report.markup import Html, anchor, definitions, el, join, many, name, section
 from eval.report.pictures import Album, contact_sheet, worst_cases
 from eval.report.verdict import verdict
+from glow_jax.io.files import write_atomically
 
 __all__ = ["Context", "write_report"]
 

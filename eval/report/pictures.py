@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image, features
 
-from eval.errors import InputError
 from eval.files import read_picture
 from eval.report.context import Context, find, short_names
 from eval.report.markup import Html, captioned, el, join, known, name, number, scrolling
 from eval.table import KEYS
+from glow_jax.io.errors import InputError
 
 THUMB_PX = 112
 ROWS, ALPHAS, WORST = 24, 8, 12

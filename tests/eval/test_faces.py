@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eval import detectors, faces
-from eval.errors import InputError
 from eval.faces import find_faces
+from glow_jax.io.errors import InputError
 from tests.support import photographs
 from transfer.photos.align import crop_transform, inverse, moved, side_of
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.errors import InputError, one_line, reason
-from eval.files import read_bytes, read_picture, write_atomically
+from eval.files import read_bytes, read_picture
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import one_line, reason
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 

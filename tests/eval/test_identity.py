@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.errors import InputError
 from eval.faces import dlib_file
 from eval.files import read_picture
 from eval.identity import METRICS, SHIPPED, IdentityModel
+from glow_jax.io.errors import InputError
 from tests.support.judged import FACES, face, picture
 from tests.support.paths import DEMO
 

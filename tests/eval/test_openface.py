@@ -16,11 +16,11 @@ import pytest
 
 from eval import openface
 from eval.action_units import make_reader
-from eval.errors import InputError
 from eval.faces import find_face, working_size
 from eval.files import read_picture
 from eval.openface import FEATURES, OpenFaceModels
 from eval.table import AUS
+from glow_jax.io.errors import InputError
 from tests.eval.test_pdm import made_up_model, text_of
 from tests.support.judged import face, picture
 

@@ -12,9 +12,9 @@ import pytest
 
 from eval import openface_tool
 from eval.action_units import make_reader
-from eval.errors import InputError
 from eval.openface_tool import OpenFaceBinary, OpenFaceCsvs, read_openface_csv
 from eval.table import AUS
+from glow_jax.io.errors import InputError
 from tests.support.judged import face, picture
 
 LEVELS = {f"{au}_r": f"{i / 4:.2f}" for i, au in enumerate(AUS)}

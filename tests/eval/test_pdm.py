@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.errors import InputError
 from eval.pdm import (
     MODES,
     POINTS,
@@ -16,6 +15,7 @@ from eval.pdm import (
     read_point_model,
 )
 from eval.warp import moved, similarity, warp
+from glow_jax.io.errors import InputError
 
 
 def made_up_model(seed: int = 0) -> PointModel:

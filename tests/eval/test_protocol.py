@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from eval.errors import InputError
 from eval.protocol import PAPER, figures
 from eval.protocol.alphas import best_alpha, frontier, recommended_alpha
 from eval.protocol.scores import check_scores
@@ -22,6 +21,7 @@ from eval.protocol.statistics import (
     wilson,
 )
 from eval.table import AUS, COLUMNS, IDENTITY
+from glow_jax.io.errors import InputError
 
 ALPHAS = (0.3, 0.4, 0.5)
 

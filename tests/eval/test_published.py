@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.errors import InputError
 from eval.protocol import figures
 from eval.published import read_published, read_published_folder, read_scores
 from eval.table import AUS, COLUMNS
+from glow_jax.io.errors import InputError
 
 HEADER = "[filename, " + ", ".join(f"{au}_r" for au in AUS) + "]"
 ALPHAS = (0.3, 0.32)

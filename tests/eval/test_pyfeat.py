@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eval.action_units import make_reader
-from eval.errors import InputError
 from eval.table import AUS
+from glow_jax.io.errors import InputError
 from tests.support.judged import picture
 
 FACE = {"FaceScore": 0.9, "FaceRectWidth": 10.0, "FaceRectHeight": 20.0}

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.errors import InputError
 from eval.reading import Reading, relative
 from eval.rendered import BUNDLED, RenderedReader
 from eval.table import AUS
+from glow_jax.io.errors import InputError
 from tests.support.judged import FACES, face, picture, truth
 
 NAMES = sorted(p.stem.removeprefix("id000") for p in FACES.glob("*.webp"))

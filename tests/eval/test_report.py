@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from eval.errors import InputError
 from eval.protocol import figures
 from eval.protocol.scores import any_names
 from eval.report import Context, pictures, write_report
 from eval.table import AUS, COLUMNS, IDENTITY, OF
+from glow_jax.io.errors import InputError
 
 VOID = ("img", "meta", "br")
 HOSTILE = "<script>alert('1')</script> \"é ü\" & \u202eevil"

@@ -20,11 +20,11 @@ from PIL import Image
 
 from eval import scoring
 from eval.action_units import Reader, make_reader
-from eval.errors import InputError
 from eval.identity import IdentityModel
 from eval.reading import Reading
 from eval.scoring import Judges, Kept, Scored, score
 from eval.table import AUS
+from glow_jax.io.errors import InputError
 from tests.support.judged import FACES
 
 AU12 = AUS.index("AU12")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eval.errors import InputError
 from eval.study import _means, read_study
+from glow_jax.io.errors import InputError
 from transfer.jobs.plan import file_name
 
 RESULTS = "expression,source,target,alpha,file\nsmile.png,ann,bob,1,a.png\n"

@@ -39,11 +39,11 @@ def run(args: argparse.Namespace) -> int:
 def _judge(out: Path) -> int:
     """Judge a folder with the offline defaults; the last line says what came of it."""
     import eval.cli as judge
-    from eval.errors import InputError as Unjudged
+    from glow_jax.io.errors import InputError
 
     try:
         summary, failures = judge.judge_by_default(out)
-    except Unjudged as error:
+    except InputError as error:
         print(f"not judged: {error} (--no-judge leaves this out)", file=sys.stderr)
         return 1
     print(summary)

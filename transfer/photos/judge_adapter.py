@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from glow_jax.io.errors import InputError
 from transfer.photos.align import FaceDetector
 
 
@@ -20,12 +19,8 @@ def face_detector(name: str) -> FaceDetector:
         InputError: it is not there, or what it needs is not installed.
     """
     from eval.detectors import face_finder as find
-    from eval.errors import InputError as Unfound
 
-    try:
-        return find(name)
-    except Unfound as error:
-        raise InputError(str(error)) from None
+    return find(name)
 
 
 def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -34,13 +29,9 @@ def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     Raises:
         InputError: what the reader needs is not installed.
     """
-    from eval.errors import InputError as Unread
     from eval.files import Picture
 
-    try:
-        reading = _reader().read([Picture(Path("crop"), "", pixels)])[0]
-    except Unread as error:
-        raise InputError(str(error)) from None
+    reading = _reader().read([Picture(Path("crop"), "", pixels)])[0]
     return None if reading.problem else (reading.level, reading.change)
 
 
