@@ -1,6 +1,7 @@
 """Which part may know of which, read from the source of every file."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -162,3 +163,21 @@ def test_only_the_command_line_parses_words_or_draws_progress() -> None:
         for path in sources(package):
             if not is_command_line(module_of(path)) and path.name != "fit_rendered.py":
                 assert not {m for m in imports(path) if m.startswith(("argparse", "rich"))}, path
+
+
+A_TEST = re.compile(r"^\s*(?:from|import) (tests\b.*\b(?:test_\w+|conftest)\b.*)", re.MULTILINE)
+
+
+def test_no_test_imports_another() -> None:
+    """What a test hands to another process to run is looked at too."""
+    for path in sources("tests"):
+        lines = A_TEST.findall(path.read_text(encoding="utf-8"))
+        assert not [line for line in lines if module_of(path) not in line], path
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from tests.a.test_b import c", "    import tests.conftest", "from tests import test_a"],
+)
+def test_an_import_of_a_test_is_seen(line: str) -> None:
+    assert A_TEST.findall(f"import csv\n{line}\n")

@@ -21,8 +21,8 @@ from eval.files import read_picture
 from eval.openface import FEATURES, OpenFaceModels
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from tests.eval.test_pdm import made_up_model, text_of
 from tests.support.judged import face, picture
+from tests.support.point_model import made_up_model, text_of
 
 PRESENT = ("AU01", "AU12", "AU45")
 TRIANGLES = [(i, (i + 1) % 68, 30) for i in range(68)]

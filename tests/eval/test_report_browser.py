@@ -23,7 +23,7 @@ from PIL import Image
 from eval.protocol import figures
 from eval.report import Context, write_report
 from eval.table import AUS
-from tests.eval.test_report import made_up, picture, without
+from tests.support.made_up_scores import made_up, picture, without
 
 BINARY = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 pytestmark = [

@@ -21,7 +21,7 @@ from glow_jax.checkpoints import fingerprint, load, read_card, save, weights_of
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
-from tests.conftest import glow, random_x
+from tests.support.models import glow, random_x
 
 CONFIG = GlowConfig(8, 8, n_levels=2, n_steps=2, hidden_width=3, permutation="lu", n_classes=2)
 CARD = {"name": "test", "licence": "CC0-1.0", "bits_per_dim": 3.25}

@@ -13,7 +13,7 @@ from flax import nnx
 
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
-from tests.conftest import glow, random_x
+from tests.support.models import glow, random_x
 
 CLASSES: dict[str, dict[str, Any]] = {
     "glowip": {

@@ -23,8 +23,8 @@ from glow_jax.layers import (
     squeeze,
     unsqueeze,
 )
-from tests.conftest import perturbed, with_weights
 from tests.support import reference
+from tests.support.models import perturbed, with_weights
 
 SHAPE = (2, 2, 3, 4)  # B H W C: every size that may be confused is another number
 CONFIG = GlowConfig(8, 8, n_levels=1, n_steps=1, hidden_width=5)

@@ -16,8 +16,8 @@ from glow_jax import coupling, pixels
 from glow_jax.config import GlowConfig
 from glow_jax.layers import Coupling
 from glow_jax.model import Glow, flatten, unflatten
-from tests.conftest import Precision, glow, perturbed, random_images, random_x, with_weights
 from tests.support import reference
+from tests.support.models import Precision, glow, perturbed, random_images, random_x, with_weights
 
 PERMUTATIONS = ("dense", "lu", "reverse", "shuffle")
 AGREES = {"float64": 1e-9, "float32": 1e-4}  # with the reference, of the largest number

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.transfer.test_transfer import linear_codec
+from tests.support.linear import linear_codec
 from transfer.codec import Codec
 from transfer.expression import landmark_detector as lm
 from transfer.expression.au_regressor import AuRegressor

@@ -4,13 +4,20 @@ Materials, names of shapes, the 68 landmarks and the centimetre frame are FaceKi
 as coarse as a renderer allows.
 """
 
+import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import numpy as np
 
 from glow_jax.data.synthetic_faces.facekit import FaceKit
-from glow_jax.data.synthetic_faces.people import BLENDSHAPES
+from glow_jax.data.synthetic_faces.people import (
+    BLENDSHAPES,
+    PictureSpec,
+    free_condition,
+    picture,
+)
 
 MATERIALS = (
     "M_BackHead",
@@ -181,3 +188,9 @@ def _expressions(neutral: np.ndarray, n_skin: int) -> tuple[tuple[str, ...], np.
         names.append(look + ("_L" if side > 0 else "_R"))
         shapes.append((ball[:, None] * np.array([push[0] * side, push[1], 0])).astype(np.float32))
     return tuple(names), np.stack(shapes).astype(np.float32)
+
+
+def picture_spec(expression: str = "smile", **changes: Any) -> PictureSpec:
+    """A picture of person 1 in some condition of theirs, 64 pixels wide."""
+    spec = picture(3, 1, free_condition(3, 1, 4), "a", expression=expression)
+    return dataclasses.replace(spec, **changes)

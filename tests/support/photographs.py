@@ -88,3 +88,16 @@ def add(
     whole = Image.fromarray(taken.pixels)
     whole.paste(placed.convert("RGB"), (0, 0), placed.getchannel("A"))
     return Photograph(np.asarray(whole), marks @ turn.T + shift)
+
+
+class Face(NamedTuple):
+    """What a face detector returns: (68, 2) landmarks, and left, top, right, bottom."""
+
+    landmarks: np.ndarray
+    box: tuple[float, float, float, float]
+
+
+def face_of(landmarks: np.ndarray) -> Face:
+    """A face of these landmarks, in the box around them."""
+    left, top, right, bottom = *landmarks.min(0), *landmarks.max(0)
+    return Face(landmarks, (float(left), float(top), float(right), float(bottom)))

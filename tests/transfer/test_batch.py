@@ -24,8 +24,8 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from tests.support.expressions import painting_codec, portraits
+from tests.support.linear import SIZE, contents, linear_codec, picture, rows_of
 from tests.support.paths import ROOT
-from tests.transfer.test_transfer import SIZE, linear_codec, picture, rows_of
 from transfer.codec import Codec, in_batches
 from transfer.jobs import output_folder as folder
 from transfer.jobs.disk_cache import Slots
@@ -69,19 +69,6 @@ def job_of(home: Path, codec: Codec | None = None, **options: Any) -> Job:
 def make(job: Job, out: Path, codec: Codec | None = None, **options: Any) -> Summary:
     options = {"batch_size": 4, "versions": {"glow-jax": "test"}} | options
     return run(job, codec or linear_codec(), out, **options)
-
-
-def contents(out: Path) -> dict[str, Any]:
-    """Every file of a folder but for how long things took."""
-    found: dict[str, Any] = {}
-    for path in sorted(p for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")):
-        name = str(path.relative_to(out))
-        if name == "results.csv" or (name.startswith("rows/") and "inputs" not in name):
-            rows = list(csv.DictReader(path.open(newline="", encoding="utf-8")))
-            found[name] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
-        elif name != "results.parquet":
-            found[name] = path.read_bytes()
-    return found
 
 
 def test_a_batch_makes_every_row(home: Path, tmp_path: Path) -> None:
@@ -341,8 +328,8 @@ def test_a_trouble_names_its_row() -> None:
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
-from tests.test_batch import job_of, make
-from tests.test_transfer import linear_codec
+from tests.support.linear import linear_codec
+from tests.transfer.test_batch import job_of, make
 
 def slow(latents):
     time.sleep(0.04)

@@ -6,34 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from glow_jax.cli.main import main
 from glow_jax.io.errors import InputError
-from tests.glow_jax.cli.test_commands import fails, home  # noqa: F401
+from tests.support.batch_command import ROWS, words
+from tests.support.command_line import fails
+from tests.support.linear import contents
 from tests.support.paths import ROOT
-from tests.transfer.test_batch import contents
 from transfer.jobs.batch import Settings, batch
 from transfer.models import auto_batch_size, load_codec
-
-ROWS = ["expression,source,target,alpha,id", *(f"shots,ann,bob,{a / 8},r{a}" for a in range(12))]
-
-
-@pytest.fixture
-def job(home: Path) -> Iterator[Path]:  # noqa: F811
-    """A table of 24 outputs beside a model and people."""
-    path = home / "job.csv"
-    path.write_text("\n".join(ROWS) + "\n")
-    yield path
-    path.unlink()
-
-
-def words(job: Path, out: Path, *more: str) -> list[str]:
-    model = str(job.parent / "model")
-    return ["batch", str(job), "-o", str(out), "--model", model, "--no-compile-cache", *more]
 
 
 def test_a_batch_and_its_shards(job: Path, tmp_path: Path, capsys) -> None:
@@ -198,7 +182,7 @@ def test_batches_are_as_large_as_memory_allows(job: Path) -> None:
 
 
 def test_a_transfer_does_without_a_compile_cache(
-    home: Path,  # noqa: F811
+    home: Path,
     tmp_path: Path,
     capsys,
     monkeypatch: pytest.MonkeyPatch,

@@ -10,35 +10,11 @@ import pytest
 from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
+from tests.support.linear import SIZE, linear_codec, picture, rows_of, run
 from transfer.codec import Codec, to_bytes
 from transfer.jobs.inputs import check_inputs
 from transfer.jobs.plan import Job, parse_alphas, read_job
-from transfer.jobs.run import Summary
-from transfer.jobs.run import run as run_job
 from transfer.jobs.sheet import grid, job_sheet
-
-SIZE = (8, 8)
-VERSIONS = {"glow-jax": "test"}
-
-
-def linear_codec(**changes) -> Codec:
-    """A stand-in flow whose latents are the grey levels, so every output is known exactly."""
-    fields = {
-        "name": "linear",
-        "fingerprint": "f" * 64,
-        "size": SIZE,
-        "channels": 3,
-        "precision": "exact",
-        "encode": lambda images: (np.asarray(images, np.float32) + np.float32(0.5),),
-        "encode_float": lambda grey: (np.asarray(grey, np.float32),),
-        "decode": lambda latents: np.asarray(latents[0]),
-        "bits_per_dim": lambda images: np.full(len(images), 8.0),
-    }
-    return Codec(**(fields | changes))
-
-
-def picture(seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(60, 190, (*SIZE, 3), np.uint8)
 
 
 @pytest.fixture
@@ -59,16 +35,6 @@ def plan(people: Path, codec: Codec, alphas=(0.0, 0.5, 1.0), **options) -> Job:
 
 def read(path: str) -> np.ndarray:
     return read_image(path, SIZE)
-
-
-def run(job: Job, codec: Codec, out: Path, **options) -> Summary:
-    """As `glow-jax transfer` runs a job."""
-    return run_job(job, codec, out, means=True, versions=VERSIONS, **options)
-
-
-def rows_of(out: Path, name: str = "results.csv") -> list[dict[str, str]]:
-    with (out / name).open(newline="") as f:
-        return list(csv.DictReader(f))
 
 
 def test_outputs_are_the_papers_formula(people: Path, tmp_path: Path) -> None:

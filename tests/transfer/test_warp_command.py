@@ -10,7 +10,7 @@ import pytest
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from tests.support.expressions import painting_codec, portraits, random_expressions
-from tests.transfer.test_transfer import rows_of, run
+from tests.support.linear import rows_of, run
 from transfer.codec import Codec
 from transfer.jobs.plan import Job, read_job
 from transfer.methods.apply import most_neutral

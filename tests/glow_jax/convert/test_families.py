@@ -26,7 +26,7 @@ from glow_jax.convert.options import Options
 from glow_jax.convert.selfcheck import SelfCheck, self_check
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
-from tests.glow_jax.test_openai_parity import compiled
+from tests.support.compiling import compiled
 from tests.support.foreign import (
     FAMILIES,
     Arrays,

@@ -37,9 +37,9 @@ from glow_jax.convert.safetensors_file import read_safetensors
 from glow_jax.convert.tf_checkpoint import read_tf_checkpoint
 from glow_jax.convert.torch_file import read_torch_file
 from glow_jax.io.errors import InputError
-from tests.conftest import glow
-from tests.glow_jax.convert.test_normflows_golden import write_safetensors
+from tests.support.models import glow
 from tests.support.paths import ROOT
+from tests.support.safetensors_file import write_safetensors
 
 REPOSITORY = ROOT
 Arrays = dict[str, np.ndarray]

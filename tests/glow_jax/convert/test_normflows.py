@@ -16,14 +16,6 @@ pytest.importorskip("normflows")
 
 import glow_jax  # noqa: E402
 from glow_jax.convert import SelfCheck, convert  # noqa: E402
-from tests.glow_jax.convert.test_normflows_golden import (  # noqa: E402
-    Golden,
-    assert_same_function,
-    converted,
-    load_golden,
-    state_of,
-    told,
-)
 from tests.support.make_normflows_goldens import (  # noqa: E402
     BASES,
     CONDITIONING,
@@ -35,6 +27,14 @@ from tests.support.make_normflows_goldens import (  # noqa: E402
     build,
     every_spec,
     outputs,
+)
+from tests.support.normflows import (  # noqa: E402
+    Golden,
+    assert_same_function,
+    converted,
+    load_golden,
+    state_of,
+    told,
 )
 
 # normflows makes its initial matrices with torch.lu.

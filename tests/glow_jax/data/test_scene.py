@@ -26,14 +26,13 @@ from glow_jax.data.synthetic_faces.people import (
     studio_condition,
 )
 from glow_jax.data.synthetic_faces.scene import Renderer, face_mask
-from tests.support.fake_head import fake_head
+from tests.support.fake_head import fake_head, picture_spec
 
 IN_ANOTHER_PROCESS = """
 import hashlib
-from tests.fake_head import fake_head
-from tests.test_scene import shot
 from glow_jax.data.synthetic_faces.scene import Renderer
-print(hashlib.sha256(Renderer(fake_head()).render(shot()).image.tobytes()).hexdigest())
+from tests.support.fake_head import fake_head, picture_spec
+print(hashlib.sha256(Renderer(fake_head()).render(picture_spec()).image.tobytes()).hexdigest())
 """
 
 
@@ -42,31 +41,25 @@ def renderer() -> Renderer:
     return Renderer(fake_head())
 
 
-def shot(expression: str = "smile", **changes: Any) -> PictureSpec:
-    """A picture of person 1 in some condition of theirs, 64 pixels wide."""
-    spec = picture(3, 1, free_condition(3, 1, 4), "a", expression=expression)
-    return dataclasses.replace(spec, **changes)
-
-
 def still(**changes: Any) -> Condition:
     """The studio's condition, changed."""
     return dataclasses.replace(studio_condition(), **changes)
 
 
 def test_pictures_are_as_promised(renderer: Renderer) -> None:
-    made = renderer.render(shot())
+    made = renderer.render(picture_spec())
     assert made.image.shape == (64, 64, 3) and made.image.dtype == np.uint8
     assert made.mask.shape == (64, 64) and set(np.unique(made.mask)) == {0, 255}
     assert made.landmarks.shape == (68, 2) and np.isfinite(made.landmarks).all()
     assert made.image.std() > 10
-    assert renderer.render(shot(size_px=48)).image.shape == (48, 48, 3)
+    assert renderer.render(picture_spec(size_px=48)).image.shape == (48, 48, 3)
 
 
 def test_bytes_are_the_same_in_any_renderer_and_process(renderer: Renderer) -> None:
-    here = renderer.render(shot())
-    np.testing.assert_array_equal(Renderer(fake_head()).render(shot()).image, here.image)
-    renderer.render(shot("anger"))  # nothing is remembered
-    np.testing.assert_array_equal(renderer.render(shot()).image, here.image)
+    here = renderer.render(picture_spec())
+    np.testing.assert_array_equal(Renderer(fake_head()).render(picture_spec()).image, here.image)
+    renderer.render(picture_spec("anger"))  # nothing is remembered
+    np.testing.assert_array_equal(renderer.render(picture_spec()).image, here.image)
     done = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS],
         capture_output=True,
@@ -78,7 +71,7 @@ def test_bytes_are_the_same_in_any_renderer_and_process(renderer: Renderer) -> N
 
 
 def test_other_light_paths_change_little(renderer: Renderer) -> None:
-    one, other = (renderer.render(shot(), noise=n).image.astype(int) for n in (0, 1))
+    one, other = (renderer.render(picture_spec(), noise=n).image.astype(int) for n in (0, 1))
     assert (one != other).any() and np.abs(one - other).mean() < 3
 
 
@@ -91,7 +84,7 @@ def behind(renderer: Renderer, spec: PictureSpec) -> np.ndarray:
 
 
 def test_an_expression_leaves_what_is_behind_the_face(renderer: Renderer) -> None:
-    plain, wide = shot("neutral"), shot("surprise")
+    plain, wide = picture_spec("neutral"), picture_spec("surprise")
     one, other = renderer.render(plain), renderer.render(wide)
     both = behind(renderer, plain) & behind(renderer, wide)
     assert both.mean() > 0.2
@@ -104,8 +97,8 @@ def test_an_expression_leaves_what_is_behind_the_face(renderer: Renderer) -> Non
 
 
 def test_another_background_leaves_the_face(renderer: Renderer) -> None:
-    here = shot()
-    there = shot(condition=dataclasses.replace(here.condition, background=5))
+    here = picture_spec()
+    there = picture_spec(condition=dataclasses.replace(here.condition, background=5))
     one, other = renderer.render(here), renderer.render(there)
     inside = face_mask(one.landmarks * 0.9 + one.landmarks.mean(0) * 0.1, 64) > 0
     change = np.abs(one.image[inside].astype(int) - other.image[inside].astype(int))
@@ -114,9 +107,9 @@ def test_another_background_leaves_the_face(renderer: Renderer) -> None:
 
 
 def test_light_and_exposure_leave_the_landmarks(renderer: Renderer) -> None:
-    here = shot()
+    here = picture_spec()
     light = {"key": 0.2, "ambient": 0.9, "exposure": 0.3, "key_direction": (0.6, 0.0, 0.8)}
-    other = renderer.render(shot(condition=dataclasses.replace(here.condition, **light)))
+    other = renderer.render(picture_spec(condition=dataclasses.replace(here.condition, **light)))
     made = renderer.render(here)
     np.testing.assert_array_equal(made.landmarks, other.landmarks)
     np.testing.assert_array_equal(made.mask, other.mask)
@@ -126,7 +119,9 @@ def test_light_and_exposure_leave_the_landmarks(renderer: Renderer) -> None:
 def test_light_from_the_right_lights_the_right(renderer: Renderer) -> None:
     def sides(x: float) -> float:
         condition = still(key_direction=(x, 0.0, 0.6), ambient=0.1, key=2.0)
-        image = renderer.render(shot("neutral", condition=condition)).image[28:44].astype(float)
+        image = (
+            renderer.render(picture_spec("neutral", condition=condition)).image[28:44].astype(float)
+        )
         return image[:, 34:44].mean() - image[:, 20:30].mean()
 
     assert sides(0.8) > 15 and sides(-0.8) < -15
@@ -138,7 +133,7 @@ def test_landmarks_are_where_their_points_are_seen(
     renderer: Renderer, monkeypatch: pytest.MonkeyPatch, number: int, landmark: int
 ) -> None:
     """A bright speck in the place of a landmark's vertex is drawn at its pixel."""
-    spec = shot("bigsmile", condition=free_condition(8, 2, number), crop="own")
+    spec = picture_spec("bigsmile", condition=free_condition(8, 2, number), crop="own")
     corners = np.array([(1, 1, 0), (-1, 1, 0), (-1, -1, 0), (1, -1, 0)]) * 0.3
 
     def speck(head: Any, who: Any, points: np.ndarray) -> list[Mesh]:
@@ -181,7 +176,7 @@ def test_the_crop_is_celebahqs(number: int) -> None:
 
 
 def test_a_studio_face_is_centred_and_upright(renderer: Renderer) -> None:
-    marks = renderer.render(shot("neutral", condition=still())).landmarks / 64
+    marks = renderer.render(picture_spec("neutral", condition=still())).landmarks / 64
     middle, apart, down = eyes_and_mouth(marks)
     assert middle[0] == pytest.approx(0.5, abs=0.01) and apart[1] == pytest.approx(0, abs=0.01)
     assert 0.4 < middle[1] < 0.5 and down[1] > 0.2
@@ -203,16 +198,16 @@ def test_jitter_moves_the_crop_as_said(jitter: tuple[float, ...]) -> None:
 
 
 def test_a_neutral_crop_does_not_move_with_the_mouth(renderer: Renderer) -> None:
-    neutral = renderer.render(shot("neutral", crop="neutral")).landmarks
-    held = renderer.render(shot("bigsmile", crop="neutral")).landmarks
-    own = renderer.render(shot("bigsmile", crop="own")).landmarks
+    neutral = renderer.render(picture_spec("neutral", crop="neutral")).landmarks
+    held = renderer.render(picture_spec("bigsmile", crop="neutral")).landmarks
+    own = renderer.render(picture_spec("bigsmile", crop="own")).landmarks
     np.testing.assert_allclose(neutral[27:31], held[27:31], atol=0.2)
     assert np.abs(own[27:31] - held[27:31]).max() > 0.2
 
 
 @pytest.mark.parametrize("expression", ["neutral", "surprise"])
 def test_the_mask_covers_the_landmarks(renderer: Renderer, expression: str) -> None:
-    made = renderer.render(shot(expression))
+    made = renderer.render(picture_spec(expression))
     columns, rows = np.floor(made.landmarks).astype(int).T
     assert (made.mask[rows, columns][17:] > 0).all()
     near = [
@@ -225,7 +220,7 @@ def test_the_mask_covers_the_landmarks(renderer: Renderer, expression: str) -> N
 def test_blendshapes_follow_units_asymmetry_and_gaze(renderer: Renderer) -> None:
     names = renderer.head.kit.expression_names
     weak = tuple(0.25 if au == "AU12" else -0.25 if au == "AU6" else 0.0 for au in AUS)
-    spec = shot(aus={"AU12": 0.8, "AU6": 0.4, "AU26": 0.5}, asymmetry=weak)
+    spec = picture_spec(aus={"AU12": 0.8, "AU6": 0.4, "AU26": 0.5}, asymmetry=weak)
     spec = dataclasses.replace(spec, condition=still(gaze=(0.5, -0.3)))
     blend = dict(zip(names, renderer._blend(spec), strict=True))
     wanted = {
@@ -246,7 +241,7 @@ def test_eyes_look_where_the_gaze_says(renderer: Renderer) -> None:
     head = renderer.head
 
     def pupil(gaze: tuple[float, float]) -> np.ndarray:
-        spec = shot("neutral", condition=still(gaze=gaze))
+        spec = picture_spec("neutral", condition=still(gaze=gaze))
         points = head.geometry(np.zeros(100), renderer._blend(spec))
         return points[head._vertices("M_IrisLeft", "M_IrisRight")].mean(0)
 

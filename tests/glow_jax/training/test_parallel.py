@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from glow_jax.checkpoints import load, read_card, weights_of
-from tests.glow_jax.training.test_run import smooth_images
 from tests.support.paths import ROOT
+from tests.support.toy_training import smooth_images
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +23,12 @@ RUN = """
 import dataclasses, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from glow_jax import parallel
+from glow_jax.training import parallel
 if {process!r} is not None:
     parallel.join("localhost:{port}", *{process!r})
 import jax
-from tests import test_training as t
-from glow_jax.training_run import Reporting
+from tests.support import toy_training as toy
+from glow_jax.training.run import Reporting
 assert jax.device_count() == {devices}, jax.devices()
 out = Path({out!r})
 
@@ -37,9 +37,9 @@ def write(row):
         with out.with_suffix(".exact").open("a") as file:
             print(repr(row["bits_per_dim"]), repr(row["held_out_bits_per_dim"]), file=file)
 
-t.run(
+toy.run(
     out,
-    config=dataclasses.replace(t.RUN, batch_size=16),
+    config=dataclasses.replace(toy.RUN, batch_size=16),
     reporting=Reporting(every=3, n_pictures={pictures}, progress=write),
 )
 print("done", jax.process_index(), jax.process_count())
@@ -143,7 +143,7 @@ def test_a_run_of_two_processes_goes_on_in_one(one_device: Path, tmp_path: Path)
 DISAGREE = """
 import sys
 sys.path.insert(0, {root!r})
-from glow_jax import parallel
+from glow_jax.training import parallel
 parallel.join("localhost:{port}", {index}, 2)
 from glow_jax.errors import InputError
 

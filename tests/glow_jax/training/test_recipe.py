@@ -25,8 +25,8 @@ from glow_jax.training.step import (
     logdet_penalty,
     make_step,
 )
-from tests.conftest import glow
-from tests.glow_jax.training.test_run import MODEL, RECIPE, smooth_images
+from tests.support.models import glow
+from tests.support.toy_training import MODEL, RECIPE, smooth_images
 
 
 def trained(config: TrainConfig, model: GlowConfig = MODEL, n: int = 3) -> tuple[Any, Any, list]:

@@ -1,6 +1,5 @@
 """Training learns, skips what is not finite, and survives being killed, to the bit."""
 
-import csv
 import dataclasses
 import functools
 import itertools
@@ -18,25 +17,20 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from glow_jax.checkpoints import load, read_card, weights_of
-from glow_jax.config import GlowConfig
+from glow_jax.checkpoints import load, read_card
 from glow_jax.io.errors import InputError
 from glow_jax.training import run as training_run
-from glow_jax.training.run import Reporting
-from glow_jax.training.step import TrainConfig, batch_indices, create, make_step
+from glow_jax.training.step import batch_indices, create, make_step
 from tests.support.paths import ROOT
-
-MODEL = GlowConfig(8, 8, n_levels=1, n_steps=2, hidden_width=8, permutation="lu", n_bits=5)
-RECIPE = TrainConfig(40, batch_size=8, learning_rate=1e-2, n_warmup=5, n_init=16, ema_decay=0.9)
-
-
-def smooth_images(n: int, seed: int = 0) -> np.ndarray:
-    """Planes of random slope and colour: easy to learn, unlike noise."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:8, :8] / 7 - 0.5
-    slopes, colours = rng.uniform(-80, 80, (2, n, 1, 1, 3)), rng.uniform(60, 190, (n, 1, 1, 3))
-    images = colours + slopes[0] * y[..., None] + slopes[1] * x[..., None]
-    return np.clip(images, 0, 255).astype(np.uint8)
+from tests.support.toy_training import (
+    MODEL,
+    RECIPE,
+    RUN,
+    assert_equal_runs,
+    log,
+    run,
+    smooth_images,
+)
 
 
 @functools.cache
@@ -144,15 +138,12 @@ def test_bad_recipes_are_refused(fields: dict[str, Any]) -> None:
 # -- a run
 
 
-RUN = dataclasses.replace(RECIPE, n_steps=12)
-EVERY = 3
-
 CHILD = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
 import orbax.checkpoint as ocp
 from pathlib import Path
-from tests import test_training
+from tests.support import toy_training
 
 save = ocp.CheckpointManager.save
 
@@ -162,21 +153,8 @@ def save_and_die(self, step, *args, **options):
         os.kill(os.getpid(), signal.SIGKILL)
 
 ocp.CheckpointManager.save = save_and_die
-test_training.run(Path(sys.argv[1]))
+toy_training.run(Path(sys.argv[1]))
 """
-
-
-def run(out: Path, **options: Any) -> Path:
-    arguments: dict[str, Any] = {
-        "model_config": MODEL,
-        "config": RUN,
-        "train": smooth_images(20),
-        "held_out": smooth_images(8, seed=1),
-        "card": {"name": "toy"},
-        "reporting": Reporting(every=EVERY),
-        "export_dtype": jnp.float32,
-    }
-    return training_run.run(out, **(arguments | options))
 
 
 @pytest.fixture(scope="module")
@@ -184,23 +162,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "undisturbed"
     assert run(out) == out / "model"
     return out
-
-
-def log(out: Path) -> list[dict[str, str]]:
-    """The log but for the one column that is about the machine."""
-    with (out / "log.csv").open(newline="") as file:
-        return [
-            {k: v for k, v in r.items() if k != "images_per_second"} for r in csv.DictReader(file)
-        ]
-
-
-def assert_equal_runs(a: Path, b: Path) -> None:
-    assert log(a) == log(b)
-    models = [load(out / "model", fold=False) for out in (a, b)]
-    jax.tree.map(np.testing.assert_array_equal, *map(weights_of, models))
-    assert models[0].fingerprint == models[1].fingerprint
-    assert read_card(a / "model") == read_card(b / "model")
-    assert (a / "run.json").read_bytes() == (b / "run.json").read_bytes()
 
 
 def child(out: Path, step: int) -> subprocess.Popen:

@@ -1,12 +1,10 @@
 """Steps that are not finite, and what a run leaves for people; killed runs are elsewhere."""
 
-import contextlib
 import dataclasses
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +21,14 @@ from glow_jax.io.provenance import read_provenance
 from glow_jax.training import run as training_run
 from glow_jax.training import step as train
 from glow_jax.training.run import Reporting
-from tests.glow_jax.training.test_run import (
+from tests.support.paths import ROOT
+from tests.support.toy_training import (
     EVERY,
     MODEL,
-    ROOT,
     RUN,
     assert_equal_runs,
     log,
+    poisoned,
     run,
     smooth_images,
 )
@@ -58,29 +57,6 @@ def test_a_batch_that_is_not_finite_is_skipped_and_counted(
     assert counts == [sum(seen[:n]) for n in (3, 6, 9, 12)]
     assert all(np.isfinite(float(row["bits_per_dim"])) for row in log(tmp_path / "out")[:1])
     assert read_card(tmp_path / "out" / "model")["skipped_steps"] == sum(seen)
-
-
-@contextlib.contextmanager
-def poisoned() -> Iterator[None]:
-    """From step 7 on at the full learning rate the weights are NaN; at half of it they are not."""
-    plain = training_run.make_step
-
-    def make(*arguments: Any) -> Any:
-        step = plain(*arguments)
-
-        def poisoned_step(state: Any, images: Any) -> Any:
-            if int(state.step) >= 7 and float(state.rate) == 1:
-                nan = jax.tree.map(lambda a: a * jnp.nan, state.params)
-                state = state._replace(params=nan)
-            return step(state, images)
-
-        return poisoned_step
-
-    training_run.make_step = make
-    try:
-        yield
-    finally:
-        training_run.make_step = plain
 
 
 @pytest.fixture(scope="module")
@@ -117,10 +93,13 @@ def test_a_run_killed_as_it_goes_back_keeps_the_rate(
 import os, signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from tests import test_training, test_training_trouble as t
+from glow_jax.training.run import Reporting
+from tests.support import toy_training
 die = lambda line: os.kill(os.getpid(), signal.SIGKILL)
-with t.poisoned():
-    test_training.run(Path({str(out)!r}), reporting=t.Reporting(every=t.EVERY, note=die))
+with toy_training.poisoned():
+    toy_training.run(
+        Path({str(out)!r}), reporting=Reporting(every=toy_training.EVERY, note=die)
+    )
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == -signal.SIGKILL
     run(out)  # nothing is poisoned any more, yet the rate stays halved

@@ -259,7 +259,7 @@ def test_rows_are_planned_in_little(
 
 def plan_alone(path: str) -> None:
     """In a process of its own: print how long planning takes, and its peak memory in MB."""
-    from tests.transfer.test_transfer import linear_codec
+    from tests.support.linear import linear_codec
     from transfer.jobs.plan import make_job
 
     started = time.perf_counter()

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from glow_jax.cli.main import main
-from tests.glow_jax.cli.test_commands import fails, home  # noqa: F401
+from tests.support.batch_command import words
+from tests.support.command_line import fails
+from tests.support.linear import contents
 from tests.support.paths import ROOT
-from tests.transfer.test_batch import contents
-from tests.transfer.test_batch_command import ROWS, job, words  # noqa: F401
 
 
-def test_ray_and_shards_do_not_mix(job: Path, tmp_path: Path, capsys) -> None:  # noqa: F811
+def test_ray_and_shards_do_not_mix(job: Path, tmp_path: Path, capsys) -> None:
     ray = ["--engine", "ray", "--shard", "1/2"]
     assert "two ways to share" in fails(capsys, words(job, tmp_path / "out", *ray))
     assert "those of --engine ray" in fails(capsys, words(job, tmp_path / "o", "--workers", "2"))
@@ -39,7 +39,7 @@ def actors(mark: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_killed_actors_are_replaced(job: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_killed_actors_are_replaced(job: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     lines = [f"shots,ann,bob,{a / 640}" for a in range(640)]
     job.write_text("\n".join(["expression,source,target,alpha", *lines]) + "\n")

@@ -1,7 +1,6 @@
 """Alignment: CelebA-HQ's square, its pixels, and why a face is not used."""
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,19 +10,10 @@ from glow_jax.data.synthetic_faces import scene
 from glow_jax.data.synthetic_faces.people import studio_condition
 from glow_jax.io.errors import InputError
 from tests.support import photographs
+from tests.support.photographs import Face, face_of
 from transfer.photos import align
 from transfer.photos.align import Limits, crop_transform, faces_in, inverse, moved, side_of
 from transfer.photos.pose import MEAN_FACE, pose_of
-
-
-class Face(NamedTuple):
-    landmarks: np.ndarray
-    box: tuple[float, float, float, float]
-
-
-def face_of(landmarks: np.ndarray) -> Face:
-    left, top, right, bottom = *landmarks.min(0), *landmarks.max(0)
-    return Face(landmarks, (float(left), float(top), float(right), float(bottom)))
 
 
 def square(left: float, top: float, side: float) -> np.ndarray:
