@@ -29,7 +29,7 @@ def test_there_are_snippets_and_no_gaps() -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the snippets run: with the demo's pictures, the README's jobs, and photographs."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("transfer.cli.batch.use_compile_cache", lambda: None)
+    monkeypatch.setattr("glow_jax.compile_cache.use_compile_cache", lambda: None)
     (tmp_path / "transfer").symlink_to(ROOT / "transfer")
     for language in ("csv", "toml"):
         (tmp_path / f"job.{language}").write_text(blocks(language)[0])

@@ -8,8 +8,6 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from transfer.expression.model import ExpressionModel
-
 Images = UInt8[np.ndarray, "B H W C"]
 FloatImages = Float[np.ndarray, "B H W C"]
 Latents = Any  # a pytree of float arrays (B, ...)
@@ -29,7 +27,6 @@ class Codec:
         decode: latents to continuous grey levels; a byte b is the interval [b, b + 1), so an
             exact round trip gives b + 0.5. May be non-finite off the model's manifold.
         bits_per_dim: of uint8 images, (B,).
-        expressions: what is known of expressions in this model's latents, if anything.
         exact: a slower codec of the same model for images whose round trip misses the bound.
         bytes_per_image: of a device's memory while it computes, roughly.
         devices: that a batch is shared out over, if they are several.
@@ -46,7 +43,6 @@ class Codec:
     decode: Callable[[Latents], FloatImages]
     bits_per_dim: Callable[[Images], Float[np.ndarray, " B"]]
     exact: "Codec | None" = None
-    expressions: ExpressionModel | None = None
     bytes_per_image: int = 2**24
     devices: tuple[Any, ...] = ()
     place: Callable[[Any], Any] = lambda batch: batch

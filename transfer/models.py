@@ -1,4 +1,4 @@
-"""† A Glow, or a graph model, as the functions that this package works with, on any devices.
+"""A Glow, or a graph model, as the functions that this package works with, on any devices.
 
 Over several devices a batch's rows are shared out; each device runs the program that one alone
 would run on its rows, so the numbers are the same.
@@ -6,6 +6,7 @@ would run on its rows, so the numbers are the same.
 
 import copy
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,13 +15,13 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from glow_jax.checkpoints import find, load
+from glow_jax.checkpoints import far_limit, find, load
 from glow_jax.config import Precision
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
 from transfer.codec import Codec, to_bytes
 from transfer.expression.file import NAME, load_expression_model
-from transfer.expression.model import ExpressionModel
+from transfer.methods.base import Models
 
 AXIS = "batch"
 UNKNOWN_WIDTH = 512  # of a graph model's coupling networks
@@ -33,7 +34,6 @@ def codec_of(
     model: Any,
     precision: Precision,
     exact: Codec | None = None,
-    expressions: ExpressionModel | None = None,
     devices: Sequence[jax.Device] = (),
 ) -> Codec:
     """A folded Glow, or a graph model, as a `Codec`.
@@ -42,15 +42,14 @@ def codec_of(
         model: from `glow_jax.load`.
         precision: that it was folded with.
         exact: the same model in exact, for a fast one.
-        expressions: what is expression_model of expressions in its latents.
         devices: to share batches out over; one, or none, is JAX's default.
     """
     config, place = model.config, lambda batch: batch
     method = functools.partial(getattr if isinstance(model, GraphGlow) else _alone, model)
     if len(devices) > 1:
         mesh = Mesh(np.array(devices), (AXIS,))
-        method = functools.partial(_shared_out, *_taken_apart(model, mesh), mesh)
-        if mesh.devices[0].platform != "cpu":  # see `transfer.jobs.run.Worker.do`
+        method = functools.partial(_shared_out, *_split(model, mesh), mesh)
+        if mesh.devices[0].platform != "cpu":  # see `transfer.jobs.schedule.on_devices`
             rows = NamedSharding(mesh, PartitionSpec(AXIS))
             place = functools.partial(jax.device_put, device=rows)
     decode_x, bits_per_dim = method("decode_x"), method("bits_per_dim")
@@ -65,15 +64,23 @@ def codec_of(
         decode=lambda eps: (np.asarray(decode_x(eps), np.float32) + 0.5) * 256,
         bits_per_dim=lambda images: np.asarray(bits_per_dim(images)),
         exact=exact,
-        expressions=expressions,
         devices=tuple(devices) if len(devices) > 1 else (),
         place=place,
         bytes_per_image=_bytes_per_image(config),
     )
 
 
-def load_codec(name: str, precision: Precision, devices: Sequence[jax.Device] = ()) -> Codec:
-    """Load a model; a "fast" one brings its "exact" form for the images that need it.
+def load_models(
+    name: str | os.PathLike[str], precision: Precision = "exact", devices: Sequence[jax.Device] = ()
+) -> Models:
+    """Load a flow, and the expression model beside it if there is one.
+
+    A "fast" flow brings its "exact" form for the pictures that need it.
+
+    Args:
+        name: a bundled name, or a checkpoint directory.
+        precision: "exact" or "fast".
+        devices: to share batches out over; one, or none, is JAX's default.
 
     Raises:
         InputError: no such model, or it needs class labels.
@@ -83,10 +90,15 @@ def load_codec(name: str, precision: Precision, devices: Sequence[jax.Device] = 
         raise InputError(f"model {model.name!r} has classes; transfer takes models without")
     file = find(name) / NAME
     expression_model = load_expression_model(file) if file.exists() else None
-    exact = codec_of(model.fold("exact"), "exact", expressions=expression_model, devices=devices)
-    if precision == "exact":
-        return exact
-    return codec_of(model.fold("fast"), "fast", exact, expression_model, devices)
+    codec = codec_of(model.fold("exact"), "exact", devices=devices)
+    if precision == "fast":
+        codec = codec_of(model.fold("fast"), "fast", codec, devices)
+    return Models(codec, expression_model)
+
+
+def far_limit_of(name: str | os.PathLike[str]) -> float | None:
+    """Bits/dim above which a picture is far from what a model knows; None where it is not known."""
+    return far_limit(find(name))
 
 
 def auto_batch_size(codec: Codec, platform: str, memory: int) -> int:
@@ -111,7 +123,7 @@ def _bytes_per_image(config: Any) -> int:
     return pixels * (2 * width + 9 * 8 * config.n_channels) * 4
 
 
-def _taken_apart(model: Any, mesh: Mesh) -> tuple[Callable[[Any], Any], Any]:
+def _split(model: Any, mesh: Mesh) -> tuple[Callable[[Any], Any], Any]:
     """How to make a model of its arrays, and the arrays, on every device."""
     everywhere = NamedSharding(mesh, PartitionSpec())
     if isinstance(model, GraphGlow):
@@ -159,6 +171,6 @@ def _encode_float(
     """Continuous grey levels to latents; a graph takes bytes only."""
     if isinstance(model, GraphGlow):
         encode = method("encode")
-        return lambda pixels: encode(to_bytes(pixels))
+        return lambda values: encode(to_bytes(values))
     encode_x = method("encode_x")
-    return lambda pixels: encode_x(np.asarray(pixels, np.float32) / 256 - 0.5)
+    return lambda values: encode_x(np.asarray(values, np.float32) / 256 - 0.5)

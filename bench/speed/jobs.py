@@ -36,13 +36,14 @@ Row = dict[str, Any]
 
 def plan(case: Row) -> Row:
     """Read, check and order a table; nothing is made."""
-    from transfer.jobs.batch import Settings, opened
+    from transfer.jobs.batch import prepare
     from transfer.jobs.plan_file import read_plan
+    from transfer.requests import BatchRequest
 
     times = [time.perf_counter()]
     asked = read_plan(case["table"])
     times.append(time.perf_counter())
-    job, _, _ = opened(Settings(case["table"]), asked)
+    job = prepare(BatchRequest(case["table"], case["table"] + ".out"), asked).job
     times.append(time.perf_counter())
     job.digest, job.first_use, job.item(int(job.order[-1]))
     times.append(time.perf_counter())
@@ -80,16 +81,21 @@ def made(case: Row) -> Row:
     import jax
 
     from transfer.jobs.batch import versions
-    from transfer.jobs.plan import make_job
+    from transfer.jobs.job import make_job
     from transfer.jobs.plan_file import read_plan
     from transfer.jobs.run import run
-    from transfer.models import load_codec
+    from transfer.methods import Models
+    from transfer.models import load_models
 
-    codec = stand_in() if case["stand_in"] else load_codec("faces64", "exact", jax.local_devices())
+    if case["stand_in"]:
+        models = Models(stand_in())
+    else:
+        models = load_models("faces64", "exact", jax.local_devices())
     options: Row = {"batch_size": 16, "versions": versions(), "likelihood": False}
     with tempfile.TemporaryDirectory(dir=case["scratch"]) as name:
         write_table(Path(name) / "job.csv", 64, case["methods"])
-        run(make_job(read_plan(f"{name}/job.csv"), codec), codec, Path(name) / "out", **options)
+        job = make_job(read_plan(f"{name}/job.csv"), models)
+        run(job, models, Path(name) / "out", **options)
     seen: list[tuple[float, float, int, float]] = []
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -100,8 +106,8 @@ def made(case: Row) -> Row:
     with tempfile.TemporaryDirectory(dir=case["scratch"]) as name:
         out = Path(name) / "out"
         wall, cpu = time.perf_counter(), time.process_time()
-        job = make_job(read_plan(case["table"]), codec)
-        summary = run(job, codec, out, progress=progress, **options)
+        job = make_job(read_plan(case["table"]), models)
+        summary = run(job, models, out, progress=progress, **options)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     n, first, last = summary.made, seen[0], seen[-1]
     steady = [(b - a) / (last[2] - first[2]) for a, b in zip(first[:2], last[:2], strict=True)]

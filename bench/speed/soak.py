@@ -212,10 +212,11 @@ def _until_ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def planned_files(table: Path) -> list[str]:
     """Names of the outputs that a table asks for, from the plan alone."""
-    from transfer.jobs.batch import Settings, opened
+    from transfer.jobs.batch import prepare
     from transfer.jobs.plan_file import read_plan
+    from transfer.requests import BatchRequest
 
-    job, _, _ = opened(Settings(str(table)), read_plan(table))
+    job = prepare(BatchRequest(table, f"{table}.out"), read_plan(table)).job
     return [item.file for item in job.items]
 
 

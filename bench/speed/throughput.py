@@ -79,19 +79,15 @@ def loaded(case: Row) -> tuple[Any, Any]:
 
     import glow_jax as gj
     from bench.speed import models
-    from transfer.expression.file import NAME, load_expression_model
     from transfer.models import codec_of
 
-    devices, expression_model = jax.local_devices()[: case["devices"]], None
+    devices = jax.local_devices()[: case["devices"]]
     if case["model"] == BUNDLED:
         model = gj.load(BUNDLED, fold=False)
-        expression_model = load_expression_model(gj.checkpoints.find(BUNDLED) / NAME)
     else:
         model = models.random_model(models.preset(case["model"]), case["seed"])
     folded = model.fold(case["precision"], case["unroll"])
-    return codec_of(
-        folded, case["precision"], expressions=expression_model, devices=devices
-    ), model.config
+    return codec_of(folded, case["precision"], devices=devices), model.config
 
 
 def faces(size: int, n: int) -> np.ndarray:
@@ -112,7 +108,7 @@ def stages(case: Row) -> Row:
 
     from bench.speed.gpu import matmul_ceilings
     from glow_jax.flops import flops_per_image
-    from transfer.jobs.run import _transfer as move
+    from transfer.methods.paper import transfer_batch
 
     codec, config = loaded(case)
     n = case["batch"] * case["devices"]
@@ -121,7 +117,7 @@ def stages(case: Row) -> Row:
     alphas = np.full(n, 0.1, np.float32)
 
     def moved() -> Any:
-        return move(*map(codec.place, (eps, eps, eps, alphas)))
+        return transfer_batch(*map(codec.place, (eps, eps, eps, alphas)))
 
     edited = moved()
     runs: dict[str, Callable[[], object]] = {
@@ -164,18 +160,19 @@ def host(case: Row) -> Row:
     from glow_jax.io.files import write_atomically
     from glow_jax.io.pictures import image_bytes, read_image
     from glow_jax.io.provenance import Provenance
-    from transfer.jobs.run import KIND, WRITERS
+    from transfer.jobs.commit import SOURCE_TYPE
+    from transfer.jobs.run import N_WRITE_THREADS
 
     size = case["size"]
     pictures = faces(size, 36)
     recipe = {"id": "0" * 16, "method": "paper", "alpha": 0.5, "expression": "smile.png"}
     recipe |= {"source": "person-41", "target": "person-16", "model_fingerprint": "0" * 64}
-    provenance = Provenance(KIND, BUNDLED, recipe)
+    provenance = Provenance(SOURCE_TYPE, BUNDLED, recipe)
 
     def encoded(ending: str) -> list[bytes]:
         return [image_bytes(p, provenance, ending) for p in pictures]
 
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(WRITERS) as pool:
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(N_WRITE_THREADS) as pool:
         files = encoded(".png")
         paths = [Path(name) / f"{i}.png" for i in range(len(files))]
 
@@ -238,12 +235,13 @@ def end_to_end(case: Row) -> Row:
 
     from transfer.codec import in_batches
     from transfer.jobs.batch import versions
-    from transfer.jobs.plan import make_job
+    from transfer.jobs.job import make_job
     from transfer.jobs.plan_file import read_plan
     from transfer.jobs.run import run
-    from transfer.models import load_codec
+    from transfer.models import load_models
 
-    codec = load_codec(BUNDLED, case["precision"], jax.local_devices())
+    models = load_models(BUNDLED, case["precision"], jax.local_devices())
+    codec = models.codec
     batch, n = case["batch"], case["batch"] * codec.n_devices
     eps = jax.tree.map(np.asarray, in_batches(codec, n).encode(faces(codec.size[0], n)))
     timings: dict[str, list[measure.Timing]] = {}
@@ -252,11 +250,11 @@ def end_to_end(case: Row) -> Row:
     def once(name: str, scratch: Path, rows: int) -> None:
         variant = VARIANTS[name]
         write_table(scratch / "job.csv", rows, variant["methods"])
-        job = make_job(read_plan(scratch / "job.csv"), codec)
+        job = make_job(read_plan(scratch / "job.csv"), models)
         times: list[float] = []
         run(
             job,
-            codec,
+            models,
             scratch / "out",
             batch_size=batch,
             versions=versions(),
@@ -322,7 +320,7 @@ def measured(do: str, **case: Any) -> Row:
 
 def bottleneck(stage: Row, host_row: Row, platform: str, cores: int) -> str:
     """What limits a batch of method paper, in words."""
-    from transfer.jobs.run import WRITERS
+    from transfer.jobs.run import N_WRITE_THREADS
 
     device = {name: stage[name]["ms"] for name in ("arithmetic", "decode")}
     share = f"{stage['decode']['share_of_matmul']:.0%} of the matmul rate"
@@ -334,7 +332,9 @@ def bottleneck(stage: Row, host_row: Row, platform: str, cores: int) -> str:
         return f"the cores: {worst} takes {part:.0%} of their time" + (
             f", at {share}" if worst == "decode" else ""
         )
-    writing = sum(host_row[name]["core_ms"] for name in ("png", "write")) / min(cores, WRITERS)
+    writing = sum(host_row[name]["core_ms"] for name in ("png", "write")) / min(
+        cores, N_WRITE_THREADS
+    )
     total = sum(device.values())
     if writing > total:
         return f"the host: PNG and writing take {writing:.2f} ms, the device {total:.2f}"

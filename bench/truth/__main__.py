@@ -136,8 +136,8 @@ class World:
         import glow_jax as gj
         from glow_jax.checkpoints import find
         from glow_jax.data.synthetic_faces.people import AUS, CANONICAL
-        from transfer.cli.transfer import codec_of
         from transfer.expression.file import NAME, load_expression_model
+        from transfer.models import codec_of
 
         self.gj, self.aus = gj, AUS
         self.canonical = [name for name in CANONICAL if name != "neutral"]
@@ -286,12 +286,18 @@ class World:
     def case(self, request: Request) -> Any:
         """What a method may look at."""
         from bench.truth.methods import Case
-        from transfer.methods.apply import code_of, neutral_of
+        from transfer.expression.estimate import (
+            are_neutral,
+            expression_activations,
+            raw_activations,
+        )
 
         shot, source, target, base, _ = self.names(request)
         stacks = [np.stack([self.pictures[n] for n in names]) for names in (source, target)]
         vectors = [np.stack([self.latents[n] for n in names]) for names in (source, target)]
         expression = self.pictures[shot]
+        raw_source, raw_target = (raw_activations(self.known, stack) for stack in stacks)
+        shown = raw_activations(self.known, expression[None])[0]
         return Case(
             expression=expression,
             z_expression=self.latents[shot],
@@ -299,11 +305,11 @@ class World:
             target=stacks[1],
             z_source=vectors[0],
             z_target=vectors[1],
-            source_neutral=neutral_of(self.known, stacks[0]),
-            target_neutral=neutral_of(self.known, stacks[1]),
+            source_neutral=are_neutral(raw_source),
+            target_neutral=are_neutral(raw_target),
             base=target.index(base),
             others=self._others(request),
-            code=code_of(self.known, expression, stacks[0]),
+            code=expression_activations(self.known, shown, raw_source),
             raw_vector=self.raw[shot] - np.mean([self.raw[n] for n in source], 0),
             raw_target=np.mean([self.raw[n] for n in target], 0),
         )
@@ -338,7 +344,7 @@ class World:
         from bench.truth.methods import LATENT, nearest, pixel, pixel_code
         from bench.truth.scores import Output
         from transfer.codec import to_bytes
-        from transfer.methods.apply import paint, warped
+        from transfer.expression.paint import warped, with_expression
 
         grey: list[Any] = [None] * len(requests)
         cases = [self.case(r) for r in requests]
@@ -387,7 +393,7 @@ class World:
             made = {"warp only": plain, "warp, rest unaligned": unaligned}
             if "warp, rest in latents" in names:
                 made["warp, rest in latents"] = self._in_latents(bases, codes)
-            default = paint(self.known, bases, codes)
+            default = with_expression(self.known, bases, codes)
             for row, (i, name) in enumerate(zip(rows, names, strict=True)):
                 grey[i] = made.get(name, default)[row]
         finite = [np.isfinite(g) for g in grey]
@@ -411,13 +417,16 @@ class World:
 
     def _chosen(self, bases: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """The alphas that `--alpha auto` takes."""
-        from transfer.methods.apply import Decoded, alphas_of_faces, largest_alphas, paint
+        from transfer.expression.paint import with_expression
+        from transfer.methods.base import Decoded
+        from transfer.methods.trust_region import largest_alphas
+        from transfer.methods.warp import max_alphas_of
 
         def at(alphas: np.ndarray) -> Decoded:
-            grey = paint(self.known, bases, codes * alphas[:, None])
+            grey = with_expression(self.known, bases, codes * alphas[:, None])
             return Decoded(grey, np.ones(len(grey)), np.zeros(len(grey), int))
 
-        return largest_alphas(at, self.codec, bases, alphas_of_faces(codes))
+        return largest_alphas(at, self.codec, bases, max_alphas_of(codes))
 
     def _in_latents(self, bases: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """As the default, the rest being added in the latents of the aligned face."""

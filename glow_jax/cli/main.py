@@ -9,6 +9,7 @@ import os
 import sys
 
 import glow_jax
+from glow_jax.cli.options import flags_of, with_flags
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
@@ -66,7 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except InputError as error:
-        print(f"glow-jax {args.verb}: error: {one_line(error)}", file=sys.stderr)
+        message = with_flags(one_line(error), args.flags)
+        print(f"glow-jax {args.verb}: error: {message}", file=sys.stderr)
     except BrokenPipeError:  # `glow-jax info MODEL | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -93,6 +95,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         options = verbs.add_parser(verb, help=line)
         if verb == chosen:
             importlib.import_module(module).add_options(options)
+            options.set_defaults(flags=flags_of(options))
     if not words:
         parser.print_help(sys.stderr)
         parser.exit(2, "\nglow-jax: error: a verb is required, such as `glow-jax demo`\n")

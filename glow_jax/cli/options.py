@@ -1,6 +1,8 @@
 """Options that several verbs share, and the types of their values."""
 
 import argparse
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +75,20 @@ def file_ending(*suffixes: str) -> Any:
         return Path(text)
 
     return parse
+
+
+def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
+    """The longest flag of each option, by the name of the parameter that the option sets."""
+    return {
+        action.dest: max(action.option_strings, key=len)
+        for action in parser._actions
+        if action.option_strings
+    }
+
+
+def with_flags(message: str, flags: Mapping[str, str]) -> str:
+    """A library's message for the command line: a parameter in backticks becomes its flag.
+
+    Libraries write "give a smaller `batch_size`"; here it reads "give a smaller --batch-size".
+    """
+    return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.support.linear import linear_codec
-from transfer.codec import Codec
+from tests.support.linear import linear_models
 from transfer.expression import landmark_detector as lm
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES, make_template
 from transfer.expression.model import ExpressionModel, mouth_mask_of
+from transfer.methods import Models
 
 SIDE = 64
 UNITS = ("AU1", "AU12", "AU26")
@@ -61,10 +61,10 @@ def random_regressor(seed: int, n: int, width: int = 8) -> AuRegressor:
     return AuRegressor(*(rng.normal(0, 0.05, shape).astype(np.float32) for shape in shapes))
 
 
-def painting_codec(model: ExpressionModel | None = None, **changes: Any) -> Codec:
-    """The stand-in flow of SIDE pixels, with expressions."""
-    model = random_expressions() if model is None else model
-    return linear_codec(size=(SIDE, SIDE), expressions=model, **changes)
+def painting_models(expression_model: ExpressionModel | None = None, **changes: Any) -> Models:
+    """The stand-in flow of SIDE pixels, with an expression model."""
+    model = random_expressions() if expression_model is None else expression_model
+    return linear_models(model, size=(SIDE, SIDE), **changes)
 
 
 def portraits(n: int, seed: int = 0) -> np.ndarray:

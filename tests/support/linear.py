@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from transfer.codec import Codec
-from transfer.jobs.plan import Job
-from transfer.jobs.run import Summary
+from transfer.expression.model import ExpressionModel
+from transfer.jobs.job import Job
+from transfer.jobs.run import Run
 from transfer.jobs.run import run as run_job
+from transfer.methods import Models
 
 SIZE = (8, 8)
 VERSIONS = {"glow-jax": "test"}
@@ -31,14 +33,19 @@ def linear_codec(**changes: Any) -> Codec:
     return Codec(**(fields | changes))
 
 
+def linear_models(expression_model: ExpressionModel | None = None, **changes: Any) -> Models:
+    """The flow, and an expression model if one is given."""
+    return Models(linear_codec(**changes), expression_model)
+
+
 def picture(seed: int) -> np.ndarray:
     """uint8 noise of SIZE."""
     return np.random.default_rng(seed).integers(60, 190, (*SIZE, 3), np.uint8)
 
 
-def run(job: Job, codec: Codec, out: Path, **options) -> Summary:
+def run(job: Job, models: Models, out: Path, **options: Any) -> Run:
     """As `glow-jax transfer` runs a job."""
-    return run_job(job, codec, out, means=True, versions=VERSIONS, **options)
+    return run_job(job, models, out, references=True, versions=VERSIONS, **options)
 
 
 def rows_of(out: Path, name: str = "results.csv") -> list[dict[str, str]]:

@@ -21,20 +21,24 @@ import pytest
 from glow_jax.compile_cache import use_compile_cache
 from glow_jax.data.tfrecord import Shard, TFRecords
 from glow_jax.io.errors import InputError
+from glow_jax.io.output_schema import RESULT_FIELDS, TROUBLE_FIELDS
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
-from tests.support.expressions import painting_codec, portraits
-from tests.support.linear import SIZE, contents, linear_codec, picture, rows_of
+from tests.support.expressions import painting_models, portraits
+from tests.support.linear import SIZE, contents, linear_codec, linear_models, picture, rows_of
 from tests.support.paths import ROOT
-from transfer.codec import Codec, in_batches
+from transfer.codec import in_batches
 from transfer.jobs import output_folder as folder
-from transfer.jobs.disk_cache import Slots
+from transfer.jobs.disk_cache import DiskCache
 from transfer.jobs.inputs import Trouble
-from transfer.jobs.plan import Job, make_job
+from transfer.jobs.job import Job, make_job
+from transfer.jobs.merge import merge
 from transfer.jobs.plan_file import read_plan
-from transfer.jobs.run import Summary, run, step_back
+from transfer.jobs.run import Run, run
+from transfer.jobs.schedule import lower_priority
 from transfer.jobs.shards import crc32c, framed
-from transfer.methods import apply
+from transfer.methods import Models
+from transfer.methods.trust_region import AUTO_ALPHAS
 
 MADE_UP = Provenance("trainedAlgorithmicMedia", "test", {})
 ALPHAS = (0.0, 0.5, 1.0)
@@ -61,14 +65,14 @@ def home(tmp_path: Path) -> Path:
     return people_in(tmp_path / "in")
 
 
-def job_of(home: Path, codec: Codec | None = None, **options: Any) -> Job:
+def job_of(home: Path, models: Models | None = None, **options: Any) -> Job:
     options = {"chunk_size": 8} | options
-    return make_job(read_plan(home / "job.csv"), codec or linear_codec(), **options)
+    return make_job(read_plan(home / "job.csv"), models or linear_models(), **options)
 
 
-def make(job: Job, out: Path, codec: Codec | None = None, **options: Any) -> Summary:
+def make(job: Job, out: Path, models: Models | None = None, **options: Any) -> Run:
     options = {"batch_size": 4, "versions": {"glow-jax": "test"}} | options
-    return run(job, codec or linear_codec(), out, **options)
+    return run(job, models or linear_models(), out, **options)
 
 
 def test_a_batch_makes_every_row(home: Path, tmp_path: Path) -> None:
@@ -110,8 +114,8 @@ def test_each_picture_is_encoded_once_and_outputs_are_decoded_in_full_batches(
         read.append(path)
         return read_image(path, SIZE)
 
-    codec = linear_codec(encode=encode, decode=decode)
-    make(job_of(home), tmp_path / "out", codec, read=reader)
+    models = linear_models(encode=encode, decode=decode)
+    make(job_of(home), tmp_path / "out", models, load=reader)
     assert sorted(set(read)) == sorted(read) and len(read) == 12
     assert set(encoded) == {4} and len(encoded) == 3
     assert set(decoded) == {4} and len(decoded) == 3 + 18
@@ -128,7 +132,7 @@ def test_free_places_of_a_batch_are_taken_by_the_pictures_that_are_needed_next(
         encoded.append(len(np.unique(images, axis=0)))
         return linear_codec().encode(images)
 
-    make(job_of(home), tmp_path / "out", linear_codec(encode=encode))
+    make(job_of(home), tmp_path / "out", linear_models(encode=encode))
     assert encoded == [4, 4, 1]  # not 4 and 1, then 4
 
 
@@ -149,16 +153,16 @@ def test_a_cache_too_small_costs_encodes_and_changes_no_byte(home: Path, tmp_pat
     assert contents(tmp_path / "large") == contents(tmp_path / "small")
 
 
-def test_slots_drop_what_was_not_used_for_longest(tmp_path: Path) -> None:
-    slots, numbers = Slots(tmp_path, 3 * 40), np.arange(10, dtype=np.float32)
+def test_cache_drop_what_was_not_used_for_longest(tmp_path: Path) -> None:
+    cache, numbers = DiskCache(tmp_path, 3 * 40), np.arange(10, dtype=np.float32)
     for key in range(3):
-        slots.put(key, numbers + key)
-    assert slots.capacity == 3 and slots.get(0) is not None
-    slots.put(3, numbers + 3)
-    assert slots.get(1) is None and 2 in slots
-    slots.put(2, numbers - 2)
+        cache.put(key, numbers + key)
+    assert cache.capacity == 3 and cache.get(0) is not None
+    cache.put(3, numbers + 3)
+    assert cache.get(1) is None and 2 in cache
+    cache.put(2, numbers - 2)
     for key, wanted in ((0, numbers), (2, numbers - 2), (3, numbers + 3)):
-        got = slots.get(key)
+        got = cache.get(key)
         assert got is not None
         np.testing.assert_array_equal(got, wanted)
     assert not list(tmp_path.iterdir())  # its file has no name
@@ -172,13 +176,13 @@ def test_shards_in_folders_of_their_own_merge_to_the_whole(home: Path, tmp_path:
     make(job, tmp_path / "whole")
     first = make(job, parts[0], shard=(1, 2))
     assert (first.made, first.totals.missing) == (40, 32)
-    partly = folder.merge(parts[:1], tmp_path / "early")
+    partly = merge(parts[:1], tmp_path / "early")
     assert (partly.outputs, partly.missing) == (40, 32)
     make(job, parts[1], shard=(2, 2))
-    totals = folder.merge(parts, tmp_path / "merged")
+    totals = merge(parts, tmp_path / "merged")
     assert (totals.outputs, totals.missing) == (72, 0)
     assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
-    folder.merge(parts, parts[0])  # into one of them
+    merge(parts, parts[0])  # into one of them
     assert contents(parts[0]) == contents(tmp_path / "whole")
     assert make(job, tmp_path / "merged").made == 0  # it is a job's folder like any
 
@@ -202,7 +206,7 @@ def test_only_shards_of_one_job_are_merged(home: Path, tmp_path: Path) -> None:
         (["a"], "in", "in: exists and holds no job"),
     ]:
         with pytest.raises(InputError, match=told):
-            folder.merge([tmp_path / name for name in outs], tmp_path / out)
+            merge([tmp_path / name for name in outs], tmp_path / out)
 
 
 def test_a_limit_stops_after_the_chunk_in_which_it_is_reached(home: Path, tmp_path: Path) -> None:
@@ -219,7 +223,7 @@ def test_a_limit_stops_after_the_chunk_in_which_it_is_reached(home: Path, tmp_pa
 def test_a_folder_is_one_jobs_and_one_runs(home: Path, tmp_path: Path) -> None:
     job, out = job_of(home), tmp_path / "out"
     make(job, out, limit=1)
-    other = linear_codec(fingerprint="0" * 64)
+    other = linear_models(fingerprint="0" * 64)
     for changed in (job_of(home, other), job_of(home, chunk_size=4), job_of(home, format="webp")):
         with pytest.raises(InputError, match="holds another job"):
             make(changed, out)
@@ -239,7 +243,7 @@ def test_a_strangers_table_touches_nothing_outside(home: Path, tmp_path: Path) -
     for file in ("../victim", str(victim), "images/../../victim"):
         victim.write_bytes((out / first).read_bytes())
         table.write_text(table.read_text().replace(f",{first},", f",{file},"))
-        assert folder.merge([out], tmp_path / f"merged{len(file)}").outputs == 0
+        assert merge([out], tmp_path / f"merged{len(file)}").outputs == 0
         folder.forget(out, 0)
         assert victim.exists()
         make(job, out, limit=1)
@@ -249,17 +253,17 @@ def test_what_does_not_fit_is_one_line(home: Path, tmp_path: Path) -> None:
     def decode(latents: Any) -> np.ndarray:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nmore")
 
-    codec = linear_codec()
-    make(job_of(home), tmp_path / "out", codec, limit=1)
-    with pytest.raises(InputError, match=r"4 images at once do not fit .* --batch-size"):
-        make(job_of(home), tmp_path / "out", linear_codec(decode=decode))
+    models = linear_models()
+    make(job_of(home), tmp_path / "out", models, limit=1)
+    with pytest.raises(InputError, match=r"4 images at once do not fit .* `batch_size`"):
+        make(job_of(home), tmp_path / "out", linear_models(decode=decode))
 
 
 def test_pictures_may_be_read_in_another_way(home: Path, tmp_path: Path) -> None:
-    job = job_of(home, reading="mirrored")
+    job = job_of(home, alignment="mirrored")
     assert not set(job.ids.tolist()) & set(job_of(home).ids.tolist())
     make(job_of(home), tmp_path / "plain")
-    make(job, tmp_path / "mirrored", read=lambda path: read_image(path, SIZE)[:, ::-1].copy())
+    make(job, tmp_path / "mirrored", load=lambda path: read_image(path, SIZE)[:, ::-1].copy())
     pairs = zip(rows_of(tmp_path / "plain"), rows_of(tmp_path / "mirrored"), strict=True)
     for one, other in pairs:
         a = read_image(tmp_path / "plain" / one["file"])
@@ -300,12 +304,12 @@ def test_what_failed_is_tried_again_when_asked(home: Path, tmp_path: Path) -> No
             raise InputError(f"{path}: the share is away")
         return read_image(path, SIZE)
 
-    assert make(job, out, read=read).totals.failed == 9
+    assert make(job, out, load=read).totals.failed == 9
     assert "the share is away" in rows_of(out, "failures.csv")[0]["reason"]
     broken.clear()
-    again = make(job, out, read=read)
+    again = make(job, out, load=read)
     assert (again.made, again.totals.failed) == (0, 9)
-    healed = make(job, out, read=read, retry_failed=True)
+    healed = make(job, out, load=read, retry_failed=True)
     assert (healed.totals.failed, healed.totals.outputs) == (0, 72)
     assert not (out / "failures.csv").exists()
 
@@ -319,7 +323,7 @@ def test_a_job_of_bad_pictures_only_ends(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_trouble_names_its_row() -> None:
-    assert [f in folder.TROUBLE_FIELDS for f in Trouble("read", "a", "b").__dict__] == [True] * 3
+    assert [f in TROUBLE_FIELDS for f in Trouble("read", "a", "b").__dict__] == [True] * 3
 
 
 # -- killed
@@ -328,7 +332,7 @@ def test_a_trouble_names_its_row() -> None:
 KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
-from tests.support.linear import linear_codec
+from tests.support.linear import linear_models
 from tests.transfer.test_batch import job_of, make
 
 def slow(latents):
@@ -340,7 +344,7 @@ job, rng, kills = job_of(home), random.Random(5), 0
 while True:
     child = os.fork()
     if not child:
-        made = make(job, out, linear_codec(decode=slow))
+        made = make(job, out, linear_models(decode=slow))
         print("made", made.made, "kept", made.kept, "kills", kills, flush=True)
         os._exit(0)
     time.sleep(rng.uniform(0.05, 0.4) * 1.1**kills)  # on a busy machine, too, it ends
@@ -373,7 +377,7 @@ def test_a_failing_device_leaves_whole_chunks(home: Path, tmp_path: Path) -> Non
         return np.asarray(latents[0])
 
     with pytest.raises(KeyboardInterrupt):
-        make(job, out, linear_codec(decode=decode))
+        make(job, out, linear_models(decode=decode))
     done = [k for k in range(job.n_chunks) if folder.is_done(out, job, k)]
     assert done == [0, 1, 2]
     assert make(job, out).kept == 24
@@ -398,12 +402,12 @@ def mixed(home: Path) -> None:
 
 def test_methods_and_chosen_alphas_mix(portrayed: Path, tmp_path: Path) -> None:
     mixed(portrayed)
-    codec, out = painting_codec(), tmp_path / "out"
-    summary = make(job_of(portrayed, codec, chunk_size=3), out, codec)
+    models, out = painting_models(), tmp_path / "out"
+    summary = make(job_of(portrayed, models, chunk_size=3), out, models)
     rows = {row["user_id"]: row for row in rows_of(out)}
     assert list(rows) == ["one", "two", "three", "four", "five"] and summary.made == 5
     assert [r["method"] for r in rows.values()] == ["warp", "warp", "paper", "paper", "warp"]
-    assert rows["two"]["alpha"] in map(str, apply.AUTO_ALPHAS)
+    assert rows["two"]["alpha"] in map(str, AUTO_ALPHAS)
     assert [rows[n]["alpha"] for n in ("one", "three", "five")] == ["0.5", "0.5", "1.0"]
     assert "_aauto_" in rows["four"]["file"]
     record = read_provenance(out / rows["two"]["file"])
@@ -413,8 +417,8 @@ def test_methods_and_chosen_alphas_mix(portrayed: Path, tmp_path: Path) -> None:
         lines = (portrayed / "job.csv").read_text().splitlines()
         one = [line for line in lines if line.endswith((",id", f",{name}"))]
         (portrayed / "one.csv").write_text("\n".join(one) + "\n")
-        job = make_job(read_plan(portrayed / "one.csv"), codec)
-        make(job, tmp_path / name, codec)
+        job = make_job(read_plan(portrayed / "one.csv"), models)
+        make(job, tmp_path / name, models)
         (alone[name],) = rows_of(tmp_path / name)
         made = (tmp_path / name / alone[name]["file"]).read_bytes()
         assert made == (out / rows[name]["file"]).read_bytes()
@@ -433,7 +437,7 @@ def test_likelihood_can_be_left_out(home: Path, tmp_path: Path) -> None:
         calls.append(len(images))
         return np.zeros(len(images))
 
-    make(job_of(home), tmp_path / "out", linear_codec(bits_per_dim=bits), likelihood=False)
+    make(job_of(home), tmp_path / "out", linear_models(bits_per_dim=bits), likelihood=False)
     assert len(calls) == 3  # of the inputs
     assert {row["bits_per_dim"] for row in rows_of(tmp_path / "out")} == {""}
     assert "" not in {row["bits_per_dim"] for row in rows_of(tmp_path / "out", "inputs.csv")}
@@ -578,7 +582,7 @@ def test_parquet_has_numbers(home: Path, tmp_path: Path) -> None:
     assert totals.parquet
     table = parquet.read_table(tmp_path / "out" / "results.parquet")
     rows = rows_of(tmp_path / "out")
-    assert table.column_names == list(rows[0]) == folder.RESULT_FIELDS
+    assert table.column_names == list(rows[0]) == RESULT_FIELDS
     assert table["alpha"].to_pylist() == [float(row["alpha"]) for row in rows]
     assert str(table.schema.field("non_finite_pixels").type) == "int64"
     assert str(table.schema.field("edit_kept").type) == "double"
@@ -588,7 +592,7 @@ def test_parquet_has_numbers(home: Path, tmp_path: Path) -> None:
 def test_many_outputs_lie_in_a_folder_a_chunk(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transfer.jobs.plan.FLAT", 50)
+    monkeypatch.setattr("transfer.jobs.job.MAX_IN_ONE_FOLDER", 50)
     make(job_of(home), tmp_path / "out")
     folders = sorted(p.name for p in (tmp_path / "out" / "images").iterdir())
     assert folders == [f"{i:07d}" for i in range(9)]
@@ -628,6 +632,6 @@ def test_writers_leave_the_cores_to_the_decoder() -> None:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = mine()
-    with ThreadPoolExecutor(1, initializer=step_back) as pool:
+    with ThreadPoolExecutor(1, initializer=lower_priority) as pool:
         assert list(pool.map(mine, [0])) == [max(before, 10)]
     assert mine() == before

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+import transfer
 from glow_jax.cli.main import main
 from glow_jax.io.errors import InputError
 from tests.support.batch_command import ROWS, words
 from tests.support.command_line import fails
 from tests.support.linear import contents
 from tests.support.paths import ROOT
-from transfer.jobs.batch import Settings, batch
-from transfer.models import auto_batch_size, load_codec
+from transfer.models import auto_batch_size, load_models
 
 
 def test_a_batch_and_its_shards(job: Path, tmp_path: Path, capsys) -> None:
@@ -83,8 +83,8 @@ def test_a_dry_run_makes_nothing(job: Path, tmp_path: Path, capsys) -> None:
 
 def test_pythons_way_is_the_same(job: Path, tmp_path: Path, capsys) -> None:
     assert main(words(job, tmp_path / "cli", "--batch-size", "4")) == 0
-    settings = Settings(str(job), str(job.parent / "model"), batch_size=4)
-    summary = batch(settings, tmp_path / "python")
+    request = transfer.BatchRequest(job, tmp_path / "python", job.parent / "model", batch_size=4)
+    summary = transfer.batch(request)
     assert (summary.made, summary.totals.missing) == (24, 0)
     assert contents(tmp_path / "cli") == contents(tmp_path / "python")
 
@@ -142,12 +142,12 @@ def test_merge_needs_jobs(job: Path, tmp_path: Path, capsys) -> None:
 ON_DEVICES = """
 import sys
 import jax
-from transfer.jobs.batch import Settings, batch
+import transfer
 
 job, model, out, devices = sys.argv[1:]
 assert jax.local_device_count() == int(devices)
-settings = Settings(job, model, batch_size=2, chunk_size=12)
-print(batch(settings, out).made)
+request = transfer.BatchRequest(job, out, model, batch_size=2, chunk_size=12)
+print(transfer.batch(request).made)
 """
 
 
@@ -173,7 +173,7 @@ def test_eight_devices_make_the_same_bytes(job: Path, tmp_path: Path) -> None:
 
 
 def test_batches_are_as_large_as_memory_allows(job: Path) -> None:
-    codec = load_codec(str(job.parent / "model"), "exact")
+    codec = load_models(str(job.parent / "model")).codec
     sizes = [auto_batch_size(codec, "gpu", n) for n in (80 * 10**9, 10**5 + 2 * 10**4, 10**4)]
     assert sizes == [64, 2, 1]
     assert auto_batch_size(codec, "cpu", 0) == 64
@@ -190,7 +190,7 @@ def test_a_transfer_does_without_a_compile_cache(
     def refuse() -> None:
         raise InputError("others can write to it")
 
-    monkeypatch.setattr("transfer.cli.transfer.use_compile_cache", refuse)
+    monkeypatch.setattr("glow_jax.compile_cache.use_compile_cache", refuse)
     shown = ["--expression", f"{home}/shots", "--source", f"{home}/ann", "--target", f"{home}/bob"]
     words = [
         "transfer",

@@ -10,11 +10,14 @@ import pytest
 from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
-from tests.support.linear import SIZE, linear_codec, picture, rows_of, run
-from transfer.codec import Codec, to_bytes
+from tests.support.linear import SIZE, linear_models, picture, rows_of, run
+from transfer.codec import to_bytes
+from transfer.jobs.alphas import parse_alphas
 from transfer.jobs.inputs import check_inputs
-from transfer.jobs.plan import Job, parse_alphas, read_job
+from transfer.jobs.job import Job, make_job
+from transfer.jobs.plan import plan_transfer
 from transfer.jobs.sheet import grid, job_sheet
+from transfer.methods import Models
 
 
 @pytest.fixture
@@ -28,9 +31,9 @@ def people(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def plan(people: Path, codec: Codec, alphas=(0.0, 0.5, 1.0), **options) -> Job:
+def plan(people: Path, models: Models, alphas=(0.0, 0.5, 1.0), **options) -> Job:
     shots, ann, bob = people / "shots", people / "ann", people / "bob"
-    return read_job(codec, [shots], ann, [bob], alphas, **options)
+    return make_job(plan_transfer([shots], ann, [bob], alphas), models, **options)
 
 
 def read(path: str) -> np.ndarray:
@@ -38,9 +41,9 @@ def read(path: str) -> np.ndarray:
 
 
 def test_outputs_are_the_papers_formula(people: Path, tmp_path: Path) -> None:
-    codec, out = linear_codec(), tmp_path / "out"
-    job = plan(people, codec)
-    summary = run(job, codec, out, batch_size=4)
+    models, out = linear_models(), tmp_path / "out"
+    job = plan(people, models)
+    summary = run(job, models, out, batch_size=4)
     assert (summary.made, summary.kept, summary.totals.non_finite) == (6, 0, 0)
     ann = np.mean([picture(i) + 0.5 for i in (1, 2, 3)], axis=0)
     bob = np.mean([picture(i) + 0.5 for i in (4, 5, 6)], axis=0)
@@ -54,9 +57,9 @@ def test_outputs_are_the_papers_formula(people: Path, tmp_path: Path) -> None:
 
 
 def test_a_job_folder_holds_all_that_is_promised(people: Path, tmp_path: Path) -> None:
-    codec, out = linear_codec(), tmp_path / "out"
-    job = plan(people, codec)
-    run(job, codec, out, batch_size=4)
+    models, out = linear_models(), tmp_path / "out"
+    job = plan(people, models)
+    run(job, models, out, batch_size=4)
     rows = rows_of(out)
     assert [r["id"] for r in rows] == [i.id for i in job.items]
     assert {(r["target"], r["source"]) for r in rows} == {("bob", "ann")}
@@ -77,7 +80,7 @@ def test_a_job_folder_holds_all_that_is_promised(people: Path, tmp_path: Path) -
 
 def test_an_interrupted_run_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    run(plan(people, linear_codec(), chunk_size=2), linear_codec(), whole, batch_size=2)
+    run(plan(people, linear_models(), chunk_size=2), linear_models(), whole, batch_size=2)
     calls = []
 
     def failing(latents):
@@ -86,26 +89,26 @@ def test_an_interrupted_run_goes_on_where_it_stopped(people: Path, tmp_path: Pat
             raise KeyboardInterrupt
         return np.asarray(latents[0])
 
-    job, dying = plan(people, linear_codec(), chunk_size=2), linear_codec(decode=failing)
+    job, dying = plan(people, linear_models(), chunk_size=2), linear_models(decode=failing)
     with pytest.raises(KeyboardInterrupt):
         run(job, dying, broken, batch_size=2)
     assert len(rows_of(broken, "rows/0000000.csv")) == 2
-    summary = run(job, linear_codec(), broken, batch_size=2)
+    summary = run(job, linear_models(), broken, batch_size=2)
     assert (summary.made, summary.kept) == (4, 2)
     for item in job.items:
         assert (broken / item.file).read_bytes() == (whole / item.file).read_bytes()
-    again = run(job, linear_codec(), broken, batch_size=2)
+    again = run(job, linear_models(), broken, batch_size=2)
     assert (again.made, again.kept) == (0, 6)
 
 
 def test_a_lost_or_damaged_picture_is_made_again(people: Path, tmp_path: Path) -> None:
-    codec, out = linear_codec(), tmp_path / "out"
-    job = plan(people, codec, chunk_size=2)
-    run(job, codec, out, batch_size=4)
+    models, out = linear_models(), tmp_path / "out"
+    job = plan(people, models, chunk_size=2)
+    run(job, models, out, batch_size=4)
     items = list(job.items)
     (out / items[3].file).unlink()
     (out / items[4].file).write_bytes(b"")
-    summary = run(job, codec, out, batch_size=4)
+    summary = run(job, models, out, batch_size=4)
     assert (summary.made, summary.kept) == (4, 2)  # the two chunks that they are in
     assert (out / items[3].file).is_file()
     assert read_image(out / items[4].file).shape == (*SIZE, 3)
@@ -116,13 +119,13 @@ def test_a_lost_or_damaged_picture_is_made_again(people: Path, tmp_path: Path) -
     [b"", b"\0\0\0", b"\xff\xfe", b"id\n", b"id,file\nx\n", b'"', b"id,file\n,,,,\n" * 9],
 )
 def test_a_damaged_table_is_made_again(people: Path, tmp_path: Path, damage: bytes) -> None:
-    codec, out = linear_codec(), tmp_path / "out"
-    job = plan(people, codec, (0.5,))
-    run(job, codec, out, batch_size=4)
+    models, out = linear_models(), tmp_path / "out"
+    job = plan(people, models, (0.5,))
+    run(job, models, out, batch_size=4)
     whole = (out / "results.csv").read_bytes()
     for name, made in {"results": 0, "rows/0000000": 2, "rows/0000000.inputs": 2}.items():
         (out / f"{name}.csv").write_bytes(damage)
-        assert run(job, codec, out, batch_size=4).made == made
+        assert run(job, models, out, batch_size=4).made == made
         assert without_seconds((out / "results.csv").read_bytes()) == without_seconds(whole)
         assert len(rows_of(out, "inputs.csv")) == 8
 
@@ -134,38 +137,38 @@ def without_seconds(table: bytes) -> list[list[str]]:
 
 
 def test_a_table_of_rows_cut_anywhere_still_ends_whole(people: Path, tmp_path: Path) -> None:
-    codec, out = linear_codec(), tmp_path / "out"
-    job = plan(people, codec, (0.5,))
-    run(job, codec, out, batch_size=4)
+    models, out = linear_models(), tmp_path / "out"
+    job = plan(people, models, (0.5,))
+    run(job, models, out, batch_size=4)
     results = without_seconds((out / "results.csv").read_bytes())
     for name in ("0000000.csv", "0000000.inputs.csv"):
         table = (out / "rows" / name).read_bytes()
         for cut in range(0, len(table), 61):
             (out / "rows" / name).write_bytes(table[:cut])
-            assert run(job, codec, out, batch_size=4).made == 2
+            assert run(job, models, out, batch_size=4).made == 2
             assert without_seconds((out / "results.csv").read_bytes()) == results
 
 
 def test_another_job_does_not_overwrite_a_folder(people: Path, tmp_path: Path) -> None:
-    codec, out = linear_codec(), tmp_path / "out"
-    run(plan(people, codec), codec, out, batch_size=4)
+    models, out = linear_models(), tmp_path / "out"
+    run(plan(people, models), models, out, batch_size=4)
     with pytest.raises(InputError, match="another job"):
-        run(plan(people, codec, (0.7,)), codec, out, batch_size=4)
+        run(plan(people, models, (0.7,)), models, out, batch_size=4)
     with pytest.raises(InputError, match="no job of ours"):
-        run(plan(people, codec), codec, people, batch_size=4)
+        run(plan(people, models), models, people, batch_size=4)
     (out / "job.json").write_text("{")
     with pytest.raises(InputError, match="not a readable job"):
-        run(plan(people, codec), codec, out, batch_size=4)
+        run(plan(people, models), models, out, batch_size=4)
 
 
 def test_bad_pictures_are_listed_and_left_out(people: Path, tmp_path: Path) -> None:
     (people / "bob" / "broken.png").write_bytes(b"not a picture")
     (people / "shots" / "empty.webp").write_bytes(b"")
-    codec, out = linear_codec(), tmp_path / "out"
-    job = plan(people, codec)
+    models, out = linear_models(), tmp_path / "out"
+    job = plan(people, models)
     assert len(check_inputs(job, read)) == 2
     assert len(job.order) == 9
-    totals = run(job, codec, out, batch_size=4).totals
+    totals = run(job, models, out, batch_size=4).totals
     assert (totals.outputs, totals.failed, totals.bad_inputs, totals.missing) == (6, 3, 2, 0)
     rows = rows_of(out, "failures.csv")
     pictures, outputs = ([r for r in rows if bool(r["id"]) == made] for made in (False, True))
@@ -184,7 +187,7 @@ def test_bad_pictures_are_listed_and_left_out(people: Path, tmp_path: Path) -> N
 def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
     for file in (people / "bob").iterdir():
         file.write_bytes(b"")
-    job = plan(people, linear_codec())
+    job = plan(people, linear_models())
     with pytest.raises(InputError, match="bob: no picture can be used"):
         check_inputs(job, read)
     with pytest.raises(InputError, match="glow-jax align"):
@@ -194,9 +197,10 @@ def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
 def test_a_target_may_be_called_like_the_source(people: Path, tmp_path: Path) -> None:
     (people / "other").mkdir()
     (people / "bob").rename(people / "other" / "ann")
-    codec, out = linear_codec(), tmp_path / "out"
-    job = read_job(codec, [people / "shots"], people / "ann", [people / "other" / "ann"], (0.0,))
-    run(job, codec, out, batch_size=4)
+    models, out = linear_models(), tmp_path / "out"
+    asked = plan_transfer([people / "shots"], people / "ann", [people / "other" / "ann"], (0.0,))
+    job = make_job(asked, models)
+    run(job, models, out, batch_size=4)
     assert {(r["source"], r["target"]) for r in rows_of(out)} == {("in/ann", "other/ann")}
     bob = np.mean([picture(i) + 0.5 for i in (4, 5, 6)], axis=0)
     got = read_image(out / next(job.items).file).astype(int)
@@ -207,34 +211,34 @@ def test_equal_expressions_are_made_once(people: Path) -> None:
     (people / "shots" / "7.png").with_name("copy.png").write_bytes(
         (people / "shots" / "7.png").read_bytes()
     )
-    job = plan(people, linear_codec())
+    job = plan(people, linear_models())
     assert len(job.order) == len({i.id for i in job.items}) == 6
     assert job.duplicates == 3
 
 
 def test_precision_is_part_of_an_items_identity(people: Path) -> None:
-    exact = {i.id for i in plan(people, linear_codec()).items}
-    assert not exact & {i.id for i in plan(people, linear_codec(precision="fast")).items}
+    exact = {i.id for i in plan(people, linear_models()).items}
+    assert not exact & {i.id for i in plan(people, linear_models(precision="fast")).items}
 
 
 def test_targets_need_different_names(people: Path) -> None:
     with pytest.raises(InputError, match="two targets are called 'bob'"):
-        read_job(linear_codec(), [people / "shots"], people / "ann", [people / "bob"] * 2, (0.5,))
+        plan_transfer([people / "shots"], people / "ann", [people / "bob"] * 2, (0.5,))
 
 
 def test_ids_depend_on_content_and_not_on_names(people: Path) -> None:
-    first = plan(people, linear_codec())
+    first = plan(people, linear_models())
     (people / "shots" / "7.png").rename(people / "shots" / "smile.png")
-    second = plan(people, linear_codec())
+    second = plan(people, linear_models())
     assert {i.id for i in first.items} == {i.id for i in second.items}
     assert len({i.id for i in first.items}) == 6
-    other_model = plan(people, linear_codec(fingerprint="0" * 64))
+    other_model = plan(people, linear_models(fingerprint="0" * 64))
     assert not {i.id for i in first.items} & {i.id for i in other_model.items}
 
 
 def test_what_misses_the_round_trip_is_redone_in_exact(people: Path, tmp_path: Path) -> None:
-    exact = linear_codec()
-    fast = linear_codec(decode=lambda z: np.asarray(z[0]) + 0.75, exact=exact)
+    exact = linear_models().codec
+    fast = linear_models(decode=lambda z: np.asarray(z[0]) + 0.75, exact=exact)
     job = plan(people, fast)
     summary = run(job, fast, tmp_path / "out", batch_size=4)
     assert summary.totals.redone == 8
@@ -248,9 +252,9 @@ def test_non_finite_pixels_are_grey_and_counted(people: Path, tmp_path: Path) ->
         grey[:, 2, 3, 1] = np.nan
         return grey
 
-    codec, out = linear_codec(decode=decode), tmp_path / "out"
-    job = plan(people, codec)
-    summary = run(job, codec, out, batch_size=4)
+    models, out = linear_models(decode=decode), tmp_path / "out"
+    job = plan(people, models)
+    summary = run(job, models, out, batch_size=4)
     assert summary.totals.non_finite == 6
     assert summary.totals.max_error == np.inf
     assert {r["non_finite_pixels"] for r in rows_of(out)} == {"1"}
@@ -274,9 +278,9 @@ def test_alphas() -> None:
 
 
 def test_the_sheet_shows_every_row_and_column(people: Path, tmp_path: Path) -> None:
-    codec, out = linear_codec(), tmp_path / "out"
-    job = plan(people, codec)
-    run(job, codec, out, batch_size=4)
+    models, out = linear_models(), tmp_path / "out"
+    job = plan(people, models)
+    run(job, models, out, batch_size=4)
     sheet = job_sheet(job, out, read)
     assert sheet.shape == (28 + 2 * (128 + 28), 6 + 6 * (128 + 6), 3)
     tile = sheet[28:156, 6:134].astype(int)  # the first expression, enlarged
@@ -290,10 +294,11 @@ def test_grid_keeps_large_tiles() -> None:
 
 def test_a_model_without_expressions_refuses_to_warp_in_one_line(people: Path) -> None:
     with pytest.raises(InputError, match=r"model 'linear' has no expressions\.npz") as caught:
-        read_job(
-            linear_codec(), [people / "shots"], people / "ann", [people / "bob"], (1.0,), "warp"
+        make_job(
+            plan_transfer([people / "shots"], people / "ann", [people / "bob"], (1.0,), "warp"),
+            linear_models(),
         )
-    assert str(caught.value).isprintable() and "--method paper" in str(caught.value)
+    assert str(caught.value).isprintable() and "`method` paper" in str(caught.value)
 
 
 def test_outputs_that_only_partly_decode_say_so(people: Path, tmp_path: Path) -> None:
@@ -304,9 +309,9 @@ def test_outputs_that_only_partly_decode_say_so(people: Path, tmp_path: Path) ->
         grey[np.abs(grey - 128).max((1, 2, 3)) > 300] = np.nan
         return grey
 
-    codec, out = linear_codec(decode=decode), tmp_path / "out"
-    job = plan(people, codec, (0.5, 4.0, 1000.0))
-    summary = run(job, codec, out, batch_size=4)
+    models, out = linear_models(decode=decode), tmp_path / "out"
+    job = plan(people, models, (0.5, 4.0, 1000.0))
+    summary = run(job, models, out, batch_size=4)
     assert summary.totals.non_finite == 0
     kept = {(r["alpha"]): float(r["edit_kept"]) for r in rows_of(out)}
     assert kept["0.5"] == 1 and 0 < kept["4.0"] < 1 and kept["1000.0"] == 0

@@ -9,11 +9,12 @@ import pytest
 
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
-from tests.support.expressions import painting_codec, portraits, random_expressions
+from tests.support.expressions import painting_models, portraits, random_expressions
 from tests.support.linear import rows_of, run
-from transfer.codec import Codec
-from transfer.jobs.plan import Job, read_job
-from transfer.methods.apply import most_neutral
+from transfer.expression.estimate import most_neutral
+from transfer.jobs.job import Job, make_job
+from transfer.jobs.plan import plan_transfer
+from transfer.methods import Models
 
 
 @pytest.fixture
@@ -27,30 +28,31 @@ def portrayed(tmp_path: Path) -> Path:
     return tmp_path / "large"
 
 
-def warp_plan(people: Path, codec: Codec, alphas=(0.0, 0.5, 1.0), **options) -> Job:
+def warp_plan(people: Path, models: Models, alphas=(0.0, 0.5, 1.0), **options) -> Job:
     targets = [people / "bob", people / "ann"]
-    return read_job(codec, [people / "shots"], people / "ann", targets, alphas, "warp", **options)
+    asked = plan_transfer([people / "shots"], people / "ann", targets, alphas, "warp")
+    return make_job(asked, models, **options)
 
 
 def test_the_method_is_part_of_an_items_identity(portrayed: Path) -> None:
-    codec = painting_codec()
-    warp = {i.id for i in warp_plan(portrayed, codec).items}
+    models = painting_models()
+    warp = {i.id for i in warp_plan(portrayed, models).items}
     paths = [portrayed / "shots"], portrayed / "ann", [portrayed / "bob"], (0.0, 0.5, 1.0)
     assert len(warp) == 12
-    assert not warp & {i.id for i in read_job(codec, *paths, "paper").items}
+    assert not warp & {i.id for i in make_job(plan_transfer(*paths, "paper"), models).items}
 
 
 def test_other_expressions_are_another_job(portrayed: Path) -> None:
-    one = {i.id for i in warp_plan(portrayed, painting_codec()).items}
-    same = {i.id for i in warp_plan(portrayed, painting_codec(random_expressions())).items}
-    other = {i.id for i in warp_plan(portrayed, painting_codec(random_expressions(1))).items}
+    one = {i.id for i in warp_plan(portrayed, painting_models()).items}
+    same = {i.id for i in warp_plan(portrayed, painting_models(random_expressions())).items}
+    other = {i.id for i in warp_plan(portrayed, painting_models(random_expressions(1))).items}
     assert one == same and not one & other
 
 
 def test_a_warp_job_goes_on_where_it_stopped_to_the_byte(portrayed: Path, tmp_path: Path) -> None:
-    codec, whole, broken = painting_codec(), tmp_path / "whole", tmp_path / "broken"
-    job = warp_plan(portrayed, codec, chunk_size=4)
-    summary = run(job, codec, whole, batch_size=3)
+    models, whole, broken = painting_models(), tmp_path / "whole", tmp_path / "broken"
+    job = warp_plan(portrayed, models, chunk_size=4)
+    summary = run(job, models, whole, batch_size=3)
     assert (summary.made, summary.kept, summary.totals.non_finite) == (12, 0, 0)
     rows = rows_of(whole)
     assert {r["edit_kept"] for r in rows} == {"1"}
@@ -72,21 +74,21 @@ def test_a_warp_job_goes_on_where_it_stopped_to_the_byte(portrayed: Path, tmp_pa
         (broken / rows[i]["file"]).unlink()
     gone = [k for k in range(3) if lost & set(job.chunk(k).tolist())]
     assert 0 < len(gone) < 3
-    summary = run(job, codec, broken, batch_size=3)
+    summary = run(job, models, broken, batch_size=3)
     assert (summary.made, summary.kept) == (4 * len(gone), 12 - 4 * len(gone))
     for item in job.items:
         assert (broken / item.file).read_bytes() == (whole / item.file).read_bytes()
 
 
 def test_a_warp_starts_from_the_most_neutral_picture(portrayed: Path, tmp_path: Path) -> None:
-    codec, out = painting_codec(), tmp_path / "out"
-    job = warp_plan(portrayed, codec, (0.0,))
-    run(job, codec, out, batch_size=4)
-    assert codec.expressions is not None
+    models, out = painting_models(), tmp_path / "out"
+    job = warp_plan(portrayed, models, (0.0,))
+    run(job, models, out, batch_size=4)
+    assert models.expression_model is not None
     for person in np.unique(job.plan.target).tolist():
         paths = [Path(job.plan.files[i]) for i in job.plan.pictures[person]]
         pixels = np.stack([read_image(path) for path in paths])
-        best = most_neutral(codec.expressions, pixels)
+        best = most_neutral(models.expression_model, pixels)
         mean = out / "means" / f"target_{job.plan.names[person]}.png"
         np.testing.assert_array_equal(read_image(mean), pixels[best])
         record = read_provenance(mean)

@@ -1,28 +1,25 @@
-"""† The verb `align`, and the options of every verb that takes photographs."""
+"""The verb `align`."""
 
 import argparse
 import os
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from glow_jax.cli.options import number, whole_number
+from glow_jax.cli.options import whole_number
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
-from glow_jax.io.pictures import read_image, write_image
-from glow_jax.io.provenance import Provenance
-from transfer.cli.progress import Bars
-from transfer.photos.align import Limits, parse_which
-from transfer.photos.folder import GENERATED, MADE_BY, Bits, Crop, Summary, align_folder
-from transfer.photos.judge_adapter import face_detector, measure_aus
-from transfer.photos.reader import Photographs, list_photographs
-from transfer.photos.sheet import Tile, align_sheet
+from transfer.cli.photographs import add_photograph_options, photographs_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from transfer.photos.folder import Bits, Crop, Summary
+    from transfer.photos.sheet import Tile
 
 DEFAULT_MODEL = "faces64"
-MAX_SAID = 10  # lines of a kind
+MAX_LINES = 10  # of a kind
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -70,73 +67,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="rank each person's crops by how neutral they are (default: yes)",
     )
-    parser.set_defaults(run=_align)
+    parser.set_defaults(run=run)
 
 
-def add_photograph_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every verb that looks for faces."""
-    parser.add_argument(
-        "--face",
-        default="largest",
-        metavar="N|all",
-        help="which of a photograph's faces: largest, all, or a number from left to right, from 1 "
-        "(default: largest)",
-    )
-    parser.add_argument(
-        "--detector",
-        default="dlib",
-        metavar="NAME",
-        help="what finds faces: dlib, which needs no network, or one of DeepFace's, such as "
-        "retinaface (default: %(default)s)",
-    )
-    limits = Limits()
-    parser.add_argument(
-        "--min-face",
-        type=number(8.0, 1e5),
-        metavar="PX",
-        help="least width of a crop in the photograph (default: its size: none is enlarged)",
-    )
-    parser.add_argument(
-        "--min-sharpness",
-        type=number(0.0, 100.0),
-        default=limits.sharpness,
-        metavar="S",
-        help="a Gaussian blur of 1 pixel of the crop leaves 0.7 and more, of 2 less than 0.66 "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-yaw",
-        type=number(0.0, 180.0),
-        default=limits.yaw_deg,
-        metavar="DEG",
-        help="to either side (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-pitch",
-        type=number(0.0, 180.0),
-        default=limits.pitch_deg,
-        metavar="DEG",
-        help="up or down (default: %(default)s)",
-    )
+def run(args: argparse.Namespace) -> int:
+    """Align the photographs; returns the exit code."""
+    from transfer.cli.progress import Bars
+    from transfer.photos.folder import align_folder
+    from transfer.photos.judge_adapter import face_detector, measure_aus
+    from transfer.photos.reader import list_photographs
 
-
-def settings_of(args: argparse.Namespace, size: int = 0) -> Photographs:
-    """What the options ask for; without a size, that of a model.
-
-    Raises:
-        InputError: one is not as it should be.
-    """
-    limits = Limits(args.min_face, args.min_sharpness, args.max_yaw, args.max_pitch)
-    return Photographs(size, parse_which(args.face), limits, args.detector)
-
-
-def _align(args: argparse.Namespace) -> int:
     size, bits, far_bits = args.size, None, None
     if size is None:
         size, bits, far_bits = _of_model(args.model or DEFAULT_MODEL)
-    settings = settings_of(args, size)
+    settings = photographs_of(args, size)
     photographs, others = list_photographs(args.photographs, args.out)
-    _say_others(others)
+    _print_left_out(others)
     find_faces = face_detector(settings.detector)
     with Bars() as bars:
         summary = align_folder(
@@ -154,8 +100,10 @@ def _align(args: argparse.Namespace) -> int:
     return _report(args.out, summary, far_bits)
 
 
-def _of_model(name: str) -> tuple[int, Bits | None, float | None]:
+def _of_model(name: str) -> tuple[int, "Bits | None", float | None]:
     """Size, likelihood, and how unlikely is far, of a model."""
+    import numpy as np
+
     from glow_jax.checkpoints import far_limit, find, load
     from glow_jax.graph_model import GraphGlow
 
@@ -166,7 +114,7 @@ def _of_model(name: str) -> tuple[int, Bits | None, float | None]:
     if isinstance(model, GraphGlow) or config.n_classes:
         return config.image_height, None, None
 
-    def bits(images: np.ndarray) -> np.ndarray:
+    def bits(images: "np.ndarray") -> "np.ndarray":
         missing = -len(images) % 8  # few shapes are compiled
         whole = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
         return np.asarray(model.bits_per_dim(whole))[: len(images)]
@@ -174,7 +122,7 @@ def _of_model(name: str) -> tuple[int, Bits | None, float | None]:
     return config.image_height, bits, far_limit(find(name))
 
 
-def _say_others(others: Counter[str]) -> None:
+def _print_left_out(others: Counter[str]) -> None:
     if others:
         kinds = ", ".join(f"{suffix} {n}" for suffix, n in others.most_common(5))
         total = sum(others.values())
@@ -184,7 +132,12 @@ def _say_others(others: Counter[str]) -> None:
         )
 
 
-def _write_sheet(out: Path, summary: Summary, ranked: bool) -> None:
+def _write_sheet(out: Path, summary: "Summary", ranked: bool) -> None:
+    from glow_jax.io.pictures import read_image, write_image
+    from glow_jax.io.provenance import Provenance
+    from transfer.photos.folder import GENERATED, MADE_BY
+    from transfer.photos.sheet import align_sheet
+
     people = {
         name: [_tile(crop, ranked) for crop in sorted(crops, key=lambda c: c.rank)]
         for name, crops in summary.people.items()
@@ -198,7 +151,9 @@ def _write_sheet(out: Path, summary: Summary, ranked: bool) -> None:
     write_image(out / "sheet.png", sheet, Provenance(kind, MADE_BY, {"sheet": True}))
 
 
-def _tile(crop: Crop, ranked: bool) -> Tile:
+def _tile(crop: "Crop", ranked: bool) -> "Tile":
+    from transfer.photos.sheet import Tile
+
     row = crop.row
     of = f" face {row['face']}" if row["faces"] > 1 else ""
     words = [f"yaw {row['yaw_deg']:.0f}°"]
@@ -208,24 +163,18 @@ def _tile(crop: Crop, ranked: bool) -> Tile:
     return Tile(crop.file, (f"{first}{name}{of}", ", ".join(words)), crop.far)
 
 
-def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str:
-    """One line about pictures that a model finds too unlikely."""
-    return (
-        f"far from what the model knows: {n} of {of} pictures, {one_line(worst)} most with "
-        f"{bits} bits/dim; 99.9 % of the pictures of its kind are below {limit:.3f}"
-    )
+def _report(out: Path, summary: "Summary", far_bits: float | None) -> int:
+    from transfer.api import far_line
 
-
-def _report(out: Path, summary: Summary, far_bits: float | None) -> int:
     crops = [crop for own in summary.people.values() for crop in own]
-    for failure in summary.failures[:MAX_SAID]:
+    for failure in summary.failures[:MAX_LINES]:
         print(f"skipped: {one_line(failure.photograph)}: {failure.reason}", file=sys.stderr)
-    if len(summary.failures) > MAX_SAID:
-        print(f"skipped: {len(summary.failures) - MAX_SAID} more", file=sys.stderr)
+    if len(summary.failures) > MAX_LINES:
+        print(f"skipped: {len(summary.failures) - MAX_LINES} more", file=sys.stderr)
     if far := [crop for crop in crops if crop.far]:
         worst = max(far, key=lambda crop: float(crop.row["bits_per_dim"])).row
-        said = far_line(len(far), len(crops), worst["photograph"], worst["bits_per_dim"], far_bits)
-        print(said, file=sys.stderr)
+        line = far_line(len(far), len(crops), worst["photograph"], worst["bits_per_dim"], far_bits)
+        print(line, file=sys.stderr)
     people = f" of {len(summary.people)} people" if len(summary.people) > 1 else ""
     print(
         f"{summary.made} photographs aligned, {summary.kept} were there: {len(crops)} crops{people}"

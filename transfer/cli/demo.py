@@ -27,12 +27,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the demo's outputs and judge them; the exit code."""
-    from transfer.cli.transfer import transfer_pictures
+    """Make the demo's outputs and judge them; returns the exit code."""
+    from transfer.cli.transfer import make
+    from transfer.requests import TransferRequest
 
-    people = sorted(p for p in (DEMO / "people").iterdir() if p.name != DEMO_SOURCE)
-    source = DEMO / "people" / DEMO_SOURCE
-    code = transfer_pictures(args, [DEMO / "expressions"], source, people, DEMO_ALPHAS)
+    people = sorted((DEMO / "people").iterdir())
+    request = TransferRequest(
+        expressions=[DEMO / "expressions"],
+        source=DEMO / "people" / DEMO_SOURCE,
+        targets=[person for person in people if person.name != DEMO_SOURCE],
+        out=args.out,
+        model=args.model,
+        precision=args.precision,
+        alphas=DEMO_ALPHAS,
+        batch_size=args.batch_size,
+    )
+    code = make(request)
     return max(code, _judge(args.out)) if args.judge else code
 
 

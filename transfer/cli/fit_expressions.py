@@ -25,14 +25,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=whole_number(1, 10**7),
         default=1500,
-        help="of the network that finds landmarks (default: 1500)",
+        help="of training the landmark detector (default: 1500)",
     )
     parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
     parser.add_argument(
+        "--landmark-detector-of",
         "--finder-of",
+        dest="landmark_detector_of",
         type=Path,
         metavar="FILE",
-        help="an expressions.npz whose network that finds landmarks is taken (default: train one)",
+        help="an expressions.npz whose landmark detector is taken (default: train one)",
     )
     parser.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help="(default: in the model's folder)"
@@ -53,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
     from transfer.expression.fit import Faces, fit
 
     config = read_config(find(args.model))
-    landmark_detector = load_landmark_detector(args.finder_of) if args.finder_of else None
+    landmark_detector = (
+        load_landmark_detector(args.landmark_detector_of) if args.landmark_detector_of else None
+    )
     labels = [label for folder in args.faces for label in read_labels(folder)]
     paths = [folder / label["file"] for folder in args.faces for label in read_labels(folder)]
     size = (config.image_height, config.image_width)

@@ -17,10 +17,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Join the folders; the exit code."""
-    from transfer.cli.batch import report_totals
-    from transfer.jobs import output_folder as folder
+    """Merge the folders; returns the exit code."""
+    from transfer.cli.report import report_totals
+    from transfer.jobs.merge import merge
 
-    totals = folder.merge(args.outs, args.out)
+    totals = merge(args.outs, args.out)
     print(f"{totals.outputs} images, {totals.failed} failed, {totals.missing} missing")
     return report_totals(totals, args.out)

@@ -1,32 +1,40 @@
 """Progress bars of the command line."""
 
-import dataclasses
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
-@dataclasses.dataclass
 class Bars:
-    """One progress bar a stage, on standard error."""
+    """One progress bar a stage, on standard error; they are shown from the first stage on."""
 
-    def __enter__(self) -> "Bars":
+    def __init__(self) -> None:
+        """No bar yet."""
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._console = Console(stderr=True)
+        self._progress = Progress(*columns, console=self._console)
         self._tasks: dict[str, Any] = {}
-        self._progress.start()
+
+    def __enter__(self) -> "Bars":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._tasks:
+            self._progress.stop()
 
     def update(self, stage: str, done: int, total: int) -> None:
+        """Move the bar of a stage; `transfer.jobs.run.Progress`."""
         if stage not in self._tasks:
+            self._progress.start()
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done)
+
+    def print(self, line: str) -> None:
+        """Print a line above the bars, as it is."""
+        self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -91,7 +91,7 @@ def pairs_of(faces: Faces) -> Pairs:
     places = list(zip(faces.people.tolist(), faces.conditions.tolist(), strict=True))
     found = [(neutral[places[i]], i) for i in np.flatnonzero(~quiet) if places[i] in neutral]
     if not found:
-        raise InputError("no pairs; render with --setting pairs")
+        raise InputError("no pairs; render with `glow-jax render --setting pairs`")
     before, after = np.array(found).T
     return Pairs(
         faces.images[before],
@@ -114,7 +114,7 @@ def fit(
     """Everything that `ExpressionModel` holds.
 
     Args:
-        faces: rendered with `--setting pairs`, none of them judged later.
+        faces: rendered as pairs, none of them judged later.
         n_steps: of training the network that finds landmarks.
         n_regressor_steps: of training the reader's network.
         seed: of both.

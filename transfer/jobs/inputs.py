@@ -1,13 +1,12 @@
-"""† What goes into outputs: each picture read, encoded and measured once, each person once.
+"""What goes into outputs: each picture read, encoded and measured once, each person once.
 
 Latents and pixels lie in a bounded cache on disk; what was dropped from it is made again, to the
 same bits: a picture always has the same place in a batch, whatever is computed beside it.
 """
 
-import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,14 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from transfer.codec import Codec, Images, Latents
-from transfer.expression.model import neutrality
-from transfer.jobs.disk_cache import Slots
-from transfer.jobs.plan import Job
-from transfer.methods import apply
+from transfer.jobs.disk_cache import DiskCache
+from transfer.jobs.job import Job
+from transfer.jobs.prefetch import LoadPicture, Prefetcher
 
 ROUND_TRIP_BOUND = 0.5  # grey levels: below it every byte comes back
-MAX_CODES = 65_536  # that are kept
 UNKNOWN, USABLE, BAD = 0, 1, 2
 PIXELS_SHARE = 0.2  # of the cache; latents are four times as large
 MIN_AHEAD = 32  # pictures that are read ahead of need, at least
-
-Read = Callable[[str], np.ndarray]
-"""A path to pixels, uint8 (H, W, C) of the model's size; InputError says why there are none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +51,7 @@ class Inputs:
         job: Job,
         codec: Codec,
         rows: int,
-        read: Read,
+        load: LoadPicture,
         folder: Path,
         cache_bytes: int,
         pool: ThreadPoolExecutor,
@@ -68,7 +62,7 @@ class Inputs:
             job: whose pictures they are.
             codec: the model, which takes `rows * codec.n_devices` images at once.
             rows: of a batch on each device.
-            read: one picture; called in the pool's threads.
+            load: one picture; called in the pool's threads.
             folder: on the disk that has room for the cache.
             cache_bytes: its size.
             pool: threads that read.
@@ -82,13 +76,11 @@ class Inputs:
         self.n_encoded_again = 0
         self._rank, self._chunk, _ = job.first_use
         self._by_rank = np.argsort(self._rank)
-        self._reader = _Reader(read, job.plan.files, pool, max(MIN_AHEAD, 2 * self._batch))
-        self._latents = Slots(folder, int(cache_bytes * (1 - PIXELS_SHARE)))
-        self._pixels = Slots(folder, int(cache_bytes * PIXELS_SHARE))
+        self._prefetcher = Prefetcher(load, job.plan.files, pool, max(MIN_AHEAD, 2 * self._batch))
+        self._latents = DiskCache(folder, int(cache_bytes * (1 - PIXELS_SHARE)))
+        self._pixels = DiskCache(folder, int(cache_bytes * PIXELS_SHARE))
         self._structure: Any = None
         self._shapes: list[tuple[int, ...]] = []
-        self._readings: dict[int, np.ndarray] = {}
-        self._codes: dict[tuple[int, int], np.ndarray] = {}
         self._known_people = np.zeros(len(job.plan.names), bool)
 
     @property
@@ -100,11 +92,11 @@ class Inputs:
     def prepare(self, rows: Iterable[int], soon: Iterable[int] = ()) -> None:
         """Read, encode and measure what these rows of the plan need; begin to read for others."""
         now = self._unknown(rows)
-        self._reader.expect(now)
-        self._reader.expect(self._unknown(soon))
+        self._prefetcher.expect(now)
+        self._prefetcher.expect(self._unknown(soon))
         for batch in self._batches(now):
             more = self._next(batch, now)
-            self._reader.expect(more.values())
+            self._prefetcher.expect(more.values())
             self._measure(batch | more)
 
     def pictures(self, rows: Iterable[int]) -> list[int]:
@@ -121,9 +113,9 @@ class Inputs:
     def trouble(self, row: int) -> Trouble | None:
         """Why a row cannot be made, if it cannot."""
         plan = self.job.plan
-        shot = int(plan.expression[row])
-        if self.state[shot] == BAD:
-            return Trouble("read", plan.files[shot], self.reasons[shot])
+        expression = int(plan.expression[row])
+        if self.state[expression] == BAD:
+            return Trouble("read", plan.files[expression], self.reasons[expression])
         for person in (int(plan.source[row]), int(plan.target[row])):
             if not self.usable(person):
                 first = plan.pictures[person][0]
@@ -176,7 +168,7 @@ class Inputs:
         kept = {i: self._pixels.get(i) for i in pictures}
         found = {i: array for i, array in kept.items() if array is not None}
         for i in kept.keys() - found.keys():
-            pixels = self._reader.take(i)
+            pixels = self._prefetcher.take(i)
             if isinstance(pixels, str):
                 raise InputError(f"{self.job.plan.files[i]}: changed during the run ({pixels})")
             found[i] = pixels
@@ -202,41 +194,15 @@ class Inputs:
         self._latents.put(key, mean)
         return mean
 
-    def base(self, person: int) -> int:
-        """A person's most neutral picture: what method "warp" edits."""
-        return self.usable(person)[int(neutrality(self.readings(person)).argmin())]
-
-    def readings(self, person: int) -> np.ndarray:
-        """(N, A) what is read from a person's pictures that can be used."""
-        if person not in self._readings:
-            if len(self._readings) >= MAX_CODES:
-                self._readings.clear()
-            known = self.codec.expressions
-            assert known is not None
-            self._readings[person] = apply.read(known, self.pixels(self.usable(person)))
-        return self._readings[person]
-
-    def code(self, expression: int, source: int) -> np.ndarray:
-        """(A,) what method "warp" reads from an expression's picture, against its person's."""
-        key = (expression, source)
-        if key not in self._codes:
-            if len(self._codes) >= MAX_CODES:
-                self._codes.clear()
-            known = self.codec.expressions
-            assert known is not None
-            shown = apply.read(known, self.pixels([expression]))[0]
-            self._codes[key] = apply.code_from(known, shown, self.readings(source))
-        return self._codes[key]
-
     # -- inside
 
     def _unknown(self, rows: Iterable[int]) -> list[int]:
         """Pictures of rows that were not looked at yet, in the order of their first use."""
         plan, found, people = self.job.plan, set[int](), set[int]()
         for row in rows:
-            shot = int(plan.expression[row])
-            if self.state[shot] == UNKNOWN:
-                found.add(shot)
+            expression = int(plan.expression[row])
+            if self.state[expression] == UNKNOWN:
+                found.add(expression)
             people |= {int(plan.source[row]), int(plan.target[row])}
         for person in people:
             if not self._known_people[person]:
@@ -276,7 +242,7 @@ class Inputs:
         """Read, encode, decode again and compare a batch of pictures not known yet."""
         pixels: dict[int, np.ndarray] = {}
         for place, i in list(batch.items()):
-            result = self._reader.take(i)
+            result = self._prefetcher.take(i)
             if isinstance(result, str):
                 self.state[i], self.reasons[i] = BAD, result
                 del batch[place]
@@ -316,7 +282,7 @@ class Inputs:
         return np.concatenate([np.asarray(a).reshape(len(a), -1) for a in leaves], axis=1)
 
 
-def check_inputs(job: Job, read: Read) -> list[Trouble]:
+def check_inputs(job: Job, load: LoadPicture) -> list[Trouble]:
     """Read all pictures of a small job before anything is made; which of them cannot be used.
 
     Raises:
@@ -326,16 +292,16 @@ def check_inputs(job: Job, read: Read) -> list[Trouble]:
 
     def reason(i: int) -> str:
         try:
-            read(plan.files[i])
+            load(plan.files[i])
         except InputError as error:
             return str(error)
         return ""
 
     with ThreadPoolExecutor(4) as pool:
         reasons = list(pool.map(reason, range(len(plan.files))))
-    shots = dict.fromkeys(plan.expression.tolist())
-    if all(reasons[i] for i in shots):
-        raise InputError(f"no expression can be used: {reasons[next(iter(shots))]}")
+    expressions = dict.fromkeys(plan.expression.tolist())
+    if all(reasons[i] for i in expressions):
+        raise InputError(f"no expression can be used: {reasons[next(iter(expressions))]}")
     for name, pictures in zip(plan.names, plan.pictures, strict=True):
         if all(reasons[i] for i in pictures):
             raise InputError(f"{name}: no picture can be used: {reasons[pictures[0]]}")
@@ -344,41 +310,6 @@ def check_inputs(job: Job, read: Read) -> list[Trouble]:
 
 def _round_trip(codec: Codec, images: Images) -> tuple[Latents, np.ndarray]:
     latents = codec.encode(images)
-    grey = np.asarray(codec.decode(latents), np.float64)
-    errors = np.abs(grey - (images + 0.5)).reshape(len(images), -1)
+    values = np.asarray(codec.decode(latents), np.float64)
+    errors = np.abs(values - (images + 0.5)).reshape(len(images), -1)
     return jax.tree.map(np.asarray, latents), np.where(np.isfinite(errors), errors, np.inf)
-
-
-class _Reader:
-    """Pictures read in threads, a bounded number of them ahead of need."""
-
-    def __init__(self, read: Read, files: Sequence[str], pool: ThreadPoolExecutor, depth: int):
-        self._read, self._files, self._pool, self._depth = read, files, pool, depth
-        self._expected: collections.OrderedDict[int, None] = collections.OrderedDict()
-        self._futures: dict[int, Future] = {}
-
-    def expect(self, pictures: Iterable[int]) -> None:
-        """These will be taken, each once, soon."""
-        for i in pictures:
-            if i not in self._futures:
-                self._expected[i] = None
-        self._fill()
-
-    def take(self, picture: int) -> np.ndarray | str:
-        """A picture's pixels, or why there are none."""
-        self._expected.pop(picture, None)
-        future = self._futures.pop(picture, None)
-        result = self._one(picture) if future is None else future.result()
-        self._fill()
-        return result
-
-    def _fill(self) -> None:
-        while self._expected and len(self._futures) < self._depth:
-            picture, _ = self._expected.popitem(last=False)
-            self._futures[picture] = self._pool.submit(self._one, picture)
-
-    def _one(self, picture: int) -> np.ndarray | str:
-        try:
-            return self._read(self._files[picture])
-        except InputError as error:
-            return str(error)

@@ -1,15 +1,15 @@
-"""† A batch on many machines: Ray Data maps actors, each with the model, over numbers of chunks.
+"""A batch on many machines: Ray Data maps actors, each with the model, over numbers of chunks.
 
 Ray starts an actor again when its process or its machine dies, and gives its chunks to another;
 what they had made of them is made again, to the same bytes. All machines must see the pictures
 and OUT under the same paths (a shared disk), and have glow-jax installed. Where they do not,
-`--shard` and `merge` need neither Ray nor a shared disk.
+shards and `merge` need neither Ray nor a shared disk.
 """
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ import numpy as np
 from glow_jax.compile_cache import use_compile_cache
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import reason
-from transfer.codec import Codec
-from transfer.jobs import output_folder as folder
-from transfer.jobs.batch import Settings, reader_of, run_options, versions
-from transfer.jobs.plan import Job
-from transfer.jobs.run import Summary, Worker, describe, pending_chunks
-from transfer.models import load_codec
+from transfer.jobs import output_folder
+from transfer.jobs.batch import Prepared, batch_size_of, versions
+from transfer.jobs.job import Job
+from transfer.jobs.run import Progress, Run, Worker, describe, no_progress, pending_chunks
+from transfer.jobs.totals import write_tables
+from transfer.models import load_models
+from transfer.photos.reader import loader_of
+from transfer.requests import BatchRequest
 
 CHUNKS = 8  # that an actor is given at once: what is done again when it dies
 
@@ -52,47 +54,46 @@ def connect() -> Any:
 
 
 def run_on_ray(
-    job: Job,
-    codec: Codec,
-    out: Path,
-    settings: Settings,
+    request: BatchRequest,
+    prepared: Prepared,
     *,
     workers: int | None = None,
     compile_cache: bool = True,
-    limit: int | None = None,
-    retry_failed: bool = False,
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-) -> Summary:
+    progress: Progress = no_progress,
+) -> Run:
     """`transfer.jobs.run.run`, by the actors of a Ray cluster.
 
     Args:
-        job, codec: from `transfer.jobs.batch.opened`; here the codec only tells what it is.
-        out: a folder that all machines see.
-        settings: that the job was opened with.
+        request: with an `out` that all machines see.
+        prepared: from `transfer.jobs.batch.prepare`; its models are loaded again by each actor.
         workers: actors; by default one a GPU of the cluster, or one a machine without any.
         compile_cache: whether each keeps what it compiles in its machine's private folder.
-        limit, retry_failed, progress: as `run`.
+        progress: called with a stage and how far it is.
 
     Raises:
         InputError: Ray is not installed or cannot be reached, or `out` holds something else.
     """
     ray = connect()
-    folder.check(out, job)
+    job, out = prepared.job, Path(request.out)
+    output_folder.check(out, job)
     gpus = int(ray.cluster_resources().get("GPU", 0))
     workers = workers or gpus or len(ray.nodes())
-    description = describe(job, codec, settings.batch_size, versions())
-    with folder.claimed(out, job, description, "1/1"):
-        pending, kept = pending_chunks(job, out, retry_failed=retry_failed, limit=limit)
+    description = describe(job, prepared.models, request.batch_size, versions())
+    with output_folder.claimed(out, job, description, "1/1"):
+        pending, kept = pending_chunks(
+            job, out, retry_failed=request.retry_failed, limit=request.limit
+        )
         started, made, again = time.perf_counter(), 0, 0
         if pending:
-            own = (job, settings, str(out.resolve()), os.getcwd(), compile_cache)
-            for told in _results(ray, own, pending, workers, on_gpu=bool(gpus)):
-                made += int(told["made"].sum())
-                again += int(told["encoded_again"].sum())
-                progress("transfer", made, sum(len(job.chunk(k)) for k in pending))
+            total = sum(len(job.chunk(k)) for k in pending)
+            of_actors = (job, request, str(out.resolve()), os.getcwd(), compile_cache)
+            for row in _results(ray, of_actors, pending, workers, on_gpu=bool(gpus)):
+                made += int(row["made"].sum())
+                again += int(row["encoded_again"].sum())
+                progress("transfer", made, total)
         seconds = time.perf_counter() - started
-        totals = folder.write_tables(out)
-    return Summary(made, kept, seconds, again, totals)
+        totals = write_tables(out)
+    return Run(made, kept, seconds, again, totals)
 
 
 def _results(
@@ -127,18 +128,26 @@ def _results(
 class _Actor:
     """A process of the cluster, with the model and what it knows of the inputs so far."""
 
-    def __init__(self, job: Job, settings: Settings, out: str, directory: str, compile_cache: bool):
+    def __init__(
+        self, job: Job, request: BatchRequest, out: str, directory: str, compile_cache: bool
+    ):
         os.chdir(directory)
         if compile_cache:
             use_compile_cache()
-        self._out = Path(out)
-        codec = load_codec(settings.model, settings.precision, jax.local_devices())
+        models = load_models(request.model, request.precision, jax.local_devices())
+        codec = models.codec
         if codec.fingerprint != job.how["model"]:
-            raise InputError(f"model {settings.model!r} is another one on this machine")
-        options = run_options(settings, job, codec, self._out)
-        options.pop("versions")
-        read = reader_of(settings.photographs, codec)
-        self._worker = Worker(job, codec, self._out, read=read, **options)
+            raise InputError(f"model {request.model!r} is another one on this machine")
+        load, _ = loader_of(request.photographs, codec.size, codec.channels)
+        self._worker = Worker(
+            job,
+            models,
+            Path(out),
+            batch_size=batch_size_of(request, job, models, Path(out)),
+            load=load,
+            likelihood=request.likelihood,
+            cache_bytes=request.cache_bytes,
+        )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         before = self._worker.inputs.n_encoded_again

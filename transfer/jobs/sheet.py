@@ -7,17 +7,19 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from glow_jax.io.pictures import read_image
-from transfer.jobs.inputs import Read
-from transfer.jobs.plan import AUTO, METHODS, Job
-from transfer.jobs.run import mean_file
+from transfer.jobs.alphas import AUTO
+from transfer.jobs.job import Job
+from transfer.jobs.prefetch import LoadPicture
+from transfer.jobs.references import reference_file
+from transfer.methods import METHODS, NAMES
 
 MIN_TILE_PX = 128
 GAP_PX = 6
 LABEL_PX = 22
-INK, PAPER = (30, 30, 34), (250, 250, 248)
+INK, BACKGROUND = (30, 30, 34), (250, 250, 248)
 
 
-def job_sheet(job: Job, out: Path, read: Read) -> np.ndarray:
+def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     """One row for each target and expression, labelled.
 
     Columns: the source with the expression, the source mean, the target mean, then the
@@ -26,7 +28,7 @@ def job_sheet(job: Job, out: Path, read: Read) -> np.ndarray:
     Args:
         job: a finished job of one method.
         out: its folder.
-        read: a path to pixels, as the job was run with.
+        load: a path to pixels, as the job was run with.
 
     Returns:
         uint8 (H, W, 3).
@@ -39,18 +41,18 @@ def job_sheet(job: Job, out: Path, read: Read) -> np.ndarray:
             alpha = AUTO if np.isnan(item.alpha) else f"{item.alpha:g}"
             series.setdefault(key, {})[alpha] = out / item.file
     alphas = list(dict.fromkeys(alpha for made in series.values() for alpha in made))
-    kind = "mean" if METHODS[plan.method[0]] == "paper" else "neutral"
+    kind = METHODS[NAMES[plan.method[0]]].reference_name
     header = ["expression", f"source {kind}", f"target {kind}", *(f"alpha {a}" for a in alphas)]
     rows, labels = [], []
-    for (target, shot, source), made in series.items():
+    for (target, picture, source), made in series.items():
         first = [
-            _rgb(read(plan.files[shot])),
-            read_image(mean_file(out, "source", plan.names[source])),
-            read_image(mean_file(out, "target", plan.names[target])),
+            _rgb(load(plan.files[picture])),
+            read_image(reference_file(out, "source", plan.names[source])),
+            read_image(reference_file(out, "target", plan.names[target])),
         ]
         blank = np.full_like(first[0], 255)
         rows.append(first + [read_image(made[a]) if a in made else blank for a in alphas])
-        labels.append(f"{Path(plan.files[shot]).stem} on {plan.names[target]}")
+        labels.append(f"{Path(plan.files[picture]).stem} on {plan.names[target]}")
     return grid(rows, header, labels)
 
 
@@ -63,7 +65,7 @@ def grid(
     tile_h, tile_w = height * scale, width * scale
     step_y, step_x = tile_h + LABEL_PX + GAP_PX, tile_w + GAP_PX
     top = LABEL_PX + GAP_PX
-    sheet = Image.new("RGB", (GAP_PX + step_x * len(header), top + step_y * len(rows)), PAPER)
+    sheet = Image.new("RGB", (GAP_PX + step_x * len(header), top + step_y * len(rows)), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for column, text in enumerate(header):
         draw.text((GAP_PX + column * step_x, 6), text, INK, font)

@@ -302,7 +302,7 @@ Which = str | int  # "largest", "all", or a number from left to right, from 1
 
 
 def parse_which(word: str) -> Which:
-    """What `--face` takes.
+    """Which faces of a photograph are taken, from a word.
 
     Raises:
         InputError: it is something else.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transfer.photos.align import FaceDetector
+from transfer.photos.pose import Pose, pose_of
 
 
 def face_detector(name: str) -> FaceDetector:
@@ -33,6 +34,14 @@ def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
     reading = _reader().read([Picture(Path("crop"), "", pixels)])[0]
     return None if reading.problem else (reading.level, reading.change)
+
+
+def pose_of_picture(pixels: np.ndarray) -> Pose | None:
+    """The pose of an aligned face, degrees; None where the judge finds no face."""
+    from eval.faces import find_face, working_size
+
+    face = find_face(working_size(pixels))
+    return None if face is None else pose_of(face.landmarks)
 
 
 @functools.cache

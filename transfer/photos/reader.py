@@ -5,7 +5,7 @@ import functools
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import SUFFIXES, image_paths, read_image
 from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
+from transfer.photos.judge_adapter import face_detector
 
 VERSION = 1  # of how crops are made: other pixels for the same photograph are another version
 DEFAULT_LIMITS = Limits()
@@ -26,13 +27,13 @@ class Photographs:
     """What decides the aligned faces of a photograph.
 
     Attributes:
-        size: of the crops, pixels; 0 until a model tells it.
+        size: of the crops, pixels; 0 is that of the model.
         which: of its faces.
         limits: what a face must be.
         detector: the name of what finds faces.
     """
 
-    size: int
+    size: int = 0
     which: Which = "largest"
     limits: Limits = DEFAULT_LIMITS
     detector: str = "dlib"
@@ -96,6 +97,28 @@ class AlignedFaces:
         if not good:
             raise InputError(f"{one_line(path)}: {bad[0]}")
         return good[0]
+
+
+def loader_of(
+    photographs: Photographs | None, size: tuple[int, int], channels: int
+) -> tuple[Callable[[str], np.ndarray], str]:
+    """What loads pictures for a model, and what of it decides outputs: "" where nothing does.
+
+    Args:
+        photographs: how faces are cut out; None: pictures must have the model's size.
+        size: (height, width) of the model's pictures.
+        channels: of the model's pictures.
+
+    Raises:
+        InputError: the model's pictures are not square, or the detector is not to be had.
+    """
+    if photographs is None:
+        return lambda path: read_image(path, size, channels), ""
+    if size[0] != size[1]:
+        raise InputError(f"aligned faces are square; the model's pictures are {size[1]}x{size[0]}")
+    photographs = dataclasses.replace(photographs, size=size[0])
+    faces = AlignedFaces(face_detector(photographs.detector), photographs, channels)
+    return faces, photographs.key
 
 
 class Photograph(NamedTuple):

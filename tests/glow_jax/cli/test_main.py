@@ -10,6 +10,7 @@ import pytest
 
 import glow_jax
 from glow_jax.cli.main import VERBS, main
+from glow_jax.cli.options import flags_of, with_flags
 from tests.support.paths import ROOT
 
 HEAVY = ("jax", "flax", "orbax", "scipy", "numpy", "rich", "PIL")
@@ -105,3 +106,14 @@ def test_a_name_that_is_missing_is_said() -> None:
     assert set(glow_jax.__all__) <= set(dir(glow_jax))
     for name in glow_jax.__all__:
         assert getattr(glow_jax, name) is not None
+
+
+def test_a_parameter_in_a_message_becomes_its_flag() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-b", "--batch-size")
+    parser.add_argument("--align", dest="photographs")
+    parser.add_argument("job")
+    flags = flags_of(parser)
+    message = "`batch_size` needs `photographs`, `job` and `glow-jax info`; `unknown` stays"
+    said = "--batch-size needs --align, `job` and `glow-jax info`; `unknown` stays"
+    assert with_flags(message, flags) == said

@@ -117,7 +117,10 @@ def test_pairs_are_of_one_person_and_condition() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"activations": np.zeros((80, 3))}, "no pairs; render with --setting pairs"),
+        (
+            {"activations": np.zeros((80, 3))},
+            "no pairs; render with",
+        ),
         ({"conditions": np.arange(80)}, "no pairs"),
         ({"people": np.arange(80) // 40}, "2 people; use 20 or more"),
         ({"people": np.arange(80) // 4 + 1}, None),

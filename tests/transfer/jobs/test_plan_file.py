@@ -259,11 +259,11 @@ def test_rows_are_planned_in_little(
 
 def plan_alone(path: str) -> None:
     """In a process of its own: print how long planning takes, and its peak memory in MB."""
-    from tests.support.linear import linear_codec
-    from transfer.jobs.plan import make_job
+    from tests.support.linear import linear_models
+    from transfer.jobs.job import make_job
 
     started = time.perf_counter()
-    job = make_job(read_plan(path), linear_codec())
+    job = make_job(read_plan(path), linear_models())
     assert len(job.digest) == 64 and job.first_use[0][0] >= 0
     seconds = time.perf_counter() - started
     assert job.duplicates == len(job.plan) - len({int(i) for i in job.ids})

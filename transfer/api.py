@@ -1,0 +1,199 @@
+"""The two calls of this package: `transfer`, for a few outputs, and `batch`, for any number."""
+
+import csv
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+from glow_jax.io.output_schema import INPUTS
+from glow_jax.io.pictures import write_image
+from glow_jax.io.provenance import Provenance
+from glow_jax.io.tables import SURROGATES
+from transfer.jobs import batch as batches
+from transfer.jobs import output_folder
+from transfer.jobs.alphas import parse_alphas
+from transfer.jobs.commit import SOURCE_TYPE
+from transfer.jobs.inputs import Trouble, check_inputs
+from transfer.jobs.job import Job, make_job
+from transfer.jobs.paste_back import Pasted, paste_back
+from transfer.jobs.plan import plan_transfer
+from transfer.jobs.plan_file import read_plan
+from transfer.jobs.run import Progress, Run, no_progress, run
+from transfer.jobs.sheet import job_sheet
+from transfer.jobs.totals import Totals
+from transfer.methods import METHODS, default_method
+from transfer.models import far_limit_of, load_models
+from transfer.photos.most_neutral import keep_most_neutral
+from transfer.photos.reader import AlignedFaces, loader_of
+from transfer.requests import BatchRequest, StrPath, TransferRequest
+
+SHEET = "sheet.png"
+MAX_IDS = 1000  # of a job's outputs, in the metadata of its sheet
+
+Notify = Callable[[str], None]
+"""Called with lines about what was decided or left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What a call did, and what its folder holds.
+
+    Attributes:
+        out: the folder.
+        made, kept: outputs written now, and found from an earlier run.
+        seconds: from the first picture read to the last output.
+        encoded_again: pictures that the cache had no room for.
+        totals: of the folder.
+        method: of a transfer.
+        skipped: pictures of a transfer that could not be used, and why.
+        sheet: the contact sheet of a transfer.
+        pasted: photographs with results in them, where `paste_back` asked for them.
+    """
+
+    out: Path
+    made: int
+    kept: int
+    seconds: float
+    encoded_again: int
+    totals: Totals
+    method: str | None = None
+    skipped: tuple[Trouble, ...] = ()
+    sheet: Path | None = None
+    pasted: Pasted | None = None
+
+
+def transfer(
+    request: TransferRequest,
+    *,
+    progress: Progress = no_progress,
+    notify: Notify = lambda line: None,
+) -> Summary:
+    """Move every expression of a source to every target, at every alpha.
+
+    It may be killed at any moment; called again, it goes on, and ends with the same files.
+
+    Args:
+        request: what is asked for.
+        progress: called with a stage and how far it is.
+        notify: called with lines for the user: the method, pictures that are left out, pictures
+            that are far from what the model knows.
+
+    Raises:
+        InputError: a path is missing, no picture of a person can be used, the model cannot do the
+            method, or `out` holds something else.
+    """
+    out = Path(request.out)
+    _check_paths([*request.expressions, request.source, *request.targets])
+    alphas = None if request.alphas is None else parse_alphas([*map(_word, request.alphas)])
+    models = load_models(request.model, request.precision)
+    method = request.method or default_method(models)
+    if method not in METHODS:
+        raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
+    faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
+    load = functools.cache(faces)
+    keep = None
+    if request.n_neutral is not None:
+        keep = keep_most_neutral(request.n_neutral, faces, load, notify)
+    plan = plan_transfer(
+        [Path(path) for path in request.expressions],
+        Path(request.source),
+        [Path(path) for path in request.targets],
+        alphas or METHODS[method].default_alphas,
+        method,
+        keep,
+    )
+    job = make_job(plan, models, alignment=alignment)
+    output_folder.check(out, job)
+    skipped = check_inputs(job, load)
+    notify(f"method: {method}")
+    for trouble in skipped:
+        notify(f"skipped: {trouble.reason}")
+    done = run(
+        job,
+        models,
+        out,
+        batch_size=request.batch_size,
+        versions=batches.versions(),
+        load=load,
+        references=True,
+        progress=progress,
+    )
+    pasted = None
+    if isinstance(faces, AlignedFaces):
+        if request.paste_back:
+            pasted = paste_back(job, models, out, faces, progress=progress)
+        _notify_of_far(out, far_limit_of(request.model), notify)
+    sheet = _write_sheet(job, models.codec.name, out, load)
+    summary = _summary(out, done)
+    return dataclasses.replace(
+        summary, method=method, skipped=tuple(skipped), sheet=sheet, pasted=pasted
+    )
+
+
+def batch(
+    request: BatchRequest,
+    *,
+    devices: Sequence[jax.Device] = (),
+    progress: Progress = no_progress,
+) -> Summary:
+    """Make every output that a job's file asks for and that is not in `out` yet.
+
+    It may be killed at any moment; called again, it goes on, and ends with the same files.
+
+    Args:
+        request: what is asked for.
+        devices: to compute on; all local ones by default.
+        progress: called with a stage and how far it is.
+
+    Raises:
+        InputError: something in the job's file is wrong (`transfer.jobs.plan_file.JobErrors` has
+            all lines), or the folder holds something else. Pictures that cannot be used are no
+            errors, but rows of failures.csv.
+    """
+    prepared = batches.prepare(request, read_plan(request.job), devices)
+    return _summary(Path(request.out), batches.run_batch(request, prepared, progress))
+
+
+def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str:
+    """One line about pictures that a model finds too unlikely."""
+    return (
+        f"far from what the model knows: {n} of {of} pictures, {one_line(worst)} most with "
+        f"{bits} bits/dim; 99.9 % of the pictures of its kind are below {limit:.3f}"
+    )
+
+
+def _summary(out: Path, done: Run) -> Summary:
+    return Summary(out, done.made, done.kept, done.seconds, done.encoded_again, done.totals)
+
+
+def _check_paths(paths: Sequence[StrPath]) -> None:
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputError(f"{one_line(path)}: no such file or folder")
+
+
+def _word(alpha: float | str) -> str:
+    return alpha if isinstance(alpha, str) else repr(float(alpha))
+
+
+def _write_sheet(job: Job, model: str, out: Path, load: Callable) -> Path:
+    recipe = {"job": [item.id for item in itertools.islice(job.items, MAX_IDS)]}
+    provenance = Provenance(SOURCE_TYPE, model, recipe)
+    write_image(out / SHEET, job_sheet(job, out, load), provenance)
+    return out / SHEET
+
+
+def _notify_of_far(out: Path, limit: float | None, notify: Notify) -> None:
+    """One line if photographs are less likely than nearly all that the model knows."""
+    with (out / INPUTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
+        rows = [row for row in csv.DictReader(file) if row["bits_per_dim"]]
+    far = [row for row in rows if limit is not None and not float(row["bits_per_dim"]) <= limit]
+    if far:
+        worst = max(far, key=lambda row: float(row["bits_per_dim"]))
+        notify(far_line(len(far), len(rows), worst["file"], worst["bits_per_dim"], limit))

@@ -1,0 +1,36 @@
+"""What the command line prints of a run."""
+
+from pathlib import Path
+
+from glow_jax.io.output_schema import FAILURES, RESULTS
+from transfer.api import Summary
+from transfer.jobs.run import Run
+from transfer.jobs.totals import Totals
+
+
+def report(done: Summary | Run, out: Path) -> int:
+    """Print what a run did; returns the exit code."""
+    rate = done.made / done.seconds
+    print(f"{done.made} images made, {done.kept} were there; {rate:.1f} images/s")
+    if done.encoded_again:
+        print(f"{done.encoded_again} encodes were repeated: give a larger --cache-gb")
+    return report_totals(done.totals, out)
+
+
+def report_totals(totals: Totals, out: Path) -> int:
+    """Print what a folder holds; returns the exit code."""
+    exact = "every byte comes back" if totals.max_error < 0.5 else "some bytes do not come back"
+    redone = f"; {totals.redone} redone in exact" if totals.redone else ""
+    worst = f"{totals.max_error:.2g} grey levels"
+    print(f"round trip of the inputs: off by at most {worst} ({exact}){redone}")
+    if totals.non_finite:
+        print(f"{totals.non_finite} images have non-finite pixels, drawn mid-grey (results.csv)")
+    if totals.failed:
+        print(f"{totals.failed} images could not be made: {out / FAILURES}")
+    if totals.bad_inputs:
+        print(f"{totals.bad_inputs} inputs could not be used: {out / FAILURES}")
+    if totals.missing:
+        print(f"{totals.missing} images are still to be made: run it again, or its other shards")
+    table = "" if totals.parquet else " (and no results.parquet: pyarrow is not installed)"
+    print(f"results: {out / RESULTS}{table}")
+    return 1 if totals.failed or totals.bad_inputs or totals.non_finite else 0

@@ -1,0 +1,100 @@
+"""Activations of an expression, estimated against its person's neutral pictures."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transfer.codec import Images
+from transfer.expression import model as em
+from transfer.expression.model import ExpressionModel
+
+MAX_ABOVE_NEUTRAL = 0.15  # of `neutrality`, above a person's most neutral picture: still neutral
+MAX_KEPT = 65_536  # people, and expressions, whose activations are kept
+MULTIPLE = 8  # pictures are padded to a multiple of it, so that few shapes are compiled
+
+_raw, _denoised = jax.jit(em.raw_activations), jax.jit(em.denoise)
+
+
+def raw_activations(model: ExpressionModel, images: Images) -> np.ndarray:
+    """(N, A) of pictures; only differences within a person mean something."""
+    return np.asarray(_raw(model, _padded(images)))[: len(images)]
+
+
+def are_neutral(raw: np.ndarray) -> np.ndarray:
+    """(N,) bool: which pictures of a person are neutral; the most neutral one always is."""
+    excess = em.neutrality(raw)
+    return excess <= excess.min() + MAX_ABOVE_NEUTRAL
+
+
+def most_neutral(model: ExpressionModel, images: Images) -> int:
+    """Index of the most neutral of a person's pictures."""
+    return int(em.neutrality(raw_activations(model, images)).argmin())
+
+
+def expression_activations(
+    model: ExpressionModel, expression: np.ndarray, source: np.ndarray
+) -> np.ndarray:
+    """(A,) activations of an expression, against the neutral pictures of its person.
+
+    Args:
+        model: of expressions.
+        expression: (A,) raw activations of its picture.
+        source: (N, A) raw activations of the person's pictures.
+    """
+    change = expression - source[are_neutral(source)].mean(0)
+    return np.asarray(_denoised(model, jnp.asarray(change[None])))[0]
+
+
+@runtime_checkable
+class Faces(Protocol):
+    """The faces of people's pictures, by number."""
+
+    def usable(self, person: int) -> list[int]:
+        """A person's pictures that can be used."""
+        ...
+
+    def pixels(self, pictures: Sequence[int]) -> Images:
+        """uint8 (N, H, W, 3)."""
+        ...
+
+
+class PeopleActivations:
+    """Activations of the people of a job: each person and each expression is estimated once."""
+
+    def __init__(self, model: ExpressionModel, faces: Faces):
+        """Nothing is estimated yet."""
+        self._model, self._faces = model, faces
+        self._raw: dict[int, np.ndarray] = {}
+        self._expressions: dict[tuple[int, int], np.ndarray] = {}
+
+    def raw(self, person: int) -> np.ndarray:
+        """(N, A) raw activations of a person's pictures that can be used."""
+        if person not in self._raw:
+            if len(self._raw) >= MAX_KEPT:
+                self._raw.clear()
+            pixels = self._faces.pixels(self._faces.usable(person))
+            self._raw[person] = raw_activations(self._model, pixels)
+        return self._raw[person]
+
+    def most_neutral(self, person: int) -> int:
+        """A person's most neutral picture."""
+        return self._faces.usable(person)[int(em.neutrality(self.raw(person)).argmin())]
+
+    def expression(self, picture: int, source: int) -> np.ndarray:
+        """(A,) activations of an expression's picture, against its person's neutral ones."""
+        key = (picture, source)
+        if key not in self._expressions:
+            if len(self._expressions) >= MAX_KEPT:
+                self._expressions.clear()
+            shown = raw_activations(self._model, self._faces.pixels([picture]))[0]
+            self._expressions[key] = expression_activations(self._model, shown, self.raw(source))
+        return self._expressions[key]
+
+
+def _padded(images: np.ndarray) -> jax.Array:
+    """The first of several pictures repeated at the end, up to a multiple."""
+    missing = -len(images) % MULTIPLE if len(images) > 1 else 0
+    return jnp.asarray(np.concatenate([images, np.repeat(images[:1], missing, axis=0)]))

@@ -1,0 +1,76 @@
+"""Alphas as words: numbers, ranges, and "auto"."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+
+MAX_ALPHAS = 1000  # in one job
+MAX_ALPHA = 1e6
+AUTO = "auto"  # the largest alpha inside a trust region; NaN in a column of numbers
+
+
+def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
+    """Alphas from words: numbers, FIRST:LAST:STEP with both ends, or "auto" (NaN).
+
+    Raises:
+        InputError: a word is none of these, or there are too many.
+    """
+    alphas: list[float] = []
+    for word in words:
+        if word == AUTO:
+            alphas.append(np.nan)
+            continue
+        try:
+            numbers = [float(part) for part in word.split(":")]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 3) or not all(abs(n) <= MAX_ALPHA for n in numbers):
+            raise InputError(
+                f"alpha {word!r}: use a number such as 0.4, FIRST:LAST:STEP, or {AUTO}, within "
+                f"{MAX_ALPHA:g} of 0"
+            )
+        if len(numbers) == 3:
+            numbers = _range(word, *numbers)
+        alphas += numbers
+    unique = tuple(dict.fromkeys(alphas))
+    if len(unique) > MAX_ALPHAS:
+        raise InputError(f"{len(unique)} alphas; at most {MAX_ALPHAS} in one job")
+    return unique
+
+
+def _range(word: str, first: float, last: float, step: float) -> list[float]:
+    if step <= 0 or last < first or (last - first) / step > MAX_ALPHAS:
+        raise InputError(
+            f"alpha {word!r}: FIRST:LAST:STEP needs FIRST <= LAST, STEP > 0 and at most "
+            f"{MAX_ALPHAS} steps"
+        )
+    count = int((last - first) / step + 1e-9) + 1
+    return [round(first + i * step, 10) for i in range(count)]
+
+
+def parse_alpha(text: str) -> float:
+    """One alpha of a table: a number, or "auto" (NaN).
+
+    Raises:
+        InputError: it is neither, or beyond MAX_ALPHA.
+    """
+    text = text.strip()
+    if text == AUTO:
+        return math.nan
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.inf
+    if not abs(value) <= MAX_ALPHA:
+        described = f"alpha {one_line(text)!r}" if text else "no alpha"
+        raise InputError(f"{described}; use a number within {MAX_ALPHA:g} of 0, or {AUTO}")
+    return value
+
+
+def alpha_text(alpha: float) -> str:
+    """An alpha in a file's name."""
+    return AUTO if math.isnan(alpha) else f"{alpha:.10g}"

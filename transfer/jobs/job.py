@@ -1,0 +1,295 @@
+"""A job: a plan made definite for one model.
+
+Every picture is known by its content, and every output by an id, which is a hash of all that
+decides its pixels. The same output has the same id in any folder, on any machine, and after any
+interruption; two rows that ask for the same output are one.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import open_without_waiting
+from transfer.jobs.alphas import alpha_text
+from transfer.jobs.names import file_name
+from transfer.jobs.plan import METHOD_OF_MODEL, Plan
+from transfer.methods import METHODS, NAMES, Models, default_method
+
+VERSION = 2  # of how outputs are made: other pixels for the same inputs are another version
+TARGETS_IN_CACHE = 1024  # that are worked on together: their faces stay in the cache
+MAX_IN_ONE_FOLDER = 10_000  # outputs; more are in a folder a chunk
+CHUNK_SIZE = 64
+PICTURES = {"png": ".png", "webp": ".webp"}
+SHARDS = {"tfrecord": ".tfrecord", "array_record": ".array_record", "webdataset": ".tar"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One output, in words; see `Job.item`."""
+
+    id: str
+    expression: str
+    source: str
+    target: str
+    alpha: float
+    method: str
+    file: str
+    line: int
+    user_id: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A plan for one model. M outputs, in chunks.
+
+    Attributes:
+        plan: with every row's method said.
+        sha256: (P,) hexadecimal, of the pictures' bytes; empty where one cannot be read.
+        ids: (N,) uint64 of the rows.
+        order: (M,) int32: rows in the order in which they are made, each id once.
+        chunk_size: outputs that are begun and finished together.
+        format: of the outputs: one of PICTURES, or of SHARDS, which hold a chunk each.
+        how: all else that decides an output; part of its id.
+    """
+
+    plan: Plan
+    sha256: list[str]
+    ids: np.ndarray
+    order: np.ndarray
+    chunk_size: int
+    format: str
+    how: dict[str, str]
+
+    @property
+    def n_chunks(self) -> int:
+        return -(-len(self.order) // self.chunk_size)
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that ask for what an earlier row asks for."""
+        return len(self.plan) - len(self.order)
+
+    def chunk(self, number: int) -> np.ndarray:
+        """Rows of a chunk, in the order in which they are made."""
+        return self.order[number * self.chunk_size : (number + 1) * self.chunk_size]
+
+    def item(self, row: int) -> Item:
+        """What row `row` of the plan makes."""
+        plan, alpha = self.plan, float(self.plan.alpha[row])
+        expression, target = plan.files[plan.expression[row]], plan.names[plan.target[row]]
+        hexadecimal = f"{int(self.ids[row]):016x}"
+        chunk = f"{self._places[row] // self.chunk_size:07d}"
+        if self.format in SHARDS:
+            file = f"shards/{chunk}{SHARDS[self.format]}"
+        else:
+            parts = (Path(expression).stem, target, f"a{alpha_text(alpha)}", hexadecimal)
+            name = "_".join(file_name(part) for part in parts) + PICTURES[self.format]
+            file = (
+                f"images/{chunk}/{name}"
+                if len(self.order) > MAX_IN_ONE_FOLDER
+                else f"images/{name}"
+            )
+        return Item(
+            id=hexadecimal,
+            expression=expression,
+            source=plan.names[plan.source[row]],
+            target=target,
+            alpha=alpha,
+            method=NAMES[plan.method[row]],
+            file=file,
+            line=int(plan.line[row]),
+            user_id=plan.user_ids[row] if plan.user_ids else "",
+        )
+
+    @property
+    def items(self) -> Iterator[Item]:
+        """Every output, in the plan's order."""
+        return (self.item(row) for row in np.sort(self.order).tolist())
+
+    @functools.cached_property
+    def _places(self) -> np.ndarray:
+        """(N,) where in `order` a row is; of one that is left out, nowhere."""
+        places = np.full(len(self.plan), -1, np.int32)
+        places[self.order] = np.arange(len(self.order), dtype=np.int32)
+        return places
+
+    @functools.cached_property
+    def first_use(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """When each picture is needed first: (P,) rank among all, (P,) chunk, and its role.
+
+        Pictures that no row needs come last; their chunk is -1.
+        """
+        plan, never = self.plan, 3 * len(self.order)
+        when = np.full(len(plan.files), never, np.int64)
+        people = {}
+        for part, column in enumerate((plan.expression, plan.source, plan.target)):
+            used, first = np.unique(column[self.order], return_index=True)
+            event = 3 * first.astype(np.int64) + part
+            if part == 0:
+                when[used] = event
+                continue
+            people[part] = (used, event)
+        inside = np.zeros(len(plan.files), np.int32)
+        roles = np.where(when < never, 0, -1).astype(np.int64)  # 0, or part and person
+        for part, (used, event) in people.items():
+            for person, moment in zip(used.tolist(), event.tolist(), strict=True):
+                for i, picture in enumerate(plan.pictures[person]):
+                    if moment < when[picture]:
+                        when[picture], inside[picture] = moment, i
+                        roles[picture] = 2 * person + part
+        rank = np.empty(len(when), np.int64)
+        rank[np.lexsort((inside, when))] = np.arange(len(when))
+        chunk = np.where(when < never, when // 3 // self.chunk_size, -1)
+        return rank, chunk, [self._role(int(role)) for role in roles]
+
+    def _role(self, role: int) -> str:
+        if role <= 0:
+            return "expression" if role == 0 else ""
+        part, person = (1, (role - 1) // 2) if role % 2 else (2, (role - 2) // 2)
+        return f"{('source', 'target')[part - 1]} {self.plan.names[person]}"
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of what is asked for: two folders of one digest hold the same job.
+
+        The pictures' contents are left out: a picture that was mended is the same job's.
+        """
+        plan = self.plan
+        digest = hashlib.sha256(json.dumps([self.how, self.chunk_size, self.format]).encode())
+        for text in (plan.files, plan.names, plan.user_ids or []):
+            for one in text:
+                digest.update(one.encode(errors="surrogateescape") + b"\0")
+        digest.update(repr(plan.pictures).encode())
+        for column in (plan.expression, plan.source, plan.target, plan.alpha, plan.method):
+            digest.update(column.tobytes())
+        return digest.hexdigest()
+
+
+def make_job(
+    plan: Plan,
+    models: Models,
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    format: str = "png",
+    alignment: str = "",
+) -> Job:
+    """A plan made definite: hash every picture once, name every output, put them in order.
+
+    Args:
+        plan: what is asked for.
+        models: the flow, and the expression model if there is one; rows that name no method get
+            the first of `transfer.methods` that they can do.
+        chunk_size: outputs that are begun and finished together.
+        format: "png", "webp", "tfrecord", "array_record" or "webdataset".
+        alignment: how faces are cut out of photographs; "" where pictures are used as they are.
+
+    Raises:
+        InputError: the models cannot do a row's method, or there is no row.
+    """
+    if not len(plan):
+        raise InputError(f"{plan.origin}: asks for no output")
+    default = NAMES.index(default_method(models))
+    method = np.where(plan.method == METHOD_OF_MODEL, default, plan.method).astype(np.int8)
+    plan = dataclasses.replace(plan, method=method)
+    _check_methods(plan, models)
+    codec = models.codec
+    how = {"model": codec.fingerprint, "precision": codec.precision, "version": str(VERSION)}
+    if alignment:
+        how["reading"] = alignment
+    recipes = _recipes(models)
+    with ThreadPoolExecutor(8) as pool:
+        sha256 = list(pool.map(_sha256, plan.files, chunksize=64))
+    ids = _ids(plan, how, recipes, sha256)
+    _, first = np.unique(ids, return_index=True)
+    for recipe in recipes.values():
+        how |= recipe
+    return Job(plan, sha256, ids, _ordered(plan, np.sort(first)), chunk_size, format, how)
+
+
+def _check_methods(plan: Plan, models: Models) -> None:
+    for number in np.unique(plan.method).tolist():
+        try:
+            METHODS[NAMES[number]].check(models)
+        except InputError as error:
+            line = int(plan.line[int((plan.method == number).argmax())])
+            where = f"{plan.origin}: line {line}: " if line else ""
+            raise InputError(f"{where}{error}") from None
+
+
+def _recipes(models: Models) -> dict[str, dict[str, str]]:
+    """What decides the outputs of each method that the models can do."""
+    found = {}
+    for name, method in METHODS.items():
+        try:
+            method.check(models)
+        except InputError:
+            continue
+        found[name] = method.recipe(models)
+    return found
+
+
+# -- ids and order
+
+
+def _ids(
+    plan: Plan,
+    how: Mapping[str, str],
+    recipes: Mapping[str, Mapping[str, str]],
+    sha256: Sequence[str],
+) -> np.ndarray:
+    """(N,) uint64: the first 8 bytes of a SHA-256 of everything that decides an output."""
+    pictures = [bytes.fromhex(text) or bytes(32) for text in sha256]
+    people = [
+        hashlib.sha256(b"".join(sorted(pictures[i] for i in own))).digest() for own in plan.pictures
+    ]
+    heads = []
+    for name in NAMES:
+        recipe = {**how, **recipes.get(name, {}), "method": name}
+        heads.append(hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).digest())
+    alphas = (plan.alpha + 0.0).astype("<f8").tobytes()
+    columns = (plan.method, plan.expression, plan.source, plan.target)
+    ids = bytearray()
+    for i, (m, e, s, t) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+        recipe_of = b"".join(
+            (heads[m], pictures[e], people[s], people[t], alphas[8 * i : 8 * i + 8])
+        )
+        ids += hashlib.sha256(recipe_of).digest()[:8]
+    return np.frombuffer(bytes(ids), ">u8").astype(np.uint64)
+
+
+def _ordered(plan: Plan, rows: np.ndarray) -> np.ndarray:
+    """Rows in an order in which what they share is needed soon again.
+
+    Blocks of targets, whose faces fit in the cache; within a block each expression once, on all
+    of the block's targets. Rows of one method, and those whose alpha is chosen, stay together.
+    """
+    keys = (
+        plan.alpha,
+        plan.target,
+        plan.expression,
+        plan.source,
+        plan.target // TARGETS_IN_CACHE,
+        np.isnan(plan.alpha),
+        plan.method,
+    )
+    return rows[np.lexsort([key[rows] for key in keys])].astype(np.int32)
+
+
+def _sha256(path: str) -> str:
+    """Of a file's bytes; empty where it cannot be read, which its reader will explain."""
+    try:
+        with open(path, "rb", opener=open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return ""
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""

@@ -1,0 +1,89 @@
+"""Bring the chunks of one job that were done in several folders into one."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import one_line
+from glow_jax.io.output_schema import JOB, PEOPLE
+from transfer.jobs.output_folder import (
+    inputs_file,
+    make_folders,
+    read_description,
+    rows_file,
+    rows_of_chunk,
+)
+from transfer.jobs.totals import Totals, write_tables
+
+
+def merge(outs: Sequence[Path], out: Path) -> Totals:
+    """Bring the chunks of one job that were done in several folders into one, and gather them.
+
+    Files are linked where the disk allows it, else copied.
+
+    Args:
+        outs: folders of shards, of the same job.
+        out: one of them, or a new folder, or an earlier merge's.
+
+    Raises:
+        InputError: they hold different jobs, or none.
+    """
+    digest, n_chunks = _one_job(outs)
+    there = read_description(out)
+    if there is None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{one_line(out)}: exists and holds no job of ours")
+        make_folders(out)
+        for name in (PEOPLE, JOB):
+            _link(outs[0] / name, out / name)
+    elif there["digest"] != digest:
+        raise InputError(f"{one_line(out)}: holds another job; choose a new output folder")
+    for folder in outs:
+        if not (out.exists() and os.path.samefile(folder, out)):
+            for chunk in range(n_chunks):
+                if rows_of_chunk(out, chunk) is None:
+                    _bring(folder, out, chunk)
+    return write_tables(out)
+
+
+def _one_job(outs: Sequence[Path]) -> tuple[str, int]:
+    """The digest and the number of chunks of the job that folders hold."""
+    digest, n_chunks = "", 0
+    for folder in outs:
+        description = read_description(folder)
+        if description is None:
+            raise InputError(f"{one_line(folder)}: holds no job")
+        digest = digest or description["digest"]
+        n_chunks = n_chunks or description["chunks"]
+        if description["digest"] != digest:
+            why = f"holds another job than {one_line(outs[0])}"
+            raise InputError(f"{one_line(folder)}: {why}; merge shards of one job")
+    return digest, n_chunks
+
+
+def _bring(folder: Path, out: Path, chunk: int) -> None:
+    rows = rows_of_chunk(folder, chunk)
+    if rows is None:
+        return
+    for file in {row["file"].partition("#")[0] for row in rows if not row["stage"]}:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        _link(folder / file, out / file)
+    _link(inputs_file(folder, chunk), inputs_file(out, chunk))
+    _link(rows_file(folder, chunk), rows_file(out, chunk))
+
+
+def _link(source: Path, target: Path) -> None:
+    """A file under a second name, whole or not at all; a copy where that cannot be."""
+    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        os.link(source, temporary)
+    except OSError:
+        write_atomically(target, source.read_bytes())
+        return
+    os.replace(temporary, target)
+    with contextlib.suppress(OSError):  # rename does nothing where both are the same file
+        temporary.unlink()

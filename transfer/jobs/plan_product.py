@@ -1,0 +1,165 @@
+"""A job's cross product, in TOML or YAML: every expression on every target, at every alpha."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
+from transfer.jobs.alphas import parse_alphas
+from transfer.jobs.plan import METHOD_OF_MODEL, Plan
+from transfer.jobs.plan_columns import Columns
+from transfer.jobs.plan_paths import Errors, Paths
+from transfer.methods import NAMES
+
+MAX_ROWS = 2**31 - 1
+
+
+def read_product(path: Path, text: str, paths: Paths) -> Plan:
+    """The plan of a cross product.
+
+    Raises:
+        JobErrors: something in the file is wrong.
+        InputError: it cannot be parsed, or asks for too many outputs.
+    """
+    errors = paths.errors
+    document = _parsed(path, text)
+    accepted = ("sources", "targets", "alphas", "method")
+    lines = Lines(text)
+    for name in document:
+        if name not in accepted:
+            errors.add(lines.of(name), f"unknown name {name!r}; accepted are {', '.join(accepted)}")
+    for name in accepted[:3]:
+        if not isinstance(document.get(name), list) or not document[name]:
+            errors.add(lines.of(name), f"{name} must be a list that is not empty")
+    errors.check()
+    method = METHOD_OF_MODEL
+    if "method" in document:
+        if document["method"] not in NAMES:
+            wrong = one_line(document["method"])
+            errors.add(lines.of("method"), f"method {wrong!r}; use {' or '.join(NAMES)}")
+        else:
+            method = NAMES.index(document["method"])
+    alphas: tuple[float, ...] = ()
+    try:
+        alphas = parse_alphas([str(a) for a in document["alphas"]])
+    except InputError as error:
+        errors.add(lines.of("alphas"), str(error))
+    targets = [
+        person
+        for text in _texts(document["targets"], "targets", lines, errors)
+        for person in paths.people_of(text, lines.of(text))
+    ]
+    products = list(_of_sources(document["sources"], paths, lines))
+    errors.check()
+    return _product(path, paths, products, targets, alphas, method)
+
+
+def _of_sources(
+    sources: list[Any], paths: Paths, lines: "Lines"
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Each source's person, and (expression, line) of what it shows."""
+    errors = paths.errors
+    for number, source in enumerate(sources, 1):
+        where = f"sources, number {number}"
+        if not isinstance(source, dict) or set(source) != {"person", "expressions"}:
+            errors.add(lines.of("sources"), f"{where}: needs person and expressions, nothing else")
+            continue
+        if not isinstance(source["person"], str) or not isinstance(source["expressions"], list):
+            errors.add(lines.of("sources"), f"{where}: person is a path, expressions a list")
+            continue
+        person = paths.person(source["person"], lines.of(source["person"]))
+        texts = _texts(source["expressions"], f"{where}: expressions", lines, errors)
+        pictures = [
+            (s, lines.of(text)) for text in texts for s in paths.expressions(text, lines.of(text))
+        ]
+        yield person, list(dict.fromkeys(pictures))
+
+
+def _texts(values: list[Any], what: str, lines: "Lines", errors: Errors) -> list[str]:
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) < len(values) or not values:
+        errors.add(lines.of(what.split()[-1]), f"{what} must be paths, one or more")
+    return texts
+
+
+def _product(
+    path: Path,
+    paths: Paths,
+    products: list[tuple[int, list[tuple[int, int]]]],
+    targets: list[int],
+    alphas: tuple[float, ...],
+    method: int,
+) -> Plan:
+    """Source by source, expression by expression, target by target, alpha by alpha."""
+    columns, each = Columns(), len(targets) * len(alphas)
+    total = sum(len(pictures) for _, pictures in products) * each
+    if total > MAX_ROWS:
+        raise InputError(f"{one_line(path)}: {total} outputs; at most {MAX_ROWS} in one job")
+    parts: list[list[np.ndarray]] = [[], [], []]
+    for person, pictures in products:
+        shown, lines = np.array(pictures, np.int32).reshape(-1, 2).T
+        values = (shown, np.full(len(pictures), person, np.int32), lines)
+        for part, value in zip(parts, values, strict=True):
+            part.append(np.repeat(value, each))
+    n_pictures = total // each if each else 0
+    expression, source, line = (np.concatenate(part).astype(np.int32) for part in parts)
+    plan = columns.plan(path, paths, None)
+    return Plan(
+        plan.origin,
+        plan.files,
+        plan.names,
+        plan.pictures,
+        expression,
+        source,
+        np.tile(np.repeat(np.array(targets, np.int32), len(alphas)), n_pictures),
+        np.tile(np.array(alphas, np.float64), n_pictures * len(targets)),
+        np.full(total, method, np.int8),
+        line,
+    )
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    name = one_line(path)
+    try:
+        if path.suffix.lower() == ".toml":
+            return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{name}: not TOML ({reason(error)})") from None
+    try:
+        import yaml
+    except ImportError:
+        raise InputError(f"{name}: YAML needs `pip install pyyaml`; TOML needs nothing") from None
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        why = getattr(error, "problem", None) or reason(error)
+        raise InputError(f"{name}: {where}not YAML ({one_line(why)})") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{name}: needs sources, targets and alphas")
+    return document
+
+
+class Lines:
+    """The line of a file in which a text stands first, which its parser does not report."""
+
+    def __init__(self, text: str):
+        """The lines of a file's text."""
+        self._lines = text.splitlines()
+        self._words: dict[str, int] = {}
+        for number, line in enumerate(self._lines, 1):
+            for word in re.findall(r"""[^\s"',:=\[\]{}]+""", line):
+                self._words.setdefault(word, number)
+
+    def of(self, text: str) -> int:
+        """The number of the first line with a text, from 1; 1 where there is none."""
+        found = self._words.get(text)
+        if found is None:  # more than one word
+            found = next((i for i, line in enumerate(self._lines, 1) if text in line), 1)
+        return found

@@ -1,0 +1,47 @@
+"""The reference pictures of a job's people: what expressions are measured from, or added to."""
+
+from pathlib import Path
+
+import numpy as np
+
+from glow_jax.io.output_schema import MEANS
+from glow_jax.io.pictures import write_image
+from glow_jax.io.provenance import Provenance
+from transfer.codec import Codec, to_bytes
+from transfer.jobs.commit import SOURCE_TYPE
+from transfer.jobs.compute import Compute
+from transfer.jobs.inputs import Inputs
+from transfer.jobs.job import Job
+from transfer.jobs.names import file_name
+from transfer.methods import NAMES
+
+
+def reference_file(out: Path, role: str, person: str) -> Path:
+    """Where a person's decoded reference picture lies; `role` is "source" or "target"."""
+    return out / MEANS / f"{role}_{file_name(person)}.png"
+
+
+def write_references(job: Job, codec: Codec, inputs: Inputs, compute: Compute, out: Path) -> None:
+    """Write every reference picture that is not there yet, decoded.
+
+    Raises:
+        InputError: one cannot be written.
+    """
+    wanted = {}
+    for role, column in (("source", job.plan.source), ("target", job.plan.target)):
+        people, rows = np.unique(column[job.order], return_index=True)
+        for person, row in zip(people.tolist(), job.order[rows].tolist(), strict=True):
+            path = reference_file(out, role, job.plan.names[person])
+            if not path.exists():
+                wanted[path] = person, NAMES[job.plan.method[row]]
+    if not wanted:
+        return
+    (out / MEANS).mkdir(exist_ok=True)
+    inputs.prepare(job.order.tolist())
+    for path, (person, method) in wanted.items():
+        if not inputs.usable(person):
+            continue
+        reference = compute.method(method).reference(person)
+        values = np.asarray(codec.decode(inputs.tree(reference.latents[None])))
+        recipe = {"mean_of": [Path(job.plan.files[i]).name for i in reference.pictures]}
+        write_image(path, to_bytes(values)[0], Provenance(SOURCE_TYPE, codec.name, recipe))

@@ -1,0 +1,121 @@
+"""Method "paper": y = f⁻¹( z̄_target + α (z_expression − z̄_source) ), on the flow's eps.
+
+A bar is the mean over a person's pictures in latent space.
+
+Source: Valenzuela, Segura, Diego, Gómez, CVPR Workshops 2021. The formula itself, and others on
+latents, are `transfer.arithmetic`.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from transfer import arithmetic
+from transfer.codec import Images, Latents, to_bytes
+from transfer.expression.estimate import PeopleActivations
+from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
+from transfer.methods.safe_decode import decode_safely
+from transfer.photos.align import moved
+from transfer.photos.paste import pasted
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedLatents:
+    """Latents (B, ...) of a batch's rows.
+
+    Attributes:
+        target: mean faces, in the host's memory.
+        target_on_device: the same, where the batch is computed.
+        expression: expression pictures, in the host's memory: each edit uses up a copy.
+        source: mean faces, where the batch is computed.
+    """
+
+    target: Latents
+    target_on_device: Latents
+    expression: Latents
+    source: Latents
+
+
+class Paper:
+    """See the module."""
+
+    name: ClassVar[str] = "paper"
+    default_alphas: ClassVar[tuple[float, ...]] = (0.3, 0.4, 0.5)  # as its authors show
+    reference_name: ClassVar[str] = "mean"
+
+    def __init__(self, models: Models, faces: Any):
+        """See `Method`."""
+        self._models, self._codec, self._faces = models, models.codec, faces
+
+    @classmethod
+    def check(cls, models: Models) -> None:
+        """Every flow can do it."""
+
+    @classmethod
+    def recipe(cls, models: Models) -> dict[str, str]:
+        """The flow decides everything."""
+        return {}
+
+    def prepare(self, rows: Rows) -> PreparedLatents:
+        """See `Method`."""
+        people = dict.fromkeys([*rows.sources, *rows.targets])
+        means = {person: self._faces.mean(person) for person in people}
+        tree, place = self._faces.tree, self._codec.place
+        target = tree(np.stack([means[person] for person in rows.targets]))
+        expression = tree(self._faces.latents(rows.expressions))
+        source = tree(np.stack([means[person] for person in rows.sources]))
+        return PreparedLatents(target, place(target), expression, place(source))
+
+    def edit(self, prepared: PreparedLatents, alphas: np.ndarray) -> Decoded:
+        """See `Method`."""
+        place = self._codec.place
+        edited = transfer_batch(
+            prepared.target_on_device,
+            place(prepared.expression),
+            prepared.source,
+            place(alphas),
+        )
+        return decode_safely(self._codec.decode, prepared.target, edited)
+
+    def unedited(self, prepared: PreparedLatents) -> Images:
+        """The mean faces of the targets, decoded."""
+        return to_bytes(np.asarray(self._codec.decode(prepared.target)))
+
+    def max_alphas(self, prepared: PreparedLatents) -> np.ndarray:
+        """No alpha is known to be too large."""
+        return np.full(len(jax.tree.leaves(prepared.target)[0]), np.inf)
+
+    def reference(self, person: int) -> Reference:
+        """A person's mean face."""
+        return Reference(self._faces.mean(person), self._faces.usable(person))
+
+    def photograph(self, person: int) -> int:
+        """The target's most neutral photograph, which an expression model tells.
+
+        Raises:
+            InputError: there is no expression model.
+        """
+        model = self._models.expression_model
+        if model is None:
+            raise InputError("the model has no expressions.npz, which tells neutral photographs")
+        return PeopleActivations(model, self._faces).most_neutral(person)
+
+    def paste(
+        self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
+    ) -> np.ndarray:
+        """The output enlarged, its colours matched around the face."""
+        face = photograph.face
+        landmarks = moved(face.landmarks, face.transform)
+        return pasted(photograph.pixels, face.transform, landmarks, result[0])
+
+
+@partial(jax.jit, donate_argnums=1)
+def transfer_batch(
+    z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: Any
+) -> Latents:
+    """`arithmetic.transfer` of each row of a batch, at its own alpha; uses up `z_src`."""
+    return jax.vmap(arithmetic.transfer)(z_tgt_mean, z_src, z_src_mean, alphas)

@@ -1,0 +1,47 @@
+"""Choose alpha: the largest whose output stays inside a trust region of the flow."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from transfer.codec import Codec, Images, to_bytes
+from transfer.methods.base import Decoded
+
+AUTO_ALPHAS = tuple(np.arange(1.5, 0.24, -0.125).tolist())
+MAX_BITS_LOST = 0.05  # bits/dim that an output may be less likely than the picture it edits
+MAX_CLIPPED_SHARE = 0.02  # of its pixels that may leave the range of bytes
+
+
+def largest_alphas(
+    edit: Callable[[np.ndarray], Decoded], codec: Codec, unedited: Images, max_alphas: np.ndarray
+) -> np.ndarray:
+    """(B,) float32: of each edit, the largest alpha whose output stays inside the trust region.
+
+    AUTO_ALPHAS are tried, each on the whole batch; the smallest is taken where none is trusted.
+
+    Args:
+        edit: outputs at alphas (B,).
+        codec: the flow.
+        unedited: uint8 (B, H, W, C), the pictures that are edited.
+        max_alphas: (B,) alphas above which none is tried.
+
+    Raises:
+        InputError: the model has no likelihood.
+    """
+    allowed = np.asarray(codec.bits_per_dim(unedited)) + MAX_BITS_LOST
+    if np.isnan(allowed).all():
+        raise InputError(f"model {codec.name!r} has no likelihood, which alpha auto needs")
+    found = np.full(len(unedited), AUTO_ALPHAS[-1], np.float32)
+    undecided = np.ones(len(unedited), bool)
+    for alpha in AUTO_ALPHAS:
+        values = edit(np.full(len(unedited), alpha, np.float32)).values
+        clipped = ((values < 0) | (values >= 256)).mean((1, 2, 3))
+        bits = np.asarray(codec.bits_per_dim(to_bytes(values)))
+        trusted = undecided & (bits <= allowed) & (clipped <= MAX_CLIPPED_SHARE)
+        trusted &= alpha <= max_alphas
+        found[trusted] = alpha
+        undecided &= ~trusted
+        if not undecided.any():
+            break
+    return found

@@ -1,0 +1,58 @@
+"""Which of a person's pictures a job uses: the most neutral and frontal ones."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+from transfer.photos.judge_adapter import measure_aus, pose_of_picture
+from transfer.photos.neutral import Measurement, chosen, scores
+from transfer.photos.reader import AlignedFaces
+
+LoadPicture = Callable[[str], np.ndarray]
+
+
+def keep_most_neutral(
+    n: int, faces: LoadPicture, load: LoadPicture, notify: Callable[[str], None]
+) -> Callable[[Sequence[str]], list[str]]:
+    """A function from a person's pictures to those that are used.
+
+    Pictures that cannot be read are kept, so that the job lists them.
+
+    Args:
+        n: how many are used, at most.
+        faces: loads pictures; `AlignedFaces` knows the poses of the faces too.
+        load: the same, which may keep what it loads.
+        notify: called with a line that names the chosen pictures.
+    """
+
+    def keep(files: Sequence[str]) -> list[str]:
+        usable, measurements = [], []
+        for file in files:
+            try:
+                pixels = load(file)
+            except InputError:
+                continue
+            usable.append(file)
+            measurements.append(_measured(faces, file, pixels))
+        if not usable:
+            return list(files)
+        best = [usable[i] for i in chosen(scores(measurements), n)]
+        notify(f"neutral: {', '.join(map(one_line, best))}")
+        unusable = [file for file in files if file not in usable]
+        return [file for file in files if file in {*best, *unusable}]
+
+    return keep
+
+
+def _measured(faces: LoadPicture, file: str, pixels: np.ndarray) -> Measurement | None:
+    """What the judge measures in a picture; None where it finds no face."""
+    rgb = np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels
+    aus = measure_aus(rgb)
+    if aus is None:
+        return None
+    if isinstance(faces, AlignedFaces):
+        return Measurement(*aus, faces.face(file).pose)
+    pose = pose_of_picture(rgb)
+    return None if pose is None else Measurement(*aus, pose)
