@@ -11,11 +11,11 @@ from transfer.cli.photographs import add_photograph_options, photographs_of
 if TYPE_CHECKING:
     from transfer.requests import TransferRequest
 
-METHODS = ("warp", "paper")  # `transfer.methods.NAMES`, without what they import
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `transfer`."""
+    from transfer.methods import NAMES
+
     parser.description = (
         "Pictures must have the model's size, or be photographs (--align). Method "
         "warp: the expression is read from the source's pictures as activations of Action Units; "
@@ -46,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=METHODS,
+        choices=NAMES,
         help="(default: warp where the model has expressions, which is said, else paper)",
     )
     parser.add_argument(

@@ -8,7 +8,6 @@ import pytest
 from transfer import requests
 from transfer.cli import batch, photographs, transfer
 from transfer.jobs.shards import WRITERS
-from transfer.methods import NAMES
 from transfer.photos.align import Limits
 
 
@@ -19,8 +18,7 @@ def parsed(verb: object, *words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def test_the_methods_and_formats_are_the_librarys() -> None:
-    assert transfer.METHODS == NAMES
+def test_the_formats_are_the_librarys() -> None:
     assert get_args(requests.Format) == batch.FORMATS
     assert {*batch.FORMATS} == {"png", "webp", *WRITERS}
 
