@@ -1,18 +1,17 @@
-"""† Train the `rendered` AU models: `python -m eval.fit_rendered FACES -o eval/rendered.npz`.
+"""Train the `rendered` AU models on a folder of rendered people.
 
-FACES holds pictures and `labels.jsonl`: one object a picture, `file`, `identity`, `aus`
+The folder holds pictures and `labels.jsonl`: one object a picture, `file`, `identity`, `aus`
 (activations 0-1 by name, as `AU12` or `AU4`; missing is 0). The first picture of a person is
 neutral. People 0-99 are held out for the figures of quality; the rest is trained on.
 
 Ridge regression. Every picture is also used at 64 pixels, as a 64-pixel flow would write it.
 """
 
-import argparse
 import functools
 import io
 import json
 import os
-import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -25,8 +24,8 @@ from eval.rendered import FACE_SIZE, FEATURES, QUALITY, WORST_R, features
 from eval.table import AUS
 from eval.warp import moved, similarity
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import write_atomically
 from glow_jax.io.landmarks68 import MIRROR, STEADY
+from glow_jax.io.messages import counted, one_line, reason
 
 HELD_OUT = 100
 SMALL = 64
@@ -36,25 +35,36 @@ RIDGE_CHANGE = 30.0
 WIDTH, MIDDLE = 0.78, 0.41
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Fit, print the table of quality, write the models."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0].lstrip("† "))
-    parser.add_argument("faces", type=Path, help="folder of pictures and labels.jsonl")
-    parser.add_argument("-o", "--output", type=Path, default=Path("eval/rendered.npz"))
-    args = parser.parse_args(argv)
-    lines = (args.faces / "labels.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    people = np.array([row["identity"] for row in rows])
-    truth = np.array([[5 * row["aus"].get(plain(au), 0) for au in AUS] for row in rows])
-    paths = [args.faces / row["file"] for row in rows]
+def fit_models(faces: Path, say: Callable[[str], None] = lambda line: None) -> bytes:
+    """Train on a folder as the module describes it, and measure on the people held out.
+
+    Args:
+        faces: the folder.
+        say: called with each line of progress and of the table of quality.
+
+    Returns:
+        The bytes of `rendered.npz`.
+
+    Raises:
+        InputError: `labels.jsonl` is not as described, or a picture cannot be read.
+    """
+    try:
+        lines = (faces / "labels.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+        people = np.array([row["identity"] for row in rows])
+        truth = np.array([[5 * row["aus"].get(plain(au), 0) for au in AUS] for row in rows], float)
+        paths = [faces / row["file"] for row in rows]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{one_line(faces / 'labels.jsonl')}: {reason(error)}") from None
     template = make_template(paths[:: max(1, len(paths) // 500)])
-    seen = {size: extract(paths, size, template) for size in (0, SMALL)}
-    arrays = fit(seen, truth, people, template)
+    seen = {}
+    for size in (0, SMALL):
+        seen[size] = extract(paths, size, template)
+        without = int(np.isnan(seen[size][:, 0]).sum())
+        say(f"{counted(without, 'picture')} without a face at {size or 'full'} pixels")
     out = io.BytesIO()
-    np.savez_compressed(out, allow_pickle=False, **arrays)
-    write_atomically(args.output, out.getvalue())
-    print(f"{args.output}: {len(out.getvalue()) / 2**20:.2f} MiB")
-    return 0
+    np.savez_compressed(out, allow_pickle=False, **fit(seen, truth, people, template, say))
+    return out.getvalue()
 
 
 def plain(au: str) -> str:
@@ -105,14 +115,15 @@ def extract(paths: list[Path], size: int, template: np.ndarray) -> np.ndarray:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(read, paths, chunksize=50))
     missing = np.full(FEATURES, np.nan, np.float32)
-    print(
-        f"features at {size or 'full'} pixels: {sum(f is None for f in found)} without", flush=True
-    )
     return np.stack([missing if f is None else f for f in found])
 
 
 def fit(
-    seen: dict[int, np.ndarray], truth: np.ndarray, people: np.ndarray, template: np.ndarray
+    seen: dict[int, np.ndarray],
+    truth: np.ndarray,
+    people: np.ndarray,
+    template: np.ndarray,
+    say: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
     """The arrays of `rendered.npz`."""
     train = people >= HELD_OUT
@@ -138,7 +149,8 @@ def fit(
         if not tested.any():
             continue
         figures = quality(x, neutral, truth, tested, arrays)
-        show(size, int(tested.sum()), figures)
+        for line in quality_lines(size, int(tested.sum()), figures):
+            say(line)
         arrays |= {} if size else figures
     return arrays
 
@@ -180,17 +192,11 @@ def compare(prefix: str, read: np.ndarray, truth: np.ndarray) -> dict[str, np.nd
     return {f"{prefix}r": r, f"{prefix}mae": error, f"{prefix}slope": slope}
 
 
-def show(size: int, n: int, figures: dict[str, np.ndarray]) -> None:
-    """Print the table of quality."""
-    print(f"{n} pictures of people not trained on, {size or 'full'} pixels")
-    print("AU     level r   MAE slope  change r   MAE slope")
+def quality_lines(size: int, n: int, figures: dict[str, np.ndarray]) -> list[str]:
+    """The table of quality, a line per AU."""
+    lines = [f"{counted(n, 'picture')} of people not trained on, {size or 'full'} pixels"]
+    lines.append("AU     level r   MAE slope  change r   MAE slope")
     for i, au in enumerate(AUS):
         numbers = " ".join(f"{figures[kind][i]:5.2f}" for kind in QUALITY)
-        print(au, "       ", numbers, "" if figures["r"][i] >= WORST_R else "  not read")
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (InputError, OSError, KeyError, ValueError) as error:
-        sys.exit(f"fit_rendered: error: {error}")
+        lines.append(f"{au}        {numbers} {'' if figures['r'][i] >= WORST_R else '  not read'}")
+    return lines

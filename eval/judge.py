@@ -1,4 +1,4 @@
-"""† Judge a folder of outputs: score the pictures, make the table, its figures and the report."""
+"""Judge a folder of outputs: score the pictures, make the table, its figures and the report."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ from eval.scoring import Judges, Progress, Scored, score
 from eval.study import Study
 from eval.table import AUS, COLUMNS, OF
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 
 Failure = tuple[str, str, str]
 
@@ -60,7 +60,7 @@ def judge(
         InputError: the cache is not to be had.
     """
     paths = [study.folder / row["file"] for row in study.outputs]
-    others = [*study.expressions.values(), *study.means.values()]
+    others = [*study.expressions.values(), *study.references.values()]
     others += [path for photographs in study.people.values() for path in photographs]
     scored = score([*others, *paths], judges, reader, cache, workers=workers, progress=progress)
     failures = _failures(scored)
@@ -96,21 +96,25 @@ def _alike(people: Mapping[str, "_Person"], rows: list[dict], model: IdentityMod
         {(row["source"], row["target"]) for row in rows if row["source"] != row["target"]}
     )
     known = [(a, b) for a, b in pairs if people[a].vectors and people[b].vectors]
-    apart = [model.distance(people[a].mean_vector, people[b].mean_vector) for a, b in known]
+    distances = [model.distance(people[a].mean_vector, people[b].mean_vector) for a, b in known]
+    apart = [distance for distance in distances if np.isfinite(distance)]
     if not apart:
         return ""
-    said = f"source and target means are {min(apart):.2f} to {max(apart):.2f} apart"
+    text = f"source and target means are {min(apart):.2f} to {max(apart):.2f} apart"
+    if len(apart) < len(pairs):
+        text += f" ({len(apart)} of {len(pairs)} pairs; the others are not known)"
     within = sum(distance <= model.threshold for distance in apart)
     if within:
-        said += (
-            f"; in {within} of {len(apart)} pairs within the threshold of {model.threshold:g}, "
-            "so that there verification says nothing, and only the margin counts"
+        text += (
+            f"; in {within} of {counted(len(apart), 'pair')} within the threshold of "
+            f"{model.threshold:g}, so that there verification says nothing, and only the margin "
+            "counts"
         )
-    return said
+    return text
 
 
 def _extras(rows: list[dict]) -> list[str]:
-    """Columns besides the table's own that hold at least one number."""
+    """Columns besides the table's own that hold at least one number that is not NaN."""
     names = [name for name in rows[0] if name not in COLUMNS]
     return [name for name in names if any(row[name] == row[name] for row in rows)]
 
@@ -122,8 +126,10 @@ class _Person:
         self, study: Study, name: str, scored: Mapping[Path, Scored], failures: list[Failure]
     ):
         self._photographs = [scored[path] for path in study.people[name]]
-        self._means = {
-            role: scored[path] for (role, person), path in study.means.items() if person == name
+        self._references = {
+            role: scored[path]
+            for (role, person), path in study.references.items()
+            if person == name
         }
         found = [s.embedding.vector for s in self._photographs if s.embedding]
         self.vectors = [vector for vector in found if vector.size]
@@ -132,15 +138,15 @@ class _Person:
 
     @functools.cached_property
     def mean_vector(self) -> np.ndarray:
-        """The mean of the photographs' embeddings: of the person, not of any decoded picture."""
+        """(D,) mean of the embeddings of the photographs; no decoded picture is in it."""
         return np.mean(self.vectors, axis=0)
 
     @functools.cache  # noqa: B019 - lives as long as one judgement
-    def mean_reading(self, role: str) -> Reading:
-        """Of the decoded mean face; else the mean of what the photographs show."""
-        face = self._means.get(role)
-        if face and face.reading and not face.reading.problem:
-            return face.reading
+    def reference(self, role: str) -> Reading:
+        """Of the reference picture; else the mean of what is read in the photographs."""
+        picture = self._references.get(role)
+        if picture and picture.reading and not picture.reading.problem:
+            return picture.reading
         readings = [s.reading for s in self._photographs if s.reading and not s.reading.problem]
         if not readings:
             return Reading(0, problem="no face found")
@@ -161,8 +167,12 @@ def _identity(
     target, source = people[row["target"]], people[row["source"]]
     if target.vectors:
         found["to_target_mean"] = model.distance(vector, target.mean_vector)
-        found["to_target_nearest"] = min(model.distance(vector, v) for v in target.vectors)
-        found["verified"] = float(found["to_target_mean"] <= model.threshold)
+        # np.min, since Python's min may lose a NaN.
+        found["to_target_nearest"] = float(
+            np.min([model.distance(vector, v) for v in target.vectors])
+        )
+        if np.isfinite(found["to_target_mean"]):
+            found["verified"] = float(found["to_target_mean"] <= model.threshold)
     if source.vectors:
         found["to_source_mean"] = model.distance(vector, source.mean_vector)
     return found
@@ -171,8 +181,8 @@ def _identity(
 def _action_units(
     output: Scored, expression: Scored, row: dict, people: Mapping[str, _Person]
 ) -> dict:
-    """Intensities of the output, of the expression and of both means, and presence flags."""
-    source, target = (people[row[role]].mean_reading(role) for role in ("source", "target"))
+    """Intensities of the output, of the expression and of both references; presence flags."""
+    source, target = (people[row[role]].reference(role) for role in ("source", "target"))
     columns: dict[str, np.ndarray] = {
         "": _read(output, target),
         "_expression": _read(expression, source),

@@ -100,7 +100,9 @@ class OpenFaceModels:
             level[i] = np.clip(_value(self._intensity[au], features), 0, 5)
             if au in self._presence:
                 model = self._presence[au]
-                present[i] = model.above if _value(model, features) > 0 else model.below
+                value = _value(model, features)
+                if np.isfinite(value):
+                    present[i] = model.above if value > 0 else model.below
         return Reading(face.count, level, level, present)
 
     def features(self, pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""† Action Units that OpenFace itself wrote: CSV files from elsewhere, or its binary run here."""
+"""Action Units that OpenFace itself wrote: CSV files from elsewhere, or its binary run here."""
 
 import csv
 import io
@@ -58,10 +58,12 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     found = [face for face in faces if _number(face.get("success"), 1) == 1]
     if not found:
         return Reading(0, problem="OpenFace found no face")
-    sure = np.nan_to_num([_number(face.get("confidence"), 1) for face in found])
-    best = int(np.argmax(sure))
-    if sure[best] < LEAST_CONFIDENCE:
-        return Reading(len(found), problem=f"OpenFace's confidence is {sure[best]:.2f}")
+    confidence = np.array([_number(face.get("confidence"), 1) for face in found])
+    if np.isnan(confidence).all():
+        return Reading(len(found), problem="OpenFace's confidence is not a number")
+    best = int(np.nanargmax(confidence))  # a face of unknown confidence is not the most confident
+    if confidence[best] < LEAST_CONFIDENCE:
+        return Reading(len(found), problem=f"OpenFace's confidence is {confidence[best]:.2f}")
     level, present = from_columns(found[best])
     return Reading(len(found), level, level, present)
 

@@ -1,35 +1,18 @@
-"""† Other people's results as a scores table: a plain CSV, or files as the paper's authors' are.
+"""Other people's results as a scores table.
 
-A folder of results holds either
-
-    scores.csv                  the scores table itself (`read_scores` says what it needs)
-
-or the authors' kinds of file (`eval/published_files.py` says how each looks):
-
-    source.txt                  one line: the name of the person whose expressions were moved
-    distances/EXPRESSION.csv    identity distances; EXPRESSION is the expression's name
-    aus/EXPRESSION.txt          Action Units of the outputs and of the mean faces (or .csv)
-    references.txt              Action Units of the expression pictures, `EXPRESSION.csv` each
-
-`distances`, or `aus` with references.txt, may be absent: that half of the table is then unknown.
+A folder of results holds either scores.csv, the scores table itself (`read_scores` says what it
+needs), or files of the kinds that the paper's authors released: `eval/published_layout.py` says
+where they lie, `eval/published_files.py` how each looks.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from eval.protocol.scores import EXTRAS, TEXT, any_names, check_scores
-from eval.published_files import (
-    Faces,
-    Key,
-    outputs_of,
-    read_csv,
-    read_distances,
-    read_faces,
-    read_lines,
-)
+from eval.published_files import Faces, Key, outputs_of, read_csv, read_distances, read_faces
+from eval.published_layout import Published, find_published
 from eval.table import AUS, COLUMNS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
@@ -50,47 +33,20 @@ def read_published_folder(folder: str | Path) -> pd.DataFrame:
         return read_scores(folder)
     if (folder / "scores.csv").exists():
         return read_scores(folder / "scores.csv")
-    distances = _by_stem(folder / "distances", (".csv",))
-    aus = _by_stem(folder / "aus", (".csv", ".txt"))
-    if not (distances or aus):
-        raise InputError(
-            f"{one_line(folder)}: no results; it needs scores.csv, or source.txt with "
-            "distances/EXPRESSION.csv, aus/EXPRESSION.txt and references.txt"
-        )
-    names = read_lines(folder / "source.txt")
-    if len(names) > 1:
-        raise InputError(f"{names[1][0]}: a second line; it needs one, the source's name")
-    return read_published(distances, aus, folder / "references.txt" if aus else None, names[0][1])
-
-
-def _by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
-    """The files with these endings by their stem; none if there is no folder."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.suffix.lower() not in endings or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            raise InputError(f"{one_line(path)}: {one_line(found[path.stem].name)} is there too")
-        found[path.stem] = path
-    return found
+    return read_published(find_published(folder))
 
 
 @any_names
-def read_published(
-    distances: Mapping[str, Path], aus: Mapping[str, Path], references: Path | None, source: str
-) -> pd.DataFrame:
-    """The scores table of the authors' kinds of file; `file` is empty, no picture is known.
+def read_published(published: Published) -> pd.DataFrame:
+    """The scores table of the authors' kinds of file; `file` is empty, since no picture is known.
 
-    Outputs for the source itself are left out, as in the paper's 220.
-
-    Args:
-        distances, aus: paths by the expression's name, the same names in both; one may be empty.
-        references: AUs of the expression pictures; needed with `aus`.
-        source: the name of the person whose expressions were moved.
+    Outputs for the source itself are left out, as in the paper's 220. `distances` and `aus` need
+    the same expressions, but one of the two may be empty.
 
     Raises:
         InputError: a file is wrong, or lacks what another has: an expression, a name, an alpha.
     """
+    distances, aus, references, rows_of, source = published
     if distances and aus and set(distances) != set(aus):
         name = min(set(distances) ^ set(aus))
         there, lacking = ("distances", "AUs") if name in distances else ("AUs", "distances")
@@ -104,7 +60,7 @@ def read_published(
         if expression in distances:
             halves.append(_identity(distances[expression], source))
         if expression in aus and wanted:
-            halves.append(_action_units(aus[expression], wanted, expression, source))
+            halves.append(_action_units(aus[expression], _row(wanted, rows_of[expression]), source))
         if len(halves) == 2:
             _check_same_outputs(halves[0], halves[1], distances[expression], aus[expression])
         for target, alpha in sorted(halves[0]):
@@ -127,15 +83,20 @@ def _identity(path: Path, source: str) -> Half:
     }
 
 
-def _action_units(path: Path, wanted: Faces, expression: str, source: str) -> Half:
-    """The AU columns of each output for another person than the source."""
+def _action_units(path: Path, reference: dict[str, float], source: str) -> Half:
+    """The AU columns of each output for another person than the source.
+
+    Args:
+        path: the AU file of an expression.
+        reference: the row of the expression picture.
+        source: the name of the source.
+    """
     faces = read_faces(path)
     outputs = {key: stem for key, stem in outputs_of(faces).items() if key[0] != source}
     means = {
         name: _row(faces, f"{name}_mean")
         for name in sorted({source, *(name for name, _ in outputs)})
     }
-    reference = _row(wanted, expression)
     flags = {name: value for name, value in reference.items() if name.endswith("_present")}
     return {
         key: {au: faces.rows[stem][au] for au in AUS}

@@ -1,15 +1,15 @@
-"""† Reads the kinds of file in which the paper's authors released their results.
+"""Reads the kinds of file in which the paper's authors released their results.
 
-A *distances* file is a CSV. Its header is a name, then an alpha a column, then two names. Each
+A *distances* file is a CSV. Its header is a name, then one alpha per column, then two names. Each
 row is `NAME_source` or `NAME_target`, in any order: the distances of the outputs for the target
 NAME to the source's mean, or to the target's. The last two columns, the distances of the row's
 own mean face to both, must be numbers and are not used.
 
-An *AU* file has a bracketed list a line, items quoted or not, spaces around them free. The first
-is the header: a name, then AU01_r … AU45_r in any order; `AU01_c` … are presence flags and other
-columns are passed over. The others begin with a file name, `NAME_0.32.csv` or `NAME_mean.csv`.
+An *AU* file has one bracketed list per line, items quoted or not, with any spaces around them. The
+first is the header: a name, then AU01_r … AU45_r in any order; `AU01_c` … are presence flags, and
+other columns are skipped. The others begin with a file name, `NAME_0.32.csv` or `NAME_mean.csv`.
 
-Nothing in a file is run, and no file is read that is larger than 64 MiB. All that is wrong is one
+Nothing in a file is executed, and no file larger than 64 MiB is read. Whatever is wrong raises one
 InputError, with file and line.
 """
 
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import counted, one_line, reason
 
 MOST_BYTES = 64 * 2**20
 MOST_CHARACTERS = 20_000  # in a line
@@ -106,8 +106,8 @@ def read_distances(path: Path) -> dict[Key, tuple[float, float]]:
     place = f"{one_line(path)}, line 1"
     if len(header) < 4 or any(NUMBER.fullmatch(name) for name in header[-2:]):
         raise InputError(
-            f"{place}: {len(header)} columns that end in {one_line(header[-1])!r}; it needs a "
-            "name, an alpha a column, and two columns of the mean faces' distances"
+            f"{place}: {counted(len(header), 'column')} that end in {one_line(header[-1])!r}; it "
+            "needs a name, one alpha per column, and two columns of the mean faces' distances"
         )
     alphas = [_alpha(name, f"{place}, an alpha's column") for name in header[1:-2]]
     _check_unique([f"{alpha:g}" for alpha in alphas], place)
@@ -228,4 +228,4 @@ def _check_unique(names: list[str], place: str) -> None:
 
 def _check_count(row: list[str], header: list[str], place: str) -> None:
     if len(row) != len(header):
-        raise InputError(f"{place}: {len(row)} items; the header has {len(header)}")
+        raise InputError(f"{place}: {counted(len(row), 'item')}; the header has {len(header)}")

@@ -6,7 +6,7 @@ averaged over a picture and its mirror image, so left and right weigh the same.
 
 Two models an AU: one of the *level*, and one of the *change* from another picture of the same
 person, in which what makes a face that person's cancels. `rendered.npz` holds them, with how well
-each AU is read on people who were not trained on; `python -m eval.fit_rendered` makes it.
+each AU is read on people who were not trained on; `python -m eval.cli.fit_rendered` makes it.
 """
 
 import dataclasses
@@ -78,8 +78,8 @@ class RenderedReader:
         blind = [au for au, ok in zip(AUS, self.readable, strict=True) if not ok]
         self.notes = [
             "Trained on rendered people who do not exist; how well it reads photographs is open.",
-            "An intensity is read as the change from the person's mean face; r, error and slope "
-            "are of that, on rendered people who were not trained on.",
+            "An intensity is read as the change from the person's reference picture; r, error and "
+            "slope are of that, on rendered people who were not trained on.",
             f"Not read: {', '.join(blind) or 'none'}.",
         ]
 
@@ -112,7 +112,7 @@ class RenderedReader:
         ok = self.readable
         level[ok] = np.clip(seen @ self.models.level + self.models.bias, 0, 5)[ok]
         change[ok] = (seen @ self.models.change)[ok]
-        present[ok] = level[ok] >= PRESENT
+        present[ok] = np.where(np.isnan(level[ok]), np.nan, level[ok] >= PRESENT)
         return Reading(face.count, level, change, present)
 
 

@@ -1,4 +1,4 @@
-"""† Score pictures once each, over processes, and keep what was found.
+"""Score pictures once each, over processes, and keep what was found.
 
 Scores are kept by the hash of a picture's bytes and by what made them (model, detector, reader,
 versions), in one SQLite file: a run that was killed goes on where it was, and a picture that is
@@ -27,6 +27,7 @@ from eval.action_units import Reader, make_reader
 from eval.files import Picture, read_bytes, read_picture
 from eval.identity import Embedding, IdentityModel
 from eval.reading import Reading
+from eval.table import AUS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
@@ -271,12 +272,17 @@ def _text(found: Embedding | Reading) -> str:
 
 
 def _embedding(fields: dict) -> Embedding:
-    return Embedding(fields["faces"], np.array(fields["vector"], float), fields["problem"])
+    vector = np.array(fields["vector"], float)
+    if vector.ndim != 1 or not np.isfinite(vector).all():
+        raise ValueError("not an embedding")
+    return Embedding(int(fields["faces"]), vector, str(fields["problem"]))
 
 
 def _reading(fields: dict) -> Reading:
     level, change, present = (np.array(fields[k], float) for k in ("level", "change", "present"))
-    return Reading(fields["faces"], level, change, present, fields["problem"])
+    if any(values.shape != (len(AUS),) for values in (level, change, present)):
+        raise ValueError("not a reading")
+    return Reading(int(fields["faces"]), level, change, present, str(fields["problem"]))
 
 
 FAILED = '{"unreadable"'
@@ -334,7 +340,7 @@ class Kept:
             if "unreadable" in fields:
                 return str(fields["unreadable"])
             return _embedding(fields) if kind == "identity" else _reading(fields)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise InputError(
                 f"{one_line(self._path)}: holds a damaged score; delete the file"
             ) from None

@@ -1,14 +1,15 @@
-"""† What is to be judged: outputs, the people in them, and the expressions they were made from.
+"""What is to be judged: outputs, the people in them, and the expressions they were made from.
 
 A folder that `glow-jax transfer` or `glow-jax batch` wrote needs nothing else. For pictures of
 another method put two tables into a folder:
 
-results.csv   one row an output: expression (a picture's path), source, target, file, and where
-              known alpha, id, bits_per_dim, non_finite_pixels, clipped_share
-people.csv    one row a photograph: person, file; the sources' and the targets'
+results.csv   one row per output: expression (path of a picture), source, target, file, and where
+              known alpha, id, method, bits_per_dim, non_finite_pixels, clipped_share
+people.csv    one row per photograph: person, file; of the sources and of the targets
 
-and, if there are decoded mean faces, `means/source_NAME.png` and `means/target_NAME.png`. Paths
-are relative to the folder, to its parent or to where the command is run.
+and, if there are decoded mean faces, `means/source_NAME.png` and `means/target_NAME.png`. `file` of
+results.csv is absolute or relative to the folder; other paths may also be relative to its parent
+or to the working directory. Pictures are only read, wherever they lie.
 """
 
 import csv
@@ -23,6 +24,7 @@ import numpy as np
 
 from eval.files import read_bytes
 from eval.protocol.scores import EXTRAS
+from eval.references import Reference, reference_of
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
@@ -33,23 +35,25 @@ NUMBERS = ("alpha", *EXTRAS)
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Paths as found; a file that is missing is found out when it is read.
+    """Paths as found; a missing file is noticed when it is read.
 
     Attributes:
-        folder: that holds it; `file` of an output is relative to it.
-        outputs: a dict of each row of results.csv: text of `id`, `expression`, `source`,
-            `target`, `file`; floats of `alpha` and what else is known.
-        expressions: of each expression, its picture.
-        people: of each person, their photographs.
-        means: of ("source" or "target", person), the decoded mean face.
-        about: what the maker says of itself: model, method, versions.
+        folder: the folder that was read; `file` of an output is absolute or relative to it.
+        outputs: a dict for each row of results.csv: text `id`, `expression`, `source`, `target`,
+            `file`; floats `alpha` and what else is known.
+        expressions: the picture of each expression.
+        people: the photographs of each person.
+        references: of ("source" or "target", person), the reference picture.
+        reference: what the targets' reference pictures are.
+        about: what job.json says of the maker: model, method, versions.
     """
 
     folder: Path
     outputs: list[dict]
     expressions: dict[str, Path]
     people: dict[str, list[Path]]
-    means: dict[tuple[str, str], Path]
+    references: dict[tuple[str, str], Path]
+    reference: Reference
     about: dict[str, str]
 
 
@@ -62,7 +66,7 @@ def read_study(folder: str | Path) -> Study:
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
-    outputs = _read_outputs(folder)
+    outputs, methods = _read_outputs(folder)
     job = folder / "job.json"
     people, about = _of_job(job) if job.is_file() else ({}, {})
     people = people or _of_table(folder / "people.csv")
@@ -74,37 +78,42 @@ def read_study(folder: str | Path) -> Study:
             f"{one_line(folder)}: no photographs of {one_line(missing[0])}; "
             "people.csv (person, file) names them"
         )
+    references = _references(folder, used)
+    targets = {person for role, person in used if role == "target"}
+    pictures = sum(("target", person) in references for person in targets)
     return Study(
         folder,
         outputs,
         {name: _located(name, places) for name in sorted({row["expression"] for row in outputs})},
         {person: [_located(f, places) for f in people[person]] for _, person in sorted(used)},
-        _means(folder, used),
+        references,
+        reference_of(methods, pictures, len(targets)),
         about,
     )
 
 
-def _read_outputs(folder: Path) -> list[dict]:
+def _read_outputs(folder: Path) -> tuple[list[dict], set[str]]:
+    """The rows of results.csv, and the methods that they name."""
     path = folder / "results.csv"
     if not path.is_file():
         raise InputError(f"{one_line(folder)}: no results.csv; it is not a folder of outputs")
-    outputs, seen = [], set()
+    outputs: list[dict] = []
+    seen: set[str] = set()
+    methods: set[str] = set()
     for line, row in read_table(path, NEEDED):
         where = f"{one_line(path)}: line {line}"
-        # What leaves the folder is not an output of it, whatever a stranger's table says.
-        if Path(row["file"]).is_absolute() or ".." in Path(row["file"]).parts:
-            raise InputError(f"{where}: {one_line(row['file'])} is not inside the folder")
         output: dict = {name: row[name] for name in NEEDED}
         output["id"] = row.get("id") or row["file"]
         if output["id"] in seen:
-            raise InputError(f"{where}: id {one_line(output['id'])} comes twice")
+            raise InputError(f"{where}: id {one_line(output['id'])} occurs twice")
         seen.add(output["id"])
         for name in NUMBERS:
             output[name] = _number(row.get(name, ""), f"{where}: {name}")
+        methods.add(row.get("method", ""))
         outputs.append(output)
     if not outputs:
         raise InputError(f"{one_line(path)}: no outputs in it")
-    return outputs
+    return outputs, methods
 
 
 def _number(text: str, where: str) -> float:
@@ -120,11 +129,11 @@ def _number(text: str, where: str) -> float:
 
 
 def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """People's photographs, if the job lists them, and what it tells of itself."""
+    """People's photographs, if the job lists them, and its model, method and versions."""
     try:
         job = json.loads(read_bytes(path))
         people: dict[str, list[str]] = {}
-        listed = "source" in job or "targets" in job  # today's jobs leave it to people.csv
+        listed = "source" in job or "targets" in job  # newer jobs leave it to people.csv
         for role in ("source", "targets") if listed else ():
             for name, pictures in job[role].items():
                 files = [str(picture["file"]) for picture in pictures]
@@ -138,7 +147,7 @@ def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"{one_line(path)}: not the job of a transfer") from None
+        raise InputError(f"{one_line(path)}: not a job.json of transfer or batch") from None
 
 
 def _of_table(path: Path) -> dict[str, list[str]]:
@@ -153,7 +162,7 @@ def _of_table(path: Path) -> dict[str, list[str]]:
 
 
 def read_table(path: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a CSV, names and cells stripped, each with the line that it ends on.
+    """Rows of a CSV, names and cells stripped, each with the number of its last line.
 
     Raises:
         InputError: it is no CSV, a needed column is missing, a column comes twice, a row has
@@ -191,12 +200,13 @@ def _located(name: str, places: list[Path]) -> Path:
     return next((path for path in found if os.path.isfile(path)), Path(name))
 
 
-def _means(folder: Path, used: set[tuple[str, str]]) -> dict[tuple[str, str], Path]:
-    """Mean faces by the names that a transfer gives them (`transfer/job.py: file_name`)."""
+def _references(folder: Path, used: set[tuple[str, str]]) -> dict[tuple[str, str], Path]:
+    """Reference pictures in `means/`, by the names that a transfer gives them."""
     found = {}
     for role, person in used:
-        safe = re.sub(r"[^\w.+-]+", "-", person)[:80] or "-"
-        for name in (person, safe):
+        safe = re.sub(r"[^\w.+-]+", "-", person) or "-"
+        cut = safe.encode("utf-8", "surrogateescape")[:80].decode("utf-8", "ignore")
+        for name in (person, safe[:80], cut):
             path = folder / "means" / f"{role}_{name}.png"
             if "/" not in name and os.path.isfile(path):
                 found[role, person] = path

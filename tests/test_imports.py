@@ -161,7 +161,7 @@ def test_transfer_knows_the_flow_in_two_files() -> None:
 def test_only_the_command_line_parses_words_or_draws_progress() -> None:
     for package in ("glow_jax", "transfer", "eval"):
         for path in sources(package):
-            if not is_command_line(module_of(path)) and path.name != "fit_rendered.py":
+            if not is_command_line(module_of(path)):
                 assert not {m for m in imports(path) if m.startswith(("argparse", "rich"))}, path
 
 

@@ -20,8 +20,8 @@ def judge_rows(quick: bool, cores: int) -> list[Row]:
     Peak memory is that of this process and of the largest of its workers.
     """
     from eval.action_units import make_reader
-    from eval.cli import default_cache
     from eval.identity import IdentityModel
+    from eval.run import default_cache
     from eval.scoring import Judges, score
 
     judges = Judges(IdentityModel(home=default_cache()), "rendered")

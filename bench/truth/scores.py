@@ -467,9 +467,9 @@ def _judge(
     paths: list[Path], folder: Path, workers: int, progress: Callable[[int, int], None]
 ) -> Mapping[Path, Any]:
     """`eval.scoring.Scored` of every picture, with the judge's offline defaults."""
-    from eval.cli import default_cache
     from eval.identity import IdentityModel
     from eval.judge import check
+    from eval.run import default_cache
     from eval.scoring import Judges, score
 
     judges = Judges(IdentityModel(home=default_cache()), "rendered")

@@ -8,6 +8,7 @@ import pandas as pd
 
 from eval.protocol.scores import Figures
 from eval.protocol.statistics import mean
+from glow_jax.io.messages import counted
 
 ROUNDING = 1e-9  # of a mean of intensities
 
@@ -25,7 +26,7 @@ def best_alpha(
 
     Returns:
         error and alpha: means over series. beats_no_transfer: the number of series whose least
-        error is below that of the target's mean face; None if no face of a target was read.
+        error is below that of the target's reference; None if no target's was read.
         series: the number with any error at all.
     """
     rows = pd.DataFrame(
@@ -81,7 +82,8 @@ def recommended_alpha(
 
     The rule: of the alphas at which at least `min_rate` of the outputs are nearer to the target
     than to the source, the one with the least mean error on the reference AUs (at or above 0.5
-    in the expression picture); the smaller, if two. It must beat no transfer at all.
+    in the expression picture); the smaller, if two. It must beat no transfer at all, where the
+    error of that is known.
 
     Not the largest gain: it counts what overshoots, or comes with noise, as success, and
     so says no more than "as much as identity allows". Not the error on all AUs: most
@@ -90,7 +92,8 @@ def recommended_alpha(
 
     Args:
         identity, expression: the two lists `by_alpha`, of the same alphas.
-        no_transfer: mean error of the targets' mean faces on the reference AUs; NaN: unknown.
+        no_transfer: mean error of the targets' reference pictures on the reference AUs; NaN:
+            unknown.
         min_rate: 0-1.
 
     Returns:
@@ -121,13 +124,15 @@ def recommended_alpha(
     if not kept:
         return none("no AU was read at the alphas that keep enough outputs nearer to the target")
     best = min(kept, key=lambda alpha: errors[alpha])
-    said = (
+    words = (
         f"mean error {errors[best]:.3f} on the AUs at or above 0.5 in the expression picture, the "
-        f"least of the {len(kept)} of {len(identity)} alphas at which at least {min_rate:.0%} of "
-        "the outputs are nearer to the target than to the source"
+        f"least of the {len(kept)} of {counted(len(identity), 'alpha')} at which at least "
+        f"{min_rate:.0%} of the outputs are nearer to the target than to the source"
     )
     if errors[best] >= no_transfer:
-        return none(f"alpha {best:g} has {said}, but no transfer at all has {no_transfer:.3f}")
+        return none(f"alpha {best:g} has {words}, but no transfer at all has {no_transfer:.3f}")
+    if not np.isfinite(no_transfer):
+        words += "; whether it beats no transfer at all is not known"
     if len(rates) > 1 and best == max(rates):
-        said += "; it is the largest that was tried, so the best may lie beyond"
-    return {"alpha": best, "why": said}
+        words += "; it is the largest that was tried, so the best may lie beyond"
+    return {"alpha": best, "why": words}

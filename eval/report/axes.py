@@ -1,14 +1,13 @@
-"""Axes for charts in inline SVG: round ticks, scales, labels that keep apart.
+"""Axes and shapes of the report's charts: round ticks, scales, labels that keep apart.
 
-Colours are classes that report.css sets for light, dark and print. Everything is drawn 420 units
-wide, so that 12-unit text is still readable on a phone.
+A chart is a list of shapes, which templates/chart.html writes as inline SVG. Colours are classes
+that report.css sets for light, dark and print. Every chart is 420 units wide, so that text of 12
+units is still readable on a phone.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from eval.report.markup import Html, el
 
 WIDTH, HEIGHT = 420, 280
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 16, 46
@@ -32,6 +31,65 @@ class Scale:
     def __call__(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
+
+
+@dataclass(frozen=True)
+class Path:
+    """A line or an area: the `d` of an SVG path."""
+
+    d: str
+    style: str
+    kind: str = "path"
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words at a place; `anchor` is SVG's text-anchor, `turned` whether they run upwards."""
+
+    words: str
+    x: float
+    y: float
+    style: str = ""
+    anchor: str = ""
+    turned: bool = False
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A circle, and the words that the pointer brings up."""
+
+    x: float
+    y: float
+    radius: float
+    style: str
+    title: str
+    kind: str = "dot"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A rectangle by its upper left corner, and the words that the pointer brings up."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    style: str
+    title: str
+    kind: str = "bar"
+
+
+Shape = Path | Text | Dot | Bar
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Shapes, drawn in their order, and a title for those who cannot see them."""
+
+    title: str
+    shapes: Sequence[Shape]
+    height: float = HEIGHT
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -76,7 +134,7 @@ def axes(
     y_label: str,
     right: float = RIGHT,
     inset: bool = False,
-) -> tuple[Scale, Scale, list[Html]]:
+) -> tuple[Scale, Scale, list[Shape]]:
     """The two scales, and what is drawn for them: grid, ticks and names.
 
     The y axis ends at round numbers. So does the x axis where it is `inset` or a single value;
@@ -90,26 +148,13 @@ def axes(
     left = max(LEFT, 26 + CHAR_PX * max(len(label_of(t)) for t in up))
     floor = HEIGHT - BOTTOM
     x, y = Scale(low, high, left + INSET, WIDTH - right), Scale(up[0], up[-1], floor, TOP)
-    parts = [
-        el("path", d=f"M{left:.1f} {y(t):.1f}H{x.end + 4:.1f}", class_="grid" if t else "zero")
-        for t in up
+    parts: list[Shape] = [
+        Path(f"M{left:.1f} {y(t):.1f}H{x.end + 4:.1f}", "grid" if t else "zero") for t in up
     ]
-    parts.append(el("path", d=f"M{left:.1f} {floor}H{x.end + 4:.1f}", class_="zero"))
-    parts += [text(label_of(t), left - 5, y(t) + 4, text_anchor="end") for t in up]
-    parts += [el("path", d=f"M{x(t):.1f} {floor}v4", class_="zero") for t in across]
-    parts += [text(label_of(t), x(t), floor + 18, text_anchor="middle") for t in across]
-    parts.append(text(x_label, (x.start + x.end) / 2, HEIGHT - 8, text_anchor="middle"))
-    turned = f"translate(13 {(TOP + floor) / 2:g}) rotate(-90)"
-    parts.append(el("text", y_label, transform=turned, text_anchor="middle"))
+    parts.append(Path(f"M{left:.1f} {floor}H{x.end + 4:.1f}", "zero"))
+    parts += [Text(label_of(t), left - 5, y(t) + 4, anchor="end") for t in up]
+    parts += [Path(f"M{x(t):.1f} {floor}v4", "zero") for t in across]
+    parts += [Text(label_of(t), x(t), floor + 18, anchor="middle") for t in across]
+    parts.append(Text(x_label, (x.start + x.end) / 2, HEIGHT - 8, anchor="middle"))
+    parts.append(Text(y_label, 13, (TOP + floor) / 2, anchor="middle", turned=True))
     return x, y, parts
-
-
-def text(words: str, x: float, y: float, **attributes: object) -> Html:
-    """Words at a place, in drawing units."""
-    return el("text", words, x=float(x), y=float(y), **attributes)
-
-
-def svg(title: str, parts: Sequence[Html], height: float = HEIGHT) -> Html:
-    """The drawing, with its title for those who cannot see it."""
-    box = f"0 0 {WIDTH} {height:g}"
-    return el("svg", el("title", title), *parts, viewBox=box, role="img", class_="chart")

@@ -12,15 +12,19 @@ from eval.report.axes import (
     RIGHT,
     TOP,
     WIDTH,
+    Bar,
+    Dot,
+    Drawing,
+    Path,
     Scale,
+    Shape,
+    Text,
     axes,
     label_of,
     spread,
-    svg,
-    text,
     ticks,
 )
-from eval.report.markup import Html, el, join, number
+from eval.report.numbers import number
 
 BAR_PX, ROW_PX, NAMES_PX = 7, 29, 178
 
@@ -53,7 +57,7 @@ def line_chart(
     *,
     levels: Sequence[tuple[float, str]] = (),
     mark: tuple[float, str] | None = None,
-) -> Html:
+) -> Drawing:
     """Lines over x from y = 0, labelled at their right ends.
 
     Args:
@@ -69,52 +73,51 @@ def line_chart(
     names = [line.label for line in lines] + [label for _, label in levels]
     x, y, parts = axes(xs, ys, x_label, y_label, right=14 + CHAR_PX * max(map(len, names)))
     for value, _ in levels:
-        parts.append(
-            el("path", d=f"M{x.start - INSET:.1f} {y(value):.1f}H{x.end + 4:.1f}", class_="dotted")
-        )
-    parts += [_mark(x, *mark)] if mark else []
-    parts += [_band(line, x, y) for line in lines] + [_line(line, x, y) for line in lines]
+        parts.append(Path(f"M{x.start - INSET:.1f} {y(value):.1f}H{x.end + 4:.1f}", "dotted"))
+    parts += _mark(x, *mark) if mark else []
+    parts += [shape for line in lines for shape in _band(line, x, y)]
+    parts += [shape for line in lines for shape in _line(line, x, y)]
     ends = [(x(line.points[-1][0]), line.points[-1][1]) for line in lines]
     ends += [(x.end, value) for value, _ in levels]
-    classes = [f"ink{line.tone} strong" for line in lines] + ["quiet"] * len(levels)
+    styles = [f"ink{line.tone} strong" for line in lines] + ["quiet"] * len(levels)
     heights = spread([y(value) + 4 for _, value in ends], TOP + 4, HEIGHT - BOTTOM)
-    for name, class_, (at, _), height in zip(names, classes, ends, heights, strict=True):
-        parts.append(text(name, at + 8, height, class_=class_))
-    return svg(title, parts)
+    for name, style, (at, _), height in zip(names, styles, ends, heights, strict=True):
+        parts.append(Text(name, at + 8, height, style))
+    return Drawing(title, parts)
 
 
-def _mark(x: Scale, value: float, label: str) -> Html:
+def _mark(x: Scale, value: float, label: str) -> list[Shape]:
     at, floor = x(value), HEIGHT - BOTTOM
-    late = at > (x.start + x.end) / 2
-    line = el("path", d=f"M{at:.1f} {TOP}V{floor}", class_="dotted")
-    side = {"text_anchor": "end"} if late else {}
-    return join([line, text(label, at + (-5 if late else 5), floor - 6, class_="quiet", **side)])
+    is_late = at > (x.start + x.end) / 2
+    line = Path(f"M{at:.1f} {TOP}V{floor}", "dotted")
+    anchor = "end" if is_late else ""
+    return [line, Text(label, at + (-5 if is_late else 5), floor - 6, "quiet", anchor)]
 
 
-def _band(line: Line, x: Scale, y: Scale) -> Html:
+def _band(line: Line, x: Scale, y: Scale) -> list[Shape]:
     """The interval around a line; a whisker where there is a single point."""
+    if not line.band:
+        return []
     if len(line.band) == 1:
         at, low, high = line.band[0]
-        d = f"M{x(at):.1f} {y(low):.1f}V{y(high):.1f}"
-        return el("path", d=d, class_=f"stroke{line.tone}")
+        return [Path(f"M{x(at):.1f} {y(low):.1f}V{y(high):.1f}", f"stroke{line.tone}")]
     there = [f"{x(at):.1f} {y(high):.1f}" for at, _, high in line.band]
     back = [f"{x(at):.1f} {y(low):.1f}" for at, low, _ in reversed(line.band)]
-    return (
-        el("path", d=f"M{'L'.join(there + back)}Z", class_=f"band{line.tone}") if there else Html()
-    )
+    return [Path(f"M{'L'.join(there + back)}Z", f"band{line.tone}")]
 
 
-def _line(line: Line, x: Scale, y: Scale) -> Html:
-    """The line, and a dot a point that says its value."""
+def _line(line: Line, x: Scale, y: Scale) -> list[Shape]:
+    """The line, and a dot for each point, titled with its value."""
     path = "L".join(f"{x(at):.1f} {y(value):.1f}" for at, value in line.points)
     radius = 3.5 if len(line.points) <= 30 else 1.5
-    drawn = el("path", d=f"M{path}", class_=f"stroke{line.tone}")
-    return join([drawn, *(_dot(line, x, y, point, radius) for point in line.points)])
-
-
-def _dot(line: Line, x: Scale, y: Scale, point: tuple[float, float], radius: float) -> Html:
-    said = el("title", f"{line.label}: {number(point[1], 3)} at {label_of(point[0])}")
-    return el("circle", said, cx=x(point[0]), cy=y(point[1]), r=radius, class_=f"fill{line.tone}")
+    dots = [
+        Dot(
+            *(x(at), y(value), radius, f"fill{line.tone}"),
+            f"{line.label}: {number(value, 3)} at {label_of(at)}",
+        )
+        for at, value in line.points
+    ]
+    return [Path(f"M{path}", f"stroke{line.tone}"), *dots]
 
 
 def bar_chart(
@@ -123,7 +126,7 @@ def bar_chart(
     title: str,
     x_label: str,
     top: float,
-) -> Html:
+) -> Drawing:
     """Groups of horizontal bars, from 0.
 
     Args:
@@ -136,56 +139,47 @@ def bar_chart(
     across = ticks(0.0, top)
     x = Scale(0.0, across[-1], NAMES_PX, WIDTH - RIGHT)
     ceiling, floor = 26, 26 + ROW_PX * len(rows)
-    parts = [el("path", d=f"M{x(tick):.1f} {ceiling}V{floor}", class_="grid") for tick in across]
-    parts += [text(label_of(t), x(t), floor + 16, text_anchor="middle") for t in across]
-    parts.append(text(x_label, (x.start + x.end) / 2, floor + 34, text_anchor="middle"))
+    parts: list[Shape] = [Path(f"M{x(tick):.1f} {ceiling}V{floor}", "grid") for tick in across]
+    parts += [Text(label_of(t), x(t), floor + 16, anchor="middle") for t in across]
+    parts.append(Text(x_label, (x.start + x.end) / 2, floor + 34, anchor="middle"))
     for row, (label, group) in enumerate(rows):
         y = ceiling + ROW_PX * row
-        parts.append(text(label, NAMES_PX - 8, y + ROW_PX / 2 + 4, text_anchor="end"))
+        parts.append(Text(label, NAMES_PX - 8, y + ROW_PX / 2 + 4, anchor="end"))
         for place, (name, value) in enumerate(zip(names, group, strict=True)):
             if value == value:
-                said = el("title", f"{label}, {name}: {number(value)}")
-                parts.append(_bar(x, y + 4 + BAR_PX * place, value, f"bar{place + 1}", said))
-    parts.append(_legend(names))
-    return svg(title, parts, height=floor + 42)
+                top_px, width = y + 4 + BAR_PX * place, max(x(value) - x.start, 0.0)
+                words = f"{label}, {name}: {number(value)}"
+                parts.append(Bar(x.start, top_px, width, BAR_PX - 1.5, f"bar{place + 1}", words))
+    return Drawing(title, parts + _legend(names), height=floor + 42)
 
 
-def _bar(x: Scale, y: float, value: float, class_: str, said: Html) -> Html:
-    width = max(x(value) - x.start, 0.0)
-    return el("rect", said, x=x.start, y=y, width=width, height=BAR_PX - 1.5, class_=class_)
-
-
-def _legend(names: Sequence[str]) -> Html:
+def _legend(names: Sequence[str]) -> list[Shape]:
     """What the bars are, in their order."""
-    parts, at = [], 6.0
+    parts: list[Shape] = []
+    at = 6.0
     for place, name in enumerate(names):
-        said = el("title", name)
-        parts.append(el("rect", said, x=at, y=6, width=14, height=8, class_=f"bar{place + 1}"))
-        parts.append(text(name, at + 19, 14))
+        parts += [Bar(at, 6, 14, 8, f"bar{place + 1}", name), Text(name, at + 19, 14)]
         at += 19 + CHAR_PX * len(name) + 14
-    return join(parts)
+    return parts
 
 
-def frontier_chart(spots: Sequence[Spot], title: str, x_label: str, y_label: str) -> Html:
+def frontier_chart(spots: Sequence[Spot], title: str, x_label: str, y_label: str) -> Drawing:
     """Points in the plane; the efficient ones are filled and joined, the others hollow."""
     x, y, parts = axes([s.x for s in spots], [s.y for s in spots], x_label, y_label, inset=True)
     best = sorted((s for s in spots if s.efficient), key=lambda s: (s.x, s.y))
     path = "L".join(f"{x(s.x):.1f} {y(s.y):.1f}" for s in best)
-    parts += [el("path", d=f"M{path}", class_="stroke1")] if best else []
+    parts += [Path(f"M{path}", "stroke1")] if best else []
     for spot in spots:
         state = "efficient" if spot.efficient else "not efficient"
-        said = f"{spot.label}, {state}: {label_of(spot.x)}, {number(spot.y, 3)}"
-        class_ = "fill1" if spot.efficient else "hollow"
-        parts.append(
-            el("circle", el("title", said), cx=x(spot.x), cy=y(spot.y), r=4.5, class_=class_)
-        )
-    return svg(title, parts + _labels(spots, x, y))
+        words = f"{spot.label}, {state}: {label_of(spot.x)}, {number(spot.y, 3)}"
+        parts.append(Dot(x(spot.x), y(spot.y), 4.5, "fill1" if spot.efficient else "hollow", words))
+    return Drawing(title, parts + _labels(spots, x, y))
 
 
-def _labels(spots: Sequence[Spot], x: Scale, y: Scale) -> list[Html]:
+def _labels(spots: Sequence[Spot], x: Scale, y: Scale) -> list[Shape]:
     """Labels where one fits beside its point without touching others; efficient points first."""
     taken = [(x(s.x) - 5, y(s.y) - 5, x(s.x) + 5, y(s.y) + 5) for s in spots]
-    parts = []
+    parts: list[Shape] = []
     for spot in sorted(spots, key=lambda s: not s.efficient):
         wide = CHAR_PX * len(spot.label)
         # Below right and above left first: the line through efficient points rises.
@@ -202,9 +196,7 @@ def _labels(spots: Sequence[Spot], x: Scale, y: Scale) -> list[Html]:
             )
             if inside and not any(_touch(box, other) for other in taken):
                 taken.append(box)
-                parts.append(
-                    text(spot.label, left, foot, class_="strong" if spot.efficient else None)
-                )
+                parts.append(Text(spot.label, left, foot, "strong" if spot.efficient else ""))
                 break
     return parts
 

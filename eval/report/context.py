@@ -1,10 +1,12 @@
-"""What a report says besides the scores: where the pictures are, what was run, what failed."""
+"""What a report shows besides the scores: pictures, what was run, what failed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-Finder = Callable[[str], Path | None] | Mapping[str, Path | None]
+from eval.references import MEAN_FACE, Reference
+
+Pictures = Callable[[str], Path | None] | Mapping[str, Path | None]
 """From a name in the scores table to its picture; None (or no entry) where there is none."""
 
 
@@ -14,8 +16,9 @@ class Context:
 
     Fields:
         title: of the page.
-        root: folder of the output pictures; the table's `file` is relative to it.
-        expressions, target_means: pictures by the table's names.
+        root: folder of the output pictures; the table's `file` is relative to it, or absolute.
+        expressions, target_references: pictures by the table's names.
+        reference: what the reference pictures are.
         identity: settings of the identity scores, such as model, detector, metric, threshold.
         reader: what read the AUs.
         reader_notes: remarks on it, a sentence each.
@@ -28,8 +31,9 @@ class Context:
 
     title: str = "Expression transfer, judged"
     root: Path = Path()
-    expressions: Finder = field(default_factory=dict)
-    target_means: Finder = field(default_factory=dict)
+    expressions: Pictures = field(default_factory=dict)
+    target_references: Pictures = field(default_factory=dict)
+    reference: Reference = MEAN_FACE
     identity: Mapping[str, object] = field(default_factory=dict)
     reader: str = ""
     reader_notes: Sequence[str] = ()
@@ -42,9 +46,9 @@ class Context:
     notes: Sequence[str] = ()
 
 
-def find(finder: Finder, name: str) -> Path | None:
+def find(pictures: Pictures, name: str) -> Path | None:
     """The picture of a name, if there is one."""
-    return finder(name) if callable(finder) else finder.get(name)
+    return pictures(name) if callable(pictures) else pictures.get(name)
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:

@@ -1,24 +1,35 @@
 """The head of a report: the main figures beside the paper's own, and all of them in a table."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from eval.report.markup import Html, between, el, esc, join, known, number, of, percent, table
+from eval.report.numbers import UNKNOWN, between, known, number, of, percent
+from eval.report.view import Cell, Table, Words
 
-UNLIKE = (
-    "The paper's figures are of real photographs, with FaceNet for identity and OpenFace for AUs. "
-    "With other data and other tools they are no like-for-like comparison: read them beside "
-    "these, not against them."
-)
 Part = Mapping
 
 
-def cards(figures: Mapping, paper: Mapping) -> Html:
+@dataclass(frozen=True)
+class Card:
+    """One figure, large, what is known about it, and the paper's own."""
+
+    title: str
+    value: str
+    lines: Sequence[str]
+    paper: str
+
+    @property
+    def is_measured(self) -> bool:
+        return any(character.isalnum() for character in self.value)
+
+
+def cards(figures: Mapping, paper: Mapping) -> list[Card]:
     """Five figures, large, each with its interval and the paper's own where one exists."""
     ours, theirs = figures["identity"], paper["identity"]
     aus, their_aus = figures["expression"], paper["expression"]
     nearer, error = ours["nearer"], aus["error"]["all"]
     none, wise = error["no_transfer"], figures["recommended_alpha"]
-    made = [
+    return [
         _card(
             "Identity: nearer to the target than the source",
             percent(nearer["rate"]),
@@ -55,16 +66,12 @@ def cards(figures: Mapping, paper: Mapping) -> Html:
             "no rule; 0.3 to 0.5 were tried",
         ),
     ]
-    return join([el("div", *made, class_="cards"), el("p", UNLIKE, class_="note")])
 
 
-def _card(title: str, value: str, lines: Sequence[str], paper: str) -> Html:
+def _card(title: str, value: str, lines: Sequence[str], paper: str) -> Card:
     """A figure; a dash says that it was not measured."""
-    big = el("p", value, class_="big" if any(c.isalnum() for c in value) else "big none")
-    said = [line for line in lines if line] if value != "–" else ["not measured"]
-    below = el("div", *(el("p", line) for line in said))
-    theirs = el("p", f"Paper: {paper}", class_="paper")
-    return el("div", el("h3", title), big, below, theirs, class_="card")
+    lines = [line for line in lines if line] if value != UNKNOWN else ["not measured"]
+    return Card(title, value, lines, paper)
 
 
 def number_of_alpha(alpha: object) -> str:
@@ -107,19 +114,19 @@ def _over_alpha(rows: Sequence[Part], key: str) -> str:
     return f"{number(first[key])} to {number(last[key])} ({ends})"
 
 
-def all_figures(figures: Mapping, paper: Mapping) -> Html:
+def all_figures(figures: Mapping, paper: Mapping) -> Table:
     """Every overall figure with its interval and the paper's."""
     ours, theirs = figures["identity"], paper["identity"]
     aus, their_aus = figures["expression"], paper["expression"]
-    rows: list[list[object]] = [
+    rows: list[list[Words]] = [
         _rate("Outputs nearer to the target than to the source", ours, theirs, "nearer"),
         _rate("Outputs verified as the target", ours, theirs, "verified"),
-        _mean("Identity distance to the target mean", ours, theirs, "to_target_mean"),
-        _mean("Identity distance to the source mean", ours, theirs, "to_source_mean"),
-        _mean("Identity distance to the nearest target picture", ours, theirs, "to_target_nearest"),
-        _mean("Margin: to source mean − to target mean", ours, theirs, "margin"),
+        _mean("Identity distance to the target", ours, theirs, "to_target_mean"),
+        _mean("Identity distance to the source", ours, theirs, "to_source_mean"),
+        _mean("Distance to the target's nearest photograph", ours, theirs, "to_target_nearest"),
+        _mean("Margin: distance to the source − distance to the target", ours, theirs, "margin"),
         [
-            "Distance to target mean rises with α (Spearman ρ)",
+            "Distance to the target rises with α (Spearman ρ)",
             number(ours["rising"]["spearman"]),
             "",
             number(theirs["rising"]["spearman"]),
@@ -137,16 +144,16 @@ def all_figures(figures: Mapping, paper: Mapping) -> Html:
     for key, title in (("all", "all AUs"), ("reference", "AUs at 0.5 or more")):
         rows += _best(title, aus["best_alpha"][key], their_aus["best_alpha"].get(key) or {})
     head = ["figure", "here", "95 % interval", "paper"]
-    return table("All figures", head, rows, class_="figures")
+    return Table("All figures", head, rows, style="figures")
 
 
-def _rate(title: str, ours: Part, theirs: Part, key: str) -> list[object]:
+def _rate(title: str, ours: Part, theirs: Part, key: str) -> list[Words]:
     rate, their = ours[key], theirs.get(key)
     counted = f"{percent(rate['rate'])} ({of(rate)})" if rate["of"] else percent(None)
     return [title, counted, between(rate, percent), percent(their["rate"]) if their else ""]
 
 
-def _mean(title: str, ours: Part, theirs: Part, key: str) -> list[object]:
+def _mean(title: str, ours: Part, theirs: Part, key: str) -> list[Words]:
     figure, their = ours[key], theirs.get(key)
     shown = number(figure["mean"], 3)
     return [title, shown, between(figure, _three), number(their["mean"], 3) if their else ""]
@@ -156,12 +163,12 @@ def _three(value: object) -> str:
     return number(value, 3)
 
 
-def _errors(title: str, error: Part, their: Part | None) -> list[list[object]]:
+def _errors(title: str, error: Part, their: Part | None) -> list[list[Words]]:
     there = their or {"output": None, "no_transfer": None}
     return [
         [title, number(error["output"], 3), "", _blank(there["output"])],
         [
-            join([esc(title), el("i", " with no transfer")]),
+            Cell(title, emphasis="with no transfer"),
             number(error["no_transfer"], 3),
             "",
             _blank(there["no_transfer"]),
@@ -169,7 +176,7 @@ def _errors(title: str, error: Part, their: Part | None) -> list[list[object]]:
     ]
 
 
-def _best(title: str, best: Part, their: Part) -> list[list[object]]:
+def _best(title: str, best: Part, their: Part) -> list[list[Words]]:
     """At the best alpha of each series, chosen with the answer known."""
     beats, n = best["beats_no_transfer"], best["series"]
     won = f"{beats} of {n}" if known(beats) and n else number(None)

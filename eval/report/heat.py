@@ -1,26 +1,45 @@
 """Heat maps of expression × AU as tables, so that every cell keeps its number and its headings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from eval.report.context import short_names
-from eval.report.markup import Html, captioned, el, join, known, name, number, scrolling
+from eval.report.numbers import known, number
 from eval.table import NAMES
 
 ROWS = 40
 """At most this many expressions, those with the largest mean error."""
 
 
-def heat_maps(figures: Mapping) -> Html:
-    """AU error of the outputs, and how it differs from doing nothing."""
+@dataclass(frozen=True)
+class HeatCell:
+    """A number on its colour: `share` is the colour's strength in percent, None for no colour."""
+
+    text: str
+    share: int | None = None
+    is_worse: bool = False
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Expressions (rows) by AUs; `head` is the label and the title of each AU's column."""
+
+    caption: str
+    head: Sequence[tuple[str, str]]
+    rows: Sequence[tuple[str, Sequence[HeatCell]]]
+
+
+def heat_maps(figures: Mapping) -> list[HeatMap]:
+    """AU error of the outputs, and how it differs from doing nothing; none if nothing was read."""
     cells = {(row["expression"], row["au"]): row for row in figures["expression"]["heat"]}
     aus = figures["expression"]["aus_read"]
     every = list(dict.fromkeys(expression for expression, _ in cells))
     if not aus or not every:
-        return el("p", "Not measured.", class_="note")
+        return []
     shown = _worst(every, figures["expression"]["by_expression"])
     left = len(every) - len(shown)
-    note = f" The {ROWS} expressions with the largest error; {left} more are in figures.json."
-    note = note if left else ""
+    more = f"{left} more {'is' if left == 1 else 'are'} in figures.json"
+    note = f" The {ROWS} expressions with the largest error; {more}." if left else ""
     error = {key: row["error"] for key, row in cells.items()}
     change = {
         key: row["error"] - row["no_transfer"]
@@ -31,9 +50,9 @@ def heat_maps(figures: Mapping) -> Html:
         _map(f"AU error of the outputs (0–5; stronger is worse).{note}", shown, aus, error, False)
     ]
     if change:
-        said = "The same minus the error of doing nothing: − (blue) is better, + (orange) is worse."
-        maps.append(_map(said, shown, aus, change, True))
-    return join(maps)
+        words = "That minus the error of doing nothing: − (blue) is better, + (orange) is worse."
+        maps.append(_map(words, shown, aus, change, True))
+    return maps
 
 
 def _worst(expressions: Sequence[str], by_expression: Sequence[Mapping]) -> list[str]:
@@ -49,36 +68,23 @@ def _map(
     aus: Sequence[str],
     values: Mapping[tuple[str, str], float | None],
     signed: bool,
-) -> Html:
+) -> HeatMap:
     """One heat map; colours are in proportion to its largest cell."""
     there = [abs(v) for (e, _), v in values.items() if v is not None and e in set(expressions)]
     top = max(there, default=0.0) or 1.0
     shorts = short_names(expressions)
-    heads = [el("th", str(int(au[2:])), scope="col", title=f"{au} {NAMES[au]}") for au in aus]
+    head = [(str(int(au[2:])), f"{au} {NAMES[au]}") for au in aus]
     rows = [
-        el(
-            "tr",
-            el("th", name(shorts[expression]), scope="row"),
-            *(_cell(values.get((expression, au)), top, signed) for au in aus),
-        )
+        (shorts[expression], [_cell(values.get((expression, au)), top, signed) for au in aus])
         for expression in expressions
     ]
-    grid = el(
-        "table",
-        captioned(caption),
-        el("thead", el("tr", el("th", "AU", scope="col"), *heads)),
-        el("tbody", *rows),
-        class_="heat",
-    )
-    return scrolling(grid, caption)
+    return HeatMap(caption, head, rows)
 
 
-def _cell(value: float | None, top: float, signed: bool) -> Html:
+def _cell(value: float | None, top: float, signed: bool) -> HeatCell:
     """A number on its colour; the style sheet keeps text readable on the strongest."""
     if not known(value):
-        return el("td", number(None))
-    assert value is not None
-    share = f"--share:{100 * min(abs(value) / top, 1.0):.0f}%"
+        return HeatCell(number(None))
     plus = "+" if signed and round(value, 2) > 0 else ""
-    class_ = "worse" if signed and value > 0 else None
-    return el("td", plus + number(value), style=share, class_=class_)
+    share = round(100 * min(abs(value) / top, 1.0))
+    return HeatCell(plus + number(value), share, is_worse=signed and value > 0)

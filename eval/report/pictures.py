@@ -1,4 +1,4 @@
-"""† Pictures in a report: thumbnails inside the page, the contact sheet, the worst cases.
+"""Pictures in a report: thumbnails inside the page, the contact sheet, the worst cases.
 
 How many pictures a page holds is bounded, so that its size is, however many outputs there are.
 """
@@ -6,6 +6,7 @@ How many pictures a page holds is bounded, so that its size is, however many out
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from PIL import Image, features
 
 from eval.files import read_picture
 from eval.report.context import Context, find, short_names
-from eval.report.markup import Html, captioned, el, join, known, name, number, scrolling
+from eval.report.numbers import known, number
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
 
@@ -22,34 +23,88 @@ ROWS, ALPHAS, WORST = 24, 8, 12
 """At most this many series and alphas on the contact sheet, and worst cases."""
 
 
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small copy as a data URI, None where there is no picture; `alt` says what it shows."""
+
+    data: str | None
+    alt: str
+    side_px: int = THUMB_PX
+
+
+@dataclass(frozen=True)
+class Series:
+    """One expression on one target; source and alpha are empty where they need not be named."""
+
+    expression: str
+    target: str
+    source: str = ""
+    alpha: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output on the contact sheet, its identity distance, and what is wrong with it."""
+
+    picture: Thumbnail
+    distance: str
+    flags: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A series on the contact sheet; an output that was not made is None."""
+
+    series: Series
+    expression: Thumbnail
+    reference: Thumbnail
+    outputs: Sequence[Output | None]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The contact sheet; `head` is the title of each column, and a remark below it."""
+
+    caption: str
+    head: Sequence[tuple[str, str]]
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of the worst outputs beside what it was made from, each picture with its label."""
+
+    series: Series
+    pictures: Sequence[tuple[Thumbnail, str]]
+    why: str
+    file: str
+
+
 class Album:
-    """Thumbnails of a report's pictures. A picture that cannot be read is a labelled box."""
+    """Thumbnails of a report's pictures; each file is read once."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._known: dict[Path, str | None] = {}
+        self._data: dict[Path, str | None] = {}
 
-    def output(self, file: object, alt: str) -> Html:
+    def output(self, file: object, alt: str) -> Thumbnail:
         """Of an output, named by the table's `file`."""
         there = isinstance(file, str) and file
         return self._picture(self.context.root / str(file) if there else None, alt)
 
-    def expression(self, key: str, alt: str) -> Html:
+    def expression(self, key: str, alt: str) -> Thumbnail:
         """Of the source's expression."""
         return self._picture(find(self.context.expressions, key), alt)
 
-    def target_mean(self, key: str, alt: str) -> Html:
-        """Of the target's mean face."""
-        return self._picture(find(self.context.target_means, key), alt)
+    def reference(self, target: str) -> Thumbnail:
+        """Of the target's reference picture."""
+        alt = f"{self.context.reference.name} of {target}"
+        return self._picture(find(self.context.target_references, target), alt)
 
-    def _picture(self, path: Path | None, alt: str) -> Html:
-        if path is not None and path not in self._known:
-            self._known[path] = thumbnail(path)
-        data = self._known[path] if path is not None else None
-        if data is None:
-            said = f"{alt}: no picture"
-            return el("span", "no picture", class_="missing", role="img", aria_label=said)
-        return el("img", src=data, alt=alt, title=alt, width=THUMB_PX, height=THUMB_PX)
+    def _picture(self, path: Path | None, alt: str) -> Thumbnail:
+        if path is not None and path not in self._data:
+            self._data[path] = thumbnail(path)
+        return Thumbnail(self._data[path] if path is not None else None, alt)
 
 
 def thumbnail(path: Path, size_px: int = THUMB_PX) -> str | None:
@@ -67,69 +122,53 @@ def thumbnail(path: Path, size_px: int = THUMB_PX) -> str | None:
     return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def contact_sheet(scores: pd.DataFrame, album: Album, recommended: float | None) -> Html:
-    """A row a series: its expression, the target's mean face, the outputs over alpha.
+def contact_sheet(scores: pd.DataFrame, album: Album, recommended: float | None) -> Sheet | None:
+    """A row for each series: its expression, the target's reference, the outputs over alpha.
 
-    Of more series than `ROWS`, or alphas than `ALPHAS`, evenly spaced ones are shown.
+    Of more series than `ROWS`, or alphas than `ALPHAS`, evenly spaced ones are shown. None without
+    an output.
     """
     if scores.empty:
-        return el("p", "There are no outputs to show.", class_="note")
+        return None
     series = list(scores[list(KEYS)].drop_duplicates().itertuples(index=False, name=None))
     alphas = sorted(set(scores["alpha"].dropna().astype(float)))
     shown, chosen = _evenly(series, ROWS), _alphas(alphas, recommended)
-    plain = bool(scores["alpha"].isna().any())
-    heads = [_column(alpha, recommended) for alpha in chosen] + ["output"] * plain
+    has_plain = bool(scores["alpha"].isna().any())
+    wanted: list[float | None] = [*chosen, *([None] if has_plain else [])]
     shorts = short_names(list(scores["expression"]))
     several = scores["source"].nunique() > 1
     rows = []
     for expression, source, target in shown:
-        row = join([el("b", name(shorts[expression])), " on ", name(target)])
-        row = join([row, " from ", name(source)]) if several else row
-        here = f"{shorts[expression]} of {source}"
+        short = shorts[expression]
         outputs = scores[
             (scores["expression"] == expression)
             & (scores["source"] == source)
             & (scores["target"] == target)
         ]
-        cells = [
-            album.expression(expression, f"expression {here}"),
-            album.target_mean(target, f"mean face of {target}"),
-            *_outputs(outputs, chosen, plain, album, f"{shorts[expression]} on {target}"),
-        ]
-        rows.append(el("tr", el("th", row, scope="row"), *(el("td", cell) for cell in cells)))
-    head = ["series", "expression", "target mean", *heads]
-    caption = _caption(len(shown), len(series), len(chosen), len(alphas), scores)
-    grid = el(
-        "table",
-        captioned(caption),
-        el("thead", el("tr", *(el("th", title, scope="col") for title in head))),
-        el("tbody", *rows),
-        class_="sheet",
-    )
-    return scrolling(grid, "Contact sheet")
-
-
-def _outputs(
-    outputs: pd.DataFrame, alphas: Sequence[float], plain: bool, album: Album, title: str
-) -> list[Html]:
-    """The cells of a series, one an alpha, then one without alpha."""
-    wanted: list[float | None] = [*alphas, *([None] if plain else [])]
-    cells = []
-    for alpha in wanted:
-        match = outputs["alpha"].isna() if alpha is None else outputs["alpha"] == alpha
-        if not match.any():
-            cells.append(el("span", "not made", class_="missing"))
-            continue
-        row = outputs[match].iloc[0]
-        alt = title if alpha is None else f"{title}, α {alpha:.4g}"
-        flags = flags_of(row)
-        distance = row["to_target_mean"]
-        below = f"{number(float(distance))}" if pd.notna(distance) else ""
-        said = el(
-            "small", below, *([" " * bool(below), el("em", ", ".join(flags))] if flags else [])
+        rows.append(
+            Row(
+                Series(short, target, source if several else ""),
+                album.expression(expression, f"expression {short} of {source}"),
+                album.reference(target),
+                [_output(outputs, alpha, album, f"{short} on {target}") for alpha in wanted],
+            )
         )
-        cells.append(join([album.output(row["file"], alt), said]))
-    return cells
+    head = [("series", ""), ("expression", ""), ("target", album.context.reference.short)]
+    head += [(f"α {alpha:.4g}", "recommended" if alpha == recommended else "") for alpha in chosen]
+    head += [("output", "")] * has_plain
+    return Sheet(_caption(len(shown), len(series), len(chosen), len(alphas), scores), head, rows)
+
+
+def _output(outputs: pd.DataFrame, alpha: float | None, album: Album, title: str) -> Output | None:
+    """The output of a series at an alpha, or the one without alpha; None if it was not made."""
+    match = outputs["alpha"].isna() if alpha is None else outputs["alpha"] == alpha
+    if not match.any():
+        return None
+    row = outputs[match].iloc[0]
+    alt = title if alpha is None else f"{title}, α {alpha:.4g}"
+    distance = float(row["to_target_mean"])
+    shown = number(distance) if known(distance) else ""
+    return Output(album.output(row["file"], alt), shown, flags_of(row))
 
 
 def flags_of(row: pd.Series | Mapping) -> list[str]:
@@ -141,11 +180,6 @@ def flags_of(row: pd.Series | Mapping) -> list[str]:
     if row["source"] != row["target"] and row["to_source_mean"] <= row["to_target_mean"]:
         flags.append("nearer source")
     return flags
-
-
-def _column(alpha: float, recommended: float | None) -> Html:
-    mark = el("small", "recommended") if alpha == recommended else ""
-    return join([f"α {alpha:.4g}", *([el("br"), mark] if mark else [])])
 
 
 def _alphas(alphas: Sequence[float], recommended: float | None) -> list[float]:
@@ -166,37 +200,32 @@ def _evenly(items: Sequence, most: int) -> list:
 
 def _caption(rows: int, of_rows: int, alphas: int, of_alphas: int, scores: pd.DataFrame) -> str:
     """What is shown, out of what, and what the small print is."""
-    text = f"{rows} of {of_rows} series" if rows < of_rows else f"All {of_rows} series"
+    text = f"All {of_rows} series" if of_rows > 1 else "1 series"
+    text = f"{rows} of {of_rows} series" if rows < of_rows else text
     text += f", {alphas} of {of_alphas} α" if alphas < of_alphas else ""
     if scores["to_target_mean"].notna().any():
-        text += ". Under each output: its identity distance to the target mean (less is nearer)"
+        text += ". Under each output: its identity distance to the target (less is nearer)"
     return text + "."
 
 
 def worst_cases(
     worst: Sequence[Mapping], scores: pd.DataFrame, album: Album, most: int = WORST
-) -> Html:
+) -> list[Case]:
     """The worst outputs beside what they were made from, and why they are here."""
     rows = scores.drop_duplicates("id").set_index("id")
     shorts = short_names(list(scores["expression"]))
-    cards = []
+    cases = []
     for case in worst[:most]:
         if case["id"] not in rows.index:
             continue
         row = rows.loc[case["id"]]
-        short = shorts[row["expression"]]
-        at = f", α {row['alpha']:.4g}" if known(float(row["alpha"])) else ""
-        parts = [
+        short, target = shorts[row["expression"]], row["target"]
+        at = f"α {row['alpha']:.4g}" if known(float(row["alpha"])) else ""
+        alt = f"{short} on {target}, {at}" if at else f"{short} on {target}"
+        pictures = [
             (album.expression(row["expression"], f"expression {short}"), "expression"),
-            (album.target_mean(row["target"], f"mean face of {row['target']}"), "target mean"),
-            (album.output(row["file"], f"{short} on {row['target']}{at}"), "output"),
+            (album.reference(target), f"target, {album.context.reference.short}"),
+            (album.output(row["file"], alt), "output"),
         ]
-        pictures = el(
-            "div",
-            *(el("span", picture, el("small", label)) for picture, label in parts),
-            class_="trio",
-        )
-        what = join([el("b", name(short)), " on ", name(row["target"]), at])
-        why = el("p", case["why"])
-        cards.append(el("figure", pictures, el("figcaption", what, why, el("code", row["file"]))))
-    return el("div", *cards, class_="cards wide") if cards else el("p", "None.", class_="note")
+        cases.append(Case(Series(short, target, alpha=at), pictures, case["why"], row["file"]))
+    return cases

@@ -5,44 +5,45 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from eval.references import Reference
 from eval.report.charts import Line, Spot, bar_chart, frontier_chart, line_chart
 from eval.report.context import Context, short_names
-from eval.report.markup import Html, el, join, known, name, number, of, percent, table
+from eval.report.numbers import known, number, of, percent
+from eval.report.view import NOT_MEASURED, Cell, Figure, Table, Words, name
 from eval.table import AUS, NAMES
 
 Rows = Sequence[Mapping]
-NOT_MEASURED = el("p", "Not measured.", class_="note")
 BARS = 6
 """At most this many expressions have bars of their own."""
 
 
-def identity_chart(figures: Mapping, threshold: object = None) -> Html:
-    """Identity distances against alpha: to the target mean, and to the source mean."""
+def identity_chart(figures: Mapping, threshold: object = None) -> Figure:
+    """Identity distances against alpha: to the target, and to the source."""
     rows = figures["identity"]["by_alpha"]
     lines = [
-        Line("source mean", _points(rows, "to_source_mean"), tone=2),
-        Line("target mean", _points(rows, "to_target_mean"), tone=1),
+        Line("to the source", _points(rows, "to_source_mean"), tone=2),
+        Line("to the target", _points(rows, "to_target_mean"), tone=1),
     ]
-    title = "Identity distance against α, to the source mean and to the target mean"
+    title = "Identity distance against α, to the source's photographs and to the target's"
     limit = _float(threshold)
     if not known(limit):
         return _lines(lines, title, "identity distance", figures)
-    said = f"{title}. Below the threshold two pictures count as one person's"
-    return _lines(lines, said, "identity distance", figures, [(limit, "threshold")])
+    title = f"{title}. Below the threshold two pictures count as one person's"
+    return _lines(lines, title, "identity distance", figures, [(limit, "threshold")])
 
 
-def gain_chart(figures: Mapping) -> Html:
+def gain_chart(figures: Mapping) -> Figure:
     """Gain and correlation against alpha, with their 95 % intervals."""
     rows = figures["expression"]["by_alpha"]
     lines = [
-        Line(said, _points(rows, key), _band(rows, key), tone)
-        for said, key, tone in (("gain", "gain", 1), ("correlation", "correlation", 2))
+        Line(key, _points(rows, key), _band(rows, key), tone)
+        for key, tone in (("gain", 1), ("correlation", 2))
     ]
     title = "AU gain and correlation against α, with 95 % intervals"
     return _lines(lines, title, "gain, correlation", figures)
 
 
-def error_chart(figures: Mapping) -> Html:
+def error_chart(figures: Mapping, reference: Reference) -> Figure:
     """AU error against alpha: on all AUs, and on those that the expression shows."""
     rows = [{"alpha": row["alpha"], **row["error"]} for row in figures["expression"]["by_alpha"]]
     lines = [
@@ -50,12 +51,17 @@ def error_chart(figures: Mapping) -> Html:
         Line("all AUs", _points(rows, "all"), tone=1),
     ]
     error = figures["expression"]["error"]
-    none = [(error[key]["no_transfer"], "no transfer") for key in ("reference", "all")]
+    levels = [
+        (error[key]["no_transfer"], f"no transfer, {which}")
+        for key, which in (("reference", "shown"), ("all", "all"))
+        if known(error[key]["no_transfer"])
+    ]
+    if len(levels) == 2 and number(levels[0][0], 3) == number(levels[1][0], 3):
+        levels = [(levels[0][0], "no transfer")]
     title = (
         "AU error against α, on all AUs and on those that the expression shows (0.5 or more). "
-        "Dotted: no transfer, the target's mean face itself"
+        f"Dotted: no transfer, the target's {reference.name} itself"
     )
-    levels = [level for level in none if known(level[0])]
     return _lines(lines, title, "mean AU error (0–5)", figures, levels)
 
 
@@ -65,17 +71,16 @@ def _lines(
     y_label: str,
     figures: Mapping,
     levels: Sequence[tuple[float, str]] = (),
-) -> Html:
+) -> Figure:
     """The lines that have a point, or a note that none has."""
     there = [line for line in lines if line.points]
     if not there and figures["counts"]["judged"] and not figures["counts"]["alphas"]:
-        return el("p", "No output has an α, so there is no curve.", class_="note")
+        return Figure("No output has an α, so there is no curve.")
     if not there:
         return NOT_MEASURED
-    wise = figures["recommended_alpha"]["alpha"]
-    mark = (wise, "recommended") if known(wise) else None
-    drawn = line_chart(there, title, "α", y_label, levels=levels, mark=mark)
-    return el("figure", drawn, el("figcaption", f"{title}."))
+    best = figures["recommended_alpha"]["alpha"]
+    mark = (best, "recommended") if known(best) else None
+    return Figure(f"{title}.", line_chart(there, title, "α", y_label, levels=levels, mark=mark))
 
 
 def _points(rows: Rows, key: str) -> list[tuple[float, float]]:
@@ -88,10 +93,10 @@ def _band(rows: Rows, key: str) -> list[tuple[float, float, float]]:
     return [(row["alpha"], row[low], row[high]) for row in there]
 
 
-def frontier(figures: Mapping) -> Html:
+def frontier(figures: Mapping) -> Figure:
     """Gain against what it costs in identity: the distance, or the rate where that is unknown."""
     rows = [row for row in figures["frontier"] if known(row["gain"])]
-    key, label = "to_target_mean", "identity distance to the target mean (less is nearer)"
+    key, label = "to_target_mean", "identity distance to the target (less is nearer)"
     if not any(known(row[key]) for row in rows):
         key, label = "nearer_rate", "share of outputs nearer to the target"
     spots = [
@@ -102,31 +107,31 @@ def frontier(figures: Mapping) -> Html:
     if not spots:
         return NOT_MEASURED
     title = "AU gain against identity at each α"
-    said = (
+    caption = (
         f"{title}. Filled and joined: efficient, no other α is as good in gain and identity and "
         "better in one. Hollow: beaten by another α."
     )
-    drawn = frontier_chart(spots, title, label, "AU gain")
-    return el("figure", drawn, el("figcaption", said))
+    return Figure(caption, frontier_chart(spots, title, label, "AU gain"))
 
 
 def _alpha(alpha: object) -> str:
     return f"α {alpha:.4g}" if known(alpha) else "no α"
 
 
-def au_bars(scores: pd.DataFrame, figures: Mapping) -> Html:
-    """Mean intensity of each AU in the expression, the target's mean face, and the output.
+def au_bars(scores: pd.DataFrame, figures: Mapping, reference: Reference) -> list[Figure]:
+    """Mean intensity of each AU in the expression, the target's reference, and the output.
 
-    At the recommended alpha, or the largest where none is; all outputs if they have none.
+    At the recommended alpha, or the largest where none is; all outputs if they have none. Of more
+    expressions than `BARS`, the first have bars of their own.
     """
     read = figures["expression"]["aus_read"]
     if not read:
-        return NOT_MEASURED
+        return [NOT_MEASURED]
     alphas = figures["counts"]["alphas"]
-    wise = figures["recommended_alpha"]["alpha"]
-    alpha = wise if known(wise) else alphas[-1] if alphas else None
+    best = figures["recommended_alpha"]["alpha"]
+    alpha = best if known(best) else alphas[-1] if alphas else None
     rows = scores if alpha is None else scores[np.isclose(scores["alpha"], alpha)]
-    which = " (recommended)" if known(wise) else " (the largest)" if alphas else ""
+    which = " (recommended)" if known(best) else " (the largest)" if alphas else ""
     at = f"at α {alpha:.4g}{which}" if alpha is not None else "over all outputs"
     shorts = short_names(figures["counts"]["expressions"])
     means = {f"All expressions, {at}": _means(rows, read)}
@@ -134,26 +139,37 @@ def au_bars(scores: pd.DataFrame, figures: Mapping) -> Html:
         for key, short in list(shorts.items())[:BARS]:
             means[f"{short}, {at}"] = _means(rows[rows["expression"] == key], read)
     top = max((v for groups in means.values() for _, g in groups for v in g if v == v), default=1)
-    charts = [_bars(groups, title, top) for title, groups in means.items()]
-    more = len(shorts) - BARS
-    note = el("p", f"{more} more expressions are in scores.csv.", class_="note") if more > 0 else ""
-    return join([el("div", *charts, class_="grid"), note])
+    return [_bars(groups, title, top, reference) for title, groups in means.items()]
+
+
+def bars_left_out(figures: Mapping) -> int:
+    """How many expressions have no bars of their own."""
+    read = figures["expression"]["aus_read"]
+    return max(len(figures["counts"]["expressions"]) - BARS, 0) if read else 0
 
 
 def _means(rows: pd.DataFrame, read: Sequence[str]) -> list[tuple[str, list[float]]]:
-    """An AU's label, and its means over the outputs in which it was read."""
+    """An AU's label and its three means, all over the outputs in which what can be is known.
+
+    A kind that is known in no output has NaN, which draws no bar.
+    """
     groups = []
     for au in read:
-        kinds = rows[[f"{au}_expression", f"{au}_target", au]].dropna(subset=[au])
+        kinds = rows[[f"{au}_expression", f"{au}_target", au]]
+        kinds = kinds.dropna(subset=[kind for kind in kinds if kinds[kind].notna().any()])
         groups.append((f"{_short(au)} {NAMES[au]}", [float(v) for v in kinds.mean()]))
     return groups
 
 
-def _bars(groups: Sequence[tuple[str, list[float]]], title: str, top: float) -> Html:
-    names = ("source expression", "target mean", "output")
-    said = f"Mean AU intensity of the source expression, the target mean and the output: {title}"
-    drawn = bar_chart(groups, names, said, "mean intensity (0–5)", top)
-    return el("figure", drawn, el("figcaption", f"{title}."))
+def _bars(
+    groups: Sequence[tuple[str, list[float]]], title: str, top: float, reference: Reference
+) -> Figure:
+    names = ("source expression", f"target, {reference.short}", "output")
+    alt = (
+        f"Mean AU intensity of the source expression, the target's {reference.name} and the "
+        f"output: {title}"
+    )
+    return Figure(f"{title}.", bar_chart(groups, names, alt, "mean intensity (0–5)", top))
 
 
 def _short(au: str) -> str:
@@ -161,38 +177,39 @@ def _short(au: str) -> str:
     return f"AU{int(au[2:])}"
 
 
-def by_expression(figures: Mapping) -> Html:
+def by_expression(figures: Mapping) -> Table:
     """Both halves by expression."""
     ours = {row["expression"]: row for row in figures["expression"]["by_expression"]}
     shorts = short_names(figures["counts"]["expressions"])
-    rows = [
+    rows: list[list[Words]] = [
         [name(shorts[row["expression"]]), *_identity(row), *_aus(ours[row["expression"]])]
         for row in figures["identity"]["by_expression"]
     ]
     head = ["expression", *IDENTITY_HEAD, "gain", "r", "AU error", "no transfer"]
-    return table("By expression", head, rows)
+    return Table("By expression", head, rows)
 
 
-def by_target(figures: Mapping) -> Html:
+def by_target(figures: Mapping) -> Table:
     """Identity by target."""
-    rows = [[name(row["target"]), *_identity(row)] for row in figures["identity"]["by_target"]]
-    return table("By target", ["target", *IDENTITY_HEAD], rows)
+    found = figures["identity"]["by_target"]
+    rows: list[list[Words]] = [[name(row["target"]), *_identity(row)] for row in found]
+    return Table("By target", ["target", *IDENTITY_HEAD], rows)
 
 
-def by_alpha(figures: Mapping) -> Html:
+def by_alpha(figures: Mapping) -> Table:
     """The numbers behind the curves."""
     ours = {row["alpha"]: row for row in figures["expression"]["by_alpha"]}
-    rows = []
+    rows: list[list[Words]] = []
     for row in figures["identity"]["by_alpha"]:
         aus = ours[row["alpha"]]
         errors = [number(aus["error"]["all"], 3), number(aus["error"]["reference"], 3)]
         change = [number(aus["gain"]), number(aus["correlation"])]
         rows.append([_alpha(row["alpha"]), *_identity(row), *change, *errors])
     head = ["α", *IDENTITY_HEAD, "gain", "r", "AU error, all", "AU error, 0.5 or more"]
-    return table("By α", head, rows)
+    return Table("By α", head, rows)
 
 
-IDENTITY_HEAD = ("with identity", "nearer to target", "rate", "to target mean", "to source mean")
+IDENTITY_HEAD = ("outputs embedded", "nearer to target", "rate", "to target", "to source")
 
 
 def _identity(row: Mapping) -> list[str]:
@@ -205,21 +222,21 @@ def _aus(row: Mapping) -> list[str]:
     return [*change, number(row["error"], 3), number(row["no_transfer"], 3)]
 
 
-def by_au(figures: Mapping, context: Context) -> Html:
+def by_au(figures: Mapping, context: Context) -> Table:
     """Each AU, and beside it how well the reader reads it."""
     ours = {row["au"]: row for row in figures["expression"]["by_au"]}
     quality = {str(row["au"]): row for row in context.reader_quality}
     unknown = dict.fromkeys(("gain", "correlation", "error", "no_transfer"))
-    rows = []
+    rows: list[list[Words]] = []
     for au in AUS:
         read, how = ours.get(au), quality.get(au, {})
         cells = _aus(read or unknown)
         good = [number(_float(how.get(key))) for key in ("r", "mae", "slope")] if quality else []
         n = str(read["n"]) if read else "abstained"
-        rows.append([join([el("b", _short(au)), " ", NAMES[au]]), n, *cells, *good])
+        rows.append([Cell(NAMES[au], strong=_short(au)), n, *cells, *good])
     head = ["AU", "pairs", "gain", "r", "AU error", "no transfer"]
     head += ["reader r", "reader MAE", "reader slope"] if quality else []
-    return table("By AU", head, rows)
+    return Table("By AU", head, rows)
 
 
 def _float(value: object) -> float | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from eval.report.markup import known, number, of, percent
+from eval.report.numbers import known, number, of, percent
 
 SHARES = (
     (0.15, "little of the expression arrives"),
@@ -78,7 +78,7 @@ def _arrival(expression: Mapping) -> str | None:
 
 
 def _error(expression: Mapping) -> str | None:
-    """Whether the outputs are nearer to the expression than the untouched target mean."""
+    """Whether the outputs are nearer to the expression than the target's reference picture is."""
     error = expression.get("error") or {}
     every = error.get("all") or {}
     if not known(every.get("output")) or not known(every.get("no_transfer")):

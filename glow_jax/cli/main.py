@@ -32,7 +32,7 @@ VERBS = {
         "learn from rendered people what expressions do to faces",
     ),
     "eval": (
-        "eval.cli",
+        "eval.cli.judge",
         "judge outputs: still the target person, and did the expression arrive",
     ),
     "render": (

@@ -12,3 +12,8 @@ def one_line(text: object) -> str:
     """Text on one line: its `repr` if it holds line ends or other control characters."""
     line = str(text)
     return line if line and line.isprintable() else repr(line)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: "1 image", "2 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

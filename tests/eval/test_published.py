@@ -8,6 +8,7 @@ import pytest
 
 from eval.protocol import figures
 from eval.published import read_published, read_published_folder, read_scores
+from eval.published_layout import Published
 from eval.table import AUS, COLUMNS
 from glow_jax.io.errors import InputError
 
@@ -56,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write(path: Path, text: str | bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
@@ -153,7 +154,8 @@ def test_names_with_underscores_and_quotes(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "\n".join([*lines, au_line("sue_mean.csv", 1)]))
     write(tmp_path / "r.txt", HEADER + "\n" + au_line("e.csv", 1))
     paths = {"e": tmp_path / "d.csv"}, {"e": tmp_path / "a.txt"}, tmp_path / "r.txt"
-    assert read_published(*paths, source="sue")["target"].tolist() == [name]
+    published = Published(*paths, rows={"e": "e"}, source="sue")
+    assert read_published(published)["target"].tolist() == [name]
 
 
 def replaced(path: str, old: str, new: str) -> Callable[[Path], None]:
@@ -343,12 +345,12 @@ def test_an_empty_folder_is_told_the_layout(tmp_path: Path) -> None:
 def test_results_of_the_source_alone_are_no_transfer(tmp_path: Path) -> None:
     write(tmp_path / "d.csv", "x,0.3,a,b\nsue_source,1,0,1\nsue_target,0.5,1,0\n")
     with pytest.raises(InputError, match="no output for another person than the source, 'sue'"):
-        read_published({"e": tmp_path / "d.csv"}, {}, None, "sue")
+        read_published(Published({"e": tmp_path / "d.csv"}, {}, None, {}, "sue"))
 
 
 def test_action_units_need_references(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no references"):
-        read_published({}, {"e": tmp_path / "a.txt"}, None, "sue")
+        read_published(Published({}, {"e": tmp_path / "a.txt"}, None, {"e": "e"}, "sue"))
 
 
 PLAIN = """\ufeffid, expression,source,target,file,alpha,AU12,note,to_target_mean,seconds
@@ -398,3 +400,100 @@ def test_a_wrong_plain_csv(old: str, new: str, message: str, tmp_path: Path) -> 
     assert old in PLAIN
     write(tmp_path / "scores.csv", PLAIN.replace(old, new, 1))
     assert message in said(tmp_path)
+
+
+EXPRESSIONS = {1: "smile", 2: "frown", 10: "smile"}
+PHOTOGRAPHS = (3, 7, 4)  # their numbers, in the order of the expressions
+
+
+@pytest.fixture
+def authors(tmp_path: Path) -> Path:
+    """A folder as the paper's authors released theirs; numbers invented."""
+    evaluation = tmp_path / "evaluation"
+    for k, like in EXPRESSIONS.items():
+        write(evaluation / "likeliness" / f"expression{k}.csv", DISTANCES[like])
+        write(evaluation / "quality" / f"AUs_expression{k}.csv", au_file(k / 20))
+    lines = [
+        au_line(f"sue_expression{n}_aligned.csv", 3 + i / 2) for i, n in enumerate(PHOTOGRAPHS)
+    ]
+    write(evaluation / "quality" / "AUs_reference.csv", "\n".join([HEADER, *lines]))
+    write(evaluation / "likeliness" / "plot.png", b"\x89PNG")
+    write(tmp_path / "README.md", "Results")
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", [".", "evaluation"])
+def test_the_authors_folders_are_read_as_they_are(authors: Path, place: str) -> None:
+    scores = read_published_folder(authors / place)
+    assert len(scores) == 12 and set(scores["source"]) == {"sue"}
+    assert set(scores["expression"]) == {f"expression{k}" for k in EXPRESSIONS}
+    rows = scores.set_index("id")
+    for i, k in enumerate(EXPRESSIONS):  # by number: 10 after 2
+        row = rows.loc[f"expression{k}/bob_0.32"]
+        assert row["AU01_expression"] == 3 + i / 2
+        assert row["AU01"] == pytest.approx(2.32 + k / 20)
+    assert rows.loc["expression2/bob_0.32", "to_source_mean"] == 1.26
+    assert figures(scores, resamples=5)["counts"]["series"] == 6
+
+
+def test_either_half_of_the_authors_may_be_absent(authors: Path) -> None:
+    evaluation = authors / "evaluation"
+    (evaluation / "likeliness").rename(authors / "away")
+    scores = read_published_folder(authors)
+    assert len(scores) == 12 and scores["to_target_mean"].isna().all()
+    (authors / "away").rename(evaluation / "likeliness")
+    (evaluation / "quality").rename(authors / "gone")
+    assert "source.txt: No such file" in said(authors)
+    write(evaluation / "source.txt", "sue")
+    scores = read_published_folder(authors)
+    assert len(scores) == 12 and scores["AU01"].isna().all()
+
+
+REFERENCES = "evaluation/quality/AUs_reference.csv"
+WRONG_OF_AUTHORS = {
+    "a row too few": (
+        replaced(REFERENCES, au_line("sue_expression4_aligned.csv", 4.0), ""),
+        f"{REFERENCES}: 2 rows, but 3 files AUs_expressionK.csv; it needs a row for each",
+    ),
+    "a row's name": (
+        replaced(REFERENCES, "sue_expression7_aligned", "sue_7"),
+        f"{REFERENCES}, line 3: 'sue_7' is not NAME_expressionN_aligned.csv",
+    ),
+    "two people": (
+        replaced(REFERENCES, "sue_expression7", "zoe_expression7"),
+        f"{REFERENCES}: rows of sue and of zoe; the expression pictures are of one person",
+    ),
+    "numbers of K in another order": (
+        lambda folder: write(
+            folder / REFERENCES,
+            "\n".join(
+                [HEADER, *(au_line(f"sue_expression{k}_aligned.csv", 1) for k in (2, 1, 10))]
+            ),
+        ),
+        f"{REFERENCES}: its rows bear the numbers of the files AUs_expressionK.csv, but in another",
+    ),
+    "no references": (
+        lambda folder: (folder / REFERENCES).unlink(),
+        f"{REFERENCES}: No such file",
+    ),
+    "a number twice": (
+        written("evaluation/quality/AUs_expression01.csv", "x"),
+        "AUs_expression1.csv: AUs_expression01.csv has the same number",
+    ),
+    "an expression in one half": (
+        lambda folder: (folder / "evaluation/likeliness/expression10.csv").unlink(),
+        "expression 'expression10' has AUs but no distances",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_OF_AUTHORS)
+def test_what_is_wrong_in_the_authors_folders_is_one_line(kind: str, authors: Path) -> None:
+    change, message = WRONG_OF_AUTHORS[kind]
+    change(authors)
+    assert message in said(authors)
+
+
+def test_authors_folders_without_results(tmp_path: Path) -> None:
+    (tmp_path / "quality").mkdir()
+    assert "neither likeliness/expressionK.csv nor" in said(tmp_path)

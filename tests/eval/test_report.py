@@ -79,7 +79,7 @@ def full(tmp_path: Path) -> Page:
         scores,
         title="A judged folder",
         expressions={key: picture(tmp_path / "e.png", "red") for key in scores["expression"]},
-        target_means=lambda name: picture(tmp_path / "m.png", "blue"),
+        target_references=lambda name: picture(tmp_path / "m.png", "blue"),
         identity={"model": "Dlib", "detector": "dlib", "threshold": 0.5},
         reader="rendered",
         reader_notes=["Untested on photographs."],
@@ -182,7 +182,7 @@ def test_unreadable_pictures_are_placeholders(tmp_path: Path, kind: str) -> None
     elif kind == "empty":
         bad.touch()
     scores = made_up(("smile",), ("ann",), (0.5,))
-    page = write(tmp_path, scores, target_means={"ann": picture(tmp_path / "m.png")})
+    page = write(tmp_path, scores, target_references={"ann": picture(tmp_path / "m.png")})
     labels = [a["aria-label"] for a in page.all("span", "missing")]
     assert labels.count("smile on ann, α 0.5: no picture") == 2  # on the sheet and as worst case
     assert labels.count("expression smile of eve: no picture") == 1
@@ -222,7 +222,9 @@ def test_size_is_bounded(tmp_path: Path) -> None:
         noise = rng.integers(0, 256, (160, 160, 3), np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{i}.png", compress_level=1)
     failures = [(f"{i}.png", "faces", "no face") for i in range(300)]
-    page = write(tmp_path, scores, failures=failures, target_means=lambda _: tmp_path / "0.png")
+    page = write(
+        tmp_path, scores, failures=failures, target_references=lambda _: tmp_path / "0.png"
+    )
     assert len(page.source) < 6_000_000
     assert "24 of 600 series, 8 of 17 α" in page.text
     assert 24 * 9 <= len(page.all("img")) <= 24 * 10 + 36

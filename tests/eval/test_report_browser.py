@@ -183,7 +183,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         title=f"Judged: {LONG}",
         root=folder,
         expressions=lambda _: red,
-        target_means=lambda _: blue,
+        target_references=lambda _: blue,
         identity={"model": "Dlib", "threshold": 0.55, "weights": "w" * 90},
         reader="rendered",
         reader_quality=[{"au": au, "r": 0.9, "mae": 0.3, "slope": 0.8} for au in AUS],
@@ -224,7 +224,7 @@ def test_page_is_drawn_in_its_scheme(
     parts = np.array_split(grey, 12)  # something is drawn all the way down
     assert min(part.std() for part in parts) > 5
     colours = np.asarray(shot).reshape(-1, 3)
-    for wanted in ((255, 0, 0), (0, 0, 255), (0, 128, 0)):  # expression, target mean, output
+    for wanted in ((255, 0, 0), (0, 0, 255), (0, 128, 0)):  # expression, reference, output
         assert (np.abs(colours - np.array(wanted)).max(axis=1) < 12).sum() > 5000
 
 

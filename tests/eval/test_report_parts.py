@@ -5,11 +5,13 @@ import re
 import numpy as np
 import pytest
 
+from eval.references import NEUTRAL_PICTURE
 from eval.report import charts
-from eval.report.axes import CHAR_PX, LABEL_PX, Scale, spread, ticks
+from eval.report.axes import CHAR_PX, LABEL_PX, Bar, Dot, Drawing, Path, Scale, Text, spread, ticks
 from eval.report.context import short_names
-from eval.report.markup import el, number, percent
-from eval.report.page import STYLE
+from eval.report.numbers import number, percent
+from eval.report.page import STYLE, _environment
+from eval.report.sections import error_chart
 from eval.report.verdict import verdict
 from eval.table import AUS
 
@@ -73,7 +75,6 @@ def test_numbers() -> None:
     assert number(-0.004) == "0.00" and number(-0.33) == "−0.33"
     assert number(None) == number(float("nan")) == number(True) == "–"
     assert percent(217 / 220) == "98.6 %"
-    assert el("a", "<b>", href='"x"') == '<a href="&quot;x&quot;">&lt;b&gt;</a>'
     assert short_names(["/a/smile.png", "/b/smile.png", "/b/x.png"]) == {
         "/a/smile.png": "/a/smile.png",
         "/b/smile.png": "/b/smile.png",
@@ -101,22 +102,23 @@ def test_labels_keep_apart() -> None:
 def test_line_chart_draws_the_values() -> None:
     points, band = [(0.0, 1.0), (0.5, 3.0), (1.0, 2.0)], [(0.0, 0.5, 1.5), (1.0, 1.0, 4.0)]
     drawn = charts.line_chart([charts.Line("it", points, band)], "t", "x", "y", mark=(0.5, "m"))
-    dots = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)
-    (x0, y0), (x1, y1), (x2, y2) = [(float(x), float(y)) for x, y in dots]
+    (x0, y0), (x1, y1), (x2, y2) = [(s.x, s.y) for s in drawn.shapes if isinstance(s, Dot)]
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.02)
     assert (y0 - y2) == pytest.approx(y2 - y1, abs=0.02) and y1 < y2 < y0  # up is more
-    assert f'd="M{x1:.1f} 16V' in drawn  # the mark
-    assert drawn.count('class="band1"') == 1 and ">it</text>" in drawn
+    paths = [shape for shape in drawn.shapes if isinstance(shape, Path)]
+    assert any(path.d.startswith(f"M{x1:.1f} 16V") for path in paths)  # the mark
+    assert [path.style for path in paths].count("band1") == 1
+    assert "it" in [shape.words for shape in drawn.shapes if isinstance(shape, Text)]
 
 
 def test_bars_are_in_proportion_and_nan_draws_none() -> None:
     rows = [("AU1", (1.0, 2.0, float("nan"))), ("AU2", (0.0, 4.0, 5.0))]
     drawn = charts.bar_chart(rows, ("a", "b", "c"), "t", "x", 5.0)
+    bars = [s for s in drawn.shapes if isinstance(s, Bar) and s.width != 14]  # 14: the legend's
     widths = {
-        bar: [float(w) for w in re.findall(rf'width="([\d.]+)"[^>]*class="{bar}"', drawn)]
-        for bar in ("bar1", "bar2", "bar3")
+        style: [bar.width for bar in bars if bar.style == style]
+        for style in ("bar1", "bar2", "bar3")
     }
-    widths = {bar: [w for w in found if w != 14] for bar, found in widths.items()}  # the legend
     full = 420 - 14 - 178
     assert widths["bar1"] == pytest.approx([full / 5, 0.0], abs=0.02)
     assert widths["bar2"] == pytest.approx([full * 2 / 5, full * 4 / 5], abs=0.02)
@@ -127,16 +129,57 @@ def test_frontier_labels_do_not_touch() -> None:
     spots = [charts.Spot(0.3 + 1e-3 * i, 0.2 + 1e-3 * i, f"α {i}", i == 3) for i in range(40)]
     spots.append(charts.Spot(0.9, 0.9, "α far", False))
     drawn = charts.frontier_chart(spots, "t", "x", "y")
-    labels = re.findall(
-        r'<text x="([\d.]+)" y="([\d.]+)"(?: class="strong")?>(α [^<]+)</text>', drawn
-    )
-    assert {"α 3", "α far"} <= {label for _, _, label in labels} and len(labels) < 41
-    boxes = [(float(x), float(y), CHAR_PX * len(label)) for x, y, label in labels]
+    labels = [s for s in drawn.shapes if isinstance(s, Text) and s.words.startswith("α ")]
+    assert {"α 3", "α far"} <= {label.words for label in labels} and len(labels) < 41
+    boxes = [(label.x, label.y, CHAR_PX * len(label.words)) for label in labels]
     for i, (x, y, wide) in enumerate(boxes):
         for other_x, other_y, other_wide in boxes[:i]:
             apart = x > other_x + other_wide or other_x > x + wide or abs(y - other_y) >= 10
             assert apart
-    assert drawn.count('class="fill1"') == 1 and drawn.count('class="hollow"') == 40
+    styles = [shape.style for shape in drawn.shapes]
+    assert styles.count("fill1") == 1 and styles.count("hollow") == 40
+
+
+def test_a_chart_is_drawn_as_svg_and_its_words_stay_text() -> None:
+    shapes = [
+        Path("M1 2H3", "grid"),
+        Text("<b>", 1.0, 2.006, "quiet", "end"),
+        Text("up", 13, 20, anchor="middle", turned=True),
+        Dot(1.234, 2, 3.5, "fill1", "a & b"),
+        Bar(0, 0, 5, 2, "bar1", '"q"'),
+    ]
+    template = _environment().from_string(
+        '{% from "chart.html" import chart %}{{ chart(drawing) }}'
+    )
+    assert template.render(drawing=Drawing("t<", shapes, 50)).split("\n") == [
+        '<svg viewBox="0 0 420 50" role="img" class="chart"><title>t&lt;</title>',
+        '<path d="M1 2H3" class="grid"></path>',
+        '<text x="1.00" y="2.01" text-anchor="end" class="quiet">&lt;b&gt;</text>',
+        '<text transform="translate(13.00 20.00) rotate(-90)" text-anchor="middle">up</text>',
+        '<circle cx="1.23" cy="2.00" r="3.50" class="fill1"><title>a &amp; b</title></circle>',
+        '<rect x="0.00" y="0.00" width="5.00" height="2.00" class="bar1">'
+        "<title>&#34;q&#34;</title></rect>",
+        "</svg>",
+    ]
+
+
+def test_equal_levels_of_no_transfer_are_one_line_and_others_are_told_apart() -> None:
+    def labels(shown: float | None, every: float | None) -> list[str]:
+        part = {"all": {"no_transfer": every}, "reference": {"no_transfer": shown}}
+        rows = [{"alpha": a, "error": {"all": 0.2, "reference": 0.4}} for a in (0.5, 1.0)]
+        figures = {
+            "counts": {"judged": 2, "alphas": [0.5, 1.0]},
+            "recommended_alpha": {"alpha": None},
+            "expression": {"by_alpha": rows, "error": part},
+        }
+        drawing = error_chart(figures, NEUTRAL_PICTURE).drawing
+        assert drawing is not None and "the target's neutral picture itself" in drawing.title
+        words = [shape.words for shape in drawing.shapes if isinstance(shape, Text)]
+        return [text for text in words if text.startswith("no transfer")]
+
+    assert labels(0.8, 0.3) == ["no transfer, shown", "no transfer, all"]
+    assert labels(0.3, 0.3) == ["no transfer"]
+    assert labels(None, 0.3) == ["no transfer, all"] and labels(None, None) == []
 
 
 def _luminance(rgb: np.ndarray) -> float:

@@ -48,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _judge(out: Path) -> int:
     """Judge a folder with the offline defaults; the last line says what came of it."""
-    import eval.cli as judge
+    from eval.cli.judge import judge_by_default
     from glow_jax.io.errors import InputError
 
     try:
-        summary, failures = judge.judge_by_default(out)
+        judgement = judge_by_default(out)
     except InputError as error:
         print(f"not judged: {error} (--no-judge leaves this out)", file=sys.stderr)
         return 1
-    print(summary)
-    return 1 if failures else 0
+    print(judgement.summary)
+    return 1 if judgement.failures else 0

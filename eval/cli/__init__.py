@@ -1,0 +1,1 @@
+"""The judge's command lines: the verb `eval`, and the training of the AU models."""

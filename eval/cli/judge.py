@@ -1,0 +1,166 @@
+"""The verb `eval`."""
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from eval.run import Judgement, default_cache, judge_folder, judge_published, need
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `eval`."""
+    parser.description = (
+        "Scores every output of a folder with DeepFace (identity) and an Action Unit reader "
+        "(expression), and writes a report: index.html, scores.csv, figures.json. The defaults "
+        "need no network. After an interruption, run it again: scores are kept."
+    )
+    parser.add_argument(
+        "out",
+        type=Path,
+        metavar="OUT",
+        help="folder that `transfer` or `batch` wrote; or, for another method's outputs, a folder "
+        "with results.csv and people.csv",
+    )
+    parser.add_argument(
+        "-o", "--report", type=Path, metavar="DIR", help="where to write (default: OUT/report)"
+    )
+    parser.add_argument(
+        "--published",
+        action="store_true",
+        help="OUT holds scores, not pictures: scores.csv, or the result files of the paper's "
+        "authors as they published them",
+    )
+    parser.add_argument(
+        "--identity",
+        default="Dlib",
+        metavar="MODEL",
+        help="DeepFace's model, as Dlib, Facenet, ArcFace; or none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--detector", default="dlib", help="DeepFace's face detector (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--metric",
+        default="euclidean",
+        help="euclidean, euclidean_l2, cosine or angular (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--aus",
+        default="rendered",
+        metavar="READER",
+        help="rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, py-feat or "
+        "none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        metavar="DIR",
+        help="folder for DeepFace's weights and for scores, which are kept by the content of the "
+        "pictures; only a folder of your own, since weights are loaded as code "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="number of processes (default: one per core, %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the bootstrap and of the permutation test (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge a folder; 1 if something in it could not be judged."""
+    report = args.report or args.out / "report"
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: use a whole number from 0")
+    if args.published:
+        judgement = judge_published(args.out, report, seed=args.seed, command=_command())
+        for name in judgement.ignored:
+            print(f"column {one_line(name)} is not known, and left out", file=sys.stderr)
+        return _said(judgement)
+    if not 0 < args.workers <= 512:
+        raise InputError(f"--workers {args.workers}: use a whole number from 1 to 512")
+    identity = None
+    if args.identity != "none":
+        from eval.identity import IdentityModel
+
+        identity = IdentityModel(args.identity, args.detector, args.metric, args.cache)
+    with _Bar("judging") as progress:
+        judgement = judge_folder(
+            args.out,
+            report,
+            cache=args.cache,
+            identity=identity,
+            reader=args.aus,
+            workers=args.workers,
+            seed=args.seed,
+            command=_command(),
+            progress=progress,
+        )
+    return _said(judgement)
+
+
+def judge_by_default(out: Path) -> Judgement:
+    """Judge a folder with the offline defaults and a progress bar, into `OUT/report`."""
+    need("pandas", "cv2", "dlib")
+    from eval.identity import IdentityModel
+
+    cache = default_cache()
+    with _Bar("judging") as progress:
+        return judge_folder(
+            out,
+            out / "report",
+            cache=cache,
+            identity=IdentityModel(home=cache),
+            workers=os.cpu_count() or 1,
+            command=_command(),
+            progress=progress,
+        )
+
+
+def _said(judgement: Judgement) -> int:
+    print(judgement.summary)
+    return 1 if judgement.failures else 0
+
+
+def _command() -> str:
+    return shlex.join(["glow-jax", *sys.argv[1:]])
+
+
+class _Bar:
+    """A progress bar on standard error; shown once the number of pictures is known."""
+
+    def __init__(self, title: str):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._task = self._progress.add_task(title, total=None)
+        self._shown = False
+
+    def __enter__(self) -> Any:
+        return self._update
+
+    def _update(self, done: int, total: int) -> None:
+        if not self._shown:
+            self._progress.start()
+            self._shown = True
+        self._progress.update(self._task, completed=done, total=total)
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._progress.stop()

