@@ -58,7 +58,7 @@ def test_of_several_faces_the_most_confident_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("confidence", "problem"),
-    [("0.2", "OpenFace's confidence is 0.20"), ("nan", "OpenFace's confidence is 0.00")],
+    [("0.2", "OpenFace's confidence is 0.20"), ("nan", "OpenFace's confidence is not a number")],
 )
 def test_low_confidence_is_a_problem(tmp_path: Path, confidence: str, problem: str) -> None:
     reading = read(tmp_path, csv_text(ROW | {"confidence": confidence}))
