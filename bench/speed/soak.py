@@ -27,8 +27,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import transfer
 from bench.speed import measure
+from glow_jax.io.messages import counted
 
 DEMO = Path(transfer.__file__).parent / "demo"
 SOURCE = "person-41"
@@ -37,6 +40,7 @@ KILLS = (3.0, 20.0)  # seconds from a process's start to its end, at random
 RAY_KILLS = (15.0, 30.0)  # from one worker's end to the next one's
 PAUSE = 0.5  # seconds between looks
 MARK = "GLOW_JAX_SOAK"  # in the environment of what is ours to kill
+NAMES = {"undisturbed": "undisturbed", "killed": "killed ({})", "ray": "Ray ({})"}
 Row = dict[str, Any]
 
 
@@ -276,23 +280,29 @@ def told(watched: Watched, total: int) -> Row:
     }
 
 
-def plot(runs: dict[str, Watched]) -> Any:
-    """Memory by outputs, a dot a kill."""
-    from bench.speed.plot import Curve, lines
+def plot(result: Row) -> np.ndarray:
+    """Memory by outputs; a dot is a kill, at which the line breaks.
+
+    Args:
+        result: what `--out` writes.
+    """
+    from bench.plots import Curve, lines
 
     curves = []
-    for name, watched in runs.items():
-        seen, kills = [k for k in watched.looks if k.memory_mb], watched.kills
-        at = [max((k for k in seen if k.seconds <= t), key=_when, default=seen[0]) for t in kills]
-        curves.append(
-            Curve(
-                f"{name} ({len(watched.kills)} kills)",
-                [(k.outputs, max(k.memory_mb)) for k in seen],
-                [(k.outputs, max(k.memory_mb)) for k in at],
-            )
-        )
+    for kind, run in result["runs"].items():
+        looks = [(when, outputs, max(mb)) for when, outputs, *mb in run["looks"] if any(mb)]
+        points: list[tuple[float, float]] = []
+        marks: list[tuple[float, float]] = []
+        kills = list(run["kills_at"])
+        for (when, outputs, mb), (later, _, _) in itertools.pairwise([*looks, (np.inf, 0, 0)]):
+            points.append((outputs, mb))
+            fallen = [kill for kill in kills if when <= kill < later]
+            if fallen:
+                marks.append((outputs, mb))
+                points.append((np.nan, np.nan))
+        curves.append(Curve(NAMES[kind].format(counted(len(kills), "kill")), points, marks))
     title = "Memory of the largest process; a dot is a kill -9"
-    return lines(title, "outputs committed", "MB resident", curves)
+    return lines(title, "outputs committed", "resident memory, MB", curves)
 
 
 def _when(look: Look) -> float:
@@ -344,9 +354,12 @@ def main(argv: list[str] | None = None) -> int:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
     if args.plot:
-        from bench.speed.plot import save
+        from bench.plots import is_available, save
 
-        save(args.plot, plot(watched), "python -m bench.speed.soak")
+        if is_available():
+            save(args.plot, plot(result), "python -m bench.speed.soak")
+        else:
+            print("no plot: matplotlib is not installed (extra `bench`)", file=sys.stderr)
     print("sound" if result["sound"] else "NOT SOUND")
     return 0 if result["sound"] else 1
 

@@ -359,8 +359,8 @@ def table(result: Row) -> str:
 
 
 def plot(rows: Sequence[Row]) -> np.ndarray:
-    """Images/s decoded against the batch's size, a curve a model and precision."""
-    from bench.speed.plot import Curve, lines
+    """Images/s decoded against the batch size, one curve per model and precision."""
+    from bench.plots import Curve, lines
 
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
@@ -434,8 +434,11 @@ def main(argv: list[str] | None = None) -> int:
         print(json.dumps(result["end_to_end"], indent=1))
     _write(args.out, result)
     if args.plot and any("error" not in row for row in result.get("stages", ())):
-        from bench.speed.plot import save
+        from bench.plots import is_available, save
 
+        if not is_available():
+            print("no plot: matplotlib is not installed (extra `bench`)", file=sys.stderr)
+            return 0
         save(args.plot, plot(result["stages"]), "python -m bench.speed.throughput")
     return 0
 

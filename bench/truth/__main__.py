@@ -22,6 +22,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from bench import plots
+
 MAIN_K = 4
 SWEEP = (0.5, 1.0, 1.25, 1.5)
 SWEPT = ("paper", "pixel", "warp")
@@ -88,6 +90,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def plotted_rows(rows: Any, k: int) -> list[Any]:
+    """The rows that the frontier shows: of methods in `PLOTTED` that saw k pictures."""
+    return [row for row in rows if row["method"] in PLOTTED and row["k"] == k]
+
+
 def write_pictures(
     out: Path, outputs: Sequence[Any], references: Sequence[Any], rows: Any, pictures: Any
 ) -> None:
@@ -110,10 +117,12 @@ def write_pictures(
             names = {pictures.column_of(o): HEADINGS.get(o.method, o.method) for o in few}
             sheet = pictures.contact_sheet(shown, few, names)
             pictures.write_png(sheet, out / f"sheet_{setting}.png")
-        plotted = [row for row in rows if row["method"] in PLOTTED and row["k"] == k]
-        if plotted:
+        plotted = plotted_rows(rows, k)
+        if plotted and not plots.is_available():
+            print("no frontier: matplotlib is not installed (extra `bench`)", file=sys.stderr)
+        elif plotted:
             frontier = pictures.frontier(plotted, setting, k)
-            pictures.write_png(frontier, out / f"frontier_{setting}.png")
+            plots.save(out / f"frontier_{setting}.png", frontier, "python -m bench.truth")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from bench import plots
+
 TEMPERATURES = (0.5, 0.7, 1.0)
 COLUMNS = 8
 SAMPLED = 24  # per temperature
@@ -64,7 +66,10 @@ def write_card(args: argparse.Namespace) -> None:
     log = args.log or find(args.model) / "log.csv"
     with log.open(newline="") as f:
         rows = list(csv.DictReader(f))
-    save("curve.png", curve(rows))
+    if plots.is_available():
+        save("curve.png", curve(rows))
+    else:
+        print("no curve.png: matplotlib is not installed (extra `bench`)", file=sys.stderr)
 
     drawn = {}
     for i, temperature in enumerate(TEMPERATURES):
@@ -117,42 +122,14 @@ def small(images: np.ndarray) -> np.ndarray:
 
 
 def curve(rows: list[dict[str, str]]) -> np.ndarray:
-    """A plot of a run's log: bits/dim by step."""
-    from PIL import Image, ImageDraw
-
-    from bench.truth.pictures import COLOURS, INK, PAPER, QUIET, RULE, font
-    from eval.report.axes import label_of, ticks
-
-    steps = [int(row["step"]) for row in rows]
-    lines = {
-        "training people": [float(row["bits_per_dim"]) for row in rows],
-        "held-out people": [float(row["held_out_bits_per_dim"]) for row in rows],
-    }
-    values = [v for line in lines.values() for v in line]
-    x, y = ticks(0, max(steps)), ticks(min(values), np.percentile(values, 98))
-    width, height, left, right, top, bottom = 1200, 700, 110, 40, 90, 90
-    sheet = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
-
-    def place(step: float, bits: float) -> tuple[float, float]:
-        across = (step - x[0]) / (x[-1] - x[0])
-        up = (min(bits, y[-1]) - y[0]) / (y[-1] - y[0])
-        return left + across * (width - left - right), height - bottom - up * (
-            height - top - bottom
-        )
-
-    for value in y:
-        level = place(0, value)[1]
-        draw.line([(left, level), (width - right, level)], RULE, 2)
-        draw.text((left - 12, level), label_of(value), QUIET, font(20), anchor="rm")
-    for value in x:
-        at = place(value, y[0])
-        draw.text((at[0], at[1] + 12), label_of(value), QUIET, font(20), anchor="mt")
-    for i, (name, line) in enumerate(lines.items()):
-        draw.line([place(s, v) for s, v in zip(steps, line, strict=True)], COLOURS[i], 4)
-        draw.text((left + 320 * i, 52), f"{name}: {line[-1]:.3f}", COLOURS[i], font(24))
-    draw.text((left, 14), "bits/dim by step of training", INK, font(28))
-    return np.asarray(sheet)
+    """A plot of a run's log: bits/dim by step; needs matplotlib."""
+    return plots.training_run(
+        [int(row["step"]) for row in rows],
+        {
+            "training people": [float(row["bits_per_dim"]) for row in rows],
+            "held-out people": [float(row["held_out_bits_per_dim"]) for row in rows],
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.speed import jobs, measure, plot, soak, throughput
+from bench import plots, redraw
+from bench.speed import jobs, measure, soak, throughput
+from glow_jax.io.pictures import read_image
+from glow_jax.io.provenance import read_provenance
+from tests.support.paths import ROOT
 
 
 def test_a_soak_tells_what_differs() -> None:
@@ -35,14 +39,57 @@ def test_a_table_asks_for_different_outputs(tmp_path: Path) -> None:
     assert all(Path(row["expression"]).is_file() for row in rows)
 
 
+def pixels_of(picture: np.ndarray, colour: str) -> int:
+    rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return int((picture == rgb).all(-1).sum())
+
+
 def test_a_plot_has_its_curves(tmp_path: Path) -> None:
-    curves = [plot.Curve("a", [(1, 2), (4, 3)], [(4, 3)]), plot.Curve("b", [(2, 5)])]
+    pytest.importorskip("matplotlib")
+    curves = [plots.Curve("a", [(1, 2), (4, 3)], [(4, 3)]), plots.Curve("b", [(2, 5)], [(2, 5)])]
     for log in (False, True):
-        picture = plot.lines("title", "x", "y", curves, log=log)
-        assert picture.shape == (plot.HEIGHT, plot.WIDTH, 3)
-        assert (picture == plot.COLOURS[0]).all(-1).sum() > 300
-    plot.save(tmp_path / "new" / "plot.png", picture, "tests")
-    assert (tmp_path / "new" / "plot.png").stat().st_size > 1000
+        picture = plots.lines("title", "x", "y", curves, log=log)
+        assert picture.shape == (plots.HEIGHT, plots.WIDTH, 3) and picture.dtype == np.uint8
+        assert pixels_of(picture, plots.COLOURS[0]) > 300
+        assert 20 < pixels_of(picture, plots.COLOURS[1]) < 300  # a dot, and the legend's line
+    plots.save(tmp_path / "new" / "plot.png", picture, "tests")
+    provenance = read_provenance(tmp_path / "new" / "plot.png")
+    assert provenance is not None and provenance.recipe == {"made_by": "tests"}
+
+
+def test_a_soak_is_drawn_with_a_dot_for_each_kill() -> None:
+    pytest.importorskip("matplotlib")
+    looks = [[0.0, 0, 0], *([float(t), 10 * t, 500, 480 + t] for t in range(1, 20))]
+    run = {"looks": looks, "kills_at": []}
+    calm = soak.plot({"runs": {"killed": run}})
+    killed = soak.plot({"runs": {"killed": run | {"kills_at": [5.5, 12.0]}}})
+    assert pixels_of(killed, plots.COLOURS[0]) > pixels_of(calm, plots.COLOURS[0]) + 40
+
+
+def test_a_training_run_is_drawn_though_some_of_it_is_not_known() -> None:
+    pytest.importorskip("matplotlib")
+    picture = plots.training_run([0, 10, 20], {"a": [3.0, np.nan, 1.0], "b": [4.0, 2.0, 1.5]})
+    assert picture.shape == (700, plots.WIDTH, 3)
+    assert pixels_of(picture, plots.COLOURS[1]) > 500
+
+
+def test_the_plots_of_the_documentation_are_drawn_from_stored_results(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert redraw.main(["-o", str(tmp_path)]) == 0
+    names = ["faces64/curve.png", "soak.png", "throughput.png", "truth_frontier.png"]
+    for name in names:
+        stored, drawn = read_image(ROOT / "docs" / name), read_image(tmp_path / name)
+        assert stored.shape == drawn.shape
+        assert read_provenance(tmp_path / name) == read_provenance(ROOT / "docs" / name)
+
+
+def test_without_matplotlib_a_plot_is_left_out_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
+    assert redraw.main([]) == 2
+    error = capsys.readouterr().err
+    assert error == "bench.redraw: error: matplotlib is not installed (extra `bench`)\n"
 
 
 def stage(decode_ms: float) -> dict:
@@ -67,7 +114,7 @@ def test_a_gpu_is_measured_in_every_way() -> None:
         assert len({row[name] for row in rows}) == 2
     assert len(throughput.cases("cpu", quick=True)) == 1
     drawn = [row | stage(5.0) for row in throughput.cases("cpu", quick=False)]
-    assert throughput.plot(drawn).shape == (plot.HEIGHT, plot.WIDTH, 3)
+    assert throughput.plot(drawn).shape == (plots.HEIGHT, plots.WIDTH, 3)
     assert throughput.table({"stages": drawn}).count("\n") == len(drawn) + 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import plots
 from bench.truth import pictures as truth_pictures
 from bench.truth import scores as truth_scores
 from bench.truth import tables as truth_tables
@@ -332,10 +333,12 @@ def test_a_contact_sheet_has_a_tile_for_everything() -> None:
 
 def test_the_frontier_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("pandas")
+    pytest.importorskip("matplotlib")
     scores = [*scored("none", 0, alpha=NAN), *scored("m", 0.4, alpha=0.5), *scored("m", 0.8)]
     rows = truth_tables.table(scores, resamples=50)
     picture = truth_pictures.frontier(rows, "matched")
-    assert (picture == truth_pictures.COLOURS[0]).all(-1).sum() > 500
+    blue = [int(plots.COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)]
+    assert picture.shape == (1000, 1500, 3) and (picture == blue).all(-1).sum() > 500
     truth_pictures.write_png(picture, tmp_path / "a" / "frontier.png")
     assert (tmp_path / "a" / "frontier.png").stat().st_size > 5000
     with pytest.raises(ValueError, match="no row"):

@@ -21,7 +21,7 @@ from eval.run import summary
 from eval.scoring import Kept, Scored
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from tests.eval.test_report import made_up
+from tests.support.scores import made_up
 
 ROW = {"source": "eve", "target": "ann"}
 
@@ -44,9 +44,8 @@ def person(*vectors: list[float]) -> Any:
 def test_an_unknown_distance_to_a_photograph_makes_the_nearest_unknown(order: int) -> None:
     output = Scored(embedding=Embedding(1, np.array([1.0, 0.0])))
     photographs = [[0.0, 0.0], [1.0, 0.2]][::order]
-    found = _identity(
-        output, ROW, {"ann": person(*photographs), "eve": person([0.0, 1.0])}, Model()
-    )  # type: ignore[arg-type]
+    people = {"ann": person(*photographs), "eve": person([0.0, 1.0])}
+    found = _identity(output, ROW, people, Model())  # type: ignore[arg-type]
     assert np.isnan(found["to_target_nearest"])
     assert np.isfinite(found["to_target_mean"]) and found["to_source_mean"] == 2.0
 
