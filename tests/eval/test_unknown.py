@@ -21,7 +21,7 @@ from eval.run import summary
 from eval.scoring import Kept, Scored
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from tests.support.scores import made_up
+from tests.support.made_up_scores import made_up
 
 ROW = {"source": "eve", "target": "ann"}
 
