@@ -6,7 +6,7 @@
 
 How a figure is made:
 
-* One process a configuration (`worker.py`), so that its peak memory is its own: VmHWM, which
+* One process per configuration (`worker.py`), so that its peak memory is its own: VmHWM, which
   counts the interpreter, the weights, compilation and the runs.
 * The parent (`cpu.py`) asks the workers for one run at a time, in turn: whatever else the
   machine does falls on all contestants, and on the matmul they are compared with, alike.

@@ -1,4 +1,4 @@
-"""Readers of Action Units: one table, 17 intensities 0-5, whichever is chosen.
+"""Action Unit readers: each gives 17 intensities of 0-5 for a picture.
 
 rendered                 linear models trained on rendered people; the default, needs no network
 openface:FOLDER          OpenFace 2's static models from its AU_predictors folder, in Python
@@ -7,8 +7,9 @@ openface-csv:FOLDER      CSVs that OpenFace wrote elsewhere
 py-feat                  py-feat's detector; weights from its hub at first use
 none                     no Action Units
 
-A reader has `name` and `notes` for the report, `key` that changes when its answers would, and
-`read`: pictures in, as many `eval.reading.Reading` out. No face and failure are readings too.
+A reader has `name` and `notes` for the report, a `key` that changes whenever its answers would, and
+`read`, which gives one `eval.reading.Reading` per picture; where no face is found, or the reader
+fails, the reading says so in `problem`.
 """
 
 import os
@@ -23,7 +24,7 @@ CHOICES = "rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDE
 
 
 class Reader(Protocol):
-    """What every reader has."""
+    """What every reader has; `key` is empty where readings must not be kept."""
 
     name: str
     key: str
@@ -34,10 +35,10 @@ class Reader(Protocol):
 
 
 def make_reader(choice: str) -> Reader | None:
-    """The reader that a word of the module's list names; None for `none`.
+    """The reader of a choice, as listed in the module; None for `none`.
 
     Raises:
-        InputError: the word is another, or what the reader needs is not there.
+        InputError: there is no such choice, or what the reader needs is not installed.
     """
     # Each is imported where it is chosen: py-feat alone takes seconds.
     kind, _, where = choice.partition(":")

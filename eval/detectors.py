@@ -21,15 +21,15 @@ SIDE, RAISED = 2.84, 0.13
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def face_finder(name: str = DLIB, home: Path = HOME) -> Callable[[np.ndarray], list[Found]]:
-    """`find_faces` with the detector of a name; several threads may call it.
+def face_detector(name: str = DLIB, home: Path = HOME) -> Callable[[np.ndarray], list[Found]]:
+    """`find_faces` with the detector of a name; it is safe to call from several threads.
 
     Args:
         name: "dlib", or a detector of DeepFace's, such as "retinaface".
-        home: where DeepFace keeps the weights that it fetches.
+        home: where DeepFace keeps the weights that it downloads.
 
     Raises:
-        InputError: there is no such detector, or what it needs is not there.
+        InputError: there is no such detector, or what it needs is not installed.
     """
     if name == DLIB:
         return find_faces
@@ -53,17 +53,17 @@ def deepface_boxes(name: str, home: Path, picture: np.ndarray) -> list[Box]:
     Raises:
         InputError: DeepFace fails.
     """
-    # A copy, blue first, as DeepFace expects.
+    # DeepFace expects BGR; a copy, since it may write into its input.
     image = np.ascontiguousarray(picture[..., ::-1])
     try:
-        with _ONE_AT_A_TIME:  # not all of its detectors bear threads
+        with _ONE_AT_A_TIME:  # not all of DeepFace's detectors are thread-safe
             faces = load_deepface(home).DeepFace.extract_faces(
                 image, detector_backend=name, enforce_detection=False, align=False
             )
-    except Exception as error:  # its detectors raise what they like
+    except Exception as error:  # DeepFace's detectors raise many types
         why = reason(error)
         raise InputError(f"face detector {one_line(name)}: DeepFace failed ({why})") from None
-    # Without a face DeepFace takes the picture, confidence 0.
+    # Without a face DeepFace returns the whole picture, with confidence 0.
     areas = [face["facial_area"] for face in faces if face["confidence"] > 0]
     boxes = [(a["x"], a["y"], a["x"] + a["w"] - 1, a["y"] + a["h"] - 1) for a in areas]
     return [_around(landmarks_in(picture, box)) for box in boxes]

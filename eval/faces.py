@@ -1,7 +1,7 @@
 """Faces in pictures: dlib's detectors and its 68 landmarks.
 
-dlib's quick frontal detector (HOG) misses one face in 25 of rendered people, mostly dark ones;
-where it finds none, dlib's slower network (MMOD) is asked.
+dlib's quick frontal detector (HOG) misses 1 in 25 faces of rendered people, mostly dark ones; where
+it finds none, dlib's slower network detector (MMOD) is tried.
 
 The landmark model (ERT; Kazemi & Sullivan, CVPR 2014) was trained on iBUG 300-W and comes with
 PyPI's `face_recognition_models`.
@@ -24,7 +24,7 @@ from glow_jax.io.landmarks68 import MIRROR
 SHORT_SIDE = 256
 NETWORK_SIDE = 160  # pixels of the shorter side that the network looks at
 PHOTOGRAPH_NETWORK_SIDE = 480  # the same for photographs, in which faces are smaller
-NETWORK_LEAST = 40  # its filters do not fit into less
+NETWORK_LEAST = 40  # pixels; its filters need as many
 LONG_SIDE = 640
 SEARCHED_SIDE = 1600  # pixels of a photograph's longer side at which faces are searched
 REFINED_SIDE = 240  # pixels of a face's box at which its landmarks are found
@@ -64,7 +64,7 @@ class Found:
 
 
 def working_size(picture: np.ndarray, short_side: int = SHORT_SIDE) -> np.ndarray:
-    """A picture big enough for a detector, small enough to be quick.
+    """A picture large enough for the detector and small enough for speed.
 
     The shorter side is brought up to `short_side`, the longer one down to 640, bicubically.
 
@@ -94,7 +94,7 @@ def find_face(picture: np.ndarray) -> Face | None:
     boxes = dlib_boxes(picture)
     if not boxes:
         return None
-    # Among equals the first by position, so that a picture always gives the same face.
+    # Ties are broken by position, so that a picture always gives the same face.
     box = max(boxes, key=lambda b: ((b[2] - b[0] + 1) * (b[3] - b[1] + 1), -b[0], -b[1]))
     return Face(landmarks_in(picture, box), box, len(boxes))
 
@@ -127,7 +127,7 @@ def find_faces(
 
     Args:
         picture: (H, W, 3) uint8 RGB, any size, upright.
-        boxes_in: finds faces as dlib's detector boxes them, from the brows to the chin.
+        boxes_in: gives boxes as dlib's detector does, from the brows to the chin.
 
     Raises:
         InputError: dlib or its landmark file is not installed.
@@ -205,7 +205,7 @@ def _dlib_models() -> tuple[Any, Any]:
 
 
 def _own(name: str, make: Callable[[], Any]) -> Any:
-    """A detector of this thread's own: dlib's work in their own memory, and let go of the GIL."""
+    """This thread's own detector: dlib's detectors keep state and release the GIL."""
     if not hasattr(_OF_THREAD, name):
         setattr(_OF_THREAD, name, make())
     return getattr(_OF_THREAD, name)

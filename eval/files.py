@@ -1,4 +1,4 @@
-"""† Pictures in, whole files out."""
+"""Pictures of any format that Pillow reads, within limits of size."""
 
 import contextlib
 import dataclasses
@@ -43,7 +43,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may never end
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
             raise InputError(f"{one_line(path)}: not an ordinary file")
         if status.st_size > MAX_BYTES:
             raise InputError(f"{one_line(path)}: larger than {MAX_BYTES >> 20} MiB")
@@ -55,11 +55,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_picture(path: Path, data: bytes | None = None) -> Picture:
-    """Read a picture of any format that Pillow knows; the first frame if it has several.
+    """Read a picture of any format that Pillow knows; of several frames, the first.
 
     Args:
         path: of the file.
-        data: its bytes, where they were read before.
+        data: its bytes, if they were read already.
 
     Raises:
         InputError: the file is missing, damaged, no picture, or above 100 megapixels.
@@ -79,9 +79,9 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
             pixels = _rgb(ImageOps.exif_transpose(image))
     except InputError:
         raise
-    except UnidentifiedImageError:  # its message tells a memory address
+    except UnidentifiedImageError:  # its message holds a memory address
         raise InputError(f"{one_line(path)}: not a readable picture (no known format)") from None
-    except Exception as error:  # Pillow's decoders raise what they like on damaged files
+    except Exception as error:  # Pillow's decoders raise many types on damaged files
         raise InputError(f"{one_line(path)}: not a readable picture ({reason(error)})") from None
     return Picture(path, hashlib.sha256(data).hexdigest(), pixels)
 

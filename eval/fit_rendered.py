@@ -1,10 +1,10 @@
 """Train the `rendered` AU models on a folder of rendered people.
 
-The folder holds pictures and `labels.jsonl`: one object a picture, `file`, `identity`, `aus`
+The folder holds pictures and `labels.jsonl`: one object per picture, `file`, `identity`, `aus`
 (activations 0-1 by name, as `AU12` or `AU4`; missing is 0). The first picture of a person is
 neutral. People 0-99 are held out for the figures of quality; the rest is trained on.
 
-Ridge regression. Every picture is also used at 64 pixels, as a 64-pixel flow would write it.
+The models are ridge regressions. Every picture is also used at 64 pixels, the size of a small flow.
 """
 
 import functools
@@ -31,7 +31,7 @@ HELD_OUT = 100
 SMALL = 64
 RIDGE_LEVEL = 20.0
 RIDGE_CHANGE = 30.0
-# Where a mean face is put in the aligned one: as wide as lets brows and a dropped jaw in.
+# Place of a mean face in the aligned one: so wide that brows and a dropped jaw fit in.
 WIDTH, MIDDLE = 0.78, 0.41
 
 

@@ -1,8 +1,8 @@
-"""Identity by DeepFace: embeddings of faces, and how far apart they are.
+"""Identity by DeepFace: embeddings of faces, and distances between them.
 
 The default needs no network: DeepFace's `Dlib` model and `dlib` detector, with the weights that
-PyPI's `face_recognition_models` ships. Every other model and detector of DeepFace's can be named;
-DeepFace then fetches their weights, into a folder of its own, never the user's home.
+PyPI's `face_recognition_models` contains. Any other model and detector of DeepFace can be named;
+DeepFace then downloads their weights into `home`, not into the user's home folder.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
-SHORT_SIDE = 160  # DeepFace pads and doubles pictures itself: more is slower, and no better
+SHORT_SIDE = 160  # DeepFace pads and doubles pictures itself: a larger size is slower, not better
 METRICS = ("euclidean", "euclidean_l2", "cosine", "angular")
 
 
@@ -57,7 +57,7 @@ class IdentityModel:
 
     @property
     def key(self) -> str:
-        """Of an embedding: what it depends on besides the picture."""
+        """What an embedding depends on besides the picture."""
         return f"deepface {self.deepface_version} {self.model} {self.detector} {SHORT_SIDE}px"
 
     @functools.cached_property
@@ -87,20 +87,20 @@ class IdentityModel:
         quietly(f"{model} with {self.metric}", lambda: self.threshold)
 
     def embed(self, pictures: list[Picture]) -> list[Embedding]:
-        """Embeddings of pictures; one without a face, or that fails, says so in its own entry.
+        """Embeddings of pictures; without a face, or on failure, an embedding with `problem`.
 
         Raises:
             InputError: DeepFace is not installed, or a model's weights are not there.
         """
-        _ = self._deepface  # what is missing is no picture's fault
+        _ = self._deepface  # raises here, once, if DeepFace is not installed
         images = [working_size(picture.pixels, SHORT_SIDE) for picture in pictures]
         try:
             return self._embed(images)
-        except Exception:  # one picture may upset DeepFace; then each has its own try
+        except Exception:  # DeepFace fails as a whole if it fails on one picture
             return [self._embed_one(image) for image in images]
 
     def _embed(self, images: list[np.ndarray]) -> list[Embedding]:
-        # Copies, since DeepFace writes into what it is given; blue first, as it expects.
+        # Copies, since DeepFace writes into its input; BGR, as it expects.
         found = self._deepface.DeepFace.represent(
             [np.ascontiguousarray(image[..., ::-1]) for image in images],
             model_name=self.model,
@@ -117,7 +117,8 @@ class IdentityModel:
             return Embedding(0, problem=f"DeepFace failed ({reason(error)})")
 
     def _largest(self, faces: list[dict[str, Any]]) -> Embedding:
-        if self.detector != "skip":  # without a face DeepFace takes the picture, confidence 0
+        # Without a face DeepFace returns the whole picture, with confidence 0.
+        if self.detector != "skip":
             faces = [face for face in faces if face["face_confidence"] > 0]
         if not faces:
             return Embedding(0, problem="no face found")
@@ -140,7 +141,7 @@ class IdentityModel:
 def load_deepface(home: Path) -> Any:
     """The deepface package, with `home` as its home and the shipped weights in it.
 
-    Importing it makes folders, reads the environment and talks; so it happens here alone.
+    Importing it makes folders, reads the environment and prints; so only this function does.
 
     Raises:
         InputError: it is not installed, or the folder cannot be written.
@@ -158,7 +159,7 @@ def load_deepface(home: Path) -> Any:
         import deepface
         from deepface import DeepFace  # noqa: F401
         from deepface.modules import modeling, verification  # noqa: F401
-    except Exception as error:  # it raises ValueError where TensorFlow lacks tf-keras
+    except Exception as error:  # also ValueError, where TensorFlow lacks tf-keras
         raise InputError(
             f"DeepFace cannot be imported ({reason(error)}): pip install 'glow-jax[eval]'"
         ) from None
@@ -175,7 +176,7 @@ def _place(source: Path, target: Path) -> None:
 
 
 def quietly(what: str, call: Any, *args: str) -> None:
-    """Call into DeepFace; its exceptions become one line that names a missing weight file."""
+    """Call DeepFace; an exception becomes one line, which names a missing weight file."""
     try:
         call(*args)
     except Exception as error:  # DeepFace raises ValueError, ImportError and its own

@@ -27,8 +27,8 @@ class Judged:
 
     Attributes:
         scores: the table of `eval.table`.
-        failures: (file, stage, reason) of what could not be used.
-        apart: how far sources and targets themselves are apart, in words; empty if unknown.
+        failures: (file, stage, reason) of whatever could not be used.
+        apart: the distances between sources and targets, in words; empty if unknown.
     """
 
     scores: pd.DataFrame
@@ -50,14 +50,14 @@ def judge(
 
     Args:
         study: what to judge.
-        judges: what to score with.
+        judges: the models to score with.
         reader: from `check(judges)`.
         cache: SQLite file of kept scores.
         workers: processes; 0 for none but this one.
         progress: called with pictures done and to do.
 
     Raises:
-        InputError: the cache is not to be had.
+        InputError: the cache cannot be opened.
     """
     paths = [study.folder / row["file"] for row in study.outputs]
     others = [*study.expressions.values(), *study.references.values()]
@@ -75,10 +75,10 @@ def judge(
 
 
 def check(judges: Judges) -> Reader | None:
-    """Load what scores, before anything is read or written.
+    """Load the models, before anything is read or written.
 
     Raises:
-        InputError: a model or its weights are not to be had, or there is nothing to judge with.
+        InputError: a model or its weights are missing, or neither half is asked for.
     """
     reader = make_reader(judges.reader)
     if judges.identity is None and reader is None:
@@ -89,7 +89,7 @@ def check(judges: Judges) -> Reader | None:
 
 
 def _alike(people: Mapping[str, "_Person"], rows: list[dict], model: IdentityModel | None) -> str:
-    """How far apart sources and targets are, with a warning where the model takes them for one."""
+    """The distances between sources and targets, and a warning where they pass for one person."""
     if model is None:
         return ""
     pairs = sorted(
@@ -120,7 +120,7 @@ def _extras(rows: list[dict]) -> list[str]:
 
 
 class _Person:
-    """What the outputs of a person are compared with."""
+    """A person as outputs are compared with them: photographs and reference pictures."""
 
     def __init__(
         self, study: Study, name: str, scored: Mapping[Path, Scored], failures: list[Failure]

@@ -1,9 +1,9 @@
 """Action Units by OpenFace 2's static models, on dlib's landmarks, without its C++.
 
-The face is turned and scaled to 112 x 112 pixels by its rigid landmarks, what lies outside of it
-is blackened, and FHOG of it, with the fitted point distribution model, goes through one linear
-support-vector machine an AU. The models' files are OpenFace's (academic licence, not shipped):
-point to the `AU_predictors` folder of an OpenFace.
+The face is aligned to 112 x 112 pixels by its rigid landmarks, and what is outside it is set to
+black. Its FHOG and the parameters of the fitted point distribution model go through one linear
+support-vector machine per AU. The models' files are OpenFace's (academic licence, not shipped): point
+to the `AU_predictors` folder of an OpenFace.
 
 Source: Baltrusaitis et al., OpenFace 2.0, FG 2018; OpenFace `Face_utils.cpp: AlignFaceMask`,
 `FaceAnalyser.cpp`, `SVR_static_lin_regressors.cpp`, `SVM_static_lin.cpp`.
@@ -115,13 +115,13 @@ class OpenFaceModels:
         pose, q = self._points.fit(landmarks)
         mean = self._points.mean[:, :2] * SCALE
         matrix = similarity(landmarks[RIGID], mean[RIGID])
-        # The fitted model's own centre comes to the middle, not the landmarks' centre.
+        # The centre of the fitted model is put in the middle, not that of the landmarks.
         matrix[:, 2] = SIZE / 2 - matrix[:, :2] @ pose[4:]
         outline = moved(landmarks, matrix)
         outline[RAISED, 1] -= RAISED_BY
         mask = _inside(outline[self._triangles])
         face = warp(pixels, matrix, (SIZE, SIZE)) * mask[..., None]
-        # Blue first, as OpenFace holds it: at equal gradients FHOG takes the first channel's.
+        # BGR, as in OpenFace: of equal gradients FHOG takes the first channel's.
         return np.concatenate([fhog(face[..., ::-1]).ravel(), self._points.descriptor(q)])
 
 

@@ -1,4 +1,4 @@
-"""Action Units that OpenFace itself wrote: CSV files from elsewhere, or its binary run here."""
+"""Action Units by OpenFace itself: CSV files that it wrote, or its program run here."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from glow_jax.io.messages import one_line
 
 BINARIES = ("FaceLandmarkImg", "FeatureExtraction")
 LEAST_CONFIDENCE = 0.5
-TIME_LIMIT_S = 60  # a picture, and as much again to start
+TIME_LIMIT_S = 60  # per picture, and again as much for the start
 
 
 def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
@@ -53,7 +53,7 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
         raise InputError(f"{one_line(path)}: after line {reader.line_num}: {error}") from None
     named = next((name for name in ("file", "input") if name in names), None)
     if picture is not None and named:
-        # OpenFace may have run on Windows; its separators serve for both.
+        # OpenFace may have run on Windows, whose path syntax covers both separators.
         faces = [face for face in faces if PureWindowsPath(face[named]).name == picture]
     found = [face for face in faces if _number(face.get("success"), 1) == 1]
     if not found:
@@ -100,10 +100,10 @@ class OpenFaceCsvs:
         name, key, notes: as of the other readers.
     """
 
-    key = ""  # quick to read, and dependent on names: not kept
+    key = ""  # not kept: readings depend on file names, and are quick to make
 
     def __init__(self, folder: str | Path):
-        """Look at the folder.
+        """Check the folder.
 
         Raises:
             InputError: there is no such folder.
@@ -141,7 +141,7 @@ class OpenFaceCsvs:
 
 
 class OpenFaceBinary:
-    """OpenFace's own program, run on copies of the pictures in a folder of its own.
+    """OpenFace's own program, run on a copy of each picture in a temporary folder.
 
     Attributes:
         name, key, notes: as of the other readers.
@@ -179,7 +179,7 @@ class OpenFaceBinary:
             place = Path(folder, "picture", "picture.png")
             place.parent.mkdir()
             Image.fromarray(picture.pixels).save(place)
-            # FeatureExtraction takes files for videos, and folders for pictures.
+            # FeatureExtraction reads a file as a video, and a folder as pictures.
             folders = Path(self._program).stem == "FeatureExtraction"
             given = ["-fdir", "picture"] if folders else ["-f", "picture/picture.png"]
             words = [self._program, *given, "-out_dir", "out", "-aus", "-au_static"]
@@ -201,7 +201,7 @@ class OpenFaceBinary:
 
 
 def _run(words: list[str], folder: str) -> int:
-    """The exit of a program; if it takes too long it is ended, with all that it started."""
+    """The exit code of a program; after the time limit its process group is killed."""
     null = subprocess.DEVNULL
     with subprocess.Popen(
         words, cwd=folder, stdin=null, stdout=null, stderr=null, start_new_session=True

@@ -100,7 +100,7 @@ def read_distances(path: Path) -> dict[Key, tuple[float, float]]:
 
     Raises:
         InputError: a row or header is not as the module says, a value is no number or is
-            negative, a row stands twice, or a target lacks one of its two rows.
+            negative, a row occurs twice, or a target lacks one of its two rows.
     """
     header, rows = read_csv(path)
     place = f"{one_line(path)}, line 1"
@@ -118,7 +118,7 @@ def read_distances(path: Path) -> dict[Key, tuple[float, float]]:
             raise InputError(f"{place}: {one_line(label)!r} is not NAME_source or NAME_target")
         sides = found.setdefault(name, {})
         if side.lower() in sides:
-            raise InputError(f"{place}: {one_line(label.strip())} stands twice")
+            raise InputError(f"{place}: {one_line(label.strip())} occurs twice")
         values = [number(cell, place, 0.0) for cell in cells]
         sides[side.lower()] = values[:-2]
     for name, sides in found.items():
@@ -137,7 +137,7 @@ def read_faces(path: Path) -> Faces:
 
     Raises:
         InputError: a line is not a list, has another count of items than the header, an AU is
-            missing, a value is no number or out of its range, or a picture stands twice.
+            missing, a value is no number or out of its range, or a picture occurs twice.
     """
     (place, line), *rest = read_lines(path)
     header = items(line, place)
@@ -223,7 +223,7 @@ def _alpha(text: str, place: str) -> float:
 def _check_unique(names: list[str], place: str) -> None:
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
-        raise InputError(f"{place}: the column {one_line(double[0])!r} stands twice")
+        raise InputError(f"{place}: the column {one_line(double[0])!r} occurs twice")
 
 
 def _check_count(row: list[str], header: list[str], place: str) -> None:

@@ -12,7 +12,7 @@ from glow_jax.io.messages import reason
 
 
 class PyFeat:
-    """py-feat's first detector: RetinaFace, MobileFaceNet, and gradient-boosted trees an AU.
+    """py-feat's Detectorv1: RetinaFace, MobileFaceNet, and gradient-boosted trees an AU.
 
     Its AUs are probabilities, 0-1; they are shown times 5, so that one table serves all readers.
 
@@ -28,7 +28,7 @@ class PyFeat:
         """
         try:
             import feat
-        except Exception as error:  # it and torch may raise others with a wrong neighbour
+        except Exception as error:  # other types too, where a dependency's version does not fit
             raise InputError(
                 f"py-feat cannot be imported ({reason(error)}): pip install 'glow-jax[py-feat]'"
             ) from None

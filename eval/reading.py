@@ -1,4 +1,4 @@
-"""What a reader of Action Units says of one picture."""
+"""The Action Units read in one picture."""
 
 import dataclasses
 
@@ -19,10 +19,10 @@ class Reading:
     Attributes:
         faces: how many faces were found.
         level: (17,) intensities, 0-5; NaN where the reader abstains or there is no face.
-        change: (17,) coordinates: the difference of two pictures of one person is how much an
-            intensity changed between them. The levels themselves where a reader has no better.
+        change: (17,) values whose difference between two pictures of one person is how much each
+            intensity changed; equal to `level` where the reader has nothing better.
         present: (17,) presence flags, 1 or 0; NaN unknown.
-        problem: why nothing was read, if nothing was.
+        problem: why nothing was read; empty if something was.
     """
 
     faces: int
@@ -35,7 +35,7 @@ class Reading:
 def relative(picture: Reading, neutral: Reading) -> np.ndarray:
     """(17,) intensities of a picture, read as the change from another of the same person.
 
-    The neutral picture's own level is added, so that it may be any picture of the person.
+    The level of the other picture is added, so it need not be neutral.
     """
     return np.clip(neutral.level + picture.change - neutral.change, 0, 5)
 

@@ -1,12 +1,13 @@
 """Action Units by linear models trained on rendered people, whose AUs are known.
 
-dlib's 68 landmarks turn and scale the face to a fixed size; FHOG of the face, FHOG of the mouth at
-twice that size, and where the landmarks then lie go through one linear model an AU. Features are
-averaged over a picture and its mirror image, so left and right weigh the same.
+dlib's 68 landmarks align the face to a fixed size. FHOG of the face, FHOG of the mouth at twice
+that size, and the aligned landmarks go through one linear model per AU. Features are averaged over
+a picture and its mirror image, so that left and right count alike.
 
-Two models an AU: one of the *level*, and one of the *change* from another picture of the same
-person, in which what makes a face that person's cancels. `rendered.npz` holds them, with how well
-each AU is read on people who were not trained on; `python -m eval.cli.fit_rendered` makes it.
+There are two models per AU: one of the *level*, and one of the *change* from another picture of
+the same person, in which whatever is constant for the person cancels. `rendered.npz` holds them,
+and how well each AU is read on people who were not trained on; `python -m eval.cli.fit_rendered`
+makes it.
 """
 
 import dataclasses
@@ -32,9 +33,9 @@ MOUTH_SIZE = (96, 112)
 MOUTH_SCALE = 2
 FEATURES = 31 * (12 * 12 + 10 * 12) + 2 * 68
 LANDMARK_WEIGHT = 0.1  # a pixel of shape against FHOG's 0-0.4
-PRESENT = 1.0  # least intensity that counts as present, 0-5
+PRESENT = 1.0  # intensity (0-5) from which an AU counts as present
 QUALITY = tuple(f"{of}{figure}" for of in ("", "change_") for figure in ("r", "mae", "slope"))
-WORST_R = 0.5  # an AU read worse than this is not read at all
+WORST_R = 0.5  # correlation with the truth below which an AU is not read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Models:
         template: (68, 2) where the landmarks of a mean face lie in the aligned face, pixels.
         level, change: (features, 17) weights; zero for an AU that is not read.
         bias: (17,) of the level.
-        quality: by figure (`r`, `mae`, `slope` and their `change_*` kin), (17,) on held-out people.
+        quality: (17,) on held-out people, by figure: `r`, `mae`, `slope`, and each `change_…`.
     """
 
     template: np.ndarray

@@ -138,8 +138,8 @@ def judge_published(source: Path, report: Path, *, seed: int = 0, command: str =
         notes=["Scores were read, not made.", f"Seed {seed}."],
     )
     page = _written(report, scores, found, context)
-    said = f"{summary(found)}; report: {page}"
-    return Judgement(said, 0, page, scores.attrs.get("ignored", ()))
+    line = f"{summary(found)}; report: {page}"
+    return Judgement(line, 0, page, scores.attrs.get("ignored", ()))
 
 
 def need(*modules: str) -> None:

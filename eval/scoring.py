@@ -1,8 +1,8 @@
-"""Score pictures once each, over processes, and keep what was found.
+"""Score each picture once, in several processes, and keep the scores.
 
-Scores are kept by the hash of a picture's bytes and by what made them (model, detector, reader,
-versions), in one SQLite file: a run that was killed goes on where it was, and a picture that is
-in two studies, or twice in one, is scored once.
+Scores are kept in one SQLite file, under the hash of the picture's bytes and the key of what made
+them (model, detector, reader, versions). A killed run therefore continues where it stopped, and a
+picture that occurs several times is scored once.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
 BATCH = 8
-QUEUED = 2  # batches a process, so that none waits for the next
-VERSION = "1"  # of what happens before a picture reaches a model
+QUEUED = 2  # batches per process, so that no process waits for work
+VERSION = "1"  # of the steps before a picture reaches a model
 
 
 @dataclasses.dataclass(frozen=True)
 class Judges:
-    """What scores: DeepFace's model, or None, and a word for `make_reader`."""
+    """The identity model, or None, and the choice of AU reader for `make_reader`."""
 
     identity: IdentityModel | None
     reader: str
@@ -50,7 +50,7 @@ class Scored:
 
     Attributes:
         embedding, reading: None where that half was not asked for.
-        problem: why the file could not be read, if so.
+        problem: why the file could not be read; empty if it was.
     """
 
     embedding: Embedding | None = None
@@ -74,18 +74,18 @@ def score(
 
     Args:
         paths: pictures; the same path twice is one picture.
-        judges: what to score with.
-        reader: `make_reader(judges.reader)`, for its key; a reader without a key runs here.
+        judges: the models to score with.
+        reader: `make_reader(judges.reader)`; its key is used, and without a key it reads here.
         cache: SQLite file, made where missing.
         workers: processes; 0 for none but this one.
         progress: called with pictures done and to do.
 
     Raises:
-        InputError: the cache is something else, or weights that are needed are not there.
+        InputError: the cache is not such a file, or weights are missing.
     """
     paths = list(dict.fromkeys(paths))
     hashes = {path: _hash(path) for path in paths}
-    with Kept(cache) as kept:
+    with ScoreCache(cache) as kept:
         kinds = _kinds(judges, reader)
         todo: dict[str, tuple[Path, list[str]]] = {}
         for path, sha in hashes.items():
@@ -106,7 +106,7 @@ def score(
 
 
 def _kinds(judges: Judges, reader: Reader | None) -> dict[str, str]:
-    """Of each half that is kept, the key of what makes it."""
+    """The halves whose scores are kept, with the key of what makes them."""
     kinds = {}
     if judges.identity:
         kinds["identity"] = f"{VERSION} {judges.identity.key}"
@@ -127,11 +127,11 @@ def _unread(path: Path) -> Scored:
         read_bytes(path)
     except InputError as error:
         return Scored(problem=str(error))
-    return Scored(problem=f"{one_line(path)}: changed while it was judged")
+    return Scored(problem=f"{one_line(path)}: changed during judging")
 
 
 def _collect(
-    path: Path, sha: str, kinds: dict[str, str], kept: "Kept", reader: Reader | None
+    path: Path, sha: str, kinds: dict[str, str], kept: "ScoreCache", reader: Reader | None
 ) -> Scored:
     answers = {kind: kept.get(kind, key, sha) for kind, key in kinds.items()}
     problem = next((answer for answer in answers.values() if isinstance(answer, str)), "")
@@ -150,7 +150,7 @@ Task = tuple[str, tuple[Path, list[str]]]
 
 
 def _run(tasks: list[Task], judges: Judges, workers: int) -> Iterator[dict[str, dict[str, str]]]:
-    """Answers of batches as they come; a picture that kills its process is left with a note."""
+    """Answers of batches as they come; a picture that ends its process gets a note instead."""
     batches = [tasks[i : i + BATCH] for i in range(0, len(tasks), BATCH)]
     if workers == 0:
         _scorers.cache_clear()
@@ -162,7 +162,7 @@ def _run(tasks: list[Task], judges: Judges, workers: int) -> Iterator[dict[str, 
                 batches.remove(batch)
                 yield answers
         except BrokenProcessPool:
-            # Some picture of those at work ended a process. Each gets one of its own.
+            # A picture in work ended its process: each is tried in a process of its own.
             suspects = [task for batch in batches[: QUEUED * workers] for task in batch]
             del batches[: QUEUED * workers]
             for task in suspects:
@@ -176,8 +176,8 @@ def _run(tasks: list[Task], judges: Judges, workers: int) -> Iterator[dict[str, 
 def _pooled(
     batches: Sequence[list[Task]], judges: Judges, workers: int
 ) -> Iterator[tuple[list[Task], dict[str, dict[str, str]]]]:
-    # Spawned, since a copy of a process with threads may hang; one thread each, since they share
-    # the cores.
+    # Spawned, since a forked process with threads may hang; one thread each, since the processes
+    # share the cores.
     context = multiprocessing.get_context("spawn")
     with (
         _environment("OMP_NUM_THREADS", "1"),
@@ -224,7 +224,7 @@ def _begin() -> None:
 
 @functools.lru_cache(maxsize=1)
 def _scorers(judges: Judges) -> dict[str, tuple[Any, Any]]:
-    """Of each half that is kept, what scores a list of pictures, and what a score is."""
+    """For each kept half: the function that scores pictures, and the type of a score."""
     reader = make_reader(judges.reader)
     scorers: dict[str, tuple[Any, Any]] = {}
     if judges.identity:
@@ -235,15 +235,15 @@ def _scorers(judges: Judges) -> dict[str, tuple[Any, Any]]:
 
 
 def _work(judges: Judges, tasks: list[Task]) -> dict[str, dict[str, str]]:
-    """JSON of each half that is wanted, by the hash of the picture."""
+    """The scores as JSON, by the hash of the picture and by half."""
     answers: dict[str, dict[str, str]] = {}
     pictures = {}
     for sha, (path, kinds) in tasks:
         try:
             pictures[sha] = read_picture(path)
         except InputError as error:
-            said = str(error).removeprefix(f"{one_line(path)}: ")
-            answers[sha] = dict.fromkeys(kinds, json.dumps({"unreadable": said}))
+            why = str(error).removeprefix(f"{one_line(path)}: ")
+            answers[sha] = dict.fromkeys(kinds, json.dumps({"unreadable": why}))
     for kind, (scorer, made) in _scorers(judges).items():
         wanted = [sha for sha, (_, kinds) in tasks if kind in kinds and sha in pictures]
         found = _scored(scorer, made, [pictures[sha] for sha in wanted])
@@ -253,12 +253,12 @@ def _work(judges: Judges, tasks: list[Task]) -> dict[str, dict[str, str]]:
 
 
 def _scored(scorer: Any, made: Any, pictures: list[Picture]) -> list[Any]:
-    """Scores of pictures; of one that upsets a model's code, a score that says so."""
+    """Scores of pictures; where the model's code fails, a score with `problem`."""
     try:
         return scorer(pictures) if pictures else []
     except InputError:
         raise
-    except Exception as error:  # it may raise anything; the run goes on
+    except Exception as error:  # model code may raise anything, and the run continues
         if len(pictures) == 1:
             return [made(0, problem=f"scoring failed ({reason(error)})")]
     return [score for picture in pictures for score in _scored(scorer, made, [picture])]
@@ -288,8 +288,8 @@ def _reading(fields: dict) -> Reading:
 FAILED = '{"unreadable"'
 
 
-class Kept:
-    """Scores in an SQLite file, each written in a transaction of its own."""
+class ScoreCache:
+    """Scores in an SQLite file; each batch is written in one transaction."""
 
     def __init__(self, path: Path):
         """Open or make it.
@@ -307,7 +307,7 @@ class Kept:
             )
             self._db.execute("select kind, key, sha, data from scores limit 1").fetchall()
 
-    def __enter__(self) -> "Kept":
+    def __enter__(self) -> "ScoreCache":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -328,12 +328,12 @@ class Kept:
             return self._db.execute(query, (kind, key, sha)).fetchone()
 
     def has(self, kind: str, key: str, sha: str) -> bool:
-        """Whether a score is kept; a failure does not count, since its cause may have passed."""
+        """Whether a score is kept; a failure does not count, since its cause may be gone."""
         row = self._row(kind, key, sha)
         return row is not None and not row[0].startswith(FAILED)
 
     def get(self, kind: str, key: str, sha: str) -> Any:
-        """A score that is kept, an Embedding or a Reading; text if there can be none, why."""
+        """A kept score: an Embedding or a Reading, or text that says why there is none."""
         row = self._row(kind, key, sha)
         try:
             fields = json.loads(row[0] if row else "")
@@ -346,7 +346,7 @@ class Kept:
             ) from None
 
     def put(self, sha: str, answers: dict[tuple[str, str], str]) -> None:
-        """Keep what was found of one picture."""
+        """Keep the scores of one picture."""
         rows = [(kind, key, sha, text) for (kind, key), text in answers.items()]
         with self._clear_errors(), self._db:
             self._db.executemany("insert or replace into scores values (?, ?, ?, ?)", rows)

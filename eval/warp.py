@@ -1,16 +1,16 @@
-"""Faces brought upright, to one size and place, by a similarity of some of their landmarks."""
+"""Alignment of faces by a similarity transform of landmarks."""
 
 import numpy as np
 
 
 def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """The turn, scale and shift that bring (N, 2) points to others: (2, 3).
+    """The rotation, scale and translation that map (N, 2) points onto others: (2, 3).
 
-    The turn is the least-squares one; the scale is the ratio of the points' spreads, so that
-    the way back is the inverse (Procrustes; OpenFace `AlignShapesWithScale`).
+    The rotation is the least-squares one; the scale is the ratio of the points' spreads, so that
+    mapping back is the inverse (Procrustes; OpenFace `AlignShapesWithScale`).
     """
     centre, goal = points.mean(0), onto.mean(0)
-    # As complex numbers a turn with scale is one factor.
+    # In complex numbers, a rotation with scale is one factor.
     source = (points - centre) @ (1, 1j)
     target = (onto - goal) @ (1, 1j)
     product = np.vdot(source, target)

@@ -29,7 +29,7 @@ def theirs(preset: str, variant: str, batch: int = 1) -> dict[str, Any]:
 
 
 def compile_rows(quick: bool, cores: int) -> list[Row]:
-    """One direction a process, from cold: seconds to compile, and the process's peak."""
+    """One direction per process, from cold: seconds to compile, and the process's peak memory."""
     preset = "quick" if quick else "256"
     specs = [ours(preset, directions=[name]) for name in ("encode", "decode")]
     return [row for spec in specs for row in race([spec], cores, repeats=0)]

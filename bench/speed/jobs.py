@@ -3,7 +3,7 @@
 A million rows (1,000 people of 10 pictures) are validated, hashed and put in order: time and
 memory. Then cost an output at 1,000, 10,000 and 100,000 rows, with a stand-in for the flow whose
 latents are the pixels, so that what is left is ours; and with faces64. Every case has a process
-of its own, whose peak memory is told.
+of its own, whose peak memory is recorded.
 """
 
 import argparse

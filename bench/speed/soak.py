@@ -1,9 +1,9 @@
-"""Batches under fire: `python -m bench.speed.soak --out FILE.json --plot FILE.png`.
+"""Batch jobs that are killed: `python -m bench.speed.soak --out FILE.json --plot FILE.png`.
 
 The same job three times, of the demo's people: undisturbed; killed by `kill -9` every few seconds
 and started again until it ends; and by two Ray workers, one of which is killed every now and then.
-What is asked: are the outputs those of the plan, no more and no less, and the same bytes every
-time; and does memory stay flat?
+It is checked that the outputs are those of the plan, no more and no less, with the same bytes every
+time; memory is recorded.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def write_table(path: Path, rows: int, methods: Sequence[str] = METHODS) -> None
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """At a run: seconds since it began, outputs that are committed, MB of memory by process."""
+    """A sample of a run: seconds since its start, committed outputs, MB of memory by process."""
 
     seconds: float
     outputs: int
@@ -70,7 +70,7 @@ class Look:
 
 @dataclasses.dataclass
 class Watched:
-    """What is seen of a run.
+    """The samples of a run, and the kills.
 
     Attributes:
         looks: every PAUSE seconds; `memory_mb` is the process's, or the workers'.
@@ -178,17 +178,17 @@ class Runs:
     ) -> Iterator[subprocess.Popen[bytes]]:
         watched.starts += 1
         code = "import sys; from glow_jax.cli.main import main; sys.exit(main(sys.argv[1:]))"
-        said = open(self._scratch / f"{out.name}.log", "ab")  # noqa: SIM115 - closed below
+        log = open(self._scratch / f"{out.name}.log", "ab")  # noqa: SIM115 - closed below
         process = subprocess.Popen(
             [sys.executable, "-c", code, *self._words, "-o", str(out), *more],
             env=self._environment | (also or {}),
-            stdout=said,
-            stderr=said,
+            stdout=log,
+            stderr=log,
         )
         try:
             yield process
         finally:
-            said.close()
+            log.close()
             if process.poll() is None:
                 process.kill()
             process.wait()
@@ -260,8 +260,8 @@ def growth(looks: Sequence[Look], total: int) -> Row | None:
     return {"second_quarter_mb": early, "last_quarter_mb": late, "growth_mb": late - early}
 
 
-def told(watched: Watched, total: int) -> Row:
-    """A run in figures."""
+def figures_of(watched: Watched, total: int) -> Row:
+    """The figures of a run."""
     peaks = [max(k.memory_mb) for k in watched.looks if k.memory_mb]
     gaps = [b - a for a, b in itertools.pairwise([0.0, *watched.kills])]
     return {
@@ -342,7 +342,7 @@ def main(argv: list[str] | None = None) -> int:
                 listed = [row["file"] for row in csv.DictReader(file)]
             row: Row = {"planned": len(planned), "in_results_csv": len(listed)}
             row |= compared(planned, truth, found) | {"half_written": half_written(out)}
-            row |= {"load_before": load} | told(watched[kind], args.rows)
+            row |= {"load_before": load} | figures_of(watched[kind], args.rows)
             result["runs"][kind] = row
             print(kind, json.dumps({k: v for k, v in row.items() if k != "looks"}), flush=True)
     result["sound"] = all(

@@ -353,8 +353,8 @@ def table(result: Row) -> str:
         rates = [f"{row[name]['images_per_s']:.3g}" for name in ("encode", "decode")]
         share = f"{row['decode']['share_of_matmul']:.0%}"
         more = [f"{row[name]['images_per_s']:.3g}" for name in ("likelihood", "arithmetic")]
-        said = [row["model"], str(row["batch"]), row["precision"], str(row["devices"])]
-        lines.append("| " + " | ".join([*said, *rates, share, *more]) + " |")
+        cells = [row["model"], str(row["batch"]), row["precision"], str(row["devices"])]
+        lines.append("| " + " | ".join([*cells, *rates, share, *more]) + " |")
     return "\n".join(lines)
 
 

@@ -29,7 +29,7 @@ class Worker:
 
     Attributes:
         spec: what the child was asked to build.
-        facts: what it said of itself once ready: compile times and so on.
+        facts: what it reported once ready: compile times and so on.
     """
 
     def __init__(self, spec: dict[str, Any], cores: int):
@@ -41,7 +41,7 @@ class Worker:
         self.spec = spec
         environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"}
         environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-        # One thread a core that the child may use, in every library.
+        # One thread per core that the child may use, in every library.
         environment |= {"OMP_NUM_THREADS": str(cores), "MKL_NUM_THREADS": str(cores)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.speed.worker", json.dumps(spec | {"cores": cores})],
@@ -56,7 +56,7 @@ class Worker:
         return measure.Timing(**self._ask(name))
 
     def finish(self) -> dict[str, Any]:
-        """End the child; returns its peak memory and what it learnt on the way."""
+        """End the child; returns its peak memory and the facts that it reports at the end."""
         last = self._ask("finish")
         self._process.wait()
         return last

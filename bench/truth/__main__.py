@@ -73,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
     print(f"{len(outputs)} outputs made in {time.time() - started:.0f} s", file=sys.stderr)
     args.out.mkdir(parents=True, exist_ok=True)
 
-    def told(done: int, total: int) -> None:
+    def report(done: int, total: int) -> None:
         print(f"\rscored {done}/{total} ", end="", file=sys.stderr, flush=True)
 
     scores = score_outputs(
-        outputs, references, args.out / "cache", workers=args.workers, progress=told
+        outputs, references, args.out / "cache", workers=args.workers, progress=report
     )
     print(f"\nscored in {time.time() - started:.0f} s", file=sys.stderr)
     rows = truth_tables.table(scores)
@@ -459,7 +459,7 @@ class World:
         return np.array([true.get(au, 0.0) for au in self.aus], np.float32)
 
     def reference(self, request: Request) -> Any:
-        """The truth of a request, and the pictures that identities are told by."""
+        """The truth of a request, and the photographs that identity is judged by."""
         from bench.truth.scores import Reference
         from glow_jax.data.synthetic_faces.scene import face_mask
 

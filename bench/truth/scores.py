@@ -8,7 +8,7 @@ the face: errors, structure, and edges, which AU readers forgive (`PixelFigures`
 
 AU readings and embeddings are slow (about ten pictures a second), so each picture is written to a
 folder once, under the hash of its pixels, and `eval.scoring` keeps its scores there: a run that
-was killed goes on where it was.
+was killed continues where it stopped.
 """
 
 import dataclasses
@@ -122,7 +122,7 @@ class PixelFigures:
     An edge is the slope of luma (Gaussian, sigma 0.7) towards each of 8 directions, less 1 grey
     level a pixel. Directions have a sign: the two sides of a brow are two edges. What is new at a
     place is what exceeds the steepest edge of that direction which the other picture has nearby.
-    Nearby is 1 pixel for `surplus` and `missing`, so that they tell edges in the wrong place, and
+    Nearby is 1 pixel for `surplus` and `missing`, so that they show edges in the wrong place, and
     2 for `ghosts`, so that a movement half done is none. Pixels are those of a picture 64 high.
 
     Attributes:
@@ -389,7 +389,7 @@ def score_outputs(
         outputs: taken one at a time; their images are not held.
         references: one for each (setting, source, target, expression) of the outputs.
         folder: for the pictures and `scores.sqlite`; made where missing. Give the same one again
-            to go on after a stop.
+            to continue after a stop.
         workers: processes that read faces; 0 for none but this one.
         progress: called with pictures judged and to judge.
 

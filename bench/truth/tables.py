@@ -1,4 +1,4 @@
-"""Tables of the truth benchmark: a row a method, k and alpha, with intervals; Markdown and JSON.
+"""Tables of the truth benchmark: one row per method, k and alpha; Markdown and JSON.
 
 Gain is the least-squares slope, with intercept, of the AU change read in the outputs on a
 reference change, pooled over outputs and AUs; r is its correlation, the error the mean absolute
@@ -30,7 +30,7 @@ EXACT = 12  # targets up to which every flip of signs is tried
 
 
 def table(scores: Sequence[Scores], *, seed: int = 0, resamples: int = 2000) -> list[Row]:
-    """A row a (setting, method, k, alpha): baselines first, then methods as they come.
+    """One row per (setting, method, k, alpha): baselines first, then methods as they come.
 
     Figures that are unknown are NaN. `paired` compares the row with that of `pixel` with the same
     setting, k and alpha, or k alone, or setting alone, where it is the only one.
@@ -310,7 +310,7 @@ def value_at(row: Row, place: str) -> Any:
 
 
 def write_json(rows: Sequence[Row], path: Path, **about: Any) -> None:
-    """The rows, and what is said about them, in one file; NaN and infinity become null."""
+    """The rows and `about`, in one file; NaN and infinity become null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_plain({**about, "rows": list(rows)}), indent=1) + "\n")
 

@@ -2,7 +2,8 @@
 
 Two halves. Identity: the embedding of an output should be nearer to the mean embedding of
 the target's pictures than to that of the source's. Expression: its Action Units (AUs) should
-change, from the target's mean face, as the expression picture's do from the source's mean face.
+change from the target's reference picture as the expression picture's do from the source's (the
+paper's reference pictures are mean faces).
 The paper reports only AU errors; gain, r, intervals and the permutation test are ours.
 
 Source: Valenzuela, Segura, Diego, Gómez, Expression Transfer Using Flow-Based Generative
@@ -63,7 +64,7 @@ def figures(
     """All figures of a scores table. The same table, seed and options give the same figures.
 
     Args:
-        scores: one row an output, columns as in `eval.table`; may be empty. Rows of the source
+        scores: one row per output, columns as in `eval.table`; may be empty. Rows of the source
             moved to itself count in expression, and for identity have no side to be nearer to.
         seed: of the bootstrap and the permutations, not negative.
         resamples: how many of each, at least 1.
@@ -139,10 +140,10 @@ def worst(scores: pd.DataFrame) -> list[Figures]:
     def least_first(key: np.ndarray, rows: np.ndarray) -> list[int]:
         return sorted(np.flatnonzero(rows).tolist(), key=lambda row: key[row])
 
-    said = [(row, "no face found") for row in np.flatnonzero(no_face).tolist()]
+    listed = [(row, "no face found") for row in np.flatnonzero(no_face).tolist()]
     for row in least_first(margin, failed):
         target, source = identity.loc[row, ["to_target_mean", "to_source_mean"]]
         why = f"not nearer to the target ({target:.3f}) than to the source ({source:.3f})"
-        said.append((row, why))
-    said += [(row, f"mean AU error {error[row]:.2f} of 5") for row in least_first(-error, wrong)]
-    return [{"id": scores["id"][row], "why": why} for row, why in said[:WORST]]
+        listed.append((row, why))
+    listed += [(row, f"mean AU error {error[row]:.2f} of 5") for row in least_first(-error, wrong)]
+    return [{"id": scores["id"][row], "why": why} for row, why in listed[:WORST]]

@@ -31,8 +31,8 @@ def au_pairs(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """What gain and r compare, each (R, 17) with NaN where one of its two readings is missing.
 
     Returns:
-        x: AU of the expression picture - AU of the source's mean face.
-        y: AU of the output - AU of the target's mean face.
+        x: AU of the expression picture - AU of the source's reference picture.
+        y: AU of the output - AU of the target's reference picture.
     """
     x = intensities(scores, "_expression") - intensities(scores, "_source")
     return x, intensities(scores) - intensities(scores, "_target")
@@ -41,9 +41,9 @@ def au_pairs(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def au_errors(scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """|AU - AU of the expression picture| of the output and of no transfer: each (R, 17).
 
-    No transfer is the target's mean face. Both are NaN where either is unknown, so that they
-    are compared in the same cells; only if no target's face was read at all are the output's
-    errors kept without it.
+    No transfer is the target's reference picture. Both are NaN where either is unknown, so that
+    they are compared in the same cells; only if no target's reference was read at all are the
+    output's errors kept without it.
     """
     wanted, mean_face = intensities(scores, "_expression"), intensities(scores, "_target")
     output, none = np.abs(intensities(scores) - wanted), np.abs(mean_face - wanted)

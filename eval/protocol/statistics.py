@@ -2,8 +2,8 @@
 
 All take arrays and return numbers, NaN where one is undefined; none ever warns. Outputs of one
 series (one expression moved to one person, over alpha) are alike, and so are the AUs of one
-output: taken as independent they would give intervals far too narrow. So what is drawn again
-is always a whole series, and what is permuted is which expression a set of outputs came from.
+output: treated as independent they would give intervals far too narrow. Therefore whole series are
+resampled, and the permutation exchanges the expressions that sets of outputs came from.
 """
 
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def bootstrap(
     Resamples for which the statistic is undefined are left out.
 
     Args:
-        sums: (S, K), a row a series.
+        sums: (S, K), one row per series.
         statistic: (R, K), sums over a resample's series, -> (R, M).
 
     Returns:

@@ -54,7 +54,7 @@ def write_report(
 
     Args:
         folder: made where missing; the three files in it are replaced.
-        scores: one row an output, columns as in `eval.table`; may be empty.
+        scores: one row per output, columns as in `eval.table`; may be empty.
         figures: `eval.protocol.figures` of the scores.
         context: pictures, settings, failures, and what was run.
 

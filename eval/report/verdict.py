@@ -29,16 +29,16 @@ def verdict(figures: Mapping) -> str:
         _arrival(expression),
         _error(expression),
     ]
-    said = [clause for clause in clauses if clause]
-    if not said:
+    parts = [clause for clause in clauses if clause]
+    if not parts:
         return f"Neither identity nor expression could be read in the {outputs} outputs."
     if clauses[0] is None:
-        said.append("identity was not measured")
+        parts.append("identity was not measured")
     if clauses[1] is None and clauses[2] is None:
-        said.append("expression was not measured")
+        parts.append("expression was not measured")
     if missing := figures["counts"]["no_face"]:
-        said.append(f"no face was found in {missing} of {outputs} outputs")
-    sentence = "; ".join(said) + "."
+        parts.append(f"no face was found in {missing} of {outputs} outputs")
+    sentence = "; ".join(parts) + "."
     return sentence[0].upper() + sentence[1:]
 
 

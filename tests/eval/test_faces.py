@@ -126,12 +126,12 @@ def test_another_detectors_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     seen: list[np.ndarray] = []
     fake = deepface([("", box, 0.98), ("", whole, 0)], seen)
     monkeypatch.setattr(detectors, "load_deepface", lambda home: fake)
-    find = detectors.face_finder("somebodys", tmp_path)
+    find = detectors.face_detector("somebodys", tmp_path)
     (face,) = find(taken.pixels)
     np.testing.assert_array_equal(seen[0][..., ::-1], taken.pixels)  # blue first
     assert np.abs(errors(face.landmarks, dlibs.landmarks)).max() < 0.02
     with pytest.raises(InputError, match="face detector nobodys: Invalid model_name"):
-        detectors.face_finder("nobodys", tmp_path)
+        detectors.face_detector("nobodys", tmp_path)
 
 
 def test_a_detector_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -142,10 +142,10 @@ def test_a_detector_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
     fake.DeepFace.extract_faces = fails
     monkeypatch.setattr(detectors, "load_deepface", lambda home: fake)
-    find = detectors.face_finder("somebodys", tmp_path)
+    find = detectors.face_detector("somebodys", tmp_path)
     with pytest.raises(InputError, match=r"face detector somebodys: DeepFace failed \(CUDA\)"):
         find(photographs.wall(300, 300))
 
 
 def test_the_default_needs_no_deepface() -> None:
-    assert detectors.face_finder("dlib") is find_faces
+    assert detectors.face_detector("dlib") is find_faces

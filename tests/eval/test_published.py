@@ -195,7 +195,7 @@ WRONG = {
         replaced(SMILE, "bob_source", "bob"),
         "line 5: 'bob' is not NAME_source or NAME_target",
     ),
-    "row twice": (replaced(SMILE, "bob_source", "bob_target"), "line 5: bob_target stands twice"),
+    "row twice": (replaced(SMILE, "bob_source", "bob_target"), "line 5: bob_target occurs twice"),
     "row absent": (
         written(SMILE, "x,0.3,0.32,a,b\nann_source,1,1,0,1\n"),
         "distances/smile.csv: no row ann_target",
@@ -206,7 +206,7 @@ WRONG = {
     ),
     "alpha twice": (
         replaced(SMILE, " 0.32", "0.300"),
-        "distances/smile.csv, line 1: the column '0.3' stands twice",
+        "distances/smile.csv, line 1: the column '0.3' occurs twice",
     ),
     "alpha's column": (
         replaced(SMILE, " 0.32", "high"),
@@ -385,7 +385,7 @@ def test_a_scores_table_comes_back_from_csv(folder: Path, tmp_path: Path) -> Non
     ("old", "new", "message"),
     [
         ("target,", "goal,", "scores.csv, line 1: no column target"),
-        ("alpha", "AU12", "scores.csv, line 1: the column 'AU12' stands twice"),
+        ("alpha", "AU12", "scores.csv, line 1: the column 'AU12' occurs twice"),
         (" 1.5 ", "lots", "scores.csv, line 2, column AU12: 'lots' is not a number"),
         (" 1.5 ", "6", "scores.csv, line 2, column AU12: '6' is not within 0 to 5"),
         (" 1.5 ", "inf", "scores.csv, line 2, column AU12: 'inf' is not finite"),

@@ -22,7 +22,7 @@ from eval import scoring
 from eval.action_units import Reader, make_reader
 from eval.identity import IdentityModel
 from eval.reading import Reading
-from eval.scoring import Judges, Kept, Scored, score
+from eval.scoring import Judges, ScoreCache, Scored, score
 from eval.table import AUS
 from glow_jax.io.errors import InputError
 from tests.support.judged import FACES
@@ -367,7 +367,7 @@ def test_a_cache_that_cannot_be_written_ends_in_one_line(
 
 
 def test_two_runs_at_a_time_share_a_cache(tmp_path: Path) -> None:
-    with Kept(tmp_path / "cache") as one, Kept(tmp_path / "cache") as other:
+    with ScoreCache(tmp_path / "cache") as one, ScoreCache(tmp_path / "cache") as other:
         one.put("sha", {("aus", "key"): "1"})
         other.put("sha", {("aus", "key"): "2"})
         assert one.has("aus", "key", "sha") and not one.has("aus", "other", "sha")

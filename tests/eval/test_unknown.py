@@ -18,7 +18,7 @@ from eval.reading import Reading
 from eval.references import MEAN_FACE
 from eval.report.sections import au_bars
 from eval.run import summary
-from eval.scoring import Kept, Scored
+from eval.scoring import ScoreCache, Scored
 from eval.table import AUS
 from glow_jax.io.errors import InputError
 from tests.support.made_up_scores import made_up
@@ -139,12 +139,15 @@ def test_a_kept_score_of_another_shape_is_refused(
 ) -> None:
     good: dict = {"faces": 1, "problem": "", "vector": [1.0]}
     good |= dict.fromkeys(("level", "change", "present"), [0.5] * len(AUS))
-    with Kept(tmp_path / "scores.sqlite") as kept:
+    with ScoreCache(tmp_path / "scores.sqlite") as kept:
         kept.put("sha", {(kind, "key"): json.dumps(good)})
         assert kept.get(kind, "key", "sha").faces == 1
     with sqlite3.connect(tmp_path / "scores.sqlite") as db:
         text = json.dumps(None if change is None else good | change)
         db.execute("update scores set data = ?", (text,))
     db.close()
-    with Kept(tmp_path / "scores.sqlite") as kept, pytest.raises(InputError, match="damaged score"):
+    with (
+        ScoreCache(tmp_path / "scores.sqlite") as kept,
+        pytest.raises(InputError, match="damaged score"),
+    ):
         kept.get(kind, "key", "sha")

@@ -19,9 +19,9 @@ def face_detector(name: str) -> FaceDetector:
     Raises:
         InputError: it is not there, or what it needs is not installed.
     """
-    from eval.detectors import face_finder as find
+    from eval.detectors import face_detector as detector
 
-    return find(name)
+    return detector(name)
 
 
 def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
