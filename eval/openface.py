@@ -2,8 +2,8 @@
 
 The face is aligned to 112 x 112 pixels by its rigid landmarks, and what is outside it is set to
 black. Its FHOG and the parameters of the fitted point distribution model go through one linear
-support-vector machine per AU. The models' files are OpenFace's (academic licence, not shipped): point
-to the `AU_predictors` folder of an OpenFace.
+support-vector machine per AU. The models' files are OpenFace's (academic licence, not shipped):
+point to the `AU_predictors` folder of an OpenFace.
 
 Source: Baltrusaitis et al., OpenFace 2.0, FG 2018; OpenFace `Face_utils.cpp: AlignFaceMask`,
 `FaceAnalyser.cpp`, `SVR_static_lin_regressors.cpp`, `SVM_static_lin.cpp`.
