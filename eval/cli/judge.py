@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.run import Judgement, default_cache, judge_folder, judge_published, need
+from eval.run import NEEDED, Judgement, default_cache, judge_folder, judge_published, need
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 def judge_by_default(out: Path) -> Judgement:
     """Judge a folder with the offline defaults and a progress bar, into `OUT/report`."""
-    need("pandas", "cv2", "dlib")
+    need(*NEEDED)
     from eval.identity import IdentityModel
 
     cache = default_cache()
