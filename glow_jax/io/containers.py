@@ -22,6 +22,7 @@ MAX_METADATA_BYTES = 2**20
 XMP_SIGNATURE = b"http://ns.adobe.com/xap/1.0/\0"  # of the JPEG segment
 
 StrPath = str | os.PathLike[str]
+INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF types, as `struct` reads them
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def _scan_png(data: bytes) -> Scan:
             xmp = data[pos + 8 + len(itxt) : end - 4].split(b"\0", 2)[-1]
         elif kind == b"iCCP":
             icc = _inflated(data[pos + 8 : end - 4].partition(b"\0")[2][1:])
-        animated |= kind == b"acTL"
+        if kind == b"acTL":  # the number of frames
+            animated = struct.unpack_from(">I", data, pos + 8)[0] > 1
         pos = end
     return Scan("PNG", width, height, b"".join(kept), exif, xmp, icc, animated)
 
@@ -128,10 +130,8 @@ def _scan_jpeg(data: bytes) -> Scan:
     profile: dict[int, bytes] = {}
     pos = 2
     while data[pos + 1] != 0xDA:  # start of scan
-        if data[pos] != 0xFF:
-            raise ValueError("broken JPEG header")
         marker = data[pos + 1]
-        if marker == 0xFF:  # padding
+        if data[pos] != 0xFF or marker in (0x00, 0xFF):  # stray bytes, which libjpeg skips; padding
             pos += 1
             continue
         end = pos + 2 + struct.unpack_from(">H", data, pos + 2)[0]
@@ -163,7 +163,8 @@ def _scan_webp(data: bytes) -> Scan:
             icc = data[start:end]
     first, animated = data[12:16], False
     if first == b"VP8X":
-        animated = bool(data[20] & 0x02)
+        n_frames = sum(kind == b"ANMF" for kind, _, _ in _riff_chunks(data))
+        animated = bool(data[20] & 0x02) and n_frames > 1
         width = 1 + int.from_bytes(data[24:27], "little")
         height = 1 + int.from_bytes(data[27:30], "little")
     elif first == b"VP8L":
@@ -187,7 +188,7 @@ def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 def exif_orientation(exif: bytes) -> int:
     """Orientation 1 to 8 from the first directory; 1 when absent or malformed.
 
-    Source: Exif 2.32, section 4.6 (tag 0x0112, type SHORT).
+    Source: Exif 2.32, section 4.6 (tag 0x0112, type SHORT; writers use other integers too).
     """
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
@@ -197,9 +198,12 @@ def exif_orientation(exif: bytes) -> int:
         (start,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, start)
         for i in range(count):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * i)
+            at = start + 2 + 12 * i
+            tag, kind = struct.unpack_from(order + "HH", tiff, at)
             if tag == 0x0112:
-                return int(value) if kind == 3 and 1 <= value <= 8 else 1
+                letter = INTEGERS.get(kind)
+                value = 1 if letter is None else struct.unpack_from(order + letter, tiff, at + 8)[0]
+                return int(value) if 1 <= value <= 8 else 1
     except struct.error:
         pass
     return 1

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from glow_jax.io.colour import to_srgb
 from glow_jax.io.containers import (
-    MAX_METADATA_BYTES,
     Scan,
     StrPath,
     damaged,
@@ -29,9 +29,12 @@ from glow_jax.io.messages import one_line, reason
 from glow_jax.io.provenance import Provenance, creator, recipe_json, xmp_packet
 
 MAX_PIXELS = 2**26  # 8192 x 8192
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+MAX_JPEG_PIXELS = 2**28  # of a JPEG, which is decoded at a half, a quarter or an eighth
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 
 Pixels = npt.NDArray[np.uint8]
+JPEG_END = b"\xff\xd9"
+JUNK = b"\x55" * 4096  # no marker in it
 
 
 def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int = 3) -> Pixels:
@@ -39,12 +42,14 @@ def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int
 
     EXIF orientation is applied. Transparency is laid over white, as viewers show it (a
     colour key in a 2-, 4- or 16-bit PNG is ignored). 16-bit grey is scaled by 255/65535
-    and rounded; 16-bit colour keeps its high byte (Pillow). CMYK is converted without
-    its profile, colour profiles are ignored, and of a multi-picture JPEG the first
-    picture counts.
+    and rounded; 16-bit colour keeps its high byte (Pillow). Colours with an ICC profile are
+    converted to sRGB; CMYK without one is converted as Pillow does. Of a multi-picture JPEG the
+    first picture counts. A JPEG of more than `MAX_PIXELS` is decoded at a half, a quarter or an
+    eighth of its size. Of a JPEG without an end marker all pixels must be there.
 
     Args:
-        path: an ordinary file of at most `MAX_FILE_BYTES` and `MAX_PIXELS`.
+        path: an ordinary file of at most `MAX_FILE_BYTES` and `MAX_PIXELS`, a JPEG of at most
+            `MAX_JPEG_PIXELS`.
         size: accepted (height, width) after orientation; None accepts any.
         channels: 3 for RGB, 1 for grey (ITU-R 601 luma of colour).
 
@@ -93,9 +98,7 @@ def image_paths(path: StrPath) -> list[Path]:
     return sorted(found, key=lambda p: (_natural(p.name), p.name))
 
 
-def write_image(
-    path: StrPath, image: Pixels, provenance: Provenance, colour_profile: bytes | None = None
-) -> None:
+def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
     """Write a lossless PNG or WebP with its provenance, all of it or nothing.
 
     The file appears complete under its name (temporary file in the same folder, then
@@ -104,16 +107,15 @@ def write_image(
 
     Args:
         path: ends in .png or .webp; its folder exists.
-        image: uint8 (H, W, 3), (H, W, 1) or (H, W), 0 to 255.
+        image: uint8 (H, W, 3), (H, W, 1) or (H, W), 0 to 255; sRGB.
         provenance: embedded as XMP; in PNG also as the texts `Software`,
             `glow_jax:model` and `glow_jax:recipe`.
-        colour_profile: ICC profile of the numbers, as from `read_colour_profile`.
 
     Raises:
         InputError: another suffix, dtype or shape, or the file cannot be written.
     """
     target = Path(path)
-    data = image_bytes(image, provenance, target.suffix, one_line(path), colour_profile)
+    data = image_bytes(image, provenance, target.suffix, one_line(path))
     write_atomically(target, data)
 
 
@@ -122,7 +124,6 @@ def image_bytes(
     provenance: Provenance,
     suffix: str = ".png",
     name: str = "image",
-    colour_profile: bytes | None = None,
 ) -> bytes:
     """What `write_image` writes, as bytes; `name` is for messages.
 
@@ -135,29 +136,18 @@ def image_bytes(
         raise InputError(f"{name}: cannot write this kind of file; use .png or .webp")
     picture = _to_pillow(image, name)
     try:
-        return encode(picture, provenance, colour_profile)
+        return encode(picture, provenance)
     except (OSError, ValueError) as error:  # WebP has at most 16383 pixels a side
         raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
 
 
-def read_colour_profile(path: StrPath) -> bytes | None:
-    """Read the ICC profile of a file's RGB numbers; None when there is none, or it is another's.
-
-    Raises:
-        InputError: the file itself cannot be read as PNG, JPEG or WebP.
-    """
-    icc = scan_file(path).icc
-    # ICC.1:2022, 7.2: the data colour space, and the signature of every profile.
-    good = len(icc) >= 128 and icc[16:20] == b"RGB " and icc[36:40] == b"acsp"
-    return icc if good and len(icc) <= MAX_METADATA_BYTES else None
-
-
 def _check_header(scan: Scan, name: str, size: tuple[int, int] | None, swapped: bool) -> None:
     width, height = (scan.height, scan.width) if swapped else (scan.width, scan.height)
+    most = MAX_JPEG_PIXELS if scan.kind == "JPEG" else MAX_PIXELS
     if scan.animated:
         raise InputError(f"{name}: animated images are not accepted; save one frame")
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{name}: {width} x {height} pixels; at most {MAX_PIXELS} accepted")
+    if width * height > most:
+        raise InputError(f"{name}: {width} x {height} pixels; at most {most} accepted")
     if size is not None and tuple(size) != (height, width):
         raise InputError(
             f"{name}: the image is {width} wide and {height} high, but {size[1]} wide and "
@@ -166,20 +156,44 @@ def _check_header(scan: Scan, name: str, size: tuple[int, int] | None, swapped: 
 
 
 def _decode(scan: Scan, channels: int) -> Pixels:
-    with Image.open(io.BytesIO(scan.data), formats=[scan.kind]) as image:
+    try:
+        return _decode_data(scan, scan.data, channels)
+    except OSError:
+        if scan.kind != "JPEG" or JPEG_END in scan.data[-2:]:
+            raise
+        # The end marker is missing, or more. Where the pixels are all there, nothing that
+        # follows them changes one.
+        ended, followed = (
+            _decode_data(scan, scan.data.rstrip(b"\xff") + more + JPEG_END, channels)
+            for more in (b"", JUNK)
+        )
+        if not np.array_equal(ended, followed):
+            raise
+        return ended
+
+
+def _decode_data(scan: Scan, data: bytes, channels: int) -> Pixels:
+    with Image.open(io.BytesIO(data), formats=[scan.kind]) as image:
         if image.size != (scan.width, scan.height):
             raise ValueError("two different sizes in its header")
+        shrink = 1
+        while scan.width * scan.height > MAX_PIXELS * shrink**2:
+            shrink *= 2
+        if shrink > 1:
+            image.draft(image.mode, (scan.width // shrink, scan.height // shrink))
         image.load()
         if image.mode.startswith("I"):  # 16-bit grey
             grey = np.asarray(image).astype(np.uint32)
             flat = Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
         elif image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            flat = Image.alpha_composite(white, image.convert("RGBA"))
+            rgba = image.convert("RGBA")
+            colours = to_srgb(rgba.convert("RGB"), scan.icc).convert("RGB")
+            colours.putalpha(rgba.getchannel("A"))
+            flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
         else:
-            flat = image
+            flat = to_srgb(image.convert("RGB") if image.mode == "P" else image, scan.icc)
         pixels = np.asarray(flat.convert("L" if channels == 1 else "RGB"))
-    return pixels.reshape(scan.height, scan.width, channels).copy()
+    return pixels.reshape(*pixels.shape[:2], channels).copy()
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -212,7 +226,7 @@ def _to_pillow(image: Pixels, name: str) -> Image.Image:
 _RUN_LENGTHS = 3  # zlib's Z_RLE: what PNG's filters leave of a face has few longer repeats
 
 
-def _encode_png(picture: Image.Image, provenance: Provenance, icc: bytes | None) -> bytes:
+def _encode_png(picture: Image.Image, provenance: Provenance) -> bytes:
     info = PngInfo()
     info.add_itxt("XML:com.adobe.xmp", xmp_packet(provenance))
     info.add_text("Software", creator())
@@ -221,16 +235,16 @@ def _encode_png(picture: Image.Image, provenance: Provenance, icc: bytes | None)
     buffer = io.BytesIO()
     # Of zlib's default: 0.3 of the time, 1.02 of the bytes (faces, 64 pixels).
     how = {"compress_level": 4, "compress_type": _RUN_LENGTHS}
-    picture.save(buffer, "PNG", pnginfo=info, icc_profile=icc, **how)
+    picture.save(buffer, "PNG", pnginfo=info, **how)
     return buffer.getvalue()
 
 
-def _encode_webp(picture: Image.Image, provenance: Provenance, icc: bytes | None) -> bytes:
+def _encode_webp(picture: Image.Image, provenance: Provenance) -> bytes:
     buffer = io.BytesIO()
     xmp = xmp_packet(provenance).encode()
     # Of Pillow's default: 0.03 of the time, 1.1 of the bytes; 0.77 of a PNG's (faces, 64 pixels).
     how = {"lossless": True, "method": 0, "quality": 0}
-    picture.save(buffer, "WEBP", xmp=xmp, icc_profile=icc or b"", **how)
+    picture.save(buffer, "WEBP", xmp=xmp, **how)
     return buffer.getvalue()
 
 

@@ -1,17 +1,19 @@
 """Names of people, and parts of names of files."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from glow_jax.io.pictures import SUFFIXES
 
-MAX_NAME = 80  # characters
+MAX_NAME_BYTES = 80  # three such parts fit into the 255 bytes of a file's name
 
 
 def file_name(text: str) -> str:
     """Text as part of a file name: other characters than letters, digits, ._+- become -."""
-    return re.sub(r"[^\w.+-]+", "-", text)[:MAX_NAME] or "-"
+    name = os.fsencode(re.sub(r"[^\w.+-]+", "-", text))[:MAX_NAME_BYTES]
+    return name.decode(errors="ignore") or "-"
 
 
 def distinct_names(paths: Sequence[str]) -> list[str]:

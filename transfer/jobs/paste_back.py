@@ -16,7 +16,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import PASTED, RESULTS
-from glow_jax.io.pictures import read_colour_profile, read_image, write_image
+from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.tables import SURROGATES, write_table
 from transfer.codec import Images
@@ -82,7 +82,7 @@ def paste_back(
             image = read_image(out / item.file)[None]
             result = one.paste(expression, source, photograph, alpha, image)
             provenance = _provenance(item, alpha, path, models)
-            write_image(out / file, result, provenance, read_colour_profile(path))
+            write_image(out / file, result, provenance)
             made += 1
         progress("paste back", done, len(wanted))
     write_table(out / "pasted.csv", FIELDS, table)

@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 from glow_jax.io import containers, files, provenance
 from glow_jax.io import pictures as images
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_paths, read_colour_profile, read_image, write_image
+from glow_jax.io.pictures import image_paths, read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance, read_source_type
 
 # Wrong arguments must meet our own messages, not the run-time check of annotations.
@@ -388,7 +388,8 @@ def test_bombs_are_refused_before_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened"))
-    rejected(save(tmp_path, bombs()[name]), "pixels", str(images.MAX_PIXELS))
+    most = images.MAX_JPEG_PIXELS if name == "jpeg" else images.MAX_PIXELS
+    rejected(save(tmp_path, bombs()[name]), "pixels", str(most))
 
 
 def test_a_second_header_cannot_enlarge_the_picture(tmp_path: Path) -> None:
@@ -424,7 +425,9 @@ def test_metadata_that_makes_pillow_warn_or_fail(tmp_path: Path) -> None:
         chunk(b"tEXt", b"") + chunk(b"pHYs", b"") + chunk(b"cHRM", b"") + chunk(b"sRGB", b""),
     ):
         assert read_image(save(tmp_path, png(1, 1, 8, 2, rows, extra))).tolist() == [[[*b"abc"]]]
-    rejected(save(tmp_path, png(1, 1, 8, 2, rows, chunk(b"acTL", bytes(8)))), "animated")
+    rejected(
+        save(tmp_path, png(1, 1, 8, 2, rows, chunk(b"acTL", b"\0\0\0\2" + bytes(4)))), "animated"
+    )
     odd = exif(1)[:16] + struct.pack("<HHII", 0x0128, 5, 9, 2**31) + bytes(4)
     data = encode(Image.new("RGB", (2, 2)), "JPEG", exif=odd, dpi=(0, 0))
     assert read_image(save(tmp_path, data)).shape == (2, 2, 3)
@@ -771,47 +774,3 @@ def test_the_source_type_that_others_declare(tmp_path: Path, kind: str) -> None:
     for nothing in ("", "http://example.com/", "a b", "x" * 65, "<b/>"):
         assert declared(nothing) is None
     assert read_source_type(save(tmp_path, encode(Image.new("RGB", (2, 2)), kind))) is None
-
-
-def profile(space: str = "sRGB") -> bytes:
-    from PIL import ImageCms
-
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
-
-
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-@pytest.mark.parametrize("repeat", [1, 150])  # a JPEG keeps a long one in several pieces
-def test_colour_profiles_are_read_and_written(tmp_path: Path, kind: str, repeat: int) -> None:
-    icc = profile() * repeat
-    path = save(tmp_path, encode(Image.new("RGB", (2, 2)), kind, icc_profile=icc))
-    assert read_colour_profile(path) == icc
-    for name in ("b.png", "b.webp"):
-        write_image(tmp_path / name, pattern(), PROVENANCE, read_colour_profile(path))
-        assert read_colour_profile(tmp_path / name) == icc
-        np.testing.assert_array_equal(read_image(tmp_path / name), pattern())
-        write_image(tmp_path / name, pattern(), PROVENANCE)
-        assert read_colour_profile(tmp_path / name) is None
-
-
-def test_other_profiles_are_none(tmp_path: Path) -> None:
-    def read(*extra: bytes) -> bytes | None:
-        return read_colour_profile(save(tmp_path, png(1, 1, 8, 2, b"\0abc", *extra)))
-
-    good = zlib.compress(profile())
-    assert read(chunk(b"iCCP", b"name\0\0" + good)) == profile()
-    for packed in (
-        b"",
-        b"name",
-        b"name\0\0" + good[:-20],
-        b"name\0\0junk",
-        b"name\0\0" + zlib.compress(profile("LAB")),
-        b"name\0\0" + zlib.compress(profile()[:100]),
-        b"name\0\0" + zlib.compress(bytes(containers.MAX_METADATA_BYTES + 1)),
-    ):
-        read(chunk(b"iCCP", packed))
-        if packed != b"name\0\0" + good[:-20]:  # what came before the end is the whole of it
-            assert read(chunk(b"iCCP", packed)) is None
-    jpeg = encode(Image.new("RGB", (2, 2)), "JPEG")
-    short = b"\xff\xe2\0\x0eICC_PROFILE\0"
-    path = save(tmp_path, jpeg[:2] + short + jpeg[2:])
-    assert read_colour_profile(path) is None and read_image(path).shape == (2, 2, 3)
