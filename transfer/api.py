@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import functools
 import itertools
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import jax
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
-from glow_jax.io.output_schema import INPUTS
+from glow_jax.io.output_schema import INPUTS, RESULTS
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.tables import SURROGATES
@@ -108,6 +110,8 @@ def transfer(
         method,
         keep,
     )
+    for note in plan.notes:
+        notify(note)
     job = make_job(plan, models, alignment=alignment)
     output_folder.check(out, job)
     skipped = check_inputs(job, load)
@@ -124,6 +128,7 @@ def transfer(
         references=True,
         progress=progress,
     )
+    _notify_of_auto(job, out, notify)
     pasted = None
     if isinstance(faces, AlignedFaces):
         if request.paste_back:
@@ -141,6 +146,7 @@ def batch(
     *,
     devices: Sequence[jax.Device] = (),
     progress: Progress = no_progress,
+    notify: Notify = lambda line: None,
 ) -> Summary:
     """Make every output that a job's file asks for and that is not in `out` yet.
 
@@ -150,13 +156,17 @@ def batch(
         request: what is asked for.
         devices: to compute on; all local ones by default.
         progress: called with a stage and how far it is.
+        notify: called with a line for each folder in which files were left out.
 
     Raises:
         InputError: something in the job's file is wrong (`transfer.jobs.plan_file.JobErrors` has
             all lines), or the folder holds something else. Pictures that cannot be used are no
             errors, but rows of failures.csv.
     """
-    prepared = batches.prepare(request, read_plan(request.job), devices)
+    plan = read_plan(request.job)
+    for note in plan.notes:
+        notify(note)
+    prepared = batches.prepare(request, plan, devices)
     return _summary(Path(request.out), batches.run_batch(request, prepared, progress))
 
 
@@ -187,6 +197,19 @@ def _write_sheet(job: Job, model: str, out: Path, load: Callable) -> Path:
     provenance = Provenance(SOURCE_TYPE, model, recipe)
     write_image(out / SHEET, job_sheet(job, out, load), provenance)
     return out / SHEET
+
+
+def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
+    """One line about the alphas that were chosen, if any were to be."""
+    asked = {item.id for item in job.items if math.isnan(item.alpha)}
+    if not asked:
+        return
+    with (out / RESULTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
+        taken = Counter(float(r["alpha"]) for r in csv.DictReader(file) if r["id"] in asked)
+    counts = ", ".join(
+        f"{alpha:g} for {n} image{'s' if n > 1 else ''}" for alpha, n in sorted(taken.items())
+    )
+    notify(f"alpha auto took {counts or 'nothing: no image could be made'}")
 
 
 def _notify_of_far(out: Path, limit: float | None, notify: Notify) -> None:

@@ -69,7 +69,9 @@ def _read_bytes(path: StrPath) -> bytes:
             if not start:
                 raise InputError(f"{name}: the file is empty; accepted: PNG, JPEG or WebP")
             if not _is_supported(start):
-                raise InputError(f"{name}: not an image we can read; accepted: PNG, JPEG or WebP")
+                what = _other_picture(start)
+                kind = f"{what}; save it as one that is" if what else "not an image we can read"
+                raise InputError(f"{name}: {kind}; accepted: PNG, JPEG or WebP")
             if status.st_size > MAX_FILE_BYTES:
                 limit = MAX_FILE_BYTES >> 20
                 raise InputError(f"{name}: {status.st_size} bytes; at most {limit} MiB accepted")
@@ -83,6 +85,22 @@ def _read_bytes(path: StrPath) -> bytes:
 def _is_supported(start: bytes) -> bool:
     is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
     return start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or is_webp
+
+
+def _other_picture(start: bytes) -> str:
+    """What a picture of another kind is called; "" for no picture that we know.
+
+    Source: ISO 14496-12, 4.3 and ISO 23008-12, annex B (brands of HEIF); TIFF 6.0.
+    """
+    if start[4:8] == b"ftyp":
+        brand = start[8:12]
+        if brand in (b"avif", b"avis"):
+            return "an AVIF picture, which is not read"
+        if brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"):
+            return "a HEIC picture, which is not read"
+    known = {b"II*\0": "a TIFF", b"MM\0*": "a TIFF", b"GIF8": "a GIF", b"BM": "a BMP"}
+    found = [name for magic, name in known.items() if start.startswith(magic)]
+    return f"{found[0]} picture, which is not read" if found else ""
 
 
 def _scan_png(data: bytes) -> Scan:

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import stat
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from glow_jax.io.provenance import Provenance, creator, recipe_json, xmp_packet
 
 MAX_PIXELS = 2**26  # 8192 x 8192
 MAX_JPEG_PIXELS = 2**28  # of a JPEG, which is decoded at a half, a quarter or an eighth
+MAX_KINDS = 8  # of files left out, that a line names
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 
 Pixels = npt.NDArray[np.uint8]
@@ -96,6 +98,29 @@ def image_paths(path: StrPath) -> list[Path]:
     if not found:
         raise InputError(f"{name}: no images in this folder; accepted: {', '.join(SUFFIXES)}")
     return sorted(found, key=lambda p: (_natural(p.name), p.name))
+
+
+def left_out(path: StrPath) -> str:
+    """One line about the files of a folder that `image_paths` does not list; "" if there are none.
+
+    Hidden files and folders in it are not counted.
+    """
+    folder = Path(path)
+    try:
+        names = sorted(p.name for p in folder.iterdir() if not p.is_dir())
+    except (OSError, ValueError):  # not a folder, or none that can be listed: `image_paths` says so
+        return ""
+    kinds = Counter(
+        Path(name).suffix.lower() or "no suffix"
+        for name in names
+        if not name.startswith(".") and Path(name).suffix.lower() not in SUFFIXES
+    )
+    if not kinds:
+        return ""
+    number = sum(kinds.values())
+    files = "1 file that is" if number == 1 else f"{number} files that are"
+    listed = ", ".join(f"{suffix} {n}" for suffix, n in kinds.most_common(MAX_KINDS))
+    return f"{one_line(folder)}: left out {files} not PNG, JPEG or WebP ({one_line(listed)})"
 
 
 def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:

@@ -16,6 +16,7 @@ from transfer.jobs.alphas import parse_alphas
 from transfer.jobs.inputs import check_inputs
 from transfer.jobs.job import Job, make_job
 from transfer.jobs.plan import plan_transfer
+from transfer.jobs.plan_file import read_plan
 from transfer.jobs.sheet import grid, job_sheet
 from transfer.methods import Models
 
@@ -317,3 +318,13 @@ def test_outputs_that_only_partly_decode_say_so(people: Path, tmp_path: Path) ->
     assert kept["0.5"] == 1 and 0 < kept["4.0"] < 1 and kept["1000.0"] == 0
     base = read_image(out / "means" / "target_bob.png")
     np.testing.assert_array_equal(read_image(out / list(job.items)[2].file), base)
+
+
+def test_files_that_are_left_out_of_a_person_are_named(people: Path) -> None:
+    (people / "bob" / "7.heic").write_bytes(b"")
+    asked = plan_transfer([people / "shots"], people / "ann", [people / "bob"], (0.5,))
+    (note,) = asked.notes
+    assert "bob: left out 1 file that is not PNG, JPEG or WebP (.heic 1)" in note
+    table = people / "job.csv"
+    table.write_text("expression,source,target,alpha\nshots,ann,bob,1\nshots,ann,bob,2\n")
+    assert read_plan(table).notes == (note,)

@@ -165,6 +165,8 @@ def run(args: argparse.Namespace) -> int:
         for line in errors.lines if errors.count > 1 else ():
             print(line, file=sys.stderr)
         raise
+    for note in plan.notes:
+        print(note, file=sys.stderr)
     _choose_engine(args)
     from glow_jax.compile_cache import use_compile_cache
     from transfer.cli.progress import Bars

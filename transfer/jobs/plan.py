@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_paths
+from glow_jax.io.pictures import image_paths, left_out
 from transfer.jobs.names import distinct_names, file_name, own_name
 from transfer.methods import NAMES
 
@@ -32,6 +32,7 @@ class Plan:
         method: (N,) int8, index of `transfer.methods.NAMES`, or METHOD_OF_MODEL.
         line: (N,) int32, of the file that asks for it; 0 for none.
         user_ids: (N,) the user's own names of the rows, if they gave any.
+        notes: a line for each folder in which files were left out.
     """
 
     origin: str
@@ -45,6 +46,7 @@ class Plan:
     method: np.ndarray
     line: np.ndarray
     user_ids: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -122,7 +124,9 @@ def plan_transfer(
         for picture in dict.fromkeys(shown)
         for alpha in alphas
     ]
-    return plan_of("transfer", rows, list(files), people, method)
+    plan = plan_of("transfer", rows, list(files), people, method)
+    notes = dict.fromkeys(map(left_out, [*expressions, *folders]))
+    return dataclasses.replace(plan, notes=tuple(filter(None, notes)))
 
 
 def _check_names(targets: Sequence[Path]) -> None:

@@ -42,4 +42,5 @@ class Columns:
             np.array(self.method, np.int8),
             line,
             user_ids,
+            tuple(paths.notes),
         )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
-from glow_jax.io.pictures import SUFFIXES, image_paths
+from glow_jax.io.pictures import SUFFIXES, image_paths, left_out
 
 MAX_SHOWN = 20  # errors whose lines are kept; the others are counted
 
@@ -49,6 +49,7 @@ class Paths:
         files: numbers of pictures, by path.
         people: numbers of people, by their pictures.
         of_people: each person's path, by number.
+        notes: a line for each folder in which files were left out.
     """
 
     def __init__(self, folder: str, errors: Errors):
@@ -57,6 +58,7 @@ class Paths:
         self.files: dict[str, int] = {}
         self.people: dict[tuple[int, ...], int] = {}
         self.of_people: list[str] = []
+        self.notes: dict[str, None] = {}
         self._expressions: dict[str, tuple[int, ...] | str] = {}
         self._people: dict[str, int | str] = {}
 
@@ -126,6 +128,8 @@ class Paths:
             return [path]
         if not stat.S_ISDIR(mode):
             raise InputError(f"{one_line(text)}: neither a picture nor a folder")
+        if line := left_out(path):
+            self.notes[line] = None
         return [str(p) for p in image_paths(path)]
 
     def _matches(self, text: str) -> list[str]:

@@ -120,6 +120,7 @@ def _product(
         np.tile(np.array(alphas, np.float64), n_pictures * len(targets)),
         np.full(total, method, np.int8),
         line,
+        notes=plan.notes,
     )
 
 
