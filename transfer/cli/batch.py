@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "webp", "tfrecord", "array_record", "webdataset")  # `transfer.requests.Format`
 CACHE_GB = "4"  # `transfer.requests.CACHE_BYTES`
 BYTES_A_VALUE = 5  # of a picture and its latents, in the cache
-SHORT_S, LONG_S = 120, 7200  # below and above which durations are told in seconds, and in hours
+SHORT_S, LONG_S = 120, 7200  # durations below are printed in seconds, above in hours
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         choices=NAMES,
-        help="(default: warp where the model has expressions, which is said, else paper)",
+        help="(default: warp where the model has an expression model, else paper; it is printed)",
     )
     parser.add_argument(
         "--alpha",

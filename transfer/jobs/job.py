@@ -52,7 +52,7 @@ class Job:
     """A plan for one model. M outputs, in chunks.
 
     Attributes:
-        plan: with every row's method said.
+        plan: every row of it names a method.
         sha256: (P,) hexadecimal, of the pictures' bytes; empty where one cannot be read.
         ids: (N,) uint64 of the rows.
         order: (M,) int32: rows in the order in which they are made, each id once.

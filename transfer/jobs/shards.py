@@ -1,6 +1,6 @@
-"""† Many pictures in one file, to train detectors on: TFRecord, ArrayRecord, WebDataset.
+"""Many pictures in one file, to train detectors on: TFRecord, ArrayRecord, WebDataset.
 
-A record holds the bytes of a PNG, which tells its provenance itself, and beside it id, expression,
+A record holds the bytes of a PNG, which holds its provenance, and beside it id, expression,
 source, target, alpha, method, and label, which is "generated". In TFRecord and ArrayRecord it is
 a `tf.train.Example`; in WebDataset's tar a picture and a JSON file of one name. TensorFlow is not
 needed. Equal records give equal bytes.
@@ -50,9 +50,9 @@ def write_webdataset(path: Path, records: Sequence[Record]) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for record in records:
-            told = record._asdict() | {"label": LABEL}
-            del told["png"]
-            text = json.dumps(told, sort_keys=True).encode()
+            fields = record._asdict() | {"label": LABEL}
+            del fields["png"]
+            text = json.dumps(fields, sort_keys=True).encode()
             for ending, data in (("json", text), ("png", record.png)):
                 member = tarfile.TarInfo(f"{record.id}.{ending}")  # of 1970, by nobody
                 member.size = len(data)

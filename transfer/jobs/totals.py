@@ -71,7 +71,7 @@ def write_tables(out: Path) -> Totals:
     n = failed = bad = non_finite = redone = 0
     worst = 0.0
     with contextlib.ExitStack() as stack:
-        # TextIOWrapper's tell is slow; the line is made in memory and its length known.
+        # Lines are made in memory, whose lengths are known: TextIOWrapper.tell is slow.
         lines = stack.enter_context(tempfile.TemporaryFile(dir=out))
         inputs = stack.enter_context(TableWriter(out / INPUTS, INPUT_FIELDS))
         failures = stack.enter_context(TableWriter(out / FAILURES, TROUBLE_FIELDS, optional=True))

@@ -94,14 +94,16 @@ class Paper:
         return Reference(self._faces.mean(person), self._faces.usable(person))
 
     def photograph(self, person: int) -> int:
-        """The target's most neutral photograph, which an expression model tells.
+        """The target's most neutral photograph, as the expression model finds.
 
         Raises:
             InputError: there is no expression model.
         """
         model = self._models.expression_model
         if model is None:
-            raise InputError("the model has no expressions.npz, which tells neutral photographs")
+            raise InputError(
+                "the model has no expressions.npz, which finds the most neutral photograph"
+            )
         return PeopleActivations(model, self._faces).most_neutral(person)
 
     def paste(
