@@ -31,7 +31,7 @@ class Reader(Protocol):
     notes: list[str]
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
-        """As many readings as pictures, in order."""
+        """One reading per picture, in order."""
 
 
 def make_reader(choice: str) -> Reader | None:
@@ -53,7 +53,9 @@ def make_reader(choice: str) -> Reader | None:
 
         folder = where or os.environ.get("OPENFACE_MODELS", "")
         if not folder:
-            raise InputError("openface: name its model folder, openface:FOLDER or OPENFACE_MODELS")
+            raise InputError(
+                "openface: no model folder; name it as openface:FOLDER or in OPENFACE_MODELS"
+            )
         return OpenFaceModels(folder)
     if kind == "openface-binary":
         from eval.openface_tool import OpenFaceBinary

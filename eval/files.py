@@ -1,12 +1,9 @@
 """Pictures of any format that Pillow reads, within limits of size."""
 
-import contextlib
 import dataclasses
 import hashlib
 import io
-import os
 import stat
-import uuid
 import warnings
 from pathlib import Path
 
@@ -27,7 +24,7 @@ class Picture:
     Attributes:
         path: of the file.
         sha256: of the file's bytes, hexadecimal.
-        pixels: (H, W, 3) uint8 RGB, the right way up; transparency laid over white.
+        pixels: (H, W, 3) uint8 RGB, upright; transparency laid over white.
     """
 
     path: Path
@@ -35,18 +32,22 @@ class Picture:
     pixels: np.ndarray
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
     """A file's bytes.
 
+    Args:
+        path: of an ordinary file.
+        most: bytes that are read; a larger file is refused.
+
     Raises:
-        InputError: it is missing, unreadable, no ordinary file or above 256 MiB.
+        InputError: it is missing, unreadable, no ordinary file or above `most` bytes.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
             raise InputError(f"{one_line(path)}: not an ordinary file")
-        if status.st_size > MAX_BYTES:
-            raise InputError(f"{one_line(path)}: larger than {MAX_BYTES >> 20} MiB")
+        if status.st_size > most:
+            raise InputError(f"{one_line(path)}: {status.st_size} bytes; at most {most} are read")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
@@ -96,20 +97,3 @@ def _rgb(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image.convert("RGB"))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name in its folder, then rename it into place.
-
-    Raises:
-        InputError: the folder is missing or cannot be written to.
-    """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{one_line(path)}: cannot be written ({reason(error)})") from None
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            temporary.unlink()

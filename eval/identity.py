@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 from eval.faces import dlib_file, working_size
 from eval.files import Picture
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
@@ -32,7 +32,7 @@ class Embedding:
     Attributes:
         faces: how many faces were found.
         vector: (D,) float64, empty without a face.
-        problem: why there is none, if there is none.
+        problem: why there is none; empty if there is one.
     """
 
     faces: int
@@ -42,7 +42,7 @@ class Embedding:
 
 @dataclasses.dataclass(frozen=True)
 class IdentityModel:
-    """Which of DeepFace's models, with which detector and metric.
+    """One of DeepFace's models, with a detector and a metric.
 
     Attributes:
         model, detector: DeepFace's names.
@@ -129,7 +129,7 @@ class IdentityModel:
         return Embedding(len(faces), vector)
 
     def distance(self, one: np.ndarray, other: np.ndarray) -> float:
-        """Of two (D,) embeddings, by the metric."""
+        """The distance of two (D,) embeddings by `metric`."""
         return float(self._deepface.modules.verification.find_distance(one, other, self.metric))
 
     @property
@@ -167,12 +167,10 @@ def load_deepface(home: Path) -> Any:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Copy a file unless it is there; whole or not at all."""
+    """Copy a file whole, unless it is there already."""
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    write_atomically(target, source.read_bytes())
 
 
 def quietly(what: str, call: Any, *args: str) -> None:

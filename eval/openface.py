@@ -87,7 +87,7 @@ class OpenFaceModels:
         self.notes = ["OpenFace's models are for research only (its academic licence)."]
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
-        """Read pictures; one without a face is a reading without numbers."""
+        """Readings of pictures; without a face, with `problem` instead of numbers."""
         return [self._read(working_size(picture.pixels)) for picture in pictures]
 
     def _read(self, pixels: np.ndarray) -> Reading:

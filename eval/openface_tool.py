@@ -27,8 +27,8 @@ TIME_LIMIT_S = 60  # per picture, and again as much for the start
 def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     """One picture's Action Units from a CSV of OpenFace 2.
 
-    Column names may have spaces about them; `success` and `confidence` may be missing. Of several
-    faces the most confident counts, the first among equals.
+    Column names may have spaces around them; `success` and `confidence` may be missing. Of several
+    faces the most confident counts; of equally confident ones, the first.
 
     Args:
         path: the CSV.
@@ -116,7 +116,7 @@ class OpenFaceCsvs:
         self._taken: dict[Path, str] = {}
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
-        """Read pictures' CSVs; a missing or wrong one is a reading without numbers.
+        """Readings from the pictures' CSVs; where one is missing or wrong, with `problem`.
 
         Raises:
             InputError: one CSV would serve two different pictures.
@@ -171,7 +171,7 @@ class OpenFaceBinary:
         self.notes = ["OpenFace's models are for research only (its academic licence)."]
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
-        """Read pictures; one that OpenFace fails on is a reading without numbers."""
+        """Readings of pictures; where OpenFace fails, with `problem` instead of numbers."""
         return [self._read(picture) for picture in pictures]
 
     def _read(self, picture: Picture) -> Reading:

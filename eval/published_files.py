@@ -16,10 +16,10 @@ InputError, with file and line.
 import csv
 import io
 import re
-import stat
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from eval.files import read_bytes
 from eval.table import AUS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line, reason
@@ -42,16 +42,9 @@ class Faces(NamedTuple):
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, a byte order mark taken off."""
+    """The text of a file, without its byte order mark."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{one_line(path)}: not a file")
-        if status.st_size > MOST_BYTES:
-            raise InputError(f"{one_line(path)}: {status.st_size} bytes; at most {MOST_BYTES}")
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{one_line(path)}: {reason(error)}") from None
+        text = read_bytes(path, MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{one_line(path)}: not UTF-8 text") from None
     if "\0" in text:

@@ -12,7 +12,7 @@ from glow_jax.io.messages import reason
 
 
 class PyFeat:
-    """py-feat's Detectorv1: RetinaFace, MobileFaceNet, and gradient-boosted trees an AU.
+    """py-feat's Detectorv1: RetinaFace, MobileFaceNet, and gradient-boosted trees per AU.
 
     Its AUs are probabilities, 0-1; they are shown times 5, so that one table serves all readers.
 
@@ -43,7 +43,7 @@ class PyFeat:
         self.notes = ["py-feat's AUs are probabilities (0-1), shown times 5: not intensities."]
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
-        """Read pictures; one that py-feat fails on is a reading without numbers."""
+        """Readings of pictures; where py-feat fails, with `problem` instead of numbers."""
         return [self._read(picture) for picture in pictures]
 
     def _read(self, picture: Picture) -> Reading:

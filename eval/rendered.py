@@ -100,7 +100,7 @@ class RenderedReader:
         ]
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
-        """Read pictures; one without a face is a reading without numbers."""
+        """Readings of pictures; without a face, with `problem` instead of numbers."""
         return [self._read(picture) for picture in pictures]
 
     def _read(self, picture: Picture) -> Reading:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line, reason
+from glow_jax.io.output_schema import RESULTS
 
 if TYPE_CHECKING:
     from eval.identity import IdentityModel
@@ -194,7 +195,7 @@ def _make(folder: Path) -> None:
     Raises:
         InputError: it cannot be made, or it holds outputs, which the report's files would join.
     """
-    if (folder / "results.csv").exists():
+    if (folder / RESULTS).exists():
         raise InputError(f"{one_line(folder)}: holds outputs; name another folder for the report")
     try:
         folder.mkdir(parents=True, exist_ok=True)

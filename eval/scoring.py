@@ -210,7 +210,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def _begin() -> None:
-    """Of a worker: leave Ctrl-C to the parent, and end with it, even if it is killed."""
+    """In a worker: leave Ctrl-C to the parent, and end when it ends, even by a kill."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -28,6 +28,7 @@ from eval.references import Reference, reference_of
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from glow_jax.io.output_schema import JOB, MEANS, PEOPLE, RESULTS
 
 NEEDED = (*KEYS, "file")
 NUMBERS = ("alpha", *EXTRAS)
@@ -67,9 +68,9 @@ def read_study(folder: str | Path) -> Study:
     if not os.path.isdir(folder):
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
     outputs, methods = _read_outputs(folder)
-    job = folder / "job.json"
+    job = folder / JOB
     people, about = _of_job(job) if job.is_file() else ({}, {})
-    people = people or _of_table(folder / "people.csv")
+    people = people or _of_table(folder / PEOPLE)
     places = [Path(), folder, folder.parent]
     used = {(role, row[role]) for row in outputs for role in ("source", "target")}
     missing = sorted(person for _, person in used if not people.get(person))
@@ -87,14 +88,14 @@ def read_study(folder: str | Path) -> Study:
         {name: _located(name, places) for name in sorted({row["expression"] for row in outputs})},
         {person: [_located(f, places) for f in people[person]] for _, person in sorted(used)},
         references,
-        reference_of(methods, pictures, len(targets)),
+        reference_of(methods - {""} or {about.get("method", "")}, pictures, len(targets)),
         about,
     )
 
 
 def _read_outputs(folder: Path) -> tuple[list[dict], set[str]]:
     """The rows of results.csv, and the methods that they name."""
-    path = folder / "results.csv"
+    path = folder / RESULTS
     if not path.is_file():
         raise InputError(f"{one_line(folder)}: no results.csv; it is not a folder of outputs")
     outputs: list[dict] = []
@@ -165,7 +166,7 @@ def read_table(path: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str,
     """Rows of a CSV, names and cells stripped, each with the number of its last line.
 
     Raises:
-        InputError: it is no CSV, a needed column is missing, a column comes twice, a row has
+        InputError: it is no CSV, a needed column is missing, a column occurs twice, a row has
             another length, or a needed cell is empty.
     """
     text = read_bytes(path).decode("utf-8-sig", errors="replace")
@@ -179,7 +180,7 @@ def read_table(path: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str,
             raise InputError(f"{one_line(path)}: no column {', '.join(missing)}")
         twice = [name for name in needed if names.count(name) > 1]
         if twice:
-            raise InputError(f"{one_line(path)}: column {twice[0]} comes twice")
+            raise InputError(f"{one_line(path)}: column {twice[0]} occurs twice")
         for row in reader:
             where = f"{one_line(path)}: line {reader.line_num}"
             if None in row or None in row.values():
@@ -195,7 +196,7 @@ def read_table(path: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str,
 
 
 def _located(name: str, places: list[Path]) -> Path:
-    """The first place where a path leads to a file; as it is if none does."""
+    """The path in the first place where it leads to a file; the bare path if it does nowhere."""
     found = (place / name for place in places)
     return next((path for path in found if os.path.isfile(path)), Path(name))
 
@@ -207,7 +208,7 @@ def _references(folder: Path, used: set[tuple[str, str]]) -> dict[tuple[str, str
         safe = re.sub(r"[^\w.+-]+", "-", person) or "-"
         cut = safe.encode("utf-8", "surrogateescape")[:80].decode("utf-8", "ignore")
         for name in (person, safe[:80], cut):
-            path = folder / "means" / f"{role}_{name}.png"
+            path = folder / MEANS / f"{role}_{name}.png"
             if "/" not in name and os.path.isfile(path):
                 found[role, person] = path
                 break

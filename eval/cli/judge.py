@@ -62,8 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=default_cache(),
         metavar="DIR",
         help="folder for DeepFace's weights and for scores, which are kept by the content of the "
-        "pictures; only a folder of your own, since weights are loaded as code "
-        "(default: %(default)s)",
+        "pictures; it is trusted, so use one of your own (default: %(default)s)",
     )
     parser.add_argument(
         "--workers",

@@ -86,12 +86,12 @@ def _interval(figure: Part, show=number) -> str:
 
 
 def _pooled(figures: Mapping) -> str:
-    """That a figure is of several alphas, where it is: other alphas would make it another."""
+    """Says that a figure is over several alphas, on whose choice it depends; else empty."""
     return "over all α together" if len(figures["counts"]["alphas"]) > 1 else ""
 
 
 def _there(figures: Mapping, key: str) -> str:
-    """A figure at the recommended alpha."""
+    """The figure at the recommended alpha, in words."""
     best = figures["recommended_alpha"]["alpha"]
     if not known(best):
         return ""

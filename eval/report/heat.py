@@ -1,4 +1,4 @@
-"""Heat maps of expression × AU as tables, so that every cell keeps its number and its headings."""
+"""Heat maps of expression × AU, as tables: every cell keeps its number and its headings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

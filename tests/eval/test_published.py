@@ -288,9 +288,12 @@ WRONG = {
     ),
     "no references": (
         lambda folder: (folder / "references.txt").unlink(),
-        "references.txt: No such file or directory",
+        "references.txt: cannot be read (No such file or directory)",
     ),
-    "no source": (lambda folder: (folder / "source.txt").unlink(), "source.txt: No such file"),
+    "no source": (
+        lambda folder: (folder / "source.txt").unlink(),
+        "source.txt: cannot be read (No such file",
+    ),
     "two sources": (
         written("source.txt", "sue\nann\n"),
         "source.txt, line 2: a second line; it needs one, the source's name",
@@ -307,7 +310,7 @@ WRONG = {
     "file twice": (written("aus/smile.csv", "x"), "aus/smile.txt: smile.csv is there too"),
     "a folder for a file": (
         a_folder_for_a_file,
-        "aus/frown.txt: not a file",
+        "aus/frown.txt: not an ordinary file",
     ),
     "long line": (
         written(FROWN, HEADER + "\n[" + " " * 20_000 + "]"),
@@ -326,7 +329,7 @@ def test_what_is_wrong_is_said_with_file_and_line(kind: str, folder: Path) -> No
 def test_a_large_file_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eval.published_files.MOST_BYTES", 100)
     assert said(folder).startswith("references.txt: ")
-    assert said(folder).endswith(" bytes; at most 100")
+    assert said(folder).endswith(" bytes; at most 100 are read")
 
 
 def test_a_line_of_spaces_and_quotes_does_not_take_long(folder: Path) -> None:
@@ -443,7 +446,7 @@ def test_either_half_of_the_authors_may_be_absent(authors: Path) -> None:
     assert len(scores) == 12 and scores["to_target_mean"].isna().all()
     (authors / "away").rename(evaluation / "likeliness")
     (evaluation / "quality").rename(authors / "gone")
-    assert "source.txt: No such file" in said(authors)
+    assert "source.txt: cannot be read (No such file" in said(authors)
     write(evaluation / "source.txt", "sue")
     scores = read_published_folder(authors)
     assert len(scores) == 12 and scores["AU01"].isna().all()
@@ -474,7 +477,7 @@ WRONG_OF_AUTHORS = {
     ),
     "no references": (
         lambda folder: (folder / REFERENCES).unlink(),
-        f"{REFERENCES}: No such file",
+        f"{REFERENCES}: cannot be read (No such file",
     ),
     "a number twice": (
         written("evaluation/quality/AUs_expression01.csv", "x"),

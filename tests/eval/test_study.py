@@ -157,6 +157,13 @@ def test_reference_pictures_are_called_what_they_are(
     assert read_study(out).reference.name == name
 
 
+def test_an_old_folder_names_its_method_in_the_job(tmp_path: Path) -> None:
+    out = transfer(tmp_path / "out", JOB | {"method": "warp"})
+    (out / "means").mkdir()
+    (out / "means" / "target_bob.png").touch()
+    assert read_study(out).reference.name == "neutral picture"
+
+
 def test_outputs_may_lie_anywhere(tmp_path: Path) -> None:
     rows = f"s,ann,bob,1,../a.png\ns,ann,bob,2,{tmp_path}/b.png\n"
     study = read_study(foreign(tmp_path / "out", HEAD + rows))
@@ -176,7 +183,7 @@ WRONG_RESULTS = {
     "a column missing": ("expression,source,file\na,b,c\n", "results.csv: no column target"),
     "a column twice": (
         "expression,source,target,file,file\na,b,c,d,e\n",
-        "results.csv: column file comes twice",
+        "results.csv: column file occurs twice",
     ),
     "short row": (HEAD + ROW + "smile.png\n", "results.csv: line 3: not as many cells"),
     "long row": (HEAD + "a,b,c,1,d,e\n", "results.csv: line 2: not as many cells"),
