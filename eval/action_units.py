@@ -53,9 +53,7 @@ def make_reader(choice: str) -> Reader | None:
 
         folder = where or os.environ.get("OPENFACE_MODELS", "")
         if not folder:
-            raise InputError(
-                "openface: no model folder; name it as openface:FOLDER or in OPENFACE_MODELS"
-            )
+            raise InputError("openface: no model folder; use openface:FOLDER or OPENFACE_MODELS")
         return OpenFaceModels(folder)
     if kind == "openface-binary":
         from eval.openface_tool import OpenFaceBinary

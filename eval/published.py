@@ -52,9 +52,7 @@ def read_published(published: Published) -> pd.DataFrame:
         there, lacking = ("distances", "AUs") if name in distances else ("AUs", "distances")
         raise InputError(f"expression {one_line(name)!r} has {there} but no {lacking}")
     if aus and references is None:
-        raise InputError(
-            "no references: the outputs' AUs are compared with those of the expression pictures"
-        )
+        raise InputError("no references: AUs are compared with those of the expression pictures")
     wanted = read_faces(references) if aus and references else None
     rows: list[dict[str, object]] = []
     for expression in sorted({*distances, *aus}):

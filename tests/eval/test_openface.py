@@ -129,7 +129,7 @@ def test_the_folder_is_found_from_above_and_by_the_environment(
     reader = make_reader("openface")
     assert reader is not None and reader.key == key
     monkeypatch.delenv("OPENFACE_MODELS")
-    with pytest.raises(InputError, match="openface: name its model folder"):
+    with pytest.raises(InputError, match="openface: no model folder"):
         make_reader("openface")
 
 
