@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from glow_jax.io.colour import to_srgb
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
@@ -58,12 +59,15 @@ def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
 def read_picture(path: Path, data: bytes | None = None) -> Picture:
     """Read a picture of any format that Pillow knows; of several frames, the first.
 
+    Colours are converted to sRGB by the picture's profile, as in `glow_jax.io.pictures`. A JPEG of
+    more than 100 megapixels is decoded at half its size.
+
     Args:
         path: of the file.
         data: its bytes, if they were read already.
 
     Raises:
-        InputError: the file is missing, damaged, no picture, or above 100 megapixels.
+        InputError: the file is missing, damaged, no picture, or too large.
     """
     data = read_bytes(path) if data is None else data
     try:
@@ -72,12 +76,15 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
             image = Image.open(io.BytesIO(data))
             if image.format == "EPS":
                 raise InputError(f"{one_line(path)}: EPS is not read; it is a program")
+            if image.format == "JPEG" and image.width * image.height > MAX_PIXELS:
+                image.draft(image.mode, (image.width // 2, image.height // 2))
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
                     f"{one_line(path)}: {image.width}x{image.height} pixels; "
                     f"at most {MAX_PIXELS // 10**6} megapixels are read"
                 )
-            pixels = _rgb(ImageOps.exif_transpose(image))
+            profile = image.info.get("icc_profile") or b""
+            pixels = _rgb(ImageOps.exif_transpose(image), profile)
     except InputError:
         raise
     except UnidentifiedImageError:  # its message holds a memory address
@@ -87,13 +94,18 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
     return Picture(path, hashlib.sha256(data).hexdigest(), pixels)
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
+def _rgb(image: Image.Image, profile: bytes) -> np.ndarray:
+    """(H, W, 3) uint8 in sRGB; `profile` is the ICC profile of the picture's numbers."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         # 16 bits to 8; Pillow's own conversion clips instead.
         values = np.asarray(image, np.float64)
         scale = 257 if values.max(initial=0) > 255 else 1
         image = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
     if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        rgba = image.convert("RGBA")
+        colours = to_srgb(rgba.convert("RGB"), profile).convert("RGB")
+        colours.putalpha(rgba.getchannel("A"))
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+    else:
+        image = to_srgb(image.convert("RGB") if image.mode == "P" else image, profile)
     return np.array(image.convert("RGB"))

@@ -33,7 +33,7 @@ from glow_jax.io.messages import one_line, reason
 
 BATCH = 8
 QUEUED = 2  # batches per process, so that no process waits for work
-VERSION = "1"  # of the steps before a picture reaches a model
+VERSION = "2"  # of the steps before a picture reaches a model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,8 @@ from eval.files import read_bytes, read_picture
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.pictures import read_image
+from tests.support.icc import ADOBE_RGB, matrix_profile
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 
@@ -43,6 +45,31 @@ def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
     palette.putpalette([9, 9, 9, 5, 6, 7])
     palette.save(tmp_path / "c.png", transparency=0)
     np.testing.assert_array_equal(pixels(tmp_path / "c.png"), [[[255] * 3, [5, 6, 7]]])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_are_those_that_a_transfer_sees(tmp_path: Path, mode: str) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (8, 8, len(mode)), np.uint8)
+    wide = matrix_profile(ADOBE_RGB, 2.2)
+    seen = {}
+    for name, profile in (("plain", None), ("wide", wide), ("damaged", wide[:200])):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(values).save(path, icc_profile=profile)
+        seen[name] = pixels(path)
+        np.testing.assert_array_equal(seen[name], read_image(path))
+    np.testing.assert_array_equal(seen["damaged"], seen["plain"])
+    assert np.abs(seen["wide"].astype(int) - seen["plain"]).max() > 10
+
+
+def test_a_jpeg_of_a_phone_is_read_at_half_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval.files.MAX_PIXELS", 5000)
+    Image.new("RGB", (100, 60), "teal").save(tmp_path / "a.jpg")
+    assert pixels(tmp_path / "a.jpg").shape == (30, 50, 3)
+    Image.new("RGB", (100, 60), "teal").save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="100x60 pixels; at most 0 megapixels"):
+        read_picture(tmp_path / "a.png")
 
 
 def test_a_picture_knows_its_bytes(tmp_path: Path) -> None:
