@@ -67,7 +67,7 @@ def peer_rows(quick: bool, cores: int, all_variants: bool) -> list[Row]:
 
 
 def race(specs: Sequence[dict[str, Any]], cores: int, repeats: int = REPEATS) -> list[Row]:
-    """Run contestants in turn, `repeats` rounds; a row each, with ratios to the first.
+    """Run contestants in turn, `repeats` rounds; one row per contestant, with ratios to the first.
 
     A contestant that cannot run has its reason under "error" instead of figures.
     """

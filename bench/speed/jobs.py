@@ -26,7 +26,7 @@ from bench.speed.soak import DEMO, METHODS, resident_mb, write_table
 SIZES = (1_000, 10_000, 100_000)
 REAL_SIZES = (1_000, 20_000)
 PLANNED, PEOPLE, PICTURES = 1_000_000, 1_000, 10
-SEEN = 128  # outputs between looks
+SEEN = 128  # outputs between measurements of memory
 ALPHAS = np.arange(1, 101) / 100
 Row = dict[str, Any]
 
@@ -60,7 +60,7 @@ def plan(case: Row) -> Row:
 
 
 def stand_in() -> Any:
-    """A model whose latents are the pixels: what it costs nothing, a job costs."""
+    """A model whose latents are the pixels: it costs nothing, so the job's own cost is left."""
     from transfer.codec import Codec
 
     return Codec(
@@ -77,7 +77,7 @@ def stand_in() -> Any:
 
 
 def made(case: Row) -> Row:
-    """Make a table's outputs, once compiled; wall and core-seconds an output."""
+    """Make a table's outputs, compiled before; wall seconds and core-seconds per output."""
     import jax
 
     from transfer.jobs.batch import versions
@@ -117,10 +117,10 @@ def made(case: Row) -> Row:
         "seconds": wall,
         "ms_an_output": 1e3 * wall / n,
         "core_ms_an_output": 1e3 * cpu / n,
-        # From the first outputs on: the pictures are read and encoded, all that repeats is left.
+        # From the first outputs on: by then the pictures are read and encoded.
         "steady_ms": 1e3 * steady[0],
         "steady_core_ms": 1e3 * steady[1],
-        # Half-way and at the last output; the tables, which are gathered then, make the peak.
+        # Half-way and at the last output; the tables, gathered at the end, make the peak.
         "half_mb": half[3],
         "last_mb": last[3],
     }

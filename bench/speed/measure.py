@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "normflows")
-SHORTEST = 0.2  # seconds: shorter runs are repeated, clocks and ticks being coarse
+SHORTEST = 0.2  # seconds: shorter runs are repeated, since clocks are coarse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def in_a_process(module: str, case: dict[str, Any], environment: dict[str, str])
 
 
 def machine() -> dict[str, object]:
-    """What a reader needs to compare: processor, cores, versions, commit, date."""
+    """What results depend on: processor, cores, versions, commit, date."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -144,7 +144,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """HEAD, marked when the tree differs from it; None outside a repository."""
+    """The commit, marked if the working tree differs from it; None outside a repository."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:

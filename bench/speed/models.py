@@ -1,4 +1,4 @@
-"""The models that are measured: presets, and weights that are random but tame."""
+"""The models that are measured: presets, and random weights that keep values finite."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -46,6 +46,6 @@ def random_model(config: GlowConfig, seed: int) -> Glow:
 
 
 def random_images(config: GlowConfig, batch: int, seed: int) -> jnp.ndarray:
-    """Random bytes, (batch, H, W, C): the hardest images to bring back."""
+    """Random bytes, (batch, H, W, C): the images with the largest round-trip error."""
     rng = np.random.default_rng(seed)
     return jnp.asarray(rng.integers(0, 256, (batch, *config.image_shape), dtype=np.uint8))

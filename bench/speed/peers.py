@@ -1,4 +1,4 @@
-"""The rival: normflows' Glow blocks in PyTorch, with the same L, K and width, and its variants.
+"""The peer: normflows' Glow blocks in PyTorch, with the same L, K and width, and its variants.
 
 normflows (MIT) is the fastest Glow on PyPI that runs here. It is given what it can use: the
 data-dependent start is marked done, gradients are off, and its coupling is additive like
@@ -81,7 +81,7 @@ def _model(config: GlowConfig) -> Any:
     model = normflows.MultiscaleFlow(priors, levels, merges, class_cond=False).eval()
     for module in model.modules():
         if isinstance(module, normflows.flows.ActNorm):
-            # A plain bool: a tensor would be looked at, and waited for, in every step.
+            # A plain bool: reading a tensor would synchronise in every step.
             del module.data_dep_init_done
             module.data_dep_init_done = True
             module.s.add_(models.SCALE * torch.randn_like(module.s))
@@ -101,7 +101,7 @@ def _compile_blocks(model: Any) -> None:
     import normflows
     import torch
 
-    torch._dynamo.config.recompile_limit = 64  # a level, a direction: one each
+    torch._dynamo.config.recompile_limit = 64  # one compilation per level and direction
     forward = torch.compile(normflows.flows.GlowBlock.forward, dynamic=False)
     inverse = torch.compile(normflows.flows.GlowBlock.inverse, dynamic=False)
     for module in model.modules():

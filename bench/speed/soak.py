@@ -38,8 +38,8 @@ SOURCE = "person-41"
 METHODS = ("warp", "paper")
 KILLS = (3.0, 20.0)  # seconds from a process's start to its end, at random
 RAY_KILLS = (15.0, 30.0)  # from one worker's end to the next one's
-PAUSE = 0.5  # seconds between looks
-MARK = "GLOW_JAX_SOAK"  # in the environment of what is ours to kill
+PAUSE = 0.5  # seconds between samples
+MARK = "GLOW_JAX_SOAK"  # in the environment of the processes that may be killed
 NAMES = {"undisturbed": "undisturbed", "killed": "killed ({})", "ray": "Ray ({})"}
 Row = dict[str, Any]
 
@@ -95,7 +95,7 @@ def resident_mb(pid: int) -> float | None:
 
 
 def committed(out: Path, chunk_size: int) -> int:
-    """Outputs of chunks whose tables are there, roughly."""
+    """The number of outputs in chunks whose tables exist, in whole chunks."""
     with contextlib.suppress(OSError):
         names = (entry.name for entry in os.scandir(out / "rows"))
         return chunk_size * sum(n.endswith(".csv") and "inputs" not in n for n in names)
@@ -103,7 +103,7 @@ def committed(out: Path, chunk_size: int) -> int:
 
 
 def workers(mark: str) -> list[int]:
-    """Ray's workers that map chunks, of the run whose environment has `mark`."""
+    """Process ids of the Ray workers whose environment has `mark`."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -122,13 +122,13 @@ class Runs:
         self._scratch, self._seed = scratch, seed
         self._words = ["batch", str(table), "--no-likelihood"]
         self._environment = os.environ | {
-            "XDG_CACHE_HOME": str(scratch / "cache"),  # a compile cache of our own
+            "XDG_CACHE_HOME": str(scratch / "cache"),  # a compile cache of its own
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         self.chunk_size = 64
 
     def undisturbed(self, out: Path) -> Watched:
-        """Once, and let it be."""
+        """One run that is not disturbed."""
         watched, start = Watched([], []), time.perf_counter()
         with self._started(out, watched) as process:
             for _ in _until_ended(process):
@@ -136,7 +136,7 @@ class Runs:
         return self._ended(process, watched, start)
 
     def killed(self, out: Path) -> Watched:
-        """Killed at random moments, and started again, until it ends by itself."""
+        """A run that is killed at random moments and started again until it ends by itself."""
         watched, start, chance = Watched([], []), time.perf_counter(), random.Random(self._seed)
         while True:
             end = time.perf_counter() + chance.uniform(*KILLS)
@@ -151,7 +151,7 @@ class Runs:
                 return self._ended(process, watched, start)
 
     def ray(self, out: Path) -> Watched:
-        """By two workers of a Ray cluster; one is killed, then the other, and so on."""
+        """A run by two workers of a Ray cluster, which are killed in turn."""
         watched, start, chance = Watched([], []), time.perf_counter(), random.Random(self._seed)
         mark, sockets = uuid.uuid4().hex, tempfile.mkdtemp()  # short, as names of sockets must be
         more = {MARK: mark, "RAY_TMPDIR": sockets}
@@ -211,7 +211,7 @@ def _until_ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
         time.sleep(PAUSE)
 
 
-# -- what is asked of it
+# -- what is checked
 
 
 def planned_files(table: Path) -> list[str]:
@@ -231,7 +231,7 @@ def hashes(out: Path) -> dict[str, str]:
 
 
 def compared(planned: Iterable[str], truth: dict[str, str], found: dict[str, str]) -> Row:
-    """A run's outputs against the plan's names, and against an undisturbed run's bytes."""
+    """Compare a run's outputs with the plan's names and with an undisturbed run's bytes."""
     wanted = set(planned)
     return {
         "outputs": len(found),

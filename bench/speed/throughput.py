@@ -103,7 +103,7 @@ def faces(size: int, n: int) -> np.ndarray:
 
 
 def stages(case: Row) -> Row:
-    """What the device does, each stage alone."""
+    """Time the stages that run on the device, each alone."""
     import jax
 
     from bench.speed.gpu import matmul_ceilings
@@ -156,7 +156,7 @@ def per_image(timing: measure.Timing, n: int) -> Row:
 
 
 def host(case: Row) -> Row:
-    """What the host does with a picture, in one thread, and encoding in all writers' threads."""
+    """Time the host's work on a picture in one thread, and encoding in all writer threads."""
     from glow_jax.io.files import write_atomically
     from glow_jax.io.pictures import image_bytes, read_image
     from glow_jax.io.provenance import Provenance
@@ -374,7 +374,7 @@ def plot(rows: Sequence[Row]) -> np.ndarray:
 
 
 def _write(out: Path | None, result: Row) -> None:
-    """After every part, so that what was measured is kept if the next one fails."""
+    """Write the result; called after every part, so that a later failure loses nothing."""
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(result, indent=1) + "\n")
@@ -405,7 +405,7 @@ def main(argv: list[str] | None = None) -> int:
     import jax
 
     platform, cores = jax.default_backend(), os.cpu_count() or 1
-    if platform == "gpu":  # one process at a time has its memory
+    if platform == "gpu":  # one process at a time, since each reserves its memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     parts = args.only or list(DO)
     result: Row = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}

@@ -25,7 +25,7 @@ class Failed(Exception):
 
 
 class Worker:
-    """The parent's end.
+    """A child process, as its parent sees it.
 
     Attributes:
         spec: what the child was asked to build.
@@ -87,7 +87,7 @@ class Worker:
 
 
 def main() -> None:
-    """The child's end."""
+    """Run in the child: build, answer, and time what the parent asks for."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints goes to stderr, not among the answers
 
@@ -100,7 +100,7 @@ def main() -> None:
     try:
         module = "bench.speed.ours" if spec["code"] == "glow_jax" else "bench.speed.peers"
         contestant = importlib.import_module(module).prepare(spec)
-    except Exception as error:  # the parent reports it, whatever it is
+    except Exception as error:  # reported to the parent, whatever it is
         text = " ".join(str(error).split()) or "no message"
         say({"error": f"{type(error).__name__}: {text[:300]}"})
         return
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def _pin(cores: int) -> None:
-    """Keep to the first `cores` processors, where the system can."""
+    """Restrict the process to the first `cores` processors, where the system allows it."""
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, allowed[:cores])

@@ -30,9 +30,9 @@ SWEPT = ("paper", "pixel", "warp")
 PLOTTED = ("none", "oracle", *SWEPT, "averaged direction", "warp only", "warp, true code")
 SHOWN = ("pixel", "paper", "averaged direction", "warp only", "warp", "warp, true code")
 BY_K = ("paper", "neutral means", "pixel", "warp")
-TRAINING_PICTURES = 1500  # of TRAIN that methods learn from
-HEADINGS = {"averaged direction": "averaged", "warp, true code": "true code"}  # that fit
-FIXED = ("none", "oracle", "oracle, other noise", "nearest")  # have no alpha
+TRAINING_PICTURES = 1500  # at most so many of TRAIN are learnt from
+HEADINGS = {"averaged direction": "averaged", "warp, true code": "true code"}  # of sheets
+FIXED = ("none", "oracle", "oracle, other noise", "nearest")  # methods without alpha
 RENDER_NOISE = 2.5  # grey levels, between two renders of one scene (`bench.truth.renders`)
 NONE = float("nan")
 
@@ -139,7 +139,7 @@ class Request:
 
 
 class World:
-    """The people, the model and what methods know: everything that outputs are made from."""
+    """The people, the model and the training material: everything that outputs are made from."""
 
     def __init__(self, args: argparse.Namespace):
         import glow_jax as gj
@@ -154,7 +154,7 @@ class World:
         self.model = gj.load(args.model)
         self.codec = codec_of(self.model, "exact")
         shapes = self.model.config.latent_shapes
-        self.known = load_expression_model(find(args.model) / NAME)
+        self.expression_model = load_expression_model(find(args.model) / NAME)
         self.pictures, self.labels = read_faces(args.faces)
         people = sorted({label["identity"] for label in self.labels.values()})
         if len(people) - args.skip < 2:
@@ -176,12 +176,12 @@ class World:
         return dict(zip(names, vectors, strict=True))
 
     def _raw(self, eps: np.ndarray) -> np.ndarray:
-        """Raw latents z of standardised ones, flat."""
+        """Flat raw latents z of standardised latents."""
         latents = self.gj.unflatten(jnp.asarray(eps[None]), self.model)
         return np.asarray(self.gj.flatten(self.model.z_from_eps(latents)))[0]
 
     def _standardised(self, raw: np.ndarray) -> np.ndarray:
-        """The way back."""
+        """Standardised latents of flat raw latents z."""
         latents = self.gj.unflatten(jnp.asarray(raw[None], jnp.float32), self.model)
         return np.asarray(self.gj.flatten(self.model.eps_from_z(latents)))[0]
 
@@ -200,24 +200,29 @@ class World:
         warped, aligned = [], []
         for i in range(0, len(pairs.aus), 50):
             part = slice(i, i + 50)
-            codes = jnp.asarray(pairs.aus[part], jnp.float32)
-            grey, marks = ex.warped(self.known, jnp.asarray(pairs.neutral[part]), codes)
-            warped.append(np.asarray(grey))
-            both = (grey, jnp.asarray(pairs.expressive[part], jnp.float32))
-            laid = (np.asarray(ex.to_mean_shape(self.known, g, marks, grey.shape[1])) for g in both)
+            activations = jnp.asarray(pairs.aus[part], jnp.float32)
+            pixels, landmarks = ex.warped(
+                self.expression_model, jnp.asarray(pairs.neutral[part]), activations
+            )
+            warped.append(np.asarray(pixels))
+            both = (pixels, jnp.asarray(pairs.expressive[part], jnp.float32))
+            laid = (
+                np.asarray(ex.to_mean_shape(self.expression_model, g, landmarks, pixels.shape[1]))
+                for g in both
+            )
             flat = (np.asarray(self.gj.flatten(self.codec.encode_float(g + 0.5))) for g in laid)
-            aligned.append((np.asarray(ex.terms(codes)), *flat))
+            aligned.append((np.asarray(ex.terms(activations)), *flat))
         terms, one, other = (np.concatenate(column) for column in zip(*aligned, strict=True))
         return make_material(
             pairs, before, after, shapes, np.concatenate(warped), (terms, one, other)
         )
 
     def source_of(self, target: int) -> int:
-        """Everybody is a source once: the next in the circle."""
+        """The source of a target: the next person, so that everybody is a source once."""
         return self.people[(self.people.index(target) + 1) % len(self.people)]
 
     def plan(self, args: argparse.Namespace) -> list[Request]:
-        """Every output that is wanted."""
+        """Every output to make."""
         from bench.truth.methods import LATENT
 
         methods = [
@@ -264,7 +269,7 @@ class World:
         return found
 
     def _k(self, setting: str, k: int) -> int:
-        """Matched, a person has as many pictures as there are expressions, less the one shown."""
+        """k, limited in the matched setting to the pictures that a person has besides the truth."""
         return min(k, len(self.canonical)) if setting == "matched" else k
 
     def names(self, request: Request) -> tuple[str, list[str], list[str], str, str]:
@@ -293,7 +298,7 @@ class World:
         )
 
     def case(self, request: Request) -> Any:
-        """What a method may look at."""
+        """The inputs of a method."""
         from bench.truth.methods import Case
         from transfer.expression.estimate import (
             are_neutral,
@@ -301,15 +306,15 @@ class World:
             raw_activations,
         )
 
-        shot, source, target, base, _ = self.names(request)
+        picture, source, target, base, _ = self.names(request)
         stacks = [np.stack([self.pictures[n] for n in names]) for names in (source, target)]
         vectors = [np.stack([self.latents[n] for n in names]) for names in (source, target)]
-        expression = self.pictures[shot]
-        raw_source, raw_target = (raw_activations(self.known, stack) for stack in stacks)
-        shown = raw_activations(self.known, expression[None])[0]
+        expression = self.pictures[picture]
+        raw_source, raw_target = (raw_activations(self.expression_model, stack) for stack in stacks)
+        shown = raw_activations(self.expression_model, expression[None])[0]
         return Case(
             expression=expression,
-            z_expression=self.latents[shot],
+            z_expression=self.latents[picture],
             source=stacks[0],
             target=stacks[1],
             z_source=vectors[0],
@@ -318,8 +323,8 @@ class World:
             target_neutral=are_neutral(raw_target),
             base=target.index(base),
             others=self._others(request),
-            code=expression_activations(self.known, shown, raw_source),
-            raw_vector=self.raw[shot] - np.mean([self.raw[n] for n in source], 0),
+            activations=expression_activations(self.expression_model, shown, raw_source),
+            raw_vector=self.raw[picture] - np.mean([self.raw[n] for n in source], 0),
             raw_target=np.mean([self.raw[n] for n in target], 0),
         )
 
@@ -355,7 +360,7 @@ class World:
         from transfer.codec import to_bytes
         from transfer.expression.paint import warped, with_expression
 
-        grey: list[Any] = [None] * len(requests)
+        pixels: list[Any] = [None] * len(requests)
         cases = [self.case(r) for r in requests]
         latents, painted = [], []
         for i, (request, case) in enumerate(zip(requests, cases, strict=True)):
@@ -368,45 +373,45 @@ class World:
             elif request.method.startswith("warp"):
                 painted.append(i)
             elif request.method == "none":
-                grey[i] = case.target[case.base] + 0.5
+                pixels[i] = case.target[case.base] + 0.5
             elif request.method == "oracle":
-                grey[i] = self.pictures[self.names(request)[4]] + 0.5
+                pixels[i] = self.pictures[self.names(request)[4]] + 0.5
             elif request.method == "oracle, other noise":
                 truth = self.pictures[self.names(request)[4]]
                 noise = np.random.default_rng(i).normal(0, RENDER_NOISE, truth.shape)
-                grey[i] = truth + 0.5 + noise
+                pixels[i] = truth + 0.5 + noise
             elif request.method == "nearest":
-                grey[i] = nearest(case, self.material) + 0.5
+                pixels[i] = nearest(case, self.material) + 0.5
             elif request.method == "pixel":
-                grey[i] = pixel(case, request.alpha) + 0.5
+                pixels[i] = pixel(case, request.alpha) + 0.5
             else:
-                grey[i] = pixel_code(case, self.material, request.alpha) + 0.5
+                pixels[i] = pixel_code(case, self.material, request.alpha) + 0.5
         for start in range(0, len(latents), 50):
             part = latents[start : start + 50]
             vectors = jnp.asarray(np.stack([v for _, v in part]), jnp.float32)
             decoded = np.asarray(self.codec.decode(self.gj.unflatten(vectors, self.model)))
             for (i, _), image in zip(part, decoded, strict=True):
-                grey[i] = image
+                pixels[i] = image
         for start in range(0, len(painted), 50):
             rows = painted[start : start + 50]
             bases = np.stack([cases[i].target[cases[i].base] for i in rows])
-            codes = np.stack([self._code(requests[i], cases[i]) for i in rows])
+            activations = np.stack([self._activations(requests[i], cases[i]) for i in rows])
             alphas = np.array([requests[i].alpha for i in rows], np.float32)
             auto = np.isnan(alphas)
             if auto.any():
-                alphas[auto] = self._chosen(bases[auto], codes[auto])
+                alphas[auto] = self._chosen(bases[auto], activations[auto])
             names = [requests[i].method for i in rows]
-            codes = codes * alphas[:, None]
-            plain = warped(self.known, bases, codes) + 0.5
-            unaligned = plain + np.tensordot(codes, self.material.pixel_rest, 1)
+            activations = activations * alphas[:, None]
+            plain = warped(self.expression_model, bases, activations) + 0.5
+            unaligned = plain + np.tensordot(activations, self.material.pixel_residual, 1)
             made = {"warp only": plain, "warp, rest unaligned": unaligned}
             if "warp, rest in latents" in names:
-                made["warp, rest in latents"] = self._in_latents(bases, codes)
-            default = with_expression(self.known, bases, codes)
+                made["warp, rest in latents"] = self._in_latents(bases, activations)
+            default = with_expression(self.expression_model, bases, activations)
             for row, (i, name) in enumerate(zip(rows, names, strict=True)):
-                grey[i] = made.get(name, default)[row]
-        finite = [np.isfinite(g) for g in grey]
-        images = np.stack([to_bytes(np.asarray(g)[None])[0] for g in grey])
+                pixels[i] = made.get(name, default)[row]
+        finite = [np.isfinite(g) for g in pixels]
+        images = np.stack([to_bytes(np.asarray(g)[None])[0] for g in pixels])
         bits = np.concatenate(
             [
                 np.asarray(self.codec.bits_per_dim(images[i : i + 50]))
@@ -418,13 +423,13 @@ class World:
                 **dataclasses.asdict(request),
                 image=images[i],
                 non_finite=float((~finite[i]).mean()),
-                clipped=float(((grey[i] < 0) | (grey[i] >= 256)).mean()),
+                clipped=float(((pixels[i] < 0) | (pixels[i] >= 256)).mean()),
                 bits_per_dim=float(bits[i]),
             )
             for i, request in enumerate(requests)
         ]
 
-    def _chosen(self, bases: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    def _chosen(self, bases: np.ndarray, activations: np.ndarray) -> np.ndarray:
         """The alphas that `--alpha auto` takes."""
         from transfer.expression.paint import with_expression
         from transfer.methods.base import Decoded
@@ -432,29 +437,29 @@ class World:
         from transfer.methods.warp import max_alphas_of
 
         def at(alphas: np.ndarray) -> Decoded:
-            grey = with_expression(self.known, bases, codes * alphas[:, None])
-            return Decoded(grey, np.ones(len(grey)), np.zeros(len(grey), int))
+            pixels = with_expression(self.expression_model, bases, activations * alphas[:, None])
+            return Decoded(pixels, np.ones(len(pixels)), np.zeros(len(pixels), int))
 
-        return largest_alphas(at, self.codec, bases, max_alphas_of(codes))
+        return largest_alphas(at, self.codec, bases, max_alphas_of(activations))
 
-    def _in_latents(self, bases: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """As the default, the rest being added in the latents of the aligned face."""
+    def _in_latents(self, bases: np.ndarray, activations: np.ndarray) -> np.ndarray:
+        """The default method, but with the residual added in the latents of the aligned face."""
         from transfer.expression import model as ex
 
-        code = jnp.asarray(codes, jnp.float32)
-        grey, marks = ex.warped(self.known, jnp.asarray(bases), code)
-        aligned = ex.to_mean_shape(self.known, grey, marks, bases.shape[1])
+        weights = jnp.asarray(activations, jnp.float32)
+        pixels, landmarks = ex.warped(self.expression_model, jnp.asarray(bases), weights)
+        aligned = ex.to_mean_shape(self.expression_model, pixels, landmarks, bases.shape[1])
         z = self.gj.flatten(self.codec.encode_float(np.asarray(aligned) + 0.5))
-        z = z + np.asarray(ex.terms(code)) @ self.material.latent_rest
+        z = z + np.asarray(ex.terms(weights)) @ self.material.latent_residual
         edited = self.codec.decode(self.gj.unflatten(jnp.asarray(z), self.model))
         change = jnp.asarray(edited - 0.5 - np.asarray(aligned), jnp.float32)
-        back = ex.from_mean_shape(self.known, change, marks, bases.shape[1:3])
-        return np.asarray(grey + back) + 0.5
+        back = ex.from_mean_shape(self.expression_model, change, landmarks, bases.shape[1:3])
+        return np.asarray(pixels + back) + 0.5
 
-    def _code(self, request: Request, case: Any) -> np.ndarray:
-        """What is painted: what was read, or what is true, to see what reading costs."""
+    def _activations(self, request: Request, case: Any) -> np.ndarray:
+        """The activations to paint: estimated, or true ones, which show what estimating costs."""
         if request.method != "warp, true code":
-            return case.code
+            return case.activations
         true = self.labels[self.names(request)[4]]["aus"]
         return np.array([true.get(au, 0.0) for au in self.aus], np.float32)
 
@@ -463,7 +468,7 @@ class World:
         from bench.truth.scores import Reference
         from glow_jax.data.synthetic_faces.scene import face_mask
 
-        shot, source, _, base, truth = self.names(request)
+        picture, source, _, base, truth = self.names(request)
         sides = self.pictures[base].shape[0]
         masks = [
             face_mask(np.array(self.labels[name]["landmarks"]), sides) > 0 for name in (base, truth)
@@ -485,12 +490,12 @@ class World:
             activations=self.labels[truth]["aus"],
             target_photos=photos(request.target),
             source_photos=photos(request.source),
-            source_expression=self.pictures[shot],
+            source_expression=self.pictures[picture],
             source_neutral=self.pictures[source[0]],
         )
 
     def about(self, args: argparse.Namespace) -> dict[str, Any]:
-        """What was measured, on what."""
+        """The model, the targets and the versions of a run."""
         import subprocess
         from importlib import metadata
 
@@ -508,7 +513,7 @@ class World:
 
 
 def read_faces(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
-    """Pictures and labels of a rendered folder, by name without ending."""
+    """Pictures and labels of a rendered folder, by file name without suffix."""
     from concurrent.futures import ThreadPoolExecutor
 
     from glow_jax.data.synthetic_faces.dataset import read_labels

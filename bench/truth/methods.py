@@ -16,18 +16,18 @@ IDENTITY = 64  # modes between people
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What methods know from training people, and of the model.
+    """What methods learn from training people, and the model.
 
     Attributes:
         levels: slices of a flat vector, finest level first.
         modes: (PCA, D) orthonormal: how latents change with expressions.
         identity: (IDENTITY, D) orthonormal: how latents differ between people.
         masks: (D,) 1 in the face, 0 outside, at every level's resolution.
-        read: (A, D), write: (A, D): latents to activations and back, by ridge regression.
-        pixel_write, pixel_rest: (A, H, W, 3) the same in grey levels: of neutral pictures, and of
-            neutral pictures that were warped.
-        latent_rest: (2 A, D) what expressive pictures have over warped neutral ones, both laid over
-            the mean shape, in latents; by `transfer.expression.model.terms`.
+        read, write: (A, D) latents to activations and back, by ridge regression.
+        pixel_write, pixel_residual: (A, H, W, 3) activations to grey levels: what is added to
+            neutral pictures, and to warped neutral pictures.
+        latent_residual: (2 A, D) `transfer.expression.model.terms` to latents: what is added to
+            warped neutral pictures, in the mean shape.
         pictures, vectors: some training pictures uint8 (T, H, W, 3) and their latents (T, D).
     """
 
@@ -38,15 +38,15 @@ class Material:
     read: np.ndarray
     write: np.ndarray
     pixel_write: np.ndarray
-    pixel_rest: np.ndarray
-    latent_rest: np.ndarray
+    pixel_residual: np.ndarray
+    latent_residual: np.ndarray
     pictures: np.ndarray
     vectors: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One transfer to be made: what a method may look at.
+    """The inputs of one transfer.
 
     Attributes:
         expression: uint8 picture of the source with the expression; z_expression its latents.
@@ -54,7 +54,7 @@ class Case:
         source_neutral, target_neutral: (k,) bool, which of them the reader takes for neutral.
         base: index of the target's photograph that is edited.
         others: (n, D) expression vectors of other people with the same expression.
-        code: (A,) activations read from the pictures.
+        activations: (A,) activations read from the pictures.
         raw_vector, raw_target: (D,) the paper's expression vector and target mean in raw latents z.
     """
 
@@ -68,7 +68,7 @@ class Case:
     target_neutral: np.ndarray
     base: int
     others: np.ndarray
-    code: np.ndarray
+    activations: np.ndarray
     raw_vector: np.ndarray
     raw_target: np.ndarray
 
@@ -132,12 +132,12 @@ def pca(case: Case, material: Material, alpha: float) -> np.ndarray:
 
 
 def subspace(case: Case, material: Material, alpha: float) -> np.ndarray:
-    """Read as activations and written again, both linear in eps, by ridge regression."""
+    """Activations estimated from eps and turned back into eps, both by ridge regression."""
     return case.z_base + alpha * (material.read @ case.neutral_vector) @ material.write
 
 
 def orthogonal(case: Case, material: Material, alpha: float) -> np.ndarray:
-    """The expression vector less what lies in the modes between people."""
+    """The expression vector without its part in the principal modes between people."""
     vector = case.neutral_vector
     return case.z_base + alpha * (vector - (material.identity @ vector) @ material.identity)
 
@@ -148,8 +148,8 @@ def masked(case: Case, material: Material, alpha: float) -> np.ndarray:
 
 
 def read_written(case: Case, material: Material, alpha: float) -> np.ndarray:
-    """Read by the network, written linearly in eps, without a warp."""
-    return case.z_base + alpha * case.code @ material.write
+    """Activations from the AU regressor, turned into eps linearly, without a warp."""
+    return case.z_base + alpha * case.activations @ material.write
 
 
 LATENT: dict[str, Latent] = {
@@ -174,8 +174,8 @@ def pixel(case: Case, alpha: float) -> np.ndarray:
 
 
 def pixel_code(case: Case, material: Material, alpha: float) -> np.ndarray:
-    """Read by the network, written linearly in pixel space: what the latents add to that."""
-    return case.target[case.base] + alpha * np.tensordot(case.code, material.pixel_write, 1)
+    """Activations from the AU regressor, turned into pixels linearly: a baseline of the latents."""
+    return case.target[case.base] + alpha * np.tensordot(case.activations, material.pixel_write, 1)
 
 
 def nearest(case: Case, material: Material) -> np.ndarray:
@@ -216,7 +216,7 @@ def make_material(
     pixels = pairs.expressive.astype(np.float32) - pairs.neutral
     pixel_write = np.linalg.solve(normal, pairs.aus.T @ pixels.reshape(len(pixels), -1))
     left = (pairs.expressive.astype(np.float32) - warped).reshape(len(pixels), -1)
-    pixel_rest = np.linalg.solve(normal, pairs.aus.T @ left)
+    pixel_residual = np.linalg.solve(normal, pairs.aus.T @ left)
     terms, before, after = aligned
     few = terms.T @ terms + 10.0 * np.eye(terms.shape[1])
     return Material(
@@ -227,8 +227,8 @@ def make_material(
         read=read,
         write=write.astype(np.float32),
         pixel_write=pixel_write.reshape(-1, *pixels.shape[1:]).astype(np.float32),
-        pixel_rest=pixel_rest.reshape(-1, *pixels.shape[1:]).astype(np.float32),
-        latent_rest=np.linalg.solve(few, terms.T @ (after - before)).astype(np.float32),
+        pixel_residual=pixel_residual.reshape(-1, *pixels.shape[1:]).astype(np.float32),
+        latent_residual=np.linalg.solve(few, terms.T @ (after - before)).astype(np.float32),
         pictures=pairs.expressive,
         vectors=z_expressive,
     )

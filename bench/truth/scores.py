@@ -26,12 +26,12 @@ from scipy import ndimage
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 SIDE = 64  # lengths below are in pixels of a picture this high, and grow with it
 EDGE_SIGMA = 0.7
-NEAR, NEARISH = 1, 2  # for an edge in the wrong place; for one that belongs nowhere
-STEEPEST_NOISE = 1.0  # grey levels a pixel: slopes below it are no edges
+NEAR, NEARISH = 1, 2  # pixels: for edges in the wrong place, and for edges that neither picture has
+STEEPEST_NOISE = 1.0  # grey levels per pixel: slopes below it are not edges
 DIRECTIONS = 8
 WINDOW_SIGMA = 2.0
-VISIBLE = 4.0  # grey levels: a change below it, in a window, is none
-UNEXPLAINED = 0.03  # of the change's energy: with more left over, it is no blend
+VISIBLE = 4.0  # grey levels: changes below it in a window do not count
+UNEXPLAINED = 0.03  # share of the change's energy that a blend leaves unexplained
 FHOG_CELLS = (4, 8)
 
 Key = tuple[str, int, int, str]
@@ -317,7 +317,7 @@ class _LookedAt:
 
 @functools.lru_cache(maxsize=64)
 def _looked_at(reference: Reference) -> _LookedAt:
-    """What every output of a reference is compared with."""
+    """What depends on a reference alone, for all outputs that are compared with it."""
     luma, base = _luma(reference.truth), _luma(reference.base)
     edges = _edges(luma)
     nearish = _nearby(np.maximum(edges, _edges(base)), NEARISH)
@@ -333,7 +333,7 @@ def _scale(picture: np.ndarray) -> float:
 
 
 def _slopes(luma: np.ndarray) -> np.ndarray:
-    """d/dx and d/dy, grey levels a pixel of a picture 64 high: (2, H, W)."""
+    """d/dx and d/dy, grey levels per pixel of a picture 64 high: (2, H, W)."""
     scale = _scale(luma)
     orders = ((0, 1), (1, 0))
     return scale * np.stack(

@@ -170,7 +170,7 @@ def paired(
 
 
 def sign_flip_p(values: np.ndarray, rng: np.random.Generator, flips: int) -> float:
-    """Two-sided p of a mean so far from 0, if each value's sign were chance; NaN below two."""
+    """Two-sided p of the mean under random signs of the values; NaN below two values."""
     n = len(values)
     if n < 2:
         return float("nan")

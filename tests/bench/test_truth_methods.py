@@ -33,8 +33,9 @@ def material() -> Material:
 
 
 def test_what_is_left_in_aligned_latents_is_regressed_on_terms(material: Material) -> None:
-    assert material.latent_rest.shape == (2 * A, D) and material.latent_rest.dtype == np.float32
-    assert 0.5 < material.latent_rest.mean() < 1.0 and material.latent_rest.std(1).max() < 1e-3
+    residual = material.latent_residual
+    assert residual.shape == (2 * A, D) and residual.dtype == np.float32
+    assert 0.5 < residual.mean() < 1.0 and residual.std(1).max() < 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def case() -> Case:
         target_neutral=np.array([False, True, True, True]),
         base=2,
         others=vectors(3),
-        code=np.array([0.5, 0.0, -0.2], np.float32),
+        activations=np.array([0.5, 0.0, -0.2], np.float32),
         raw_vector=vectors(1)[0],
         raw_target=vectors(1)[0],
     )
@@ -70,7 +71,7 @@ def test_material_has_the_shapes_it_says(material: Material) -> None:
     assert material.identity.shape == (methods.IDENTITY, D)
     assert material.masks.shape == (D,)
     assert material.read.shape == material.write.shape == (A, D)
-    assert material.pixel_write.shape == material.pixel_rest.shape == (A, 8, 8, 3)
+    assert material.pixel_write.shape == material.pixel_residual.shape == (A, 8, 8, 3)
     assert material.pictures.shape == (N, 8, 8, 3) and material.vectors.shape == (N, D)
     for field in dataclasses.fields(material):
         value = getattr(material, field.name)
@@ -104,7 +105,7 @@ def test_reading_and_writing_are_regressions(material: Material) -> None:
     again = aus @ material.write @ material.read.T
     assert np.corrcoef(again.ravel(), aus.ravel())[0, 1] > 0.6
     # Here the warp moved nothing, so all that pixels change by is left.
-    np.testing.assert_allclose(material.pixel_rest, material.pixel_write, atol=1e-3)
+    np.testing.assert_allclose(material.pixel_residual, material.pixel_write, atol=1e-3)
 
 
 MEANS = ("paper", "neutral means", "variance restored")
@@ -168,7 +169,7 @@ def test_directions_are_as_said(case: Case, material: Material) -> None:
     fit = np.linalg.lstsq(material.write.T, spanned, rcond=None)[0]
     np.testing.assert_allclose(fit @ material.write, spanned, atol=1e-3)
     written = vector_of("network code", case, material)
-    np.testing.assert_allclose(written, case.code @ material.write, atol=1e-5)
+    np.testing.assert_allclose(written, case.activations @ material.write, atol=1e-5)
 
 
 def test_without_neutral_pictures_marked_all_are(case: Case, material: Material) -> None:
@@ -185,7 +186,7 @@ def test_pixels_are_added(case: Case, material: Material) -> None:
     np.testing.assert_allclose(step, wanted)
     np.testing.assert_array_equal(methods.pixel_code(case, material, 0.0), case.target[2])
     coded = methods.pixel_code(case, material, 2.0) - case.target[2]
-    wanted = 2 * np.tensordot(case.code, material.pixel_write, 1)
+    wanted = 2 * np.tensordot(case.activations, material.pixel_write, 1)
     np.testing.assert_allclose(coded, wanted, atol=1e-3)
 
 
