@@ -1,16 +1,21 @@
 # make demo: move expressions between synthetic people, and say where the sheet is.
 # make test: lint, type check and the fast tests. make test-all: the slow ones too.
+# make docs: the pages of docs/, with the reference from the code, into build/docs.
 # Each makes its own virtual environment, .venv, the first time.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all clean
+.PHONY: demo test test-all docs clean
 
 .venv/core: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("glow-jax needs Python 3.11 or newer; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[eval]'
+	touch $@
+
+.venv/docs: .venv/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs,eval]'
 	touch $@
 
 .venv/dev: .venv/core
@@ -28,6 +33,10 @@ test: .venv/dev
 
 test-all: test
 	$(BIN)/python -m pytest -m slow
+
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "pages: build/docs/index.html; with search: $(BIN)/python -m http.server --directory build/docs"
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -7,6 +7,7 @@ the argparse parsers, so that the page cannot differ from `glow-jax VERB --help`
 import argparse
 import importlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ from glow_jax.cli.main import VERBS
 ROOT = Path(__file__).parents[2]
 MARKER = "<!-- the verbs' options: docs/hooks/pages.py writes them here at build time -->"
 FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-CORES = "the number of cores"
+USAGE_COLUMNS = 90
 
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages whose text lies in the repository's root folder."""
-    from mkdocs.structure.files import File  # argparse alone is enough for the tests
+    from mkdocs.structure.files import File  # the tests need argparse only
 
     for page, name in FROM_ROOT.items():
         text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+        for other, source in FROM_ROOT.items():
+            text = text.replace(f"]({source})", f"]({other})")
         files.append(File.generated(config, page, content=text))
     return files
 
@@ -34,7 +37,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def command_line() -> str:
-    """Markdown of every verb: what it is for, its usage, and a table of its options."""
+    """Markdown of every verb: what it is for, its usage, and a table of its arguments."""
     return "\n".join(_verb(verb, line) for verb, (_, line) in VERBS.items())
 
 
@@ -49,15 +52,15 @@ def _verb(verb: str, line: str) -> str:
     parser = parser_of(verb)
     shown = [a for a in parser._actions if a.help != argparse.SUPPRESS and a.dest != "help"]
     about = parser.description or f"{line[0].upper()}{line[1:]}."
-    parts = [f"## glow-jax {verb}\n", f"{about.replace('%%', '%')}\n", _usage(parser)]
+    parts = [f"## glow-jax {verb}\n", f"{_text(about)}\n", _usage(parser)]
     parts += ["| argument | meaning | default |", "| --- | --- | --- |"]
     return "\n".join([*parts, *map(_row, shown), ""])
 
 
 def _usage(parser: argparse.ArgumentParser) -> str:
-    """The usage lines, as wide on every machine."""
+    """The usage lines, of the same width on every machine."""
     before = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "90"
+    os.environ["COLUMNS"] = str(USAGE_COLUMNS)
     try:
         text = parser.format_usage().removeprefix("usage: ")
     finally:
@@ -69,11 +72,11 @@ def _usage(parser: argparse.ArgumentParser) -> str:
 
 def _row(action: argparse.Action) -> str:
     value = _value(action)
-    names = action.option_strings or [value]
-    name = ", ".join(f"`{n}`" for n in names)
+    name = ", ".join(f"`{n}`" for n in action.option_strings or [value])
     if action.option_strings and value:
         name += f" `{value}`"
-    return f"| {name} | {_cell(_help(action))} | {_cell(_default(action))} |"
+    meaning, default = _help(action)
+    return f"| {name} | {_text(meaning)} | {default} |"
 
 
 def _value(action: argparse.Action) -> str:
@@ -86,32 +89,29 @@ def _value(action: argparse.Action) -> str:
     return f"{word} …" if action.nargs in ("+", "*") else word
 
 
-def _help(action: argparse.Action) -> str:
-    """The help text without the default, which has a column of its own."""
+def _help(action: argparse.Action) -> tuple[str, str]:
+    """An argument's help, and its default, the same on every machine."""
     text = action.help or ""
-    return text.split("(default: %(default)")[0].split("(default: one a")[0].strip()
+    told = re.search(r"\s*\((?:[Dd]efault: (.*)|(required))\)\s*$", text)
+    if told:
+        text = text[: told.start()]
+    if action.required or (told and told[2]):
+        return text, "required"
+    if not told:
+        return text, "`no`" if action.nargs == 0 and action.default is False else ""
+    # "one a core, %(default)s": the number differs by machine, the words do not.
+    words = re.sub(r"(?<=\w),( here)? %\(default\)\w$", "", told[1])
+    return text, _text(re.sub(r"%\(default\)\w", lambda _: _default(action), words))
 
 
 def _default(action: argparse.Action) -> str:
-    """The default, the same on every machine; empty where the help text tells it."""
     value = action.default
-    if action.required or not action.option_strings:
-        return "" if action.nargs == "?" else "required"
-    if value is None or value == [] or "(default: " in _help(action):
-        return ""
-    if value is True or value is False:
-        return "yes" if value else "no"
-    if action.dest == "workers" and value in (os.cpu_count(), _processors()):
-        return CORES
-    home = str(Path.home())
-    return f"`{str(value).replace(home, '~')}`"
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"`{shown.replace(str(Path.home()), '~')}`"
 
 
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("%%", "%").split()).replace("|", "\\|").replace("<", "&lt;")
+def _text(text: str) -> str:
+    """Words in one line, in which Markdown finds no markup but code."""
+    words = " ".join(text.replace("%%", "%").split())
+    parts = re.split(r"(`[^`]*`)", words)  # every other one is code
+    return "".join(p if i % 2 else re.sub(r"([|<>*_\[\]])", r"\\\1", p) for i, p in enumerate(parts))
