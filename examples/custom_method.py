@@ -1,4 +1,4 @@
-"""A transfer method of one's own: addition in pixel space, y = x_target + alpha (x - mean x_source).
+"""A transfer method of one's own, in pixel space: y = x_target + alpha (x - mean x_source).
 
 It is the simplest method that works, and a poor one: it cross-fades (docs/results/truth.md).
 
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import transfer
+import transfer.methods
 from transfer.codec import FloatImages, Images
 from transfer.methods import METHODS
 from transfer.methods.base import Decoded, Models, Photograph, Pictures, Reference, Rows
@@ -87,8 +88,10 @@ class PixelAddition:
         return pasted(photograph.pixels, face.transform, landmarks, result[0])
 
 
-# In a file of transfer/methods/, the one line that adds a method stands in `__init__.py` there.
+# A method in a file of transfer/methods/ is added by its name in `METHODS` of `__init__.py` there;
+# a script does the same before the engine is imported.
 METHODS[PixelAddition.name] = PixelAddition
+transfer.methods.NAMES = tuple(METHODS)
 
 
 def main(out: str) -> None:

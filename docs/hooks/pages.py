@@ -114,4 +114,6 @@ def _text(text: str) -> str:
     """Words in one line, in which Markdown finds no markup but code."""
     words = " ".join(text.replace("%%", "%").split())
     parts = re.split(r"(`[^`]*`)", words)  # every other one is code
-    return "".join(p if i % 2 else re.sub(r"([|<>*_\[\]])", r"\\\1", p) for i, p in enumerate(parts))
+    return "".join(
+        p if i % 2 else re.sub(r"([|<>*_\[\]])", r"\\\1", p) for i, p in enumerate(parts)
+    )
