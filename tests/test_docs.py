@@ -1,4 +1,4 @@
-"""README and docs: every snippet runs as written, every link resolves, every table says its point."""
+"""README and docs: snippets run as written, links resolve, every table says its point."""
 
 import importlib.util
 import json
@@ -223,7 +223,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def snippets() -> Iterator[object]:
-    """A page's blocks that run, in order; the README's first two are fast."""
+    """The pages with blocks that run; those of docs/ are slow."""
     for path in (README, *PAGES):
         if blocks(path, "python", "sh"):
             yield pytest.param(
