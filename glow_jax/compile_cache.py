@@ -1,11 +1,12 @@
-"""† Compiled programs on disk, so that a model is compiled once and not once a process.
+"""Compiled programs on disk, so that a model is compiled once and not once a process.
 
-JAX loads them as code: whoever can write to the folder can make us run what they like. It is the
-user's own, therefore, and one that others can write to is refused.
+JAX runs what it finds in the folder as code, with the user's rights. The folder must therefore
+be the user's own; a folder that others can write to is refused.
 """
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -13,7 +14,7 @@ import jax
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
-MIN_SECONDS = 0.5  # of compiling: below it, reading is no faster
+MIN_SECONDS = 0.5  # of compiling: a program that compiles faster is not kept
 
 
 def cache_folder() -> Path:
@@ -38,20 +39,22 @@ def use_compile_cache(folder: Path | None = None) -> Path:
             _check_private(path)
     except OSError as error:
         raise InputError(f"{one_line(folder)}: cannot be made ({reason(error)})") from None
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
+    set_option: Callable[[str, object], None] = jax.config.update
+    set_option("jax_compilation_cache_dir", str(folder))
+    set_option("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
     return folder
 
 
 def _check_private(path: Path) -> None:
-    told = os.stat(path)
+    status = os.stat(path)
     why = ""
-    if told.st_uid != os.getuid():
+    if status.st_uid != os.getuid():
         why = "it belongs to somebody else"
-    elif told.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         why = "others can write to it (chmod 700 it)"
     if why:
         raise InputError(
-            f"{one_line(path)}: {why}; compiled programs are kept there, and run as yours: use a "
-            "folder of your own (XDG_CACHE_HOME), or --no-compile-cache"
+            f"{one_line(path)}: {why}; compiled programs are kept there and run with your rights: "
+            "use a folder of your own (XDG_CACHE_HOME), or keep no compiled programs "
+            "(`compile_cache`)"
         )

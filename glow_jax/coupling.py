@@ -2,12 +2,12 @@
 
 A 3x3 -> 1x1 -> 3x3 network is a per-pixel MLP between a gather of neighbours and a scatter
 to them, so the wide hidden layer never meets a convolution: on CPU this is 2-5 times faster
-than XLA's convolutions, forward and backward (README, "Speed").
+than XLA's convolutions, forward and backward (bench/speed).
 
 OpenAI's convolutions see one more input channel, 1 on the padding ring and 0 inside
-(openai/glow `tfops.py: add_edge_padding`). The first product carries it in its patches, as
-wide as the input is narrow. The last one never does: its ring holds no activation, only the
-indicator, so padding its scattered output with the indicator's weights is the same sum.
+(openai/glow `tfops.py: add_edge_padding`). The first product carries it in its patches, which
+are narrow. The last product leaves it out: on the padding ring there is no activation but the
+indicator, so padding the scattered output with the indicator's weights gives the same sum.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from glow_jax.config import Precision
 
 BHWC = Float[Array, "B H W C"]
 
-# Pixels x hidden units that fit in a core's cache with their weights; measured, bench/.
+# Pixels times hidden units of a strip, with its weights, that fit in a core's cache; measured.
 STRIP_ELEMENTS = 2**19
 
 

@@ -7,9 +7,9 @@ def flops_per_image(config: GlowConfig) -> int:
     """Floating-point operations of the products in one encode (a decode has as many).
 
     A product of (M, K) and (K, N) counts 2 M K N. Counted: the coupling networks' three
-    convolutions, the 1x1 convolutions, the split priors. Not counted: sums, ReLUs, and our
-    own overhead (the edge indicator's column, padding), so that a share of the matmul rate
-    is of useful work.
+    convolutions, the 1x1 convolutions, the split priors. Not counted: sums, ReLUs, and the
+    implementation's overhead (the edge indicator's column, padding), so that a share of the
+    hardware's matmul rate counts useful work only.
     """
     width = config.hidden_width
     total = 0

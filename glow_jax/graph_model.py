@@ -14,12 +14,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Num, UInt8
 
 from glow_jax import pixels
 from glow_jax.config import Precision
 from glow_jax.io.errors import InputError
+from glow_jax.prior import draw_eps
 
 MAX_INSTRUCTIONS = 1_000_000
+Images = UInt8[Array | np.ndarray, "B H W C"]
+X = Float[Array | np.ndarray, "B H W C"]
+Latents = tuple[Float[Array, "B ..."], ...]
+LatentsIn = tuple[Float[Array | np.ndarray, "B ..."], ...]
+Constant = Num[Array | np.ndarray, "..."]
 
 
 class Instruction(NamedTuple):
@@ -108,7 +115,7 @@ class GraphGlow:
     """
 
     def __init__(
-        self, config: GraphConfig, encoder: Program, decoder: Program, constants: Sequence[Any]
+        self, config: GraphConfig, encoder: Program, decoder: Program, constants: Sequence[Constant]
     ):
         """Check the programs; InputError if one is malformed."""
         encoder.check(len(constants))
@@ -140,24 +147,27 @@ class GraphGlow:
             raise InputError("a model that is a TensorFlow graph runs in precision exact only")
         return self
 
-    def encode(self, images: Any, label: None = None, *, n_bits: int = 8) -> tuple[jax.Array, ...]:
+    def encode(self, images: Images, label: None = None, *, n_bits: int = 8) -> Latents:
         """As `Glow.encode`."""
         return self.encode_x(pixels.centred(jnp.asarray(images), n_bits), label)
 
-    def encode_x(self, x: Any, label: None = None) -> tuple[jax.Array, ...]:
+    def encode_x(self, x: X, label: None = None) -> Latents:
         """As `Glow.encode_x`."""
         if label is not None:
             raise ValueError("the label was fixed when the graph was converted")
         if x.shape[1:] != self.config.image_shape:
             takes = ", ".join(map(str, self.config.image_shape))
             raise ValueError(f"x has shape {x.shape}; the model takes (B, {takes})")
-        return self._encode(self.constants, (jnp.asarray(x, jnp.float32),))
+        eps: Latents = self._encode(self.constants, (jnp.asarray(x, jnp.float32),))
+        return eps
 
-    def decode(self, eps: Any, label: None = None, *, n_bits: int = 8) -> jax.Array:
+    def decode(
+        self, eps: LatentsIn, label: None = None, *, n_bits: int = 8
+    ) -> UInt8[Array, "B H W C"]:
         """As `Glow.decode`."""
         return pixels.to_uint8(self.decode_x(eps, label), n_bits)
 
-    def decode_x(self, eps: Any, label: None = None) -> jax.Array:
+    def decode_x(self, eps: LatentsIn, label: None = None) -> Float[Array, "B H W C"]:
         """As `Glow.decode_x`."""
         if label is not None:
             raise ValueError("the label was fixed when the graph was converted")
@@ -166,18 +176,22 @@ class GraphGlow:
             raise ValueError(
                 f"latents have shapes {shapes}; the model's are {self.config.latent_shapes}"
             )
-        return self._decode(self.constants, tuple(eps))[0]
+        x: jax.Array = self._decode(self.constants, tuple(eps))[0]
+        return x
 
     def sample(
         self, key: jax.Array, n: int, temperature: float = 1.0, label: None = None
-    ) -> jax.Array:
+    ) -> UInt8[Array, "B H W C"]:
         """As `Glow.sample`."""
-        keys = jax.random.split(key, self.config.n_levels)
-        pairs = zip(keys, self.config.latent_shapes, strict=True)
-        eps = tuple(temperature * jax.random.normal(k, (n, *s)) for k, s in pairs)
-        return self.decode(eps, label)
+        return pixels.to_uint8(self.sample_x(key, n, temperature, label))
 
-    def bits_per_dim(self, images: Any, label: None = None) -> np.ndarray:
+    def sample_x(
+        self, key: jax.Array, n: int, temperature: float = 1.0, label: None = None
+    ) -> Float[Array, "B H W C"]:
+        """As `Glow.sample_x`."""
+        return self.decode_x(draw_eps(key, self.config.latent_shapes, n, temperature), label)
+
+    def bits_per_dim(self, images: Images, label: None = None) -> Float[np.ndarray, " B"]:
         """NaN for every image: the graph computes no likelihood that its interface gives out."""
         return np.full(len(images), np.nan, np.float32)
 
@@ -258,7 +272,7 @@ def to_json(config: GraphConfig, encoder: Program, decoder: Program) -> str:
     return json.dumps(told, separators=(",", ":")) + "\n"
 
 
-def from_json(text: str, constants: Sequence[np.ndarray]) -> GraphGlow:
+def from_json(text: str, constants: Sequence[Constant]) -> GraphGlow:
     """Inverse of `to_json`.
 
     Raises:
@@ -276,7 +290,7 @@ def from_json(text: str, constants: Sequence[np.ndarray]) -> GraphGlow:
     return GraphGlow(config, encoder, decoder, constants)
 
 
-def _program(fields: list) -> Program:
+def _program(fields: list[Any]) -> Program:
     instructions, inputs, outputs = fields
     if len(instructions) > MAX_INSTRUCTIONS:
         raise InputError(f"program.json has more than {MAX_INSTRUCTIONS} instructions")

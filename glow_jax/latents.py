@@ -1,4 +1,4 @@
-"""† Latents on disk: an `.npz` of eps, bound to the model that made it."""
+"""Latents on disk: an `.npz` of eps, bound to the model that made it."""
 
 import io
 import os
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import reason
@@ -19,7 +20,9 @@ MAX_IMAGES = 1_000_000
 _HEADER_BYTES = 4096  # of one array inside the archive
 
 
-def save_latents(path: str | os.PathLike, eps: Latents, names: list[str], model: Glow) -> None:
+def save_latents(
+    path: str | os.PathLike[str], eps: Latents, names: list[str], model: Glow | GraphGlow
+) -> None:
     """Write eps of some images, one array a level, atomically.
 
     Args:
@@ -29,7 +32,7 @@ def save_latents(path: str | os.PathLike, eps: Latents, names: list[str], model:
         model: what encoded them; its fingerprint goes into the file.
 
     Raises:
-        InputError: the suffix is wrong or the file cannot be written.
+        InputError: the suffix is wrong, a number is not finite, or the file cannot be written.
     """
     if Path(path).suffix.lower() != ".npz":
         raise InputError(f"{path}: latents are written as .npz")
@@ -37,6 +40,9 @@ def save_latents(path: str | os.PathLike, eps: Latents, names: list[str], model:
         raise ValueError("the model was never saved, so its latents could not be traced to it")
     if any(len(a) != len(names) for a in eps):
         raise ValueError(f"{len(names)} names for {[len(a) for a in eps]} images")
+    for i, a in enumerate(eps):
+        if not np.isfinite(np.asarray(a)).all():
+            raise InputError(f"{path}: not written: eps_{i} has non-finite values")
     arrays: dict[str, Any] = {f"eps_{i}": np.asarray(a, np.float32) for i, a in enumerate(eps)}
     buffer = io.BytesIO()
     np.savez(
@@ -50,7 +56,7 @@ def save_latents(path: str | os.PathLike, eps: Latents, names: list[str], model:
 
 
 def load_latents(
-    path: str | os.PathLike, model: Glow, *, force: bool = False
+    path: str | os.PathLike[str], model: Glow | GraphGlow, *, force: bool = False
 ) -> tuple[Latents, list[str]]:
     """Read eps and the images' names.
 
@@ -67,8 +73,8 @@ def load_latents(
     if made_by != model.fingerprint and not force:
         raise InputError(
             f"{path}: these latents were made by model {str(arrays['model'])[:80]!r} "
-            f"({made_by[:12]}), not by {model.name!r} ({model.fingerprint[:12]}); use --force to "
-            "decode them all the same"
+            f"({made_by[:12]}), not by {model.name!r} ({model.fingerprint[:12]}); `force` "
+            "decodes them all the same"
         )
     names = [str(name) for name in arrays["names"]]
     eps = tuple(arrays[f"eps_{i}"] for i in range(model.config.n_levels))
@@ -83,12 +89,12 @@ def load_latents(
     return eps, names
 
 
-def _read_arrays(path: Path, model: Glow) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path, model: Glow | GraphGlow) -> dict[str, np.ndarray]:
     """The archive's arrays, their names and sizes checked before anything is unpacked."""
     wanted = {f"eps_{i}" for i in range(model.config.n_levels)} | {"names", "model", "fingerprint"}
     try:
         if not path.is_file():
-            raise InputError(f"{path}: no such file; give an .npz made by `glow-jax encode`")
+            raise InputError(f"{path}: no such file; give an .npz of latents")
         with zipfile.ZipFile(path) as archive:
             infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             if set(infos) != wanted:

@@ -307,29 +307,29 @@ class CouplingRule(NamedTuple):
 
     def forward(self, h: BHWC, network: Network) -> tuple[BHWC, PerSample]:
         """Encode direction: change one part of h by the network's output on the other."""
-        x1, x2 = take_apart(h, self.conditioning)
+        x1, x2 = split(h, self.conditioning)
         out, parameter = network(x1)
         if not self.affine:
-            return put_together(x1, x2 + out, self.conditioning), jnp.zeros(h.shape[0], h.dtype)
+            return merge(x1, x2 + out, self.conditioning), jnp.zeros(h.shape[0], h.dtype)
         shift, log_s = out[..., 0::2], self.log_scale(out[..., 1::2], parameter)
         scale = jnp.exp(log_s)
         y2 = x2 * scale + shift if self.scale_first else (x2 + shift) * scale
-        return put_together(x1, y2, self.conditioning), log_s.sum((1, 2, 3))
+        return merge(x1, y2, self.conditioning), log_s.sum((1, 2, 3))
 
     def inverse(self, h: BHWC, network: Network) -> tuple[BHWC, PerSample]:
         """Decode direction: the inverse of `forward`."""
-        x1, y2 = take_apart(h, self.conditioning)
+        x1, y2 = split(h, self.conditioning)
         out, parameter = network(x1)
         if not self.affine:
-            return put_together(x1, y2 - out, self.conditioning), jnp.zeros(h.shape[0], h.dtype)
+            return merge(x1, y2 - out, self.conditioning), jnp.zeros(h.shape[0], h.dtype)
         shift, log_s = out[..., 0::2], self.log_scale(out[..., 1::2], parameter)
         inverse_scale = jnp.exp(-log_s)
         x2 = (y2 - shift) * inverse_scale if self.scale_first else y2 * inverse_scale - shift
-        return put_together(x1, x2, self.conditioning), -log_s.sum((1, 2, 3))
+        return merge(x1, x2, self.conditioning), -log_s.sum((1, 2, 3))
 
 
-def take_apart(h: BHWC, conditioning: Conditioning) -> tuple[Part, Part]:
-    """The part that conditions and the part that changes.
+def split(h: BHWC, conditioning: Conditioning) -> tuple[Part, Part]:
+    """The part x1 that conditions the coupling, and the part x2 that the coupling changes.
 
     "odd" and "even" are squares of a checkerboard, coloured by the parity of channel + row +
     column; each part keeps all channels and half the columns (normflows `Split`).
@@ -343,8 +343,8 @@ def take_apart(h: BHWC, conditioning: Conditioning) -> tuple[Part, Part]:
     return (odd, even) if conditioning == "odd" else (even, odd)
 
 
-def put_together(x1: BHWC, x2: BHWC, conditioning: Conditioning) -> Part:
-    """Inverse of `take_apart`."""
+def merge(x1: BHWC, x2: BHWC, conditioning: Conditioning) -> Part:
+    """Inverse of `split`."""
     if conditioning in ("first", "second"):
         return jnp.concatenate([x1, x2] if conditioning == "first" else [x2, x1], axis=-1)
     odd, even = (x1, x2) if conditioning == "odd" else (x2, x1)
@@ -391,47 +391,61 @@ class Coupling(nnx.Module):
 
     def initialise(self, h: BHWC) -> BHWC:
         """Data-dependent initialisation of the network; returns the output."""
-        self.network.initialise(take_apart(h, self.rule.conditioning)[0])
+        self.network.initialise(split(h, self.rule.conditioning)[0])
         return self.forward(h)[0]
 
 
 class Step(nnx.Module):
-    """One step of flow in training form: actnorm, channel mixing, coupling."""
+    """One step of flow in training form: actnorm, 1x1 convolution or permutation, coupling."""
 
     def __init__(self, config: GlowConfig, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
         self.norm = ActNorm(n_channels, dtype=dtype)
-        self.mix: Conv1x1 | Conv1x1LU | ChannelPermutation
+        self.inv_conv: Conv1x1 | Conv1x1LU | ChannelPermutation
         if config.permutation == "dense":
-            self.mix = Conv1x1(n_channels, rngs=rngs, dtype=dtype)
+            self.inv_conv = Conv1x1(n_channels, rngs=rngs, dtype=dtype)
         elif config.permutation == "lu":
-            self.mix = Conv1x1LU(n_channels, rngs=rngs, dtype=dtype)
+            self.inv_conv = Conv1x1LU(n_channels, rngs=rngs, dtype=dtype)
         else:
-            self.mix = ChannelPermutation(n_channels, config.permutation, rngs=rngs, dtype=dtype)
+            self.inv_conv = ChannelPermutation(
+                n_channels, config.permutation, rngs=rngs, dtype=dtype
+            )
         self.coupling = Coupling(config, n_channels, rngs=rngs, dtype=dtype)
 
     def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:
         h, norm = self.norm.forward(h)
-        h, mix = self.mix.forward(h)
+        h, inv_conv = self.inv_conv.forward(h)
         h, coupling = self.coupling.forward(h)
-        return h, norm + mix + coupling
+        return h, norm + inv_conv + coupling
 
     def inverse(self, h: BHWC) -> tuple[BHWC, PerSample]:
         h, coupling = self.coupling.inverse(h)
-        h, mix = self.mix.inverse(h)
+        h, inv_conv = self.inv_conv.inverse(h)
         h, norm = self.norm.inverse(h)
-        return h, norm + mix + coupling
+        return h, norm + inv_conv + coupling
 
     def initialise(self, h: BHWC) -> BHWC:
         """Data-dependent initialisation of every actnorm in the step; returns its output."""
         self.norm.initialise(h)
-        h = self.mix.forward(self.norm.forward(h)[0])[0]
+        h = self.inv_conv.forward(self.norm.forward(h)[0])[0]
         return self.coupling.initialise(h)
+
+
+def _inverse(matrices: np.ndarray) -> np.ndarray:
+    """Inverses of matrices (K, C, C).
+
+    Raises:
+        ValueError: one is singular.
+    """
+    try:
+        return np.linalg.inv(matrices)
+    except np.linalg.LinAlgError:
+        raise ValueError("a 1x1 convolution has a singular matrix, hence no inverse") from None
 
 
 class FoldedStep(nnx.Module):
     """One step in inference form: an affine map of the channels, then the coupling.
 
-    Actnorm and channel mixing become y = x @ kernel + shift and x = y @ inverse_kernel -
+    Actnorm and 1x1 convolution become y = x @ kernel + shift and x = y @ inverse_kernel -
     bias, the inverse computed in float64; the coupling's network has its scales folded in.
     Built for all K steps of a level at once: every array has a leading K axis.
     """
@@ -449,16 +463,17 @@ class FoldedStep(nnx.Module):
 
         def parts(state: nnx.State) -> tuple[Array, NetworkWeights]:
             step = nnx.merge(graph, state)
-            return step.mix.matrix(), step.coupling.network.weights()
+            return step.inv_conv.matrix(), step.coupling.network.weights()
 
         matrices, network = jax.jit(jax.vmap(parts))(state)
         w = np.asarray(matrices, np.float64)
         bias = np.asarray(steps.norm.bias[...], np.float64)
         logs = LOGSCALE_FACTOR * np.asarray(steps.norm.logs[...], np.float64)
-        scaled = (np.exp(logs)[..., None] * w).astype(dtype).astype(np.float64)
+        with np.errstate(over="ignore"):  # a scale beyond the type's range stays infinite
+            scaled = (np.exp(logs)[..., None] * w).astype(dtype).astype(np.float64)
         self.kernel = Fixed(jnp.asarray(scaled, dtype))
         self.shift = Fixed(jnp.asarray(np.einsum("kc,kcd->kd", bias, scaled), dtype))
-        self.inverse_kernel = Fixed(jnp.asarray(np.linalg.inv(scaled), dtype))
+        self.inverse_kernel = Fixed(jnp.asarray(_inverse(scaled), dtype))
         self.bias = Fixed(jnp.asarray(bias, dtype))
         logdet = logs.sum(-1) + np.linalg.slogdet(w)[1]
         self.logdet_per_pixel = Fixed(jnp.asarray(logdet, dtype))

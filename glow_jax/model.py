@@ -8,20 +8,23 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import pixels
 from glow_jax.config import GlowConfig, Precision
+from glow_jax.graph_model import GraphGlow
 from glow_jax.layers import FoldedStep, Step, squeeze, unsqueeze
 from glow_jax.prior import (
     PositionPrior,
     SplitPrior,
     TopPrior,
+    draw_eps,
     log_density,
     standardise,
     unstandardise,
@@ -33,24 +36,30 @@ Images = UInt8[Array, "B H W C"]
 Labels = Int[Array, " B"] | Float[Array, "B Y"]
 OfLevel = Float[Array, "B _ _ _"]
 Latents = tuple[OfLevel, ...]
+ImagesIn = UInt8[Array | np.ndarray, "B H W C"]  # methods accept NumPy arrays too
+XIn = Float[Array | np.ndarray, "B H W C"]
+LatentsIn = tuple[Float[Array | np.ndarray, "B _ _ _"], ...]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def _jitted(*static: str) -> Callable[[Callable], Callable]:
+def _jitted(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a method once for each model structure, shapes and `static` argument values."""
 
-    def decorate(method: Callable) -> Callable:
+    def decorate(method: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(method)
 
-        def pure(graph: nnx.GraphDef, state: Any, **kwargs: Any) -> Any:
-            return method(nnx.merge(graph, state), **kwargs)
+        def pure(graph: Any, state: Any, **kwargs: Any) -> R:
+            function: Callable[..., R] = method
+            return function(nnx.merge(graph, state), **kwargs)
 
         compiled = jax.jit(pure, static_argnums=0, static_argnames=static)
 
         @functools.wraps(method)
-        def call(self: "Glow", *args: Any, **kwargs: Any) -> Any:
-            arguments = signature.bind(self, *args, **kwargs).arguments
-            del arguments["self"]
-            return compiled(*nnx.split(self), **arguments)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            arguments = signature.bind(*args, **kwargs).arguments
+            result: R = compiled(*nnx.split(arguments.pop("self")), **arguments)
+            return result
 
         return call
 
@@ -71,8 +80,10 @@ class Level(nnx.Module):
     def _scan(self, method: str, h: BHWC, reverse: bool) -> tuple[BHWC, PerSample]:
         graph, state = nnx.split(self.steps)
 
-        def body(h: BHWC, state: nnx.State) -> tuple[BHWC, PerSample]:
-            return getattr(nnx.merge(graph, state), method)(h)
+        def body(h: BHWC, state: Any) -> tuple[BHWC, PerSample]:
+            step: Any = nnx.merge(graph, state)
+            result: tuple[BHWC, PerSample] = getattr(step, method)(h)
+            return result
 
         h, logdets = jax.lax.scan(body, h, state, reverse=reverse, unroll=self.unroll)
         return h, logdets.sum(0)
@@ -87,7 +98,7 @@ class Level(nnx.Module):
         """Data-dependent initialisation of every step, in order; returns the output."""
         graph, state = nnx.split(self.steps)
 
-        def body(h: BHWC, state: nnx.State) -> tuple[BHWC, nnx.State]:
+        def body(h: BHWC, state: Any) -> tuple[BHWC, Any]:
             step: Any = nnx.merge(graph, state)
             h = step.initialise(h)
             return h, nnx.state(step)
@@ -183,7 +194,7 @@ class Glow(nnx.Module):
     # -- the flow: x <-> z
 
     @_jitted()
-    def forward(self, x: BHWC) -> tuple[Latents, PerSample]:
+    def forward(self, x: XIn) -> tuple[Latents, PerSample]:
         """x in [-0.5, 0.5) to raw latents.
 
         Returns:
@@ -193,32 +204,34 @@ class Glow(nnx.Module):
         Raises:
             ValueError: x's shape differs from the config's.
         """
-        z, _, logdet = self._analyse(x)
+        z, _, logdet = self._forward(jnp.asarray(x))
         return z, logdet
 
     @_jitted()
-    def inverse(self, z: Latents) -> tuple[BHWC, PerSample]:
+    def inverse(self, z: LatentsIn) -> tuple[BHWC, PerSample]:
         """Raw latents to x; logdet is log |det dx/dz|, nats, summed."""
-        x, _, logdet = self._synthesise(z, lambda i, going_on: z[i])
+        raw = _as_jax(z)
+        x, _, logdet = self._inverse(raw, lambda i, z1: raw[i])
         return x, logdet
 
     # -- z <-> eps
 
     @_jitted()
-    def eps_from_z(self, z: Latents, label: Labels | None = None) -> Latents:
+    def eps_from_z(self, z: LatentsIn, label: Labels | None = None) -> Latents:
         """Standardise raw latents by their priors: eps = (z - mu) / exp(logs)."""
-        _, going_on, _ = self._synthesise(z, lambda i, going_on: z[i])
-        return self._eps(z, going_on, label)
+        raw = _as_jax(z)
+        _, z1, _ = self._inverse(raw, lambda i, z1: raw[i])
+        return self._eps(raw, z1, label)
 
     @_jitted()
-    def z_from_eps(self, eps: Latents, label: Labels | None = None) -> Latents:
+    def z_from_eps(self, eps: LatentsIn, label: Labels | None = None) -> Latents:
         """Raw latents of standardised ones: z = mu + exp(logs) eps, coarse to fine."""
-        return self._decoded(eps, label)[1]
+        return self._decoded(_as_jax(eps), label)[1]
 
     # -- images <-> eps
 
     @_jitted("n_bits")
-    def encode(self, images: Images, label: Labels | None = None, *, n_bits: int = 8) -> Latents:
+    def encode(self, images: ImagesIn, label: Labels | None = None, *, n_bits: int = 8) -> Latents:
         """Images to standardised latents, deterministically: every byte at its bin's centre.
 
         Args:
@@ -234,37 +247,37 @@ class Glow(nnx.Module):
             ValueError: wrong shape, or not bytes.
         """
         _check_images(images)
-        return self._standardised(pixels.centred(images, n_bits, self.dtype), label)
+        return self._standardised(pixels.centred(jnp.asarray(images), n_bits, self.dtype), label)
 
     @_jitted()
-    def encode_x(self, x: BHWC, label: Labels | None = None) -> Latents:
+    def encode_x(self, x: XIn, label: Labels | None = None) -> Latents:
         """x in [-0.5, 0.5) to standardised latents; `encode` before quantisation."""
-        return self._standardised(x, label)
+        return self._standardised(jnp.asarray(x), label)
 
     @_jitted("n_bits")
-    def decode(self, eps: Latents, label: Labels | None = None, *, n_bits: int = 8) -> Images:
+    def decode(self, eps: LatentsIn, label: Labels | None = None, *, n_bits: int = 8) -> Images:
         """Standardised latents to images; pixels that come out non-finite are mid-grey."""
-        return pixels.to_uint8(self._decoded(eps, label)[0], n_bits)
+        return pixels.to_uint8(self._decoded(_as_jax(eps), label)[0], n_bits)
 
     @_jitted()
-    def decode_x(self, eps: Latents, label: Labels | None = None) -> BHWC:
+    def decode_x(self, eps: LatentsIn, label: Labels | None = None) -> BHWC:
         """Standardised latents to x, before quantisation; not clipped."""
-        return self._decoded(eps, label)[0]
+        return self._decoded(_as_jax(eps), label)[0]
 
     # -- likelihood and samples
 
     @_jitted()
-    def log_prob(self, x: BHWC, label: Labels | None = None) -> PerSample:
+    def log_prob(self, x: XIn, label: Labels | None = None) -> PerSample:
         """log p(x) of the density over [-0.5, 0.5), nats, summed over H, W and C."""
-        z, going_on, logdet = self._analyse(x)
-        statistics = self._statistics(z, going_on, label)
+        z, z1, logdet = self._forward(jnp.asarray(x))
+        statistics = self._statistics(z, z1, label)
         priors = [log_density(a, mu, logs) for a, (mu, logs) in zip(z, statistics, strict=True)]
         return sum(priors, start=logdet)
 
     @_jitted("n_bits")
     def bits_per_dim(
         self,
-        images: Images,
+        images: ImagesIn,
         label: Labels | None = None,
         *,
         n_bits: int | None = None,
@@ -282,9 +295,9 @@ class Glow(nnx.Module):
         _check_images(images)
         n_bits = self.config.n_bits if n_bits is None else n_bits
         if key is None:
-            x = pixels.centred(images, n_bits, self.dtype)
+            x = pixels.centred(jnp.asarray(images), n_bits, self.dtype)
         else:
-            x = pixels.dequantised(key, images, n_bits, self.dtype)
+            x = pixels.dequantised(key, jnp.asarray(images), n_bits, self.dtype)
         return n_bits - self.log_prob(x, label) / (math.log(2) * self.config.n_dims)
 
     @_jitted("n", "n_bits")
@@ -297,24 +310,42 @@ class Glow(nnx.Module):
         *,
         n_bits: int = 8,
     ) -> Images:
-        """Draw `n` images; `temperature` multiplies eps at all levels, as OpenAI's does."""
-        keys = jax.random.split(key, self.config.n_levels)
-        eps = tuple(
-            jnp.asarray(temperature, self.dtype) * jax.random.normal(k, (n, *shape), self.dtype)
-            for k, shape in zip(keys, self.config.latent_shapes, strict=True)
-        )
+        """Draw `n` images; `temperature` multiplies eps at all levels, as OpenAI's does.
+
+        Pixels that come out non-finite are mid-grey.
+        """
+        eps = draw_eps(key, self.config.latent_shapes, n, temperature, self.dtype)
         return pixels.to_uint8(self._decoded(eps, label)[0], n_bits)
 
-    # -- the two walks
+    @_jitted("n")
+    def sample_x(
+        self,
+        key: jax.Array,
+        n: int,
+        temperature: float | Array = 1.0,
+        label: Labels | None = None,
+    ) -> BHWC:
+        """The samples of `sample` as x, before quantisation; not clipped, so NaN shows."""
+        return self._decoded(
+            draw_eps(key, self.config.latent_shapes, n, temperature, self.dtype), label
+        )[0]
 
-    def _analyse(self, x: BHWC) -> tuple[Latents, list[OfLevel], PerSample]:
-        """Fine to coarse: z, the half that went on at each split, and the logdet."""
+    # -- both directions of the flow
+
+    def _forward(self, x: BHWC) -> tuple[Latents, list[OfLevel], PerSample]:
+        """From fine to coarse.
+
+        Returns:
+            z: raw latents, finest first.
+            z1: the half of each split that is the next level's input, finest first.
+            logdet: log |det dz/dx|, nats.
+        """
         if x.shape[1:] != self.config.image_shape:
             takes = ", ".join(map(str, self.config.image_shape))
             raise ValueError(f"x has shape {x.shape}; the model takes (B, {takes})")
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(f"x is {x.dtype}; it is floating-point, in [-0.5, 0.5)")
-        z, going_on = [], []
+        z, z1 = [], []
         h, logdet = self._enter(x)
         for i, level in enumerate(self.levels):
             h, level_logdet = level.forward(squeeze(h))
@@ -322,29 +353,36 @@ class Glow(nnx.Module):
             if i < len(self.splits):
                 h, z2 = jnp.split(h, 2, axis=-1)
                 z.append(z2)
-                going_on.append(h)
-        return (*z, h), going_on, logdet
+                z1.append(h)
+        return (*z, h), z1, logdet
 
-    def _synthesise(
+    def _inverse(
         self, latents: Latents, z2_of: Callable[[int, BHWC], BHWC]
     ) -> tuple[BHWC, list[OfLevel], PerSample]:
-        """Coarse to fine from the raw top latent; below it z2 = z2_of(level, half that went on).
+        """From coarse to fine.
 
-        Returns x, the halves that went on, finest first, and the logdet.
+        Args:
+            latents: the raw top latent is their last; of the others only the shapes count.
+            z2_of: gives a level's raw latent z2 from (level, the half z1 beside it).
+
+        Returns:
+            x: the images, not clipped.
+            z1: the half beside each z2, finest first.
+            logdet: log |det dx/dz|, nats.
         """
         _check_latents(latents, self.config)
         h = latents[-1]
-        going_on: list[OfLevel] = []
+        z1: list[OfLevel] = []
         logdet = jnp.zeros(h.shape[0], h.dtype)
         for i in reversed(range(len(self.levels))):
             if i < len(self.splits):
-                going_on.insert(0, h)
+                z1.insert(0, h)
                 h = jnp.concatenate([h, z2_of(i, h)], axis=-1)
             h, level_logdet = self.levels[i].inverse(h)
             logdet = logdet + level_logdet
             h = unsqueeze(h)
         x, leave_logdet = self._leave(h)
-        return x, going_on, logdet + leave_logdet
+        return x, z1, logdet + leave_logdet
 
     def _enter(self, x: BHWC) -> tuple[BHWC, PerSample]:
         """From x to what the flow sees; the identity without a logit."""
@@ -358,20 +396,20 @@ class Glow(nnx.Module):
         return h, jnp.zeros(h.shape[0], h.dtype)
 
     def _statistics(
-        self, z: Latents, going_on: list[OfLevel], label: Labels | None
+        self, z: Latents, z1: list[OfLevel], label: Labels | None
     ) -> list[tuple[OfLevel, OfLevel]]:
         """mu and logs of every latent."""
-        given = zip(self.splits, going_on, strict=True)
+        given = zip(self.splits, z1, strict=True)
         splits = [split.statistics(h, label) for split, h in given]
         return [*splits, self.top.statistics(z[-1], label)]
 
-    def _eps(self, z: Latents, going_on: list[OfLevel], label: Labels | None) -> Latents:
-        statistics = self._statistics(z, going_on, label)
+    def _eps(self, z: Latents, z1: list[OfLevel], label: Labels | None) -> Latents:
+        statistics = self._statistics(z, z1, label)
         return tuple(standardise(a, mu, logs) for a, (mu, logs) in zip(z, statistics, strict=True))
 
     def _standardised(self, x: BHWC, label: Labels | None) -> Latents:
-        z, going_on, _ = self._analyse(x)
-        return self._eps(z, going_on, label)
+        z, z1, _ = self._forward(x)
+        return self._eps(z, z1, label)
 
     def _decoded(self, eps: Latents, label: Labels | None) -> tuple[BHWC, Latents]:
         """x and the raw latents of standardised ones."""
@@ -379,16 +417,16 @@ class Glow(nnx.Module):
         top = unstandardise(eps[-1], *self.top.statistics(eps[-1], label))
         z: list[OfLevel] = [top]
 
-        def z2_of(i: int, going_on: BHWC) -> BHWC:
-            z.insert(0, unstandardise(eps[i], *self.splits[i].statistics(going_on, label)))
+        def z2_of(i: int, z1: BHWC) -> BHWC:
+            z.insert(0, unstandardise(eps[i], *self.splits[i].statistics(z1, label)))
             return z[0]
 
-        x = self._synthesise((*eps[:-1], top), z2_of)[0]
+        x = self._inverse((*eps[:-1], top), z2_of)[0]
         return x, tuple(z)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _initialised(graph: nnx.GraphDef, state: Any, h: BHWC) -> Any:
+def _initialised(graph: Any, state: Any, h: BHWC) -> Any:
     model = nnx.merge(graph, state)
     h, _ = model._enter(h)
     for level in model.levels:
@@ -398,7 +436,7 @@ def _initialised(graph: nnx.GraphDef, state: Any, h: BHWC) -> Any:
     return nnx.state(model)
 
 
-def flatten(latents: Latents) -> Float[Array, "B D"]:
+def flatten(latents: LatentsIn) -> Float[Array, "B D"]:
     """Latents as one vector a sample: finest level first, each row-major over (H, W, C).
 
     The order of openai/glow's `feps`.
@@ -406,7 +444,7 @@ def flatten(latents: Latents) -> Float[Array, "B D"]:
     return jnp.concatenate([a.reshape(a.shape[0], -1) for a in latents], axis=-1)
 
 
-def unflatten(vector: Float[Array, "B D"], model: Glow) -> Latents:
+def unflatten(vector: Float[Array | np.ndarray, "B D"], model: Glow | GraphGlow) -> Latents:
     """Inverse of `flatten`, for `model`'s shapes.
 
     Raises:
@@ -414,7 +452,7 @@ def unflatten(vector: Float[Array, "B D"], model: Glow) -> Latents:
     """
     if vector.ndim != 2 or vector.shape[1] != model.config.n_dims:
         raise ValueError(f"vector has shape {vector.shape}; need (B, {model.config.n_dims})")
-    latents, start = [], 0
+    latents, start, vector = [], 0, jnp.asarray(vector)
     for shape in model.config.latent_shapes:
         size = math.prod(shape)
         latents.append(vector[:, start : start + size].reshape(-1, *shape))
@@ -422,7 +460,11 @@ def unflatten(vector: Float[Array, "B D"], model: Glow) -> Latents:
     return tuple(latents)
 
 
-def _check_images(images: Images) -> None:
+def _as_jax(latents: LatentsIn) -> Latents:
+    return tuple(jnp.asarray(a) for a in latents)
+
+
+def _check_images(images: ImagesIn) -> None:
     if images.dtype != jnp.uint8 or images.ndim != 4:
         raise ValueError(
             f"images are {images.dtype} of shape {images.shape}; need uint8 (B, H, W, C)"

@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer, UInt8
 
 Images = UInt8[Array, "B H W C"]
@@ -21,25 +22,30 @@ def bins(images: Images, n_bits: int) -> Integer[Array, "B H W C"]:
         ValueError: `n_bits` is not from 1 to 8.
     """
     _check_bits(n_bits)
-    return images // jnp.uint8(2 ** (8 - n_bits))
+    quantised: Array = images // jnp.uint8(2 ** (8 - n_bits))
+    return quantised
 
 
-def centred(images: Images, n_bits: int = 8, dtype: jnp.dtype = jnp.float32) -> BHWC:
+def centred(images: Images, n_bits: int = 8, dtype: DTypeLike = jnp.float32) -> BHWC:
     """Map bytes to bin centres, the deterministic input of an encode: x in (-0.5, 0.5).
 
     The middle of a bin is half a bin away from either edge, so float noise of a round trip
     cannot move a pixel to the next byte.
     """
-    return (bins(images, n_bits).astype(dtype) + 0.5) / 2**n_bits - 0.5
+    x: Array = (bins(images, n_bits).astype(dtype) + 0.5) / 2**n_bits - 0.5
+    return x
 
 
-def dequantised(key: jax.Array, images: Images, n_bits: int, dtype=jnp.float32) -> BHWC:
+def dequantised(
+    key: jax.Array, images: Images, n_bits: int, dtype: DTypeLike = jnp.float32
+) -> BHWC:
     """Map bytes to their bin plus uniform noise over it, the input of training: x in [-0.5, 0.5).
 
     Source: Kingma & Dhariwal 2018, section 2, equation 2.
     """
     noise = jax.random.uniform(key, images.shape, dtype)
-    return (bins(images, n_bits).astype(dtype) + noise) / 2**n_bits - 0.5
+    x: Array = (bins(images, n_bits).astype(dtype) + noise) / 2**n_bits - 0.5
+    return x
 
 
 def to_uint8(x: BHWC, n_bits: int = 8) -> Images:

@@ -1,15 +1,17 @@
 """The Gaussian priors of the latents, and the standardisation z <-> eps.
 
-A level's latent z2 has mean and log standard deviation predicted from the half z1 that goes
-on; the top latent has learned ones, or none. Source: Kingma & Dhariwal 2018, section 3.1;
-openai/glow `model.py: split2d, prior`, `tfops.py: gaussian_diag`.
+A level's latent z2 has mean and log standard deviation predicted from the other half z1, the
+next level's input; the top latent has learned ones, or none. Source: Kingma & Dhariwal 2018,
+section 3.1; openai/glow `model.py: split2d, prior`, `tfops.py: gaussian_diag`.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from glow_jax.config import GlowConfig
@@ -35,6 +37,21 @@ def log_density(z: BHWC, mu: BHWC, logs: BHWC) -> PerSample:
     """log N(z; mu, exp(logs) ** 2), nats, summed over H, W and C."""
     eps = standardise(z, mu, logs)
     return -0.5 * (math.log(2 * math.pi) + 2 * logs + jnp.square(eps)).sum((1, 2, 3))
+
+
+def draw_eps(
+    key: jax.Array,
+    shapes: Sequence[tuple[int, ...]],
+    n: int,
+    temperature: float | Float[Array, ""],
+    dtype: DTypeLike = jnp.float32,
+) -> tuple[Float[Array, "B ..."], ...]:
+    """Standard normal eps of `n` images, times `temperature`; `shapes` are one image's."""
+    keys = jax.random.split(key, len(shapes))
+    return tuple(
+        jnp.asarray(temperature, dtype) * jax.random.normal(k, (n, *shape), dtype)
+        for k, shape in zip(keys, shapes, strict=True)
+    )
 
 
 class SplitPrior(nnx.Module):
@@ -112,7 +129,7 @@ class PositionPrior(nnx.Module):
         """
         classes = class_vectors(label, self.n_classes, like)
 
-        def of(parameter: nnx.Param) -> Array:
+        def of(parameter: nnx.Param[Array]) -> Array:
             if classes is None:
                 return jnp.broadcast_to(parameter[...], (like.shape[0], *parameter.shape[1:]))
             flat = matmul(classes, parameter[...].reshape(self.n_classes, -1))

@@ -34,7 +34,7 @@ def random_model(config: GlowConfig, seed: int) -> Glow:
 
     def filled(path: tuple, shape: tuple[int, ...]) -> jnp.ndarray:
         value = SCALE * rng.standard_normal(shape, dtype=np.float32)
-        if path[-2:] == ("mix", "kernel"):
+        if path[-2:] == ("inv_conv", "kernel"):
             value += np.linalg.qr(rng.standard_normal(shape, dtype=np.float32))[0]
         elif path[-1] in ("in_kernel", "hidden_kernel"):
             value *= 0.05 / SCALE

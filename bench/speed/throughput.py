@@ -23,14 +23,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from bench.speed import measure
 from bench.speed.soak import DEMO, write_table
 
-BUNDLED = "faces64"
+BUNDLED: Final = "faces64"
 ON_DEVICE = ("encode", "arithmetic", "decode", "likelihood")
 REPEATS, ROUNDS = 5, 3
 ROWS = 1024  # outputs of an end-to-end run

@@ -7,7 +7,7 @@ from pathlib import Path
 from glow_jax.cli.checks import check_unlabelled
 from glow_jax.cli.options import add_model_options
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,18 +25,17 @@ def run(args: argparse.Namespace) -> int:
     """Decode the latents; the exit code."""
     import numpy as np
 
-    from glow_jax.checkpoints import find, load
+    from glow_jax.checkpoints import find, load, read_config
     from glow_jax.io.pictures import write_image
     from glow_jax.io.provenance import Provenance
     from glow_jax.latents import load_latents
 
-    find(args.model)
+    check_unlabelled(args.model, read_config(find(args.model)).n_classes)
     if not args.latents.is_file():
         raise InputError(
-            f"{one_line(args.latents)}: no such file; give an .npz made by `glow-jax encode`"
+            f"{one_line(args.latents)}: no such file; give an .npz that `glow-jax encode` made"
         )
     model = load(args.model, precision=args.precision)
-    check_unlabelled(args.model, model.config.n_classes)
     eps, names = load_latents(args.latents, model, force=args.force)
     args.out.mkdir(parents=True, exist_ok=True)
     bad = 0
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             provenance = Provenance("compositeWithTrainedAlgorithmicMedia", model.name, recipe)
             stem = Path(names[i].replace("\\", "/")).stem[:80] or "image"
             write_image(args.out / f"{i:05d}_{stem}.png", image, provenance)
-    print(f"{args.out}: {len(names)} images")
+    print(f"{args.out}: {counted(len(names), 'image')}")
     if bad:
-        print(f"{bad} images have non-finite pixels, drawn mid-grey", file=sys.stderr)
+        print(f"{counted(bad, 'image')} with non-finite pixels, drawn mid-grey", file=sys.stderr)
     return 1 if bad else 0

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 from glow_jax.cli.checks import check_can_be_written, check_unlabelled
 from glow_jax.cli.options import add_model_options, file_ending
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted, one_line
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from glow_jax.graph_model import GraphGlow
+    from glow_jax.model import Glow
+
+EXACT = 0.5  # grey levels: an error below it rounds to the same byte
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,27 +40,23 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(find(args.model))
     check_unlabelled(args.model, config.n_classes)
     check_can_be_written(args.out)
-    size = (config.image_height, config.image_width)
-    images = _readable(paths, size, config.n_channels)
-    pixels = np.stack(list(images.values()))
+    images = _readable(paths, (config.image_height, config.image_width), config.n_channels)
     model = load(args.model, precision=args.precision)
-    levels: list[list[np.ndarray]] = [[] for _ in config.latent_shapes]
-    worst = 0.0
-    for start in range(0, len(pixels), args.batch_size):
-        batch = pixels[start : start + args.batch_size]
-        eps = model.encode(batch)
-        for level, a in zip(levels, eps, strict=True):
-            level.append(np.asarray(a))
-        if args.check:
-            grey = (np.asarray(model.decode_x(eps)) + 0.5) * 256
-            worst = max(worst, float(np.abs(grey - (batch + 0.5)).max()))
-    latents = tuple(np.concatenate(level) for level in levels)
-    save_latents(args.out, latents, [p.name for p in images], model)
-    print(f"{args.out}: {len(images)} images, {config.n_dims} numbers each")
+    pixels = np.stack(list(images.values()))
+    eps, errors = _encoded(model, pixels, args.batch_size, args.check)
+    saved = np.all([np.isfinite(a).all((1, 2, 3)) for a in eps], axis=0)
+    for path, good in zip(images, saved, strict=True):
+        if not good:
+            print(f"skipped: {one_line(path)}: its latents are not finite", file=sys.stderr)
+    if not saved.any():
+        raise InputError(f"model {one_line(args.model)}: none of the latents is finite")
+    names = [path.name for path, good in zip(images, saved, strict=True) if good]
+    save_latents(args.out, tuple(a[saved] for a in eps), names, model)
+    print(f"{args.out}: {counted(len(names), 'image')}, {config.n_dims} numbers each")
     if args.check:
-        exact = "every byte comes back" if worst < 0.5 else "some bytes do not come back"
-        print(f"round trip: at most {worst:.3g} grey levels off ({exact})")
-    return 1 if len(images) < len(paths) or not worst < 0.5 else 0
+        print(_round_trip(errors))
+    exact = not args.check or bool((errors < EXACT).all())
+    return 0 if exact and len(names) == len(paths) else 1
 
 
 def _readable(
@@ -78,3 +80,43 @@ def _readable(
     if not images:
         raise InputError(f"none of the {len(paths)} images can be used")
     return images
+
+
+def _encoded(
+    model: "Glow | GraphGlow", pixels: "np.ndarray", batch_size: int, check: bool
+) -> "tuple[tuple[np.ndarray, ...], np.ndarray]":
+    """Latents of images (N, H, W, C), and with `check` each image's largest error.
+
+    Returns:
+        eps: one array a level, finest first.
+        errors: (N,) grey levels of the round trip, NaN where a pixel is not finite; zeros
+            without `check`.
+    """
+    import numpy as np
+
+    levels: list[list[np.ndarray]] = [[] for _ in model.config.latent_shapes]
+    errors = np.zeros(len(pixels))
+    for start in range(0, len(pixels), batch_size):
+        batch = pixels[start : start + batch_size]
+        eps = model.encode(batch)
+        for level, a in zip(levels, eps, strict=True):
+            level.append(np.asarray(a))
+        if check:
+            values = (np.asarray(model.decode_x(eps)) + 0.5) * 256
+            errors[start : start + batch_size] = np.abs(values - (batch + 0.5)).max((1, 2, 3))
+    return tuple(np.concatenate(level) for level in levels), errors
+
+
+def _round_trip(errors: "np.ndarray") -> str:
+    """What `--check` found, in a line; an image with a NaN is not exact."""
+    import numpy as np
+
+    finite = np.isfinite(errors)
+    worst = f"at most {errors[finite].max():.3g} grey levels off" if finite.any() else ""
+    if finite.all() and errors.max() < EXACT:
+        return f"round trip: {worst} (every byte comes back)"
+    lost = "" if finite.all() else f"{counted(int((~finite).sum()), 'image')} not finite"
+    found = ", ".join(filter(None, (worst, lost)))
+    n = int((~(errors < EXACT)).sum())
+    images = counted(len(errors), "image")
+    return f"round trip: {found} (some bytes of {n} of {images} do not come back)"

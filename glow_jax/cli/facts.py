@@ -4,6 +4,18 @@ from typing import Any
 
 from glow_jax.io.messages import one_line
 
+SHOWN_IF_SET = (  # fields of GlowConfig, each on a line of its own where it is not at its default
+    "learned_top_prior",
+    "n_classes",
+    "scale",
+    "scale_first",
+    "conditioning",
+    "leaky_slope",
+    "input_norm",
+    "prior",
+    "logit_alpha",
+)
+
 
 def print_config(config: Any) -> None:
     """Print a config, what differs from the defaults, and the work of one image."""
@@ -19,11 +31,10 @@ def print_config(config: Any) -> None:
         return
     print(f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}")
     print(f"function      {config.coupling} coupling, {config.permutation} permutation")
-    told = ("coupling", "permutation", "n_bits", "checkpoint_coupling")
-    for field in dataclasses.fields(config)[6:]:
-        value = getattr(config, field.name)
-        if value != field.default and field.name not in told:
-            print(f"{'':<13} {field.name} {value}")
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name in SHOWN_IF_SET:
+        if (value := getattr(config, name)) != defaults[name]:
+            print(f"{'':<13} {name} {value}")
     print(f"work          {flops_per_image(config) / 1e9:.3g} GFLOP an encode or decode")
 
 

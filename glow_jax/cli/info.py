@@ -62,7 +62,7 @@ def _calibrate(path: Path, model: Any, folders: list[Path]) -> None:
     from glow_jax.graph_model import GraphGlow
 
     if isinstance(model, GraphGlow):
-        raise InputError(f"model {model.name!r} is a graph, which tells no likelihood")
+        raise InputError(f"model {model.name!r} is a TensorFlow graph, which has no likelihood")
     check_unlabelled(model.name, model.config.n_classes)
     folded = model.fold("exact")
     size = (model.config.image_height, model.config.image_width)

@@ -1,9 +1,11 @@
 """The verb `sample`: images drawn from the model."""
 
 import argparse
+import sys
 
 from glow_jax.cli.checks import check_can_be_written, check_unlabelled
 from glow_jax.cli.options import add_model_options, file_ending, number, whole_number
+from glow_jax.io.messages import counted
 
 BATCH = 64
 
@@ -27,28 +29,27 @@ def run(args: argparse.Namespace) -> int:
     import jax
     import numpy as np
 
-    from glow_jax.checkpoints import load
-    from glow_jax.io.pictures import write_image
+    from glow_jax import pixels
+    from glow_jax.checkpoints import find, load, read_config
+    from glow_jax.io.pictures import tiled, write_image
     from glow_jax.io.provenance import Provenance
 
+    check_unlabelled(args.model, read_config(find(args.model)).n_classes)
     check_can_be_written(args.out)
     model = load(args.model, precision=args.precision)
-    check_unlabelled(args.model, model.config.n_classes)
     key = jax.random.key(args.seed)
     parts = []
     for start in range(0, args.n, BATCH):
-        some = min(BATCH, args.n - start)
         part_key = jax.random.fold_in(key, start) if start else key
-        parts.append(np.asarray(model.sample(part_key, some, args.temperature)))
-    images = np.concatenate(parts)
-    columns = int(np.ceil(np.sqrt(args.n)))
-    rows = -(-args.n // columns)
-    blank = np.zeros((rows * columns - args.n, *images.shape[1:]), np.uint8)
-    tiles = np.concatenate([images, blank]).reshape(rows, columns, *images.shape[1:])
-    sheet = tiles.transpose(0, 2, 1, 3, 4).reshape(
-        rows * images.shape[1], columns * images.shape[2], -1
+        n = min(BATCH, args.n - start)
+        parts.append(np.asarray(model.sample_x(part_key, n, args.temperature)))
+    x = np.concatenate(parts)
+    sheet = tiled(
+        np.asarray(pixels.to_uint8(jax.numpy.asarray(x))), columns=int(np.ceil(np.sqrt(args.n)))
     )
     recipe = {"seed": args.seed, "temperature": args.temperature, "n": args.n}
     write_image(args.out, sheet, Provenance("trainedAlgorithmicMedia", model.name, recipe))
-    print(f"{args.out}: {args.n} samples at temperature {args.temperature:g}")
-    return 0
+    print(f"{args.out}: {counted(args.n, 'sample')} at temperature {args.temperature:g}")
+    if n_bad := int((~np.isfinite(x)).any((1, 2, 3)).sum()):
+        print(f"{counted(n_bad, 'sample')} with non-finite pixels, drawn mid-grey", file=sys.stderr)
+    return 1 if n_bad else 0

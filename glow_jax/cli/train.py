@@ -81,7 +81,7 @@ def _train_here(args: argparse.Namespace, model_config: Any, config: Any, say: A
         if words is not None:
             check_data(words)
     init = None if args.init is None else load(args.init, fold=False)
-    check_init(model_config, init)
+    init = check_init(model_config, init)
     parallel.check_divides(parallel.batch_mesh(), config.batch_size)
     shape, options = model_config.image_shape, {"crop": args.crop, "data_dir": args.data_dir}
     train = parallel.in_turn(lambda: open_data(args.data, shape, **options))

@@ -1,6 +1,6 @@
-"""† Training data: folders of images and TFDS data sets, read off the training thread.
+"""Training data: folders of images and TFDS data sets, read in threads of their own.
 
-No module here knows JAX: images are NumPy bytes until `training_run` hands them to a device.
+No module here imports JAX: images are NumPy bytes until `training.run` puts them on a device.
 """
 
 from glow_jax.data.choose import check_data, default_held_out, open_data

@@ -2,18 +2,20 @@
 
 folder:DIR                   image files of the model's aspect ratio
 tfds:NAME[/CONFIG][@SPLIT]   any image data set of TFDS; the split is "train" by default
-synthetic_faces[@SPLIT]      rendered people with known expressions, made by this project
+NAME[@SPLIT]                 a data set of this project (`registered`), such as synthetic_faces
 """
 
 from pathlib import Path
 
+from glow_jax.data.registered import DATA_SETS, sizes_px
 from glow_jax.data.sources import FolderSource, Source, in_memory
 from glow_jax.data.tfds_source import TfdsSource, splits
 from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import image_paths
 
-WORDS = "folder:DIR, tfds:NAME[/CONFIG][@SPLIT] or synthetic_faces[@SPLIT]"
-SYNTHETIC_SIZES = (64, 128, 256)  # configs of the builder
+WORDS = " or ".join(
+    ["folder:DIR, tfds:NAME[/CONFIG][@SPLIT]", *(f"{name}[@SPLIT]" for name in DATA_SETS)]
+)
 HELD_OUT_SPLITS = ("test", "validation")  # in the order of preference
 
 
@@ -59,15 +61,17 @@ def default_held_out(words: str, size: int, data_dir: str | Path | None = None) 
     """
     kind, rest = _parsed(words)
     if kind == "folder":
-        raise InputError("a folder has no held-out images of its own: give --held-out")
+        raise InputError(
+            "a folder has no held-out images of its own: name other images as `held_out`"
+        )
     name, _ = _tfds_name(kind, rest, (size, size))
     there = splits(name, data_dir)
     for split in HELD_OUT_SPLITS:
         if split in there:
             return f"tfds:{name}@{split}"
     raise InputError(
-        f"tfds:{name} has no test split (it has {', '.join(there)}); give --held-out, such as "
-        f"tfds:{name}@train[90%:] with --data tfds:{name}@train[:90%]"
+        f"tfds:{name} has no test split (it has {', '.join(there)}): name other images as "
+        f"`held_out`, such as tfds:{name}@train[90%:] where tfds:{name}@train[:90%] is trained on"
     )
 
 
@@ -75,15 +79,17 @@ def _parsed(words: str) -> tuple[str, str]:
     kind, colon, rest = words.partition(":")
     if kind in ("folder", "tfds") and rest.partition("@")[0]:
         return kind, rest
-    if not colon and words.partition("@")[0] == "synthetic_faces":
-        return "synthetic_faces", words
+    name = words.partition("@")[0]
+    if not colon and name in DATA_SETS:
+        return name, words
     raise InputError(f"data {words!r}: use {WORDS}")
 
 
 def _tfds_name(kind: str, rest: str, size: tuple[int, int]) -> tuple[str, str]:
     """TFDS's name and the split, which may be empty."""
     name, _, split = rest.partition("@")
-    if kind == "synthetic_faces":
-        fitting = [s for s in SYNTHETIC_SIZES if s >= max(size)]
-        name = f"{name}/{(fitting or SYNTHETIC_SIZES[-1:])[0]}"
+    if kind in DATA_SETS:
+        sizes = sizes_px(kind)
+        fitting = [s for s in sizes if s >= max(size)]
+        name = f"{name}/{(fitting or sizes[-1:])[0]}"
     return name, split

@@ -1,4 +1,4 @@
-"""Work done ahead of need, in threads, in order, and never more than a little of it."""
+"""A few results computed ahead of their use, in threads, given out in order."""
 
 import collections
 import itertools

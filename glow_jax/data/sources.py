@@ -1,7 +1,7 @@
-"""† Where training images come from: arrays, and folders, with random access by index.
+"""Sources of training images: arrays and folders, with random access by index.
 
-A source that fits in `IN_MEMORY_BYTES` is decoded once, into one array; a larger one is
-decoded as it is read. Nothing holds a picture as a Python object of its own.
+A source that fits in `IN_MEMORY_BYTES` is decoded once, into one array; the images of a larger
+one are decoded when they are read.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Source(Protocol):
     """Images by index; safe to read from several threads.
 
     Attributes:
-        name: for people: what the data are and which part of them.
+        name: what the data are and which part of them, for messages and cards.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Source(Protocol):
         ...
 
     def sha256(self) -> str:
-        """What the images are, not where they lie: equal for equal data."""
+        """A digest of the data that does not depend on their place on the disk."""
         ...
 
 

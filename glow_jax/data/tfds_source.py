@@ -1,4 +1,4 @@
-"""† Any image data set of TensorFlow Datasets (TFDS), read by index without TensorFlow.
+"""Any image data set of TensorFlow Datasets (TFDS), read by index without TensorFlow.
 
 TFDS prepares a data set (downloads, checks, writes records) at first use; that step needs
 TensorFlow for most of its sets, and the network. What is prepared is read here from its
@@ -8,24 +8,22 @@ ArrayRecord or TFRecord files, by index, each picture decoded when it is asked f
 import contextlib
 import hashlib
 import importlib
-import importlib.util
 import io
-import logging
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from glow_jax.data.registered import register
 from glow_jax.data.sources import Images, fitted
 from glow_jax.data.tfrecord import Shard, TFRecords
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import errors_only, one_line
 
 INSTALL = "pip install 'glow-jax[train]'"
-OURS = {"synthetic_faces": "glow_jax.data.synthetic_faces.builder"}
 
 
 class TfdsSource:
@@ -87,7 +85,9 @@ class TfdsSource:
                     picture = picture.convert("RGB")  # type: ignore[assignment]
                 image = np.asarray(picture, np.uint8)
         except (OSError, ValueError, KeyError, SyntaxError, struct.error) as error:
-            raise InputError(f"{self.name}: record {index} is damaged ({_said(error)})") from error
+            raise InputError(
+                f"{self.name}: record {index} is damaged ({_message(error)})"
+            ) from error
         image = image[..., None] if image.ndim == 2 else image
         return fitted(image, self.size, self.n_channels, self.crop)
 
@@ -116,16 +116,14 @@ def _tfds() -> Any:
             return importlib.import_module("tensorflow_datasets")
     except ImportError as error:
         raise InputError(
-            f"tfds: data need tensorflow-datasets ({_said(error)}); {INSTALL}"
+            f"tfds: data need tensorflow-datasets ({_message(error)}); {INSTALL}"
         ) from error
 
 
 def _prepared(name: str, data_dir: str | Path | None) -> Any:
     """The builder of a data set that is on disk, prepared now if it was not."""
     tfds = _tfds()
-    ours = OURS.get(name.partition("/")[0])
-    if ours is not None and importlib.util.find_spec(ours) is not None:
-        importlib.import_module(ours)
+    register(name.partition("/")[0])
     try:
         with _quiet():
             builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
@@ -135,7 +133,7 @@ def _prepared(name: str, data_dir: str | Path | None) -> Any:
             "tensorflow.org/datasets/catalog"
         ) from error
     except Exception as error:  # a set's own constructor may raise anything
-        raise InputError(f"tfds:{name}: {_said(error)}") from error
+        raise InputError(f"tfds:{name}: {_message(error)}") from error
     if not builder.info.splits:
         builder = _prepare(name, builder, data_dir)
     return builder
@@ -161,7 +159,7 @@ def _prepare(name: str, builder: Any, data_dir: str | Path | None) -> Any:
                 f"tfds:{name}: preparing it needs the package {missing}, which is not "
                 f"installed; install it, or prepare the set elsewhere and copy {builder.data_dir}"
             ) from error
-        raise InputError(f"tfds:{name}: TFDS could not prepare it: {_said(error)}") from error
+        raise InputError(f"tfds:{name}: TFDS could not prepare it: {_message(error)}") from error
     return builder
 
 
@@ -190,10 +188,10 @@ def _records(name: str, builder: Any, split: str) -> Any:
     except (KeyError, ValueError, AssertionError) as error:
         there = ", ".join(builder.info.splits)
         raise InputError(
-            f"tfds:{name}: no split {one_line(split)} ({_said(error)}); it has {there}"
+            f"tfds:{name}: no split {one_line(split)} ({_message(error)}); it has {there}"
         ) from error
     except ImportError as error:
-        raise InputError(f"tfds:{name}: {_said(error)}; {INSTALL}") from error
+        raise InputError(f"tfds:{name}: {_message(error)}; {INSTALL}") from error
     if "tfrecord" not in formats:
         raise InputError(
             f"tfds:{name}: prepared as {', '.join(sorted(formats))}; prepare it as array_record"
@@ -201,20 +199,13 @@ def _records(name: str, builder: Any, split: str) -> Any:
     return TFRecords(shards)
 
 
-def _said(error: BaseException) -> str:
-    """All of an error's message, its lines joined into one, or its type."""
+def _message(error: BaseException) -> str:
+    """An error's whole message on one line, or its type where the message is empty."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     line = " ".join(text.split())
     return one_line(line[:600] if line else type(error).__name__)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> contextlib.AbstractContextManager[None]:
     """TFDS logs what is not prepared yet as warnings; errors still raise."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return errors_only("absl")

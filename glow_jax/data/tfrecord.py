@@ -1,7 +1,7 @@
-"""† Random access to TFRecord files, the format TFDS prepares by default; no TensorFlow.
+"""Random access to TFRecord files, the format TFDS prepares by default; no TensorFlow.
 
 A record is: length (uint64, little-endian), its checksum (4 bytes), data, data's checksum
-(4 bytes). Source: tensorflow `core/lib/io/record_writer.h`. The checksums are not looked at.
+(4 bytes). Source: tensorflow `core/lib/io/record_writer.h`. The checksums are not checked.
 """
 
 import os

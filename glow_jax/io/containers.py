@@ -1,8 +1,8 @@
-"""Containers of pictures: what a PNG, JPEG or WebP file says before its pixels are decoded.
+"""Containers of pictures: the header and metadata of a PNG, JPEG or WebP file.
 
-A short scan finds the size, the orientation and the metadata, and leaves out of the data for
-Pillow whatever makes no pixels. No metadata parser of Pillow's runs (those warn, and silencing a
-warning is not thread-safe).
+A scan finds the size, the orientation and the metadata. Pillow gets only the parts that make
+pixels, so that none of its metadata parsers runs (they warn, and silencing a warning is not
+thread-safe).
 """
 
 import os
@@ -27,7 +27,7 @@ INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF types, as `s
 
 @dataclass(frozen=True)
 class Scan:
-    """What a container says before its pixels are decoded."""
+    """The header and metadata of a picture file, whose pixels are not decoded yet."""
 
     kind: Literal["PNG", "JPEG", "WEBP"]
     width: int
@@ -162,7 +162,7 @@ def _scan_jpeg(data: bytes) -> Scan:
             xmp = segment[4 + len(XMP_SIGNATURE) :]
         if marker == 0xE2 and segment.startswith(b"ICC_PROFILE\0", 4) and len(segment) > 18:
             profile[segment[16]] = segment[18:]
-        if not 0xE1 <= marker <= 0xEF or marker == 0xEE:  # 0xEE says how CMYK is stored
+        if not 0xE1 <= marker <= 0xEF or marker == 0xEE:  # 0xEE: how CMYK is stored
             kept.append(segment)
         pos = end
     icc = b"".join(profile[i] for i in sorted(profile))

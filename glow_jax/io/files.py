@@ -1,12 +1,17 @@
-"""Files that are whole or absent."""
+"""Files that are written whole or not at all, and read without waiting for a pipe."""
 
 import contextlib
+import json
 import os
+import stat
 import uuid
 from pathlib import Path
+from typing import Any
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
+
+MAX_JSON_BYTES = 2**20
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -29,5 +34,33 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def open_without_waiting(path: str, flags: int) -> int:
-    """An `opener` for `open`: as usual, except that a pipe without a writer does not block."""
+    """An `opener` for `open` that does not wait for a writer where the path is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object, of at most `MAX_JSON_BYTES`.
+
+    Raises:
+        InputError: no such file, no ordinary file, too large, or other content. The message
+            names the file without its folder.
+    """
+    try:
+        with open(path, "rb", opener=open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{path.name} is not a file")
+            if status.st_size > MAX_JSON_BYTES:
+                raise InputError(f"{path.name} is larger than {MAX_JSON_BYTES} bytes")
+            content = json.loads(file.read(MAX_JSON_BYTES + 1).decode("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"it has no {path.name}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path.name} is not a file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path.name} is not readable JSON ({type(error).__name__})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name} holds {type(content).__name__}, not an object")
+    return content

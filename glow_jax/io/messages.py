@@ -1,4 +1,8 @@
-"""Names and reasons that fit on one line of a message."""
+"""Names and reasons that fit on one line of a message, and loggers that stay quiet."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
 
 
 def reason(error: Exception) -> str:
@@ -17,3 +21,15 @@ def one_line(text: object) -> str:
 def counted(number: int, noun: str) -> str:
     """A number and its noun: "1 image", "2 images"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+@contextlib.contextmanager
+def errors_only(logger_name: str) -> Iterator[None]:
+    """Keep a library's logger from writing anything below an error."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,7 +1,7 @@
 """Image files to uint8 arrays and back.
 
-Files come from strangers, so Pillow sees only the bytes that make pixels (`containers`): nothing
-large is decoded before its size is known.
+Files may be hostile: Pillow gets only the bytes that make pixels (`containers`), and nothing is
+decoded before its size is known.
 """
 
 import io
@@ -271,6 +271,15 @@ def _encode_webp(picture: Image.Image, provenance: Provenance) -> bytes:
     how = {"lossless": True, "method": 0, "quality": 0}
     picture.save(buffer, "WEBP", xmp=xmp, **how)
     return buffer.getvalue()
+
+
+def tiled(images: Pixels, columns: int) -> Pixels:
+    """Images (N, H, W, C) as one picture, row by row; a last row is filled with black."""
+    n, height, width, channels = images.shape
+    rows = -(-n // columns)
+    blank = np.zeros((rows * columns - n, height, width, channels), images.dtype)
+    tiles = np.concatenate([images, blank]).reshape(rows, columns, height, width, channels)
+    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
 
 
 def _natural(name: str) -> list[str | int]:

@@ -1,4 +1,4 @@
-"""The record of how a picture was made, which every picture of ours carries as XMP."""
+"""The record of how a picture was made, written as XMP into every picture that glow-jax makes."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""† What a training run writes for people: a table, pictures, TensorBoard's events.
+"""The log of a training run: a table, pictures, TensorBoard's events.
 
 A resumed run drops what was logged after the checkpoint it goes on from, so that every step
 is in the log once.
@@ -18,9 +18,10 @@ import numpy as np
 
 from glow_jax import pixels
 from glow_jax.io.files import write_atomically
-from glow_jax.io.pictures import write_image
+from glow_jax.io.pictures import tiled, write_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.model import Glow
+from glow_jax.prior import draw_eps
 
 FIELDS = [
     "step",
@@ -76,29 +77,16 @@ def _text(value: int | float) -> str:
 # -- pictures
 
 
-def tiled(images: np.ndarray, columns: int) -> np.ndarray:
-    """Images (N, H, W, C) as one picture, row by row; a last row is filled with black."""
-    n, height, width, channels = images.shape
-    rows = -(-n // columns)
-    blank = np.zeros((rows * columns - n, height, width, channels), images.dtype)
-    tiles = np.concatenate([images, blank]).reshape(rows, columns, height, width, channels)
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
-
-
 def pictures(model: Glow, originals: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """What a model looks like, as two sheets: as many samples as originals are given.
+    """Two sheets of a model's pictures, with as many samples as there are originals.
 
-    samples: at temperature 0.7, from the same noise whenever it is asked with the same seed.
+    samples: at temperature 0.7, from the same noise for the same seed.
     reconstructions: pairs of rows, the originals at the model's bits and, below each, what
     comes back of it; a difference shows that the flow has lost its inverse.
     """
     n, n_bits = len(originals), model.config.n_bits
     columns = max(1, round(np.sqrt(n)))
-    keys = jax.random.split(jax.random.key(seed), model.config.n_levels)
-    drawn = [
-        TEMPERATURE * jax.random.normal(key, (n, *shape), model.dtype)
-        for key, shape in zip(keys, model.config.latent_shapes, strict=True)
-    ]
+    drawn = draw_eps(jax.random.key(seed), model.config.latent_shapes, n, TEMPERATURE, model.dtype)
     eps = model.encode(jnp.asarray(originals), n_bits=n_bits)
     both = tuple(jnp.concatenate(pair) for pair in zip(drawn, eps, strict=True))
     samples, back = np.split(np.asarray(pixels.to_uint8(model.decode_x(both), n_bits)), 2)
@@ -114,7 +102,7 @@ def pictures(model: Glow, originals: np.ndarray, seed: int) -> dict[str, np.ndar
 
 
 def write_pictures(folder: Path, step: int, sheets: Mapping[str, np.ndarray], seed: int) -> None:
-    """Sheets of a step as PNG files that say how they were made."""
+    """Write a step's sheets as PNG files with their provenance."""
     folder.mkdir(exist_ok=True)
     for name, sheet in sheets.items():
         made = "trained" if name == "samples" else "compositeWithTrained"
@@ -130,12 +118,12 @@ Board = Callable[[Row, Mapping[str, np.ndarray]], None]
 
 @contextlib.contextmanager
 def tensorboard(folder: Path, step: int, note: Callable[[str], None]) -> Iterator[Board]:
-    """A function that sends a row and its sheets to TensorBoard; `note` says if it cannot.
+    """A function that sends a row and its sheets to TensorBoard; `note` is called if it cannot.
 
     Args:
         folder: for its event files.
         step: of the checkpoint that the run goes on from: TensorBoard forgets later ones.
-        note: is told, in one line, that tensorboardX is missing.
+        note: called with one line where tensorboardX is missing.
     """
     try:
         writer = importlib.import_module("tensorboardX").SummaryWriter(

@@ -43,8 +43,8 @@ def join(
             jax.distributed.initialize(coordinator, num_processes=count, process_id=index)
     except Exception as error:  # JAX and its runtime raise many types
         raise InputError(
-            f"distributed: {coordinator or 'auto-detection'} failed ({reason(error)}); give "
-            "--coordinator HOST:PORT --process I/N"
+            f"distributed: {coordinator or 'auto-detection'} failed ({reason(error)}); "
+            "`coordinator` is the HOST:PORT of process 0"
         ) from error
 
 

@@ -2,8 +2,7 @@
 
 Everything random is a function of (seed, step), and so is the order of the data: a run that
 is killed and resumed continues bit for bit. A step whose loss or gradient is not finite
-changes nothing and is counted. Pure functions here; files are checkpoints.py's,
-training_run.py's and the command line's.
+changes nothing and is counted. Pure functions: no file is read or written here.
 """
 
 import dataclasses
@@ -213,7 +212,9 @@ def started(model: Glow, config: TrainConfig) -> tuple[nnx.GraphDef, nnx.State, 
     graph, params, fixed = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
     ema = jax.tree.map(jnp.copy, params)
     moments = optimiser(config).init(params)
-    step, skipped, in_a_row = (jnp.int32(0) for _ in range(3))  # each its own: they are donated
+    step, skipped, in_a_row = (
+        jnp.int32(0) for _ in range(3)
+    )  # each is donated, hence three arrays
     state = TrainState(step, params, ema, moments, jnp.float32(1), skipped, in_a_row)
     return graph, fixed, state
 
@@ -221,10 +222,10 @@ def started(model: Glow, config: TrainConfig) -> tuple[nnx.GraphDef, nnx.State, 
 # -- the 1x1 convolutions
 
 
-def _mixes(model: Glow) -> list[Conv1x1 | Any]:
-    """Every level's stacked 1x1 convolutions; fixed permutations have nothing to keep."""
-    mixes = [level.steps.mix for level in model.levels if isinstance(level.steps, Step)]
-    return [mix for mix in mixes if not isinstance(mix, ChannelPermutation)]
+def _inv_convs(model: Glow) -> list[Conv1x1 | Any]:
+    """Every level's stacked 1x1 convolutions; none where channels are only permuted."""
+    layers = [level.steps.inv_conv for level in model.levels if isinstance(level.steps, Step)]
+    return [layer for layer in layers if not isinstance(layer, ChannelPermutation)]
 
 
 def logdet_penalty(model: Glow) -> Scalar:
@@ -235,32 +236,34 @@ def logdet_penalty(model: Glow) -> Scalar:
     it is added to the loss in bits/dim. Ours: the paper has none.
     """
     total = jnp.float32(0)
-    for mix in _mixes(model):
-        if isinstance(mix, Conv1x1):
-            logdets = jnp.linalg.slogdet(mix.kernel[...])[1]
+    for inv_conv in _inv_convs(model):
+        if isinstance(inv_conv, Conv1x1):
+            logdets = jnp.linalg.slogdet(inv_conv.kernel[...])[1]
         else:
-            logdets = mix.log_s[...].sum(-1)
-        total = total + jnp.square(logdets).sum() / jnp.float32(mixed_channels(mix))
+            logdets = inv_conv.log_s[...].sum(-1)
+        total = total + jnp.square(logdets).sum() / jnp.float32(n_mixed_channels(inv_conv))
     return total
 
 
-def mixed_channels(mix: Any) -> int:
+def n_mixed_channels(inv_conv: Any) -> int:
     """C of a stacked 1x1 convolution."""
-    return (mix.kernel if isinstance(mix, Conv1x1) else mix.lower).shape[-1]
+    return (inv_conv.kernel if isinstance(inv_conv, Conv1x1) else inv_conv.lower).shape[-1]
 
 
 def condition_number(model: Glow) -> float:
     """The worst of all 1x1 convolutions: largest over smallest singular value; 1 is best.
 
-    Computed in float64 on the host.
+    NaN where a weight is not finite. Computed in float64 on the host.
     """
-    worst = 1.0
-    for mix in _mixes(model):
-        graph, state = nnx.split(mix)
+    conditions = [np.ones(1)]
+    for inv_conv in _inv_convs(model):
+        graph, state = nnx.split(inv_conv)
         matrices = jax.vmap(lambda s, graph=graph: nnx.merge(graph, s).matrix())(state)
-        conditions = np.linalg.cond(np.asarray(matrices, np.float64))
-        worst = max(worst, float(np.max(conditions)))
-    return worst
+        matrices = np.asarray(matrices, np.float64)
+        finite = np.isfinite(matrices).all((-2, -1))
+        conditions.append(np.where(finite, 1.0, np.nan))
+        conditions.append(np.linalg.cond(matrices[finite]))
+    return float(np.concatenate(conditions).max())
 
 
 # -- one step
@@ -295,7 +298,7 @@ def make_step(
         mesh=batch_mesh() if mesh is None else mesh,
         in_specs=(everywhere, by_row),
         out_specs=everywhere,
-        check_vma=False,  # the gradient stays the device's own until pmean
+        check_vma=False,  # each device has its own gradient before pmean
     )
 
     def step(state: TrainState, images: Array) -> tuple[TrainState, Metrics]:

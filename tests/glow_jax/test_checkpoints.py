@@ -16,8 +16,9 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 
-from glow_jax import checkpoints
+from glow_jax import checkpoints, weight_files
 from glow_jax.checkpoints import fingerprint, load, read_card, save, weights_of
+from glow_jax.cli import facts
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
@@ -163,6 +164,17 @@ def test_fingerprint_changes_with_any_weight_and_any_field(model: Glow) -> None:
     assert len(seen) == len(leaves) + 3
 
 
+def test_every_field_of_a_config_is_in_a_fingerprint_by_name() -> None:
+    named = (*checkpoints.FINGERPRINTED, *checkpoints.FINGERPRINTED_IF_SET)
+    assert sorted(named) == sorted(f.name for f in dataclasses.fields(GlowConfig))
+    shown = ("coupling", "permutation", "n_bits", "checkpoint_coupling")
+    assert {*facts.SHOWN_IF_SET, *shown} < set(named)
+
+
+def test_the_bundled_models_fingerprint_stays() -> None:
+    assert load("faces64", fold=False).fingerprint.startswith("f8ec95c9a080587f")
+
+
 def test_fingerprint_does_not_change_between_versions() -> None:
     """Latents on disk are bound to it: change it, and they are all refused."""
     weights = {"a": np.arange(3, dtype=np.float32), "b": {"0": np.zeros((1, 2), np.int32)}}
@@ -203,7 +215,7 @@ def test_an_interrupted_save_leaves_nothing(
 ) -> None:
     target, name = {
         "weights": (ocp.StandardCheckpointer, "save"),
-        "hashes": (checkpoints, "_hashes"),
+        "hashes": (checkpoints, "file_hashes"),
         "rename": (os, "rename"),
     }[where]
     real = getattr(target, name)
@@ -350,7 +362,7 @@ def test_what_the_hashes_do_not_see_orbax_does(saved: Path, tmp_path: Path, kind
     for i, file in enumerate(files):
         copy = shutil.copytree(saved, tmp_path / f"model{i}")
         damage(copy / file, kind)
-        (copy / "files.json").write_text(json.dumps(checkpoints._hashes(copy / "weights")))
+        (copy / "files.json").write_text(json.dumps(weight_files.file_hashes(copy / "weights")))
         try:
             found = load(copy, fold=False).fingerprint
         except InputError as error:
@@ -383,10 +395,10 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     weights = weights_of(load(path, fold=False))
     change(weights)
     shutil.rmtree(path / "weights")
-    with checkpoints.quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+    with weight_files.quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(path / "weights", weights)
         checkpointer.wait_until_finished()
-    (path / "files.json").write_text(json.dumps(checkpoints._hashes(path / "weights")))
+    (path / "files.json").write_text(json.dumps(weight_files.file_hashes(path / "weights")))
 
 
 def put(*names: str, value: Any) -> Callable[[dict[str, Any]], None]:

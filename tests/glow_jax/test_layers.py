@@ -209,6 +209,6 @@ def test_new_steps_start_as_an_invertible_linear_map() -> None:
     """The last convolution starts at zero; only perturbed does the coupling do anything."""
     fresh = Step(CONFIG, 4, rngs=nnx.Rngs(0), dtype=jnp.dtype("float32"))
     h = activations(0, "float32")
-    mixed = fresh.mix.forward(h)[0]
+    mixed = fresh.inv_conv.forward(h)[0]
     np.testing.assert_array_equal(fresh.coupling.forward(mixed)[0], mixed)
     assert (perturbed(fresh, jax.random.key(0)).coupling.forward(mixed)[0] != mixed).any()

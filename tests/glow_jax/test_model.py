@@ -435,7 +435,7 @@ def test_initialisation_normalises_every_actnorm(tiny: GlowConfig) -> None:
             p = walk._of_step(level, step)
             normal = reference.actnorm(h, p["norm"])
             network = p["coupling"]["network"]
-            x1 = np.split(normal @ walk._matrix(p["mix"]), 2, axis=-1)[0]
+            x1 = np.split(normal @ walk._matrix(p["inv_conv"]), 2, axis=-1)[0]
             first = reference.actnorm(
                 reference.conv3x3(x1, network["in_kernel"]), network["in_norm"]
             )

@@ -59,7 +59,7 @@ ZERO_CONV = {"kernel": "W", "bias": "b", "logs": "logs"}
 ACTNORM = {"bias": "actnorm_center/b", "logs": "actnorm_scale/logs"}
 STEP = {
     "norm": ACTNORM,
-    "mix": {"kernel": "invconv/W"},
+    "inv_conv": {"kernel": "invconv/W"},
     "coupling": {
         "network": {
             "in_kernel": "f1/l_1/W",

@@ -93,7 +93,7 @@ class Reference:
         logs = 3.0 * p["norm"]["logs"]
         h = (h + p["norm"]["bias"]) * np.exp(logs)
         logdet = n_pixels * logs.sum()
-        matrix = self._matrix(p["mix"])
+        matrix = self._matrix(p["inv_conv"])
         h = h @ matrix
         logdet += n_pixels * np.log(np.abs(np.linalg.det(matrix)))
         z1, z2 = _halves(h)
@@ -117,7 +117,7 @@ class Reference:
             z2 = z2 - out
         else:
             z2 = z2 / sigmoid(out[..., 1::2] + 2.0) - out[..., 0::2]
-        h = np.concatenate([z1, z2], axis=-1) @ np.linalg.inv(self._matrix(p["mix"]))
+        h = np.concatenate([z1, z2], axis=-1) @ np.linalg.inv(self._matrix(p["inv_conv"]))
         return h * np.exp(-3.0 * p["norm"]["logs"]) - p["norm"]["bias"]
 
     def _matrix(self, p: Arrays) -> np.ndarray:

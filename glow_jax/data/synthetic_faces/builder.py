@@ -1,4 +1,4 @@
-"""† A TFDS dataset, `synthetic_faces`, of a rendered folder; written and read without TensorFlow.
+"""A TFDS dataset, `synthetic_faces`, of a rendered folder; written and read without TensorFlow.
 
     glow-jax render -o OUT --people 0:1000 --pictures 5 --size 64
     prepare("OUT", 64, data_dir)                        # once: ArrayRecord files
@@ -6,8 +6,8 @@
 
 Splits are by identity, never by picture: nobody is in two of them.
 
-TFDS encodes arrays as images with TensorFlow's operations, but takes files of PNG as they are:
-so pictures are handed over as PNG, and none is needed.
+TFDS needs TensorFlow to encode an array as an image, and takes the bytes of a PNG file as they
+are. Pictures are therefore given to it as PNG.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import read_image
 
 VERSION = "1.0.0"
-RENDER = f"glow-jax render -o {NAME}_SIZE --people 0:1000 --pictures 5 --size SIZE"
+INSTRUCTIONS = f"render 5 pictures each of people 0 to 999, SIZE pixels wide, into {NAME}_SIZE"
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -46,7 +46,7 @@ def prepare(
     """Write a rendered folder as ArrayRecord files, if they are not there already.
 
     Args:
-        source: a folder of `glow-jax render`, complete.
+        source: a complete folder of `dataset.render_dataset`.
         size_px: its pictures' side: 64, 128 or 256.
         data_dir: where TFDS keeps datasets; its own default is ~/tensorflow_datasets.
 
@@ -70,8 +70,8 @@ def prepare(
 def builder_class() -> Any:
     """The TFDS builder, registered with TFDS under its name.
 
-    Its `source=` is the rendered folder; without, `synthetic_faces_64` (or another size) in
-    TFDS's manual_dir.
+    Its argument `source` is the rendered folder; by default `synthetic_faces_64` (or another
+    size) in TFDS's manual_dir.
     """
     try:
         import array_record.python  # noqa: F401
@@ -88,7 +88,7 @@ def builder_class() -> Any:
         BUILDER_CONFIGS = [  # noqa: RUF012
             tfds.core.BuilderConfig(name=str(s), description=f"{s} x {s} pixels") for s in SIZES_PX
         ]
-        MANUAL_DOWNLOAD_INSTRUCTIONS = RENDER
+        MANUAL_DOWNLOAD_INSTRUCTIONS = INSTRUCTIONS
 
         def __init__(self, *, source: str | os.PathLike[str] | None = None, **kwargs: Any):
             self._source = None if source is None else Path(source)
@@ -127,8 +127,9 @@ def _manual_folder(dl_manager: Any, size: str) -> Path:
         return Path(dl_manager.manual_dir) / name
     except AssertionError as error:  # TFDS: the folder is missing or empty
         raise InputError(
-            f"{NAME}: nothing is rendered yet; `{RENDER.replace('SIZE', size)}` makes it: move "
-            f"{name} into TFDS's manual_dir (downloads/manual in its data_dir) or name it as source"
+            f"{NAME}: nothing is rendered yet: {INSTRUCTIONS.replace('SIZE', size)}, and move "
+            "the folder into TFDS's manual_dir (downloads/manual in its data_dir) or name it as "
+            "source"
         ) from error
 
 
@@ -203,6 +204,6 @@ def _png(pixels: np.ndarray) -> io.BytesIO:
     return buffer
 
 
-# TFDS knows the data sets whose classes exist: importing this module is how one asks for ours.
+# TFDS registers a data set when its class is defined, hence when this module is imported.
 with contextlib.suppress(InputError):
     builder_class()

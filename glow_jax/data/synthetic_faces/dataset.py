@@ -1,6 +1,6 @@
-"""† A folder of rendered pictures with labels, made by several processes, safe to kill.
+"""A folder of rendered pictures with labels, made by several processes, safe to kill.
 
-    OUT/id00000_0.webp      a picture; its label travels in its metadata (images.Provenance)
+    OUT/id00000_0.webp      a picture; its label is in its metadata (images.Provenance)
     OUT/masks/id00000_0.png where its face's skin is, 255 or 0
     OUT/labels.jsonl        every picture's label, one JSON object a line; written last
     OUT/dataset.json        what the folder is made from; written first
@@ -40,7 +40,7 @@ SIZES_PX = (64, 128, 256)  # what the data set has
 LABELS = "labels.jsonl"
 DATASET = "dataset.json"
 FAILURES = "failures.jsonl"
-DEATHS_IN_A_ROW = 5  # pictures that kill their worker before the run gives up
+MAX_DEATHS = 5  # pictures in a row that end their worker process, before the run stops
 
 Format = Literal["webp", "png"]
 
@@ -172,8 +172,8 @@ def read_labels(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{one_line(path)}: cannot be read ({reason(error)}); `glow-jax render -o "
-            f"{one_line(folder)}` makes it or goes on making it"
+            f"{one_line(path)}: cannot be read ({reason(error)}); it is written when all pictures "
+            "are rendered"
         ) from error
     for number, line in enumerate(lines, 1):
         try:
@@ -302,7 +302,7 @@ class _Run:
             self.progress(len(self.lines) + len(self.failures), self.n_pictures)
 
     def render(self, groups: list[list[Spec]], workers: int) -> None:
-        """Everything; what was in flight when a worker died goes on alone, one by one."""
+        """Render every group; those that a dying worker cut short are tried one at a time."""
         crowd, suspects = deque(groups), deque[list[Spec]]()
         while crowd or suspects:
             queue, n = (suspects, 1) if suspects else (crowd, workers)
@@ -310,7 +310,7 @@ class _Run:
                 suspects.extend([spec] for spec in self._after_death(group))
 
     def _pool(self, queue: deque[list[Spec]], workers: int) -> list[list[Spec]]:
-        """Work until the queue is empty or a worker dies; returns what was in flight then."""
+        """Render until the queue is empty or a worker dies; returns the unfinished groups."""
         flying: dict[Future[list[_Outcome]], list[Spec]] = {}
         context = multiprocessing.get_context("spawn")
         workers = max(1, min(workers, len(queue)))
@@ -338,7 +338,7 @@ class _Run:
         self.report()
 
     def _after_death(self, group: list[Spec]) -> list[Spec]:
-        """What is left to do of a group whose worker may have died.
+        """The pictures of a group that remain when its worker may have died.
 
         Its first picture without a file was most likely in flight: it gets a second chance,
         and no third.
@@ -356,9 +356,9 @@ class _Run:
         if self.deaths[name] < 2:
             return missing
         self.n_in_a_row += 1
-        if self.n_in_a_row == DEATHS_IN_A_ROW:
+        if self.n_in_a_row == MAX_DEATHS:
             raise InputError(
-                f"{DEATHS_IN_A_ROW} pictures in a row killed their worker process, {name} last; "
+                f"{MAX_DEATHS} pictures in a row killed their worker process, {name} last; "
                 "is there enough memory? run it again, with fewer workers, to go on"
             )
         self._record([_Outcome(name, None, "its worker process died, twice")])
@@ -381,7 +381,7 @@ _render: Render | Exception = RuntimeError("not started")
 
 
 def _start(make_render: Callable[[], Render]) -> None:
-    """Prepare a worker. An exception here would only read as a dead worker, so it is kept."""
+    """Prepare a worker; an exception is stored, since raising it would hide its reason."""
     global _render
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback a worker on Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -392,7 +392,7 @@ def _start(make_render: Callable[[], Render]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Workers of a killed parent would wait for work for ever."""
+    """End this worker process when its parent has been killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

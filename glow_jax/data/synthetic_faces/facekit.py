@@ -1,4 +1,4 @@
-"""† ICT FaceKit's shapes: read from a checkout's OBJ files or from one packed .npz.
+"""ICT FaceKit's shapes: read from a checkout's OBJ files or from one packed .npz.
 
 The *light* FaceKit is one mesh in many shapes: a mean head, 100 modes of identity and one
 blendshape an expression, each an OBJ file with the same vertices in the same order. An
@@ -28,7 +28,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
 
-IDENTITY_MODES = 100  # of the light model, says its README.md
+IDENTITY_MODES = 100  # of the light model (its README.md)
 ENVIRONMENT = "GLOW_JAX_FACEKIT"
 NEUTRAL = "generic_neutral_mesh.obj"
 INDICES = "vertex_indices.json"
@@ -75,8 +75,8 @@ def find_facekit(path: StrPath | None = None) -> Path:
     found = os.fspath(path) if path is not None else os.environ.get(ENVIRONMENT, "")
     if not found:
         raise InputError(
-            f"no FaceKit: give --facekit PATH or set {ENVIRONMENT} to a checkout of "
-            "github.com/ICT-VGL/ICT-FaceKit (MIT licence) or to a facekit.npz packed from one"
+            f"no FaceKit: give `facekit` or set {ENVIRONMENT}: a checkout of "
+            "github.com/ICT-VGL/ICT-FaceKit (MIT licence) or a facekit.npz packed from one"
         )
     if not os.path.exists(found):
         raise InputError(

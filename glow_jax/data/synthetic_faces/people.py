@@ -21,7 +21,7 @@ Crop = Literal["own", "neutral"]
 HairStyle = Literal["bald", "short", "fringe", "long"]
 Colour = tuple[float, float, float]  # linear RGB, 0-1
 
-# Action Units as FaceKit's blendshapes, left and right together. FaceKit's own reading, but for
+# Action Units as FaceKit's blendshapes, left and right together. FaceKit's own assignment, but for
 # AU10, AU25 and AU26, where the shapes named here look more like the FACS manual's pictures.
 BLENDSHAPES = {
     "AU1": "browInnerUp",
@@ -59,7 +59,7 @@ CANONICAL: dict[str, dict[str, float]] = {
     "blink": {"AU45": 1.0},
 }
 # Pairs that pull one part of the face in opposite directions: the second is dropped.
-SHOT_CONDITIONS = 1000  # numbers of the conditions of the benchmark's expressions
+FIRST_EXPRESSION_CONDITION = 1000  # conditions of the benchmark's expressions, from this number
 OPPOSED = (("AU45", "AU5"), ("AU24", "AU25"), ("AU24", "AU26"), ("AU18", "AU20"))
 
 # Skin from light to deep, in linear RGB; people are drawn evenly along it.
@@ -182,7 +182,7 @@ class PictureSpec:
         return f"id{self.identity:05d}_{self.picture}"
 
     def label(self) -> dict[str, Any]:
-        """What labels.jsonl says, but for the file and the landmarks."""
+        """The picture's entry in labels.jsonl, without its file and landmarks."""
         c = self.condition
         return {
             "identity": self.identity,
@@ -206,7 +206,7 @@ class PictureSpec:
 
 
 def stream(seed: int, *path: int | str) -> np.random.Generator:
-    """A random stream of its own for a place in the tree of all that is drawn."""
+    """A random stream that belongs to one quantity, so that adding another changes none."""
     words = [zlib.crc32(p.encode()) if isinstance(p, str) else p for p in path]
     return np.random.default_rng([seed, *words])
 
@@ -375,7 +375,7 @@ def specs(
                 expression = "neutral" if plain else "random"
                 found.append(who(taken(i), f"photo_{i}", expression=expression, crop=crop))
             for i, name in enumerate(list(CANONICAL)[1:]):
-                shot = taken(SHOT_CONDITIONS + i)
+                shot = taken(FIRST_EXPRESSION_CONDITION + i)
                 found.append(who(shot, f"shot_{name}", expression=name, crop="own"))
                 found.append(who(taken(0), f"truth_{name}", expression=name))
         for i in range(pictures if setting == "free" else 0):

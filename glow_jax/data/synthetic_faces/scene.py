@@ -338,5 +338,5 @@ def face_mask(landmarks: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def _noise_seed(spec: PictureSpec) -> int:
-    """Of the sampler: one a person and condition, so noise does not tell expressions apart."""
+    """The sampler's seed: the same for all expressions of a person and condition."""
     return int(stream(spec.seed, spec.identity, spec.condition.number + 1, "noise").integers(2**31))

@@ -77,7 +77,7 @@ def test_a_missing_path_is_reported_before_a_model_is_loaded(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("glow_jax.checkpoints._read_weights", refuse)
+    monkeypatch.setattr("glow_jax.checkpoints.read_weights", refuse)
     monkeypatch.chdir(tmp_path)
     picture = ROOT / "transfer" / "demo" / "expressions" / "smile.png"
     assert main(words.format(there=tmp_path, picture=picture).split()) == 2

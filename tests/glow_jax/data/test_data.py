@@ -193,7 +193,7 @@ def test_tfds_own_rules_for_manual_downloads_are_relayed(
 def test_a_set_without_a_test_split_asks_for_one(data_dir: Path) -> None:
     with pytest.raises(InputError, match=r"no test split \(it has train\).*train\[90%:\]"):
         default_held_out("tfds:no_pictures", 8, data_dir)
-    with pytest.raises(InputError, match="--held-out"):
+    with pytest.raises(InputError, match="held_out"):
         default_held_out("folder:somewhere", 8)
 
 

@@ -213,7 +213,9 @@ def test_names_must_be_unique_file_names(tmp_path: Path) -> None:
 
 
 def test_labels_of_an_unfinished_or_damaged_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"labels\.jsonl: cannot be read .*glow-jax render -o"):
+    with pytest.raises(
+        InputError, match=r"labels\.jsonl: cannot be read .*when all pictures are rendered"
+    ):
         list(read_labels(tmp_path))
     (tmp_path / "labels.jsonl").write_text('{"file": "a.webp"}\n{"fil')
     with pytest.raises(InputError, match=r"labels\.jsonl: line 2 is not a picture's label"):
@@ -276,9 +278,13 @@ def test_tfds_names_what_is_wrong(split_folder: Path, tmp_path: Path) -> None:
         builder.prepare(split_folder, 65, tmp_path)
     with pytest.raises(InputError, match="64 wide and 64 high, but 128 wide"):
         builder.prepare(split_folder, 128, tmp_path)
-    with pytest.raises(InputError, match=r"labels\.jsonl: cannot be read .*glow-jax render"):
+    with pytest.raises(
+        InputError, match=r"labels\.jsonl: cannot be read .*when all pictures are rendered"
+    ):
         builder.prepare(tmp_path, 64, tmp_path)
-    with pytest.raises(InputError, match="nothing is rendered yet; `glow-jax render -o synth"):
+    with pytest.raises(
+        InputError, match="nothing is rendered yet: render 5 pictures each .* into synth"
+    ):
         builder.builder_class()(config="64", data_dir=tmp_path).download_and_prepare()
 
 
@@ -308,7 +314,7 @@ def test_people_are_a_range(people: str, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_render_says_where_facekit_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLOW_JAX_FACEKIT", raising=False)
-    with pytest.raises(InputError, match="give --facekit PATH or set GLOW_JAX_FACEKIT"):
+    with pytest.raises(InputError, match="give `facekit` or set GLOW_JAX_FACEKIT"):
         run_render("-o", "x")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from glow_jax.checkpoints import find, read_card
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
@@ -124,7 +125,7 @@ def test_penalty_and_condition_number_are_the_formulas(tiny: GlowConfig, permuta
     penalty, worst = 0.0, 1.0
     if permutation != "reverse":
         for level in model.levels:
-            graph, state = nnx.split(level.steps.mix)
+            graph, state = nnx.split(level.steps.inv_conv)
             for k in range(2):
                 part = jax.tree.map(lambda a, k=k: a[k], state)
                 w = np.asarray(nnx.merge(graph, part).matrix(), np.float64)
@@ -165,6 +166,14 @@ def test_the_papers_presets_have_the_papers_figures() -> None:
     for name in ("celeba64", "faces128", "debug"):
         assert PRESETS[name].bits_per_dim is None
         assert "no figure (" in PRESETS[name].expectation()
+
+
+def test_the_figure_of_a_bundled_preset_is_its_models() -> None:
+    card = read_card(find("faces64"))
+    assert PRESETS["faces64"].bits_per_dim == card["held_out_bits_per_dim"]
+    line = f"expected: {card['held_out_bits_per_dim']:g} bits/dim held out ("
+    assert PRESETS["faces64"].expectation().startswith(line)
+    assert f"after {card['steps']} steps" in PRESETS["faces64"].expectation()
 
 
 # -- batches

@@ -19,7 +19,7 @@ from flax import nnx
 
 from glow_jax.checkpoints import load, read_card
 from glow_jax.io.errors import InputError
-from glow_jax.training import run as training_run
+from glow_jax.training import evaluate
 from glow_jax.training.step import batch_indices, create, make_step
 from tests.support.paths import ROOT
 from tests.support.toy_training import (
@@ -65,7 +65,7 @@ def test_the_loss_goes_down() -> None:
     assert all((a != b).any() for a, b in pairs)
     named = {path[-1] for path in nnx.to_flat_state(fixed).paths}
     assert named == {"indices", "sign_s"}  # and nothing else is left untrained
-    held_out = training_run.evaluate(ema, smooth_images(16, seed=1))
+    held_out = evaluate.evaluate(ema, smooth_images(16, seed=1))
     assert held_out < losses[0] - 0.5
 
 
@@ -255,10 +255,10 @@ def test_another_run_is_refused(undisturbed: Path, tmp_path: Path, options: dict
     ("name", "content", "words"),
     [
         ("photo.png", b"precious", "not empty and not a training run"),
-        ("run.json", b"{", "run.json: not readable"),
-        ("run.json", b"\xff", "run.json: not readable"),
-        ("run.json", b"[" * 100_000, "run.json: not readable"),
-        ("run.json", b"[]", "holds a run with another model"),
+        ("run.json", b"{", "run.json is not readable JSON"),
+        ("run.json", b"\xff", "run.json is not readable JSON"),
+        ("run.json", b"[" * 100_000, "run.json is not readable JSON"),
+        ("run.json", b"[]", "run.json holds list, not an object"),
     ],
     ids=["a photo", "cut short", "bytes", "deep", "a list"],
 )

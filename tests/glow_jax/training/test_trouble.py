@@ -19,6 +19,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import read_provenance
 from glow_jax.training import run as training_run
+from glow_jax.training import run_folder
 from glow_jax.training import step as train
 from glow_jax.training.run import Reporting
 from tests.support.paths import ROOT
@@ -125,7 +126,7 @@ def test_a_checkpoint_that_always_fails_is_given_up(
         with pytest.raises(InputError, match="diverged before step 6; lower learning_rate"):
             run(tmp_path / "out")
     rates = [r["rate"] for r in json.loads((tmp_path / "out" / "recoveries.json").read_text())]
-    assert rates == [0.5**n for n in range(1, training_run.MAX_RECOVERIES + 1)]
+    assert rates == [0.5**n for n in range(1, run_folder.MAX_RECOVERIES + 1)]
 
 
 # -- checkpoints
@@ -180,7 +181,8 @@ def test_a_run_can_start_from_a_model(recovered: tuple[Path, list[str]], tmp_pat
     assert read_card(tmp_path / "out" / "model")["training"]["init"] == said
     wide = dataclasses.replace(MODEL, hidden_width=16, coupling="affine")
     with pytest.raises(
-        InputError, match="--init model: .* its hidden_width is 8, not 16; its coupling is additive"
+        InputError,
+        match="init: model is another .* its hidden_width is 8, not 16; its coupling is additive",
     ):
         run(tmp_path / "wide", model_config=wide, init=init)
     assert not (tmp_path / "wide").exists()

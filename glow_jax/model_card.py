@@ -1,0 +1,76 @@
+"""A model's card, card.json: what the model is, where it is from, and which pictures it knows.
+
+The fields are free (origin, licence, data, ...) except for those that are named here.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_json_object, write_atomically
+
+BUNDLED = Path(__file__).parent / "models"  # directories of the models in the package
+CARD = "card.json"
+KNOWN_BITS = "known_bits_per_dim"  # how likely held-out pictures are: their number, quantiles
+HELD_OUT_BITS = "held_out_bits_per_dim"  # mean over held-out pictures, at the trained bits
+MIN_CALIBRATION = 100  # pictures
+QUANTILES = (0.5, 0.95, 0.99, 0.999)
+FAR_QUANTILE = "0.999"
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """The `card.json` of a checkpoint directory.
+
+    Raises:
+        InputError: it is missing or malformed.
+    """
+    try:
+        return read_json_object(path / CARD)
+    except InputError as error:
+        raise InputError(f"{path}: not a whole checkpoint: {error}") from None
+
+
+def calibrate(path: Path, bits_per_dim: np.ndarray) -> dict[str, float]:
+    """Write into a model's card how likely pictures of the kind that it knows are.
+
+    The fingerprint, which is of config and weights, stays.
+
+    Args:
+        path: the checkpoint directory.
+        bits_per_dim: (N,) `bits_per_dim` of held-out pictures.
+
+    Returns:
+        Quantiles by name.
+
+    Raises:
+        InputError: too few pictures, a likelihood that is not finite, or the card cannot be
+            read or written.
+    """
+    if len(bits_per_dim) < MIN_CALIBRATION or not np.isfinite(bits_per_dim).all():
+        raise InputError(
+            f"{len(bits_per_dim)} pictures: {MIN_CALIBRATION} or more are needed, all of finite "
+            "likelihood"
+        )
+    values = np.quantile(np.asarray(bits_per_dim, np.float64), QUANTILES)
+    quantiles = {f"{q:g}": round(float(v), 4) for q, v in zip(QUANTILES, values, strict=True)}
+    card = read_card(path) | {KNOWN_BITS: {"pictures": len(bits_per_dim), "quantiles": quantiles}}
+    write_atomically(path / CARD, (json.dumps(card, indent=2) + "\n").encode())
+    return quantiles
+
+
+def far_limit(path: Path) -> float | None:
+    """Bits/dim beyond which a picture is far from what a model knows; None if its card says none.
+
+    It is the 99.9th percentile of held-out pictures, from `calibrate`.
+
+    Raises:
+        InputError: the card cannot be read.
+    """
+    try:
+        limit = float(read_card(path)[KNOWN_BITS]["quantiles"][FAR_QUANTILE])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return limit if np.isfinite(limit) else None

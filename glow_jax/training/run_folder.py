@@ -1,0 +1,223 @@
+"""The folder of a training run: its checkpoints, its recoveries, and what is trained in it.
+
+run.json          what is trained and how; a resumed run must ask for the same
+checkpoints/      Orbax: the last two, and the best by held-out bits/dim
+recoveries.json   where training went back to a checkpoint, if it did
+model/            the averaged weights, when the run is done
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from glow_jax.checkpoints import save
+from glow_jax.config import GlowConfig
+from glow_jax.data import Source
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_json_object, write_atomically
+from glow_jax.io.messages import one_line, reason
+from glow_jax.model import Glow
+from glow_jax.model_card import HELD_OUT_BITS
+from glow_jax.training import log as training_log
+from glow_jax.training import parallel
+from glow_jax.training.step import TrainConfig, TrainState
+from glow_jax.weight_files import quiet_orbax
+
+MAX_RECOVERIES = 5  # to one checkpoint
+
+
+@contextlib.contextmanager
+def checkpoint_manager(folder: Path) -> Iterator[ocp.CheckpointManager]:
+    """The run's checkpoints; leaving waits for the last one to be written."""
+    policies = ocp.checkpoint_managers
+    options = ocp.CheckpointManagerOptions(
+        best_fn=_held_out_of,
+        best_mode="min",
+        preservation_policy=policies.AnyPreservationPolicy(
+            [
+                policies.LatestN(2),
+                policies.BestN(
+                    get_metric_fn=_held_out_of,
+                    reverse=True,
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        ),
+    )
+    with quiet_orbax(), ocp.CheckpointManager(folder.resolve(), options=options) as manager:
+        yield manager
+
+
+def _held_out_of(metrics: dict[str, float]) -> float:
+    return metrics[HELD_OUT_BITS]
+
+
+def save_checkpoint(
+    manager: ocp.CheckpointManager, state: TrainState, held_out: float | None
+) -> None:
+    """Begin to write a checkpoint, of a copy: the next step gives its argument's memory away."""
+    bits = float("inf") if held_out is None else held_out
+    copy = jax.tree.map(jnp.copy, state)._asdict()
+    manager.save(
+        int(state.step),
+        args=ocp.args.StandardSave(copy),
+        metrics={HELD_OUT_BITS: bits},
+    )
+
+
+def read_checkpoint(manager: ocp.CheckpointManager, step: int, like: TrainState) -> TrainState:
+    """A checkpoint, on the devices and of the shapes of `like`.
+
+    Raises:
+        InputError: its arrays are not those of `like`, as another version of glow-jax has them.
+    """
+    wanted = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like._asdict()
+    )
+    try:
+        return TrainState(**manager.restore(step, args=ocp.args.StandardRestore(wanted)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{one_line(manager.directory)}: step {step} does not fit this model, as a checkpoint "
+            f"of another version of glow-jax does not ({reason(error)}); choose a new directory"
+        ) from error
+
+
+def restored(out: Path, manager: ocp.CheckpointManager, like: TrainState) -> TrainState:
+    """The last checkpoint, with what `recoveries.json` says happened after it was written."""
+    step = manager.latest_step()
+    assert step is not None
+    state = read_checkpoint(manager, step, like)
+    after = [r for r in _recoveries(out) if r["restored_step"] == step]
+    return _recovered(state, after[-1]) if after else state
+
+
+def _recovered(state: TrainState, recovery: dict[str, Any]) -> TrainState:
+    """A checkpoint's state after going back to it."""
+
+    def like(old: jax.Array, value: int | float) -> jax.Array:
+        return jax.device_put(np.asarray(value, old.dtype), old.sharding)
+
+    return state._replace(
+        rate=like(state.rate, recovery["rate"]),
+        skipped=like(state.skipped, recovery["skipped_steps"]),
+        in_a_row=like(state.in_a_row, 0),
+    )
+
+
+def _recoveries(out: Path) -> list[dict[str, Any]]:
+    file = out / "recoveries.json"
+    return json.loads(file.read_text()) if file.exists() else []
+
+
+def back_to_checkpoint(
+    out: Path,
+    manager: ocp.CheckpointManager,
+    state: TrainState,
+    failed: int,
+    note: Callable[[str], None],
+) -> TrainState:
+    """The last checkpoint at half the learning rate, recorded in `recoveries.json` first.
+
+    A run that is killed here comes to the same state when it is resumed: the state follows
+    from the checkpoint and the file, and the file from the steps after the checkpoint.
+
+    Args:
+        out: the run's directory.
+        manager: of its checkpoints.
+        state: after the steps that failed.
+        failed: the step before which training diverged.
+        note: called with a line about it.
+
+    Raises:
+        InputError: training has gone back to this checkpoint `MAX_RECOVERIES` times.
+    """
+    manager.wait_until_finished()
+    step = manager.latest_step()
+    assert step is not None
+    before = [r for r in _recoveries(out) if r["restored_step"] <= step]
+    if sum(r["restored_step"] == step for r in before) >= MAX_RECOVERIES:
+        raise InputError(f"{out}: diverged before step {failed}; lower learning_rate")
+    rate = float(state.rate) / 2
+    recovery = {
+        "failed_step": failed,
+        "restored_step": step,
+        "rate": rate,
+        "skipped_steps": int(state.skipped),
+    }
+    text = json.dumps([*before, recovery], indent=2) + "\n"
+    parallel.by_first(lambda: write_atomically(out / "recoveries.json", text.encode()))
+    parallel.by_first(lambda: training_log.truncate(out / "log.csv", step))
+    note(f"not finite before step {failed}: back to step {step}, learning rate x {rate:g}")
+    return _recovered(read_checkpoint(manager, step, state), recovery)
+
+
+def best_checkpoint(manager: ocp.CheckpointManager) -> tuple[int, float] | None:
+    """Step and held-out bits/dim of the best checkpoint; None if only the start is there."""
+    step = manager.best_step()
+    metrics = manager.metrics(step) if step is not None else None
+    if not step or not metrics:
+        return None
+    return step, _held_out_of(metrics)
+
+
+def export_model(model: Glow, out: Path, card: dict[str, Any], dtype: Any) -> None:
+    """Write the folder model/ of a run, with its curve."""
+    for partial in out.glob(".model.*"):  # of a run that was killed while it exported
+        shutil.rmtree(partial)
+    curve = {"log.csv": (out / "log.csv").read_bytes()}
+    save(model, out / "model", card, dtype=dtype, files=curve)
+
+
+def describe(
+    model_config: GlowConfig,
+    config: TrainConfig,
+    train: Source,
+    held_out: Source,
+    init: Glow | None,
+) -> dict[str, Any]:
+    """What run.json holds: model, recipe, data and start of a run."""
+    start = {} if init is None else {"init": {"name": init.name, "fingerprint": init.fingerprint}}
+    return {
+        "model": dataclasses.asdict(model_config),
+        "recipe": dataclasses.asdict(config),
+        "train_images": len(train),
+        "train_sha256": train.sha256(),
+        "held_out_images": len(held_out),
+        "held_out_sha256": held_out.sha256(),
+        **start,
+    }
+
+
+def claim(out: Path, description: dict[str, Any]) -> None:
+    """Make the run's directory, or check that it holds this very run, unfinished."""
+    file = out / "run.json"
+    if (out / "model").exists():
+        raise InputError(f"{out}: this run is finished; its model is in {out / 'model'}")
+    if file.exists():
+        try:
+            there = read_json_object(file)
+        except InputError as error:
+            raise InputError(f"{out}: {error}; choose a new directory") from None
+        if there != json.loads(json.dumps(description)):
+            raise InputError(
+                f"{out}: holds a run with another model, recipe or data; choose a new directory"
+            )
+        return
+    partial = out / ".run.json"  # the only file of a run that was killed on the next lines
+    if out.exists() and (not out.is_dir() or set(out.iterdir()) - {partial}):
+        raise InputError(f"{out}: not empty and not a training run; choose a new directory")
+    out.mkdir(parents=True, exist_ok=True)
+    partial.write_text(json.dumps(description, indent=2) + "\n")
+    os.replace(partial, file)
