@@ -9,11 +9,11 @@ import numpy as np
 
 from eval.faces import Box, Found, find_faces, landmarks_in
 from eval.identity import load_deepface, quietly
+from glow_jax.io.cache_folders import cache_folder
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
 DLIB = "dlib"
-HOME = Path("~/.cache/glow-jax")
 # Where dlib boxes a face, measured on renders: in root mean squares of the landmarks' distances
 # from their middle.
 SIDE, RAISED = 2.84, 0.13
@@ -21,19 +21,22 @@ SIDE, RAISED = 2.84, 0.13
 _ONE_AT_A_TIME = threading.Lock()
 
 
-def face_detector(name: str = DLIB, home: Path = HOME) -> Callable[[np.ndarray], list[Found]]:
+def face_detector(
+    name: str = DLIB, home: Path | None = None
+) -> Callable[[np.ndarray], list[Found]]:
     """`find_faces` with the detector of a name; it is safe to call from several threads.
 
     Args:
         name: "dlib", or a detector of DeepFace's, such as "retinaface".
-        home: where DeepFace keeps the weights that it downloads.
+        home: where DeepFace keeps the weights that it downloads; by default the folder of
+            `glow_jax.io.cache_folders.cache_home()`.
 
     Raises:
         InputError: there is no such detector, or what it needs is not installed.
     """
     if name == DLIB:
         return find_faces
-    home = home.expanduser()
+    home = cache_folder() if home is None else home
     build = load_deepface(home).modules.modeling.build_model
     quietly(f"face detector {one_line(name)}", build, "face_detector", name)
     return functools.partial(find_faces, boxes_in=functools.partial(deepface_boxes, name, home))

@@ -20,6 +20,7 @@ from PIL import Image
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import MIRROR
+from glow_jax.io.messages import install_hint
 
 SHORT_SIDE = 256
 NETWORK_SIDE = 160  # pixels of the shorter side that the network looks at
@@ -199,7 +200,7 @@ def _dlib_models() -> tuple[Any, Any]:
     try:
         import dlib
     except ImportError:
-        raise InputError("dlib is not installed: pip install 'glow-jax[eval]'") from None
+        raise InputError(f"dlib is not installed: {install_hint('eval')}") from None
     predictor = dlib.shape_predictor(str(dlib_file("shape_predictor_68_face_landmarks.dat")))
     return dlib, predictor
 
@@ -229,7 +230,7 @@ def dlib_file(name: str) -> Path:
     # Not imported: its __init__ needs pkg_resources, which new setuptools lack.
     found = importlib.util.find_spec("face_recognition_models")
     if found is None or not found.submodule_search_locations:
-        raise InputError("face_recognition_models is not installed: pip install 'glow-jax[eval]'")
+        raise InputError(f"face_recognition_models is not installed: {install_hint('eval')}")
     path = Path(found.submodule_search_locations[0]) / "models" / name
     if not path.is_file():
         raise InputError(f"{path} is missing; reinstall face_recognition_models")

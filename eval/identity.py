@@ -16,9 +16,10 @@ import numpy as np
 
 from eval.faces import dlib_file, working_size
 from eval.files import Picture
+from glow_jax.io.cache_folders import cache_home, make_private
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import install_hint, one_line, reason
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
 SHORT_SIDE = 160  # DeepFace pads and doubles pictures itself: a larger size is slower, not better
@@ -53,7 +54,7 @@ class IdentityModel:
     model: str = "Dlib"
     detector: str = "dlib"
     metric: str = "euclidean"
-    home: Path = Path("~/.cache/glow-jax")
+    home: Path = dataclasses.field(default_factory=cache_home)
 
     @property
     def key(self) -> str:
@@ -134,7 +135,7 @@ class IdentityModel:
 
     @property
     def _deepface(self) -> Any:
-        return load_deepface(self.home.expanduser())
+        return load_deepface(self.home)
 
 
 @functools.cache
@@ -148,6 +149,7 @@ def load_deepface(home: Path) -> Any:
     """
     weights = home / ".deepface" / "weights"
     try:
+        make_private(home)
         weights.mkdir(parents=True, exist_ok=True)
         for name in SHIPPED:
             _place(dlib_file(name), weights / name)
@@ -161,7 +163,7 @@ def load_deepface(home: Path) -> Any:
         from deepface.modules import modeling, verification  # noqa: F401
     except Exception as error:  # also ValueError, where TensorFlow lacks tf-keras
         raise InputError(
-            f"DeepFace cannot be imported ({reason(error)}): pip install 'glow-jax[eval]'"
+            f"DeepFace cannot be imported ({reason(error)}): {install_hint('eval')}"
         ) from None
     return deepface
 

@@ -8,7 +8,7 @@ from eval.files import Picture
 from eval.reading import Reading, unknown
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import reason
+from glow_jax.io.messages import install_hint, reason
 
 
 class PyFeat:
@@ -30,7 +30,7 @@ class PyFeat:
             import feat
         except Exception as error:  # other types too, where a dependency's version does not fit
             raise InputError(
-                f"py-feat cannot be imported ({reason(error)}): pip install 'glow-jax[py-feat]'"
+                f"py-feat cannot be imported ({reason(error)}): {install_hint('py-feat')}"
             ) from None
         try:
             self._detector = feat.Detectorv1(

@@ -1,17 +1,20 @@
 """Judge a folder from its pictures, or from published scores, and write the report."""
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
 import importlib.util
 import os
 import platform
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glow_jax.io.cache_folders import cache_folder, make_private
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import counted, one_line, reason
+from glow_jax.io.messages import counted, install_hint, one_line, reason
 from glow_jax.io.output_schema import RESULTS
 
 if TYPE_CHECKING:
@@ -39,10 +42,30 @@ class Judgement:
     ignored: Sequence[str] = ()
 
 
-def default_cache() -> Path:
-    """The folder in the user's cache for weights and scores."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "glow-jax"
+@contextlib.contextmanager
+def cache_or_temporary(
+    folder: Path | None, notify: Callable[[str], None] = lambda line: None
+) -> Iterator[Path]:
+    """A folder for weights and scores; where none can be made, one that is removed afterwards.
+
+    Args:
+        folder: to use, made where it is missing; by default that of
+            `glow_jax.io.cache_folders.cache_home()`.
+        notify: called with one line where nothing can be kept.
+
+    Raises:
+        InputError: `folder` cannot be made.
+    """
+    if folder is not None:
+        yield make_private(folder)
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            cache = cache_folder()
+        except InputError as error:
+            notify(f"scores are not kept: {error}")
+            cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="glow-jax-")))
+        yield cache
 
 
 def judge_folder(
@@ -151,7 +174,7 @@ def need(*modules: str) -> None:
     """
     for name in modules:
         if importlib.util.find_spec(name) is None:
-            raise InputError(f"{name} is not installed: pip install 'glow-jax[eval]'")
+            raise InputError(f"{name} is not installed: {install_hint('eval')}")
 
 
 def summary(found: dict) -> str:

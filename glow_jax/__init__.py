@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glow_jax.checkpoints import load, save
+    from glow_jax.compile_cache import use_compile_cache
     from glow_jax.config import GlowConfig
     from glow_jax.io.errors import InputError
     from glow_jax.latents import load_latents, save_latents
@@ -27,6 +28,7 @@ __all__ = [
     "save",
     "save_latents",
     "unflatten",
+    "use_compile_cache",
 ]
 
 _MODULES = {
@@ -41,6 +43,7 @@ _MODULES = {
     "save": "glow_jax.checkpoints",
     "save_latents": "glow_jax.latents",
     "unflatten": "glow_jax.model",
+    "use_compile_cache": "glow_jax.compile_cache",
 }
 
 

@@ -1,60 +1,95 @@
 """Compiled programs on disk, so that a model is compiled once and not once a process.
 
 JAX runs what it finds in the folder as code, with the user's rights. The folder must therefore
-be the user's own; a folder that others can write to is refused.
+be the user's own; a folder that others can write to is refused. A program for a CPU uses that
+CPU's instructions, so that each kind of CPU has a folder of its own.
 """
 
-import os
-import stat
+import contextlib
+import hashlib
+import platform
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 
-from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.cache_folders import cache_folder, private_folder
 
-MIN_SECONDS = 0.5  # of compiling: a program that compiles faster is not kept
-
-
-def cache_folder() -> Path:
-    """A folder of our own in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "glow-jax" / "xla"
+MIN_SECONDS = 0.5  # of compiling: below it, reading is no faster
+ENDING = "-cache"  # of the files that JAX writes
+LAST_CHECK = ".checked"
+ZSTD = b"\x28\xb5\x2f\xfd"  # how its frames begin
+MARGIN = 60.0  # seconds by which the clocks of machines that share a folder may differ
 
 
 def use_compile_cache(folder: Path | None = None) -> Path:
     """Keep what is compiled from now on, and use what was kept.
 
     Args:
-        folder: `cache_folder()` by default; made, for the user alone, where it is missing.
+        folder: made, for the user alone, where it is missing; by default one in
+            `glow_jax.io.cache_folders.cache_home()`.
 
     Raises:
-        InputError: it cannot be made, belongs to somebody else, or others can write to it.
+        InputError: it cannot be made or written to, belongs to somebody else, or others can
+            write to it.
     """
-    folder = cache_folder() if folder is None else folder
-    try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        for path in (folder, folder.parent):
-            _check_private(path)
-    except OSError as error:
-        raise InputError(f"{one_line(folder)}: cannot be made ({reason(error)})") from None
+    folder = private_folder(cache_folder("xla") / cpu()) if folder is None else folder
+    private_folder(folder)
+    remove_damaged(folder)
     set_option: Callable[[str, object], None] = jax.config.update
     set_option("jax_compilation_cache_dir", str(folder))
     set_option("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
     return folder
 
 
-def _check_private(path: Path) -> None:
-    status = os.stat(path)
-    why = ""
-    if status.st_uid != os.getuid():
-        why = "it belongs to somebody else"
-    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        why = "others can write to it (chmod 700 it)"
-    if why:
-        raise InputError(
-            f"{one_line(path)}: {why}; compiled programs are kept there and run with your rights: "
-            "use a folder of your own (XDG_CACHE_HOME), or keep no compiled programs "
-            "(`compile_cache`)"
-        )
+def cpu() -> str:
+    """A name of this CPU's instructions: 12 hexadecimal digits."""
+    text = f"{platform.machine()} {platform.processor()}"
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        kinds = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+        text += "\n".join(sorted({line for line in lines if line.startswith(kinds)}))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def remove_damaged(folder: Path) -> None:
+    """Remove programs that a killed process or a full disk left half written.
+
+    JAX never replaces them, and warns each time. Only those are looked at that were written since
+    the last call.
+    """
+    stamp = folder / LAST_CHECK
+    try:
+        since = stamp.stat().st_mtime - MARGIN
+    except OSError:
+        since = 0.0
+    with contextlib.suppress(OSError):  # another process may remove a file as well
+        stamp.touch()
+        for path in folder.glob(f"*{ENDING}"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime >= since and not is_whole(path.read_bytes()):
+                    path.unlink()
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a compressed program is whole, by the checksum or the length in its frame.
+
+    Source: jax `_src/compilation_cache.py: decompress_executable`.
+    """
+    try:
+        if data.startswith(ZSTD):  # JAX writes it where it finds one of two modules
+            return len(_zstd_decompress(data)) > 0
+        stream = zlib.decompressobj()
+        stream.decompress(data)
+        return stream.eof
+    except Exception:  # each module has an error of its own
+        return False
+
+
+def _zstd_decompress(data: bytes) -> bytes:
+    try:
+        from compression import zstd  # from Python 3.14
+    except ImportError:
+        import zstandard as zstd
+    return bytes(zstd.decompress(data))

@@ -21,10 +21,10 @@ def judge_rows(quick: bool, cores: int) -> list[Row]:
     """
     from eval.action_units import make_reader
     from eval.identity import IdentityModel
-    from eval.run import default_cache
     from eval.scoring import Judges, score
+    from glow_jax.io.cache_folders import cache_folder
 
-    judges = Judges(IdentityModel(home=default_cache()), "rendered")
+    judges = Judges(IdentityModel(home=cache_folder()), "rendered")
     judges.identity.check() if judges.identity else None
     reader = make_reader(judges.reader)
     rows = []

@@ -16,13 +16,15 @@ import numpy as np
 
 
 def main(argv: list[str] | None = None) -> int:
+    from glow_jax.io.cache_folders import cache_home
+
     parser = argparse.ArgumentParser(
         prog="python -m bench.truth.renders", description=__doc__.splitlines()[0]
     )
     parser.add_argument("faces", type=Path, help="made by `glow-jax render`")
     parser.add_argument("--people", type=int, default=50, help="at most (default: %(default)s)")
     parser.add_argument("--facekit", type=Path, help="to measure noise")
-    parser.add_argument("--cache", type=Path, default=Path("~/.cache/glow-jax").expanduser())
+    parser.add_argument("--cache", type=Path, default=cache_home())
     args = parser.parse_args(argv)
     from glow_jax.data.synthetic_faces.dataset import read_labels
     from glow_jax.io.errors import InputError

@@ -469,10 +469,10 @@ def _judge(
     """`eval.scoring.Scored` of every picture, with the judge's offline defaults."""
     from eval.identity import IdentityModel
     from eval.judge import check
-    from eval.run import default_cache
     from eval.scoring import Judges, score
+    from glow_jax.io.cache_folders import cache_folder
 
-    judges = Judges(IdentityModel(home=default_cache()), "rendered")
+    judges = Judges(IdentityModel(home=cache_folder()), "rendered")
     reader, cache = check(judges), folder / "scores.sqlite"
     return score(paths, judges, reader, cache, workers=workers, progress=progress)
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.run import NEEDED, Judgement, default_cache, judge_folder, judge_published, need
+from eval.run import NEEDED, Judgement, cache_or_temporary, judge_folder, judge_published, need
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -59,10 +59,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache",
         type=Path,
-        default=default_cache(),
         metavar="DIR",
         help="folder for DeepFace's weights and for scores, which are kept by the content of the "
-        "pictures; it is trusted, so use one of your own (default: %(default)s)",
+        "pictures; it is trusted, so use one of your own "
+        "(default: GLOW_JAX_CACHE, or else glow-jax in the user's cache)",
     )
     parser.add_argument(
         "--workers",
@@ -92,16 +92,16 @@ def run(args: argparse.Namespace) -> int:
         return _said(judgement)
     if not 0 < args.workers <= 512:
         raise InputError(f"--workers {args.workers}: use a whole number from 1 to 512")
-    identity = None
-    if args.identity != "none":
-        from eval.identity import IdentityModel
+    from eval.identity import IdentityModel
 
-        identity = IdentityModel(args.identity, args.detector, args.metric, args.cache)
-    with _Bar("judging") as progress:
+    with cache_or_temporary(args.cache, _notify) as cache, _Bar("judging") as progress:
+        identity = None
+        if args.identity != "none":
+            identity = IdentityModel(args.identity, args.detector, args.metric, cache)
         judgement = judge_folder(
             args.out,
             report,
-            cache=args.cache,
+            cache=cache,
             identity=identity,
             reader=args.aus,
             workers=args.workers,
@@ -117,8 +117,7 @@ def judge_by_default(out: Path) -> Judgement:
     need(*NEEDED)
     from eval.identity import IdentityModel
 
-    cache = default_cache()
-    with _Bar("judging") as progress:
+    with cache_or_temporary(None, _notify) as cache, _Bar("judging") as progress:
         return judge_folder(
             out,
             out / "report",
@@ -133,6 +132,10 @@ def judge_by_default(out: Path) -> Judgement:
 def _said(judgement: Judgement) -> int:
     print(judgement.summary)
     return 1 if judgement.failures else 0
+
+
+def _notify(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _command() -> str:

@@ -2,10 +2,12 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
 
@@ -23,6 +25,7 @@ def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> No
         default="exact",
         help="float32, or bfloat16 coupling networks (default: %(default)s)",
     )
+    add_compile_cache_option(parser)
     if not batch:
         return
     parser.add_argument(
@@ -32,6 +35,34 @@ def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> No
         metavar="N",
         help="images at once (default: %(default)s)",
     )
+
+
+def add_compile_cache_option(parser: Any) -> None:
+    """The option of every verb that compiles."""
+    parser.add_argument(
+        "--compile-cache",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="keep compiled programs in a private folder, of GLOW_JAX_CACHE or else of the user's "
+        "cache (default: yes)",
+    )
+
+
+def keep_compiled(wanted: bool) -> None:
+    """Keep compiled programs, if wanted; where that is not possible, say so and go on.
+
+    JAX's own setting JAX_ENABLE_COMPILATION_CACHE=false is heeded too.
+    """
+    import jax
+
+    from glow_jax.compile_cache import use_compile_cache
+
+    if not wanted or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+        return
+    try:
+        use_compile_cache()
+    except InputError as error:
+        print(f"compiled programs are not kept: {error}", file=sys.stderr)
 
 
 def whole_number(low: int, high: int) -> Any:

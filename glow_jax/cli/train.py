@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from glow_jax.cli.options import add_compile_cache_option, keep_compiled
 from glow_jax.cli.train_options import (
     add_data_options,
     add_process_options,
@@ -44,7 +45,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser.add_argument_group("data"))
     add_recipe_options(parser.add_argument_group("recipe"))
     add_shape_options(parser.add_argument_group("model"))
-    add_run_options(parser.add_argument_group("run"))
+    run_options = parser.add_argument_group("run")
+    add_run_options(run_options)
+    add_compile_cache_option(run_options)
     add_process_options(parser.add_argument_group("several hosts"))
     parser.set_defaults(run=run)
 
@@ -77,6 +80,7 @@ def _train_here(args: argparse.Namespace, model_config: Any, config: Any, say: A
     from glow_jax.training import parallel
     from glow_jax.training.run import Reporting, check_init, run
 
+    keep_compiled(args.compile_cache)
     for words in (args.data, args.held_out):
         if words is not None:
             check_data(words)

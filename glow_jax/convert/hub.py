@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import install_hint, one_line, reason
 
 WEIGHTS = (".pt", ".pth", ".pkg", ".tar", ".ckpt", ".bin", ".safetensors", ".pb", ".index")
 BESIDE = ("configs.json", "train.txt", "checkpoint", "README.md")
@@ -35,7 +35,7 @@ def fetch(name: str) -> tuple[Path, Path]:
         from huggingface_hub.utils import logging
     except ImportError:
         raise InputError(
-            f"{name}: needs huggingface_hub; pip install 'glow-jax[convert]'"
+            f"{name}: huggingface_hub is not installed: {install_hint('convert')}"
         ) from None
     logging.set_verbosity_error()  # its retries would come before our one line
     try:

@@ -21,9 +21,9 @@ from glow_jax.data.registered import register
 from glow_jax.data.sources import Images, fitted
 from glow_jax.data.tfrecord import Shard, TFRecords
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import errors_only, one_line
+from glow_jax.io.messages import errors_only, install_hint, one_line
 
-INSTALL = "pip install 'glow-jax[train]'"
+INSTALL = install_hint("train")
 
 
 class TfdsSource:

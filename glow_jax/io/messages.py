@@ -33,3 +33,8 @@ def errors_only(logger_name: str) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+def install_hint(extra: str) -> str:
+    """How to install what an extra of setup.cfg brings: glow-jax is on no package index."""
+    return f"install the extra `{extra}`: pip install -e '.[{extra}]' in a clone of glow-jax"

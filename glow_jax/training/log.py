@@ -18,6 +18,7 @@ import numpy as np
 
 from glow_jax import pixels
 from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import install_hint
 from glow_jax.io.pictures import tiled, write_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.model import Glow
@@ -35,8 +36,8 @@ FIELDS = [
 ]
 TEMPERATURE = 0.7
 NO_TENSORBOARD = (
-    "TensorBoard's events are not written (tensorboardX is not installed: pip install "
-    "'glow-jax[train]'); the figures are in log.csv"
+    "TensorBoard's events are not written, the figures are in log.csv (tensorboardX is not "
+    f"installed: {install_hint('train')})"
 )
 Row = dict[str, Any]
 

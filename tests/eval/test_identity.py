@@ -178,7 +178,7 @@ def test_missing_weights_are_named_with_their_place(
 
 def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"weights: cannot be written \("):
+    with pytest.raises(InputError, match=r"file: cannot be made \("):
         IdentityModel(home=tmp_path / "file").check()
 
 

@@ -125,5 +125,5 @@ def test_without_py_feat_its_extra_is_named(
 
     monkeypatch.delitem(sys.modules, "feat", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
-    with pytest.raises(InputError, match=r"cannot be imported \(.*: pip install 'glow-jax\[py-"):
+    with pytest.raises(InputError, match=r"cannot be imported \(.*: install the extra `py-feat`"):
         make_reader("py-feat")

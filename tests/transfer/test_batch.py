@@ -1,6 +1,7 @@
 """Batches: killed anywhere, in shards, with bad pictures, in every format, on many devices."""
 
 import csv
+import errno
 import itertools
 import json
 import os
@@ -18,7 +19,6 @@ import jax
 import numpy as np
 import pytest
 
-from glow_jax.compile_cache import use_compile_cache
 from glow_jax.data.tfrecord import Shard, TFRecords
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import RESULT_FIELDS, TROUBLE_FIELDS
@@ -232,6 +232,36 @@ def test_a_folder_is_one_jobs_and_one_runs(home: Path, tmp_path: Path) -> None:
             make(job, out)
         assert make(job, out, shard=(2, 2)).made > 0
     assert make(job, out).totals.missing == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_one_runs_where_the_file_system_has_no_flock(
+    number: int, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    job, out = job_of(home), tmp_path / "out"
+    monkeypatch.setattr("fcntl.flock", none)
+    assert make(job, out, limit=1).made > 0
+    with folder.claimed(out, job, {}, "1/1"):
+        with pytest.raises(InputError, match="another run works in it.*remove that file"):
+            make(job, out)
+        assert make(job, out, shard=(2, 2)).made > 0
+    (out / ".half-written.tmp").touch()
+    assert make(job, out).totals.missing == 0
+    assert not list(out.glob(".*.tmp")) and not list(out.glob(".owner-*"))
+
+
+@pytest.mark.parametrize("name", [".lock-1-of-1", ".lock-of-somebody"])
+def test_locks_follow_no_link_and_empty_no_file(name: str, home: Path, tmp_path: Path) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    victim.write_text("precious")
+    (out / name).symlink_to(victim)
+    with pytest.raises(InputError, match="cannot be used as a lock .it is a link."):
+        make(job_of(home), out)
+    assert victim.read_text() == "precious"
 
 
 def test_a_strangers_table_touches_nothing_outside(home: Path, tmp_path: Path) -> None:
@@ -597,33 +627,6 @@ def test_many_outputs_lie_in_a_folder_a_chunk(
     folders = sorted(p.name for p in (tmp_path / "out" / "images").iterdir())
     assert folders == [f"{i:07d}" for i in range(9)]
     assert all(r["file"].count("/") == 2 for r in rows_of(tmp_path / "out"))
-
-
-# -- the compile cache
-
-
-def test_a_compile_cache_of_others_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    used: dict[str, Any] = {}
-    monkeypatch.setattr("jax.config.update", used.__setitem__)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    made = use_compile_cache()
-    assert made == tmp_path / "cache" / "glow-jax" / "xla"
-    assert made.stat().st_mode & 0o777 == 0o700
-    assert used["jax_compilation_cache_dir"] == str(made)
-    for path in (made, made.parent):
-        path.chmod(0o770)
-        with pytest.raises(InputError, match="others can write to it") as caught:
-            use_compile_cache()
-        assert str(caught.value).isprintable()
-        path.chmod(0o700)
-    monkeypatch.setattr(os, "getuid", lambda: 12345)
-    with pytest.raises(InputError, match="belongs to somebody else"):
-        use_compile_cache()
-    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
-    with pytest.raises(InputError, match="cannot be made"):
-        use_compile_cache()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")

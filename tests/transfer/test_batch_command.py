@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 import transfer
@@ -191,6 +192,7 @@ def test_a_transfer_does_without_a_compile_cache(
         raise InputError("others can write to it")
 
     monkeypatch.setattr("glow_jax.compile_cache.use_compile_cache", refuse)
+    monkeypatch.setattr(type(jax.config), "jax_enable_compilation_cache", True)
     shown = ["--expression", f"{home}/shots", "--source", f"{home}/ann", "--target", f"{home}/bob"]
     words = [
         "transfer",

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import add_model_options, number, whole_number
+from glow_jax.cli.options import add_model_options, keep_compiled, number, whole_number
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import add_photograph_options, photographs_of
@@ -67,12 +67,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the pictures are photographs of any size: find the faces, and cut them out",
     )
     add_photograph_options(parser)
-    parser.add_argument(
-        "--compile-cache",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="keep compiled programs in a private folder of ~/.cache (default: yes)",
-    )
     parser.add_argument(
         "--engine",
         choices=("local", "ray"),
@@ -168,14 +162,12 @@ def run(args: argparse.Namespace) -> int:
     for note in plan.notes:
         print(note, file=sys.stderr)
     _choose_engine(args)
-    from glow_jax.compile_cache import use_compile_cache
     from transfer.cli.progress import Bars
     from transfer.cli.report import report
     from transfer.jobs.batch import prepare, run_batch
     from transfer.jobs.ray_engine import run_on_ray
 
-    if args.compile_cache:
-        use_compile_cache()
+    keep_compiled(args.compile_cache)
     prepared = prepare(request, plan)
     _describe(prepared, time.perf_counter() - started)
     if args.dry_run:

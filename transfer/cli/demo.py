@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         alphas=DEMO_ALPHAS,
         batch_size=args.batch_size,
     )
-    code = make(request)
+    code = make(request, compile_cache=args.compile_cache)
     return max(code, _judge(args.out)) if args.judge else code
 
 

@@ -1,11 +1,10 @@
 """The verb `transfer`."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glow_jax.cli.options import add_model_options, whole_number
+from glow_jax.cli.options import add_model_options, keep_compiled, whole_number
 from transfer.cli.photographs import add_photograph_options, photographs_of
 
 if TYPE_CHECKING:
@@ -108,21 +107,16 @@ def run(args: argparse.Namespace) -> int:
         paste_back=args.paste_back,
         n_neutral=args.n_neutral,
     )
-    return make(request)
+    return make(request, compile_cache=args.compile_cache)
 
 
-def make(request: "TransferRequest") -> int:
+def make(request: "TransferRequest", *, compile_cache: bool) -> int:
     """Make a request with progress bars, and print what came of it; returns the exit code."""
-    from glow_jax.compile_cache import use_compile_cache
-    from glow_jax.io.errors import InputError
     from transfer.api import transfer
     from transfer.cli.progress import Bars
     from transfer.cli.report import report
 
-    try:
-        use_compile_cache()
-    except InputError as error:
-        print(f"compiled programs are not kept: {error}", file=sys.stderr)
+    keep_compiled(compile_cache)
     with Bars() as bars:
         summary = transfer(request, progress=bars.update, notify=bars.print)
     code = report(summary, summary.out)

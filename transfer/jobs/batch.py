@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import install_hint
 from transfer.jobs import output_folder
 from transfer.jobs.job import CHUNK_SIZE, SHARDS, Job, make_job
 from transfer.jobs.plan import Plan
@@ -56,7 +57,7 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
             holds something else.
     """
     if request.format == "array_record" and importlib.util.find_spec("array_record") is None:
-        raise InputError("format array_record needs `pip install array_record`")
+        raise InputError(f"array_record is not installed: {install_hint('data')}")
     models = load_models(request.model, request.precision, devices or jax.local_devices())
     codec = models.codec
     size = request.chunk_size or (RECORDS_IN_A_SHARD if request.format in SHARDS else CHUNK_SIZE)

@@ -5,7 +5,6 @@ state. All files and tables: `glow_jax.io.output_schema`.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
+from glow_jax.io.locks import LockedError, exclusive, is_held
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.output_schema import CHUNK_INPUT_FIELDS, JOB, PEOPLE, PEOPLE_FIELDS, ROW_FIELDS
 from glow_jax.io.tables import Row, read_table, write_table
@@ -59,13 +59,10 @@ def claimed(out: Path, job: Job, description: Mapping[str, Any], share: str) -> 
     make_folders(out)
     with contextlib.ExitStack() as stack:
         try:
-            lock = stack.enter_context(open(out / f".lock-{share.replace('/', '-of-')}", "wb"))
-        except OSError as error:
-            raise InputError(f"{one_line(out)}: {reason(error)}") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{one_line(out)}: another run works in it; wait for it") from None
+            stack.enter_context(exclusive(out / f".lock-{share.replace('/', '-of-')}"))
+        except LockedError as error:
+            why = f"another run works in it; wait for it ({error})"
+            raise InputError(f"{one_line(out)}: {why}") from None
         _sweep(out)
         _write_people(out / PEOPLE, job)
         # A mended picture may be another one's equal: there are fewer outputs then, or more.
@@ -92,14 +89,7 @@ def _sweep(out: Path) -> None:
     left = [p for folder in (out, out / "rows", out / "images") for p in folder.glob(".*.tmp")]
     left += (out / "images").glob("*/.*.tmp")
     # Whoever writes such a file holds a lock, and did when we saw it.
-    mine = 0
-    for file in out.glob(".lock-*"):
-        with open(file, "wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                mine += 1
-    if mine == 1:
+    if sum(map(is_held, out.glob(".lock-*"))) == 1:
         for path in left:
             path.unlink(missing_ok=True)
 

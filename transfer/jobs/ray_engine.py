@@ -6,6 +6,7 @@ and OUT under the same paths (a shared disk), and have glow-jax installed. Where
 shards and `merge` need neither Ray nor a shared disk.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -18,7 +19,7 @@ import numpy as np
 
 from glow_jax.compile_cache import use_compile_cache
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import reason
+from glow_jax.io.messages import install_hint, reason
 from transfer.jobs import output_folder
 from transfer.jobs.batch import Prepared, batch_size_of, versions
 from transfer.jobs.job import Job
@@ -43,7 +44,7 @@ def connect() -> Any:
         import ray
         import ray.data
     except ImportError:
-        raise InputError("engine ray needs `pip install 'glow-jax[ray]'`") from None
+        raise InputError(f"Ray is not installed: {install_hint('ray')}") from None
     try:
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
@@ -133,7 +134,8 @@ class _Actor:
     ):
         os.chdir(directory)
         if compile_cache:
-            use_compile_cache()
+            with contextlib.suppress(InputError):  # of this machine; it compiles each time
+                use_compile_cache()
         models = load_models(request.model, request.precision, jax.local_devices())
         codec = models.codec
         if codec.fingerprint != job.how["model"]:

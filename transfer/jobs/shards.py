@@ -23,7 +23,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import install_hint, one_line, reason
 
 LABEL = "generated"
 
@@ -69,7 +69,7 @@ def write_array_record(path: Path, records: Sequence[Record]) -> None:
     try:
         from array_record.python.array_record_module import ArrayRecordWriter
     except ImportError:
-        raise InputError("format array_record needs `pip install array_record`") from None
+        raise InputError(f"array_record is not installed: {install_hint('data')}") from None
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         writer = ArrayRecordWriter(str(temporary), "group_size:1")

@@ -25,6 +25,7 @@ from glow_jax.data.synthetic_faces.people import (
     stream,
 )
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import install_hint
 
 SAMPLES = {64: 36, 128: 25, 256: 16}  # paths a pixel, up to this size
 LIGHT_SAMPLES = 2
@@ -64,7 +65,7 @@ class Renderer:
             import drjit
             import mitsuba
         except ImportError:
-            raise InputError("mitsuba is not installed: pip install 'glow-jax[render]'") from None
+            raise InputError(f"mitsuba is not installed: {install_hint('render')}") from None
         mitsuba.set_variant("scalar_rgb")
         drjit.set_thread_count(threads)
         mitsuba.set_log_level(mitsuba.LogLevel.Error)

@@ -199,7 +199,7 @@ def test_a_set_without_a_test_split_asks_for_one(data_dir: Path) -> None:
 
 def test_without_tfds_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(InputError, match="pip install 'glow-jax"):
+    with pytest.raises(InputError, match="install the extra `train`.*in a clone"):
         open_data("tfds:cifar10", SHAPE)
 
 

@@ -228,5 +228,5 @@ def test_without_tensorboard_the_run_says_so(
     told = Reporting(tensorboard=True, note=notes.append)
     run(tmp_path / "out", config=short, reporting=told)
     (note,) = notes
-    assert "pip install 'glow-jax[train]'" in note and "log.csv" in note
+    assert "pip install -e '.[train]'" in note and "log.csv" in note
     assert len(log(tmp_path / "out")) == 1 and not (tmp_path / "out" / "tensorboard").exists()

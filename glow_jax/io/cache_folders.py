@@ -1,0 +1,96 @@
+"""The folder for what is kept between runs: compiled programs, scores, and a judge's weights.
+
+Some of it runs as code, so each folder is the user's own, and one that others can write to is
+refused.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
+
+VARIABLE = "GLOW_JAX_CACHE"
+HINT = f"name a folder of your own in {VARIABLE}"
+
+
+def cache_home() -> Path:
+    """Where the folders lie: `GLOW_JAX_CACHE`, or else `glow-jax` in the user's cache.
+
+    The user's cache is `XDG_CACHE_HOME`, or else `~/.cache`. Nothing is made.
+
+    Raises:
+        InputError: the user has no home folder.
+
+    Source: XDG Base Directory Specification 0.8 (a relative `XDG_CACHE_HOME` is ignored).
+    """
+    try:
+        if named := os.environ.get(VARIABLE):
+            return Path(named).expanduser().absolute()
+        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "glow-jax"
+    except RuntimeError:
+        raise InputError(f"no home folder is known (HOME is not set): {HINT}") from None
+
+
+def cache_folder(name: str = "") -> Path:
+    """A private folder of `cache_home()`, made where it is missing.
+
+    Args:
+        name: of the folder in `cache_home()`; by default that folder itself.
+
+    Raises:
+        InputError: it cannot be made or written to, belongs to somebody else, or others can
+            write to it.
+    """
+    home = cache_home()
+    if not os.environ.get(VARIABLE):
+        _close(home)
+    return private_folder(private_folder(home) / name)
+
+
+def private_folder(path: Path) -> Path:
+    """A folder that the user alone can write to, made where it is missing, whatever the umask.
+
+    Raises:
+        InputError: it cannot be made or written to, belongs to somebody else, or others can
+            write to it.
+    """
+    status = make_private(path).stat()
+    why = ""
+    if status.st_uid != os.geteuid():
+        why = "it belongs to somebody else"
+    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        why = "others can write to it (chmod 700 it)"
+    elif not os.access(path, os.W_OK | os.X_OK):
+        why = "it cannot be written to"
+    if why:
+        raise InputError(f"{one_line(path)}: {why}; {HINT}")
+    return path
+
+
+def make_private(path: Path) -> Path:
+    """A folder, made for the user alone where it is missing, whatever the umask.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        for folder in reversed([path, *path.parents]):
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{one_line(path)}: cannot be made ({reason(error)}); {HINT}") from None
+    return path
+
+
+def _close(path: Path) -> None:
+    """Take the right to write from others, of a folder that an umask of 002 left open."""
+    try:
+        status = path.lstat()
+        ours = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)
+        if ours and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            path.chmod(0o700)
+    except OSError:
+        return  # `private_folder` says what is wrong
