@@ -206,8 +206,7 @@ def test_commands_parse(path: Path, pages) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where snippets run: with the bundled people, jobs, photographs and a checkpoint."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("glow_jax.compile_cache.use_compile_cache", lambda: None)
+    monkeypatch.setenv("GLOW_JAX_CACHE", str(tmp_path / "cache"))
     (tmp_path / "transfer").symlink_to(ROOT / "transfer")
     for language in ("csv", "toml"):
         text = blocks(ROOT / "docs/guides/batches.md", language)[0]
