@@ -1,166 +1,210 @@
-"""The coupling network f: three convolutions as three matrix products.
+"""The coupling layer: one part of the channels decides how the other part changes.
 
-A 3x3 -> 1x1 -> 3x3 network is a per-pixel MLP between a gather of neighbours and a scatter
-to them, so the wide hidden layer never meets a convolution: on CPU this is 2-5 times faster
-than XLA's convolutions, forward and backward (bench/speed).
-
-OpenAI's convolutions see one more input channel, 1 on the padding ring and 0 inside
-(openai/glow `tfops.py: add_edge_padding`). The first product carries it in its patches, which
-are narrow. The last product leaves it out: on the padding ring there is no activation but the
-indicator, so padding the scattered output with the indicator's weights gives the same sum.
+`forward(h)` and `inverse(h)` return `(h, logdet)` as in `layers`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from flax import nnx
+from jaxtyping import Array, Bool, Float
 
-from glow_jax.config import Precision
+from glow_jax.config import Conditioning, GlowConfig, Precision
+from glow_jax.coupling_network import NetworkWeights, activation, apply_network, conv3x3, matmul
+from glow_jax.layers import ActNorm, Fixed, ZeroConv
 
 BHWC = Float[Array, "B H W C"]
+PerSample = Float[Array, " B"]
+Part = Float[Array, "B H _W _C"]  # half the channels, or half the columns
+Network = Callable[[Array], tuple[Array, Array | None]]  # x1 to f(x1) and the scale's parameter
 
-# Pixels times hidden units of a strip, with its weights, that fit in a core's cache; measured.
-STRIP_ELEMENTS = 2**19
+NETWORK_INIT_STD = 0.05
 
 
-class NetworkWeights(NamedTuple):
-    """f's three products, every normalisation and log-scale folded in.
+class CouplingNetwork(nnx.Module):
+    """f of a coupling, in training form: conv 3x3 and 1x1 with actnorm, zero conv 3x3.
 
-    in_kernel (9 (C_in + 1), width), hidden_kernel (width, width), out_kernel
-    (width, 9 C_out), ring (9 C_out): what the padding ring adds, biases (width), (width),
-    (C_out). Only where the config asks for them: input_scale, input_bias (C_in) of a
-    normalisation before the first product, scale_parameter (changed channels) of the scale.
+    The 3x3 kernels' last input channel is the weight of the edge indicator (`coupling_network`).
+    Source: openai/glow `model.py: f`, `tfops.py: conv2d, conv2d_zeros`.
     """
 
-    in_kernel: Array
-    in_bias: Array
-    hidden_kernel: Array
-    hidden_bias: Array
-    out_kernel: Array
-    ring: Array
-    out_bias: Array
-    input_scale: Array | None = None
-    input_bias: Array | None = None
-    scale_parameter: Array | None = None
+    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
+        def normal(*shape: int) -> nnx.Param:
+            return nnx.Param(NETWORK_INIT_STD * jax.random.normal(rngs.params(), shape, dtype))
+
+        n_in = n_changed = n_channels // 2
+        if config.conditioning in ("odd", "even"):  # half the columns, all the channels
+            n_in = n_changed = n_channels
+        n_out = n_changed if config.coupling == "additive" else 2 * n_changed
+        width = config.hidden_width
+        self.in_kernel = normal(3, 3, n_in + 1, width)
+        self.in_norm = ActNorm(width, dtype=dtype)
+        self.hidden_kernel = normal(width, width)
+        self.hidden_norm = ActNorm(width, dtype=dtype)
+        self.out = ZeroConv(width, n_out, dtype=dtype)
+        self.leaky_slope = config.leaky_slope
+        self.has_input_norm = config.input_norm
+        if config.input_norm:
+            self.input_scale = nnx.Param(jnp.ones(n_in, dtype))
+            self.input_bias = nnx.Param(jnp.zeros(n_in, dtype))
+        self.scale = config.scale if config.coupling == "affine" else None
+        self.scale_parameter: nnx.Variable
+        if self.scale == "exp_tanh":
+            self.scale_parameter = nnx.Param(jnp.ones(n_changed, dtype))
+        elif self.scale == "sigmoid_plus":
+            self.scale_parameter = Fixed(jnp.zeros(n_changed, dtype))
+
+    def weights(self) -> NetworkWeights:
+        """Fold both actnorms and the log-scales: (x W + b) * s = x (W s) + b s."""
+        in_scale, hidden_scale = self.in_norm.scale(), self.hidden_norm.scale()
+        in_kernel = self.in_kernel[...].reshape(-1, in_scale.shape[0])
+        kernel, bias = self.out.weights()
+        n_in, n_out = kernel.shape[2:]
+        taps = kernel.transpose(2, 0, 1, 3).reshape(n_in, 9 * n_out)
+        has_parameter = self.scale in ("exp_tanh", "sigmoid_plus")
+        return NetworkWeights(
+            in_kernel=in_kernel * in_scale[None],
+            in_bias=self.in_norm.bias[...] * in_scale,
+            hidden_kernel=self.hidden_kernel[...] * hidden_scale[None],
+            hidden_bias=self.hidden_norm.bias[...] * hidden_scale,
+            out_kernel=taps[:-1],
+            ring=taps[-1],
+            out_bias=bias,
+            input_scale=self.input_scale[...] if self.has_input_norm else None,
+            input_bias=self.input_bias[...] if self.has_input_norm else None,
+            scale_parameter=self.scale_parameter[...] if has_parameter else None,
+        )
+
+    def initialise(self, h: BHWC) -> None:
+        """Data-dependent initialisation of both hidden actnorms, in order."""
+        if self.has_input_norm:
+            h = h * self.input_scale[None, None, None] + self.input_bias[None, None, None]
+            h = jax.nn.relu(h)
+        for norm, stop in ((self.in_norm, "in"), (self.hidden_norm, "hidden")):
+            norm.initialise(self._hidden(h, stop))
+
+    def _hidden(self, h: BHWC, stop: str) -> Float[Array, "B H W D"]:
+        """The input of one of the two actnorms."""
+        h = conv3x3(h, self.in_kernel[...])
+        if stop == "in":
+            return h
+        h = activation(self.in_norm.forward(h)[0], self.leaky_slope)
+        return matmul(h, self.hidden_kernel[...])
 
 
-def matmul(x: Array, kernel: Array, precision: Precision = "exact") -> Array:
-    """x @ kernel, accumulated in x's dtype.
+class CouplingRule(NamedTuple):
+    """What a coupling does with its network's output; fields as in `GlowConfig`."""
 
-    "exact" asks for full float32 products (JAX's default is TF32 on GPUs and bfloat16 on
-    TPUs, which breaks a flow's inverse silently); "fast" multiplies in bfloat16.
+    affine: bool
+    scale: str
+    scale_first: bool
+    conditioning: Conditioning
+
+    @classmethod
+    def of(cls, config: GlowConfig) -> "CouplingRule":
+        affine = config.coupling == "affine"
+        return cls(affine, config.scale, config.scale_first, config.conditioning)
+
+    def log_scale(self, raw: BHWC, parameter: Array | None) -> BHWC:
+        """log s of the network's raw scale output."""
+        if self.scale == "exp":
+            return raw
+        if self.scale == "exp_tanh":
+            assert parameter is not None
+            return parameter[None, None, None] * jnp.tanh(raw)
+        if self.scale == "sigmoid_plus":
+            assert parameter is not None
+            return jnp.log(jax.nn.sigmoid(raw + 2) + parameter[None, None, None])
+        sign = -1 if self.scale == "inverse_sigmoid" else 1
+        return sign * jax.nn.log_sigmoid(raw + 2)
+
+    def forward(self, h: BHWC, network: Network) -> tuple[BHWC, PerSample]:
+        """Encode direction: change one part of h by the network's output on the other."""
+        x1, x2 = split(h, self.conditioning)
+        out, parameter = network(x1)
+        if not self.affine:
+            return merge(x1, x2 + out, self.conditioning), jnp.zeros(h.shape[0], h.dtype)
+        shift, log_s = out[..., 0::2], self.log_scale(out[..., 1::2], parameter)
+        scale = jnp.exp(log_s)
+        y2 = x2 * scale + shift if self.scale_first else (x2 + shift) * scale
+        return merge(x1, y2, self.conditioning), log_s.sum((1, 2, 3))
+
+    def inverse(self, h: BHWC, network: Network) -> tuple[BHWC, PerSample]:
+        """Decode direction: the inverse of `forward`."""
+        x1, y2 = split(h, self.conditioning)
+        out, parameter = network(x1)
+        if not self.affine:
+            return merge(x1, y2 - out, self.conditioning), jnp.zeros(h.shape[0], h.dtype)
+        shift, log_s = out[..., 0::2], self.log_scale(out[..., 1::2], parameter)
+        inverse_scale = jnp.exp(-log_s)
+        x2 = (y2 - shift) * inverse_scale if self.scale_first else y2 * inverse_scale - shift
+        return merge(x1, x2, self.conditioning), -log_s.sum((1, 2, 3))
+
+
+def split(h: BHWC, conditioning: Conditioning) -> tuple[Part, Part]:
+    """The part x1 that conditions the coupling, and the part x2 that the coupling changes.
+
+    "odd" and "even" are squares of a checkerboard, coloured by the parity of channel + row +
+    column; each part keeps all channels and half the columns (normflows `Split`).
     """
-    if precision == "fast":
-        return _bfloat16_matmul(x, kernel)
-    return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
+    if conditioning in ("first", "second"):
+        first, second = jnp.split(h, 2, axis=-1)
+        return (first, second) if conditioning == "first" else (second, first)
+    left, right = h[:, :, 0::2], h[:, :, 1::2]
+    swap = _odd_rows(left)
+    odd, even = jnp.where(swap, left, right), jnp.where(swap, right, left)
+    return (odd, even) if conditioning == "odd" else (even, odd)
 
 
-@jax.custom_vjp
-def _bfloat16_matmul(x: Array, kernel: Array) -> Array:
-    """x @ kernel of bfloat16 factors, accumulated in x's dtype; so are its two gradients.
-
-    JAX's own gradient multiplies the float32 cotangent with a bfloat16 factor, which no
-    hardware does at bfloat16's speed, and rounds the result to bfloat16 once more.
-    """
-    x16, kernel16 = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
-    return jnp.matmul(x16, kernel16, preferred_element_type=x.dtype)
-
-
-def _bfloat16_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _bfloat16_matmul(x, kernel), (x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+def merge(x1: BHWC, x2: BHWC, conditioning: Conditioning) -> Part:
+    """Inverse of `split`."""
+    if conditioning in ("first", "second"):
+        return jnp.concatenate([x1, x2] if conditioning == "first" else [x2, x1], axis=-1)
+    odd, even = (x1, x2) if conditioning == "odd" else (x2, x1)
+    swap = _odd_rows(odd)
+    pairs = jnp.stack([jnp.where(swap, odd, even), jnp.where(swap, even, odd)], axis=3)
+    return pairs.reshape(*odd.shape[:2], 2 * odd.shape[2], odd.shape[3])
 
 
-def _bfloat16_backward(factors: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    x16, kernel16 = factors
-    out16 = cotangent.astype(jnp.bfloat16)
-    rows, columns = x16.reshape(-1, x16.shape[-1]), out16.reshape(-1, out16.shape[-1])
-    for_x = jnp.matmul(out16, kernel16.T, preferred_element_type=cotangent.dtype)
-    return for_x, jnp.matmul(rows.T, columns, preferred_element_type=cotangent.dtype)
+def _odd_rows(h: BHWC) -> Bool[Array, "1 H 1 C"]:
+    """Where channel + row is odd: there the odd square is in the left, even column."""
+    rows, channels = jnp.arange(h.shape[1]), jnp.arange(h.shape[3])
+    return ((rows[:, None] + channels[None]) % 2 == 1)[None, :, None, :]
 
 
-_bfloat16_matmul.defvjp(_bfloat16_forward, _bfloat16_backward)
+class Coupling(nnx.Module):
+    """Half the channels pass through and decide what happens to the other half.
 
-
-def patches(x: BHWC) -> Float[Array, "B H W K"]:
-    """Gather 3x3 neighbourhoods of x and of the edge indicator: K = 9 (C + 1), tap-major."""
-    height, width = x.shape[1:3]
-    ring = ((0, 0), (1, 1), (1, 1), (0, 0))
-    edge = jnp.pad(jnp.zeros((*x.shape[:3], 1), x.dtype), ring, constant_values=1)
-    padded = jnp.concatenate([jnp.pad(x, ring), edge], axis=-1)
-    taps = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    return jnp.concatenate(taps, axis=-1)
-
-
-def conv3x3(x: BHWC, kernel: Float[Array, "3 3 C+1 D"]) -> Float[Array, "B H W D"]:
-    """3x3 convolution with the edge indicator as the kernel's last input channel."""
-    return matmul(patches(x), kernel.reshape(-1, kernel.shape[-1]))
-
-
-def _scatter(taps: Float[Array, "B H W K"], ring: Float[Array, " K"]) -> BHWC:
-    """Sum nine shifted taps: the output half of a 3x3 convolution; K = 9 C_out.
-
-    Split, pad and slice transpose to concatenate, slice and pad, so that the gradient is as
-    cheap as the sum; an indexed form's was ten times slower.
-    """
-    height, width, size = taps.shape[1:]
-    indicator = patches(jnp.zeros((1, height, width, 0), taps.dtype))
-    total = matmul(indicator, ring.reshape(9, size // 9))
-    for tap, h in enumerate(jnp.split(taps, 9, axis=-1)):
-        i, j = divmod(tap, 3)
-        h = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        total = total + h[:, i : i + height, j : j + width]
-    return total
-
-
-def activation(h: Array, leaky_slope: float) -> Array:
-    """ReLU, or LeakyReLU where the slope is not 0."""
-    return jax.nn.leaky_relu(h, leaky_slope) if leaky_slope else jax.nn.relu(h)
-
-
-def _strips(n_pixels: int, hidden: int) -> int:
-    """How many equal strips keep the hidden layer in cache; 1 where nothing is gained."""
-    if jax.default_backend() != "cpu":
-        return 1
-    for strips in range(1, n_pixels + 1):
-        if n_pixels % strips == 0 and n_pixels // strips * hidden <= STRIP_ELEMENTS:
-            return strips
-    return n_pixels
-
-
-def apply_network(
-    h: BHWC, weights: NetworkWeights, precision: Precision = "exact", leaky_slope: float = 0.0
-) -> Float[Array, "B H W D"]:
-    """f(h): relu(conv3x3) -> relu(conv1x1) -> conv3x3.
-
-    On CPU it walks over strips of pixels whose hidden layers fit in cache, and a gradient
-    recomputes them strip by strip, which is faster than reading them back.
-
-    Args:
-        h: the conditioning half of the channels.
-        weights: folded weights.
-        precision: of the products; sums, biases and the result keep h's dtype.
-        leaky_slope: below zero, of both hidden activations; 0 is ReLU.
-
-    Source: openai/glow `model.py: f`.
+    additive: y2 = x2 + f(x1), logdet 0. affine: y2 = (x2 + t) * s with t = f(x1)[0::2],
+    s = sigmoid(f(x1)[1::2] + 2), logdet = sum log s. Source: openai/glow
+    `model.py: revnet2d_step`; add first, then multiply. `GlowConfig` names the variants.
     """
 
-    def pixel_network(p: Array) -> Array:
-        p = activation(matmul(p, weights.in_kernel, precision) + weights.in_bias[None], leaky_slope)
-        p = matmul(p, weights.hidden_kernel, precision) + weights.hidden_bias[None]
-        return matmul(activation(p, leaky_slope), weights.out_kernel, precision)
+    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
+        self.network = CouplingNetwork(config, n_channels, rngs=rngs, dtype=dtype)
+        self.rule = CouplingRule.of(config)
+        self.checkpoint = config.checkpoint_coupling
+        self.leaky_slope = config.leaky_slope
+        self.precision: Precision = "exact"
 
-    if weights.input_scale is not None:
-        assert weights.input_bias is not None
-        h = h * weights.input_scale[None, None, None] + weights.input_bias[None, None, None]
-        h = jax.nn.relu(h)
-    batch, height, width, _ = h.shape
-    rows = patches(h).reshape(batch * height * width, -1)
-    strips = _strips(rows.shape[0], weights.hidden_kernel.shape[0])
-    if strips == 1:
-        taps = pixel_network(rows)
-    else:
-        strip_network = jax.checkpoint(pixel_network, prevent_cse=False)
-        taps = jax.lax.map(strip_network, rows.reshape(strips, -1, rows.shape[-1]))
-    taps = taps.reshape(batch, height, width, -1)
-    return _scatter(taps, weights.ring) + weights.out_bias[None, None, None]
+    def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
+        def run(x1: Array, weights: NetworkWeights) -> Array:
+            return apply_network(x1, weights, self.precision, self.leaky_slope)
+
+        if self.checkpoint:
+            run = jax.checkpoint(run)
+        weights = self.network.weights()
+        return run(x1, weights), weights.scale_parameter
+
+    def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        return self.rule.forward(h, self._network)
+
+    def inverse(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        return self.rule.inverse(h, self._network)
+
+    def initialise(self, h: BHWC) -> BHWC:
+        """Data-dependent initialisation of the network; returns the output."""
+        self.network.initialise(split(h, self.rule.conditioning)[0])
+        return self.forward(h)[0]

@@ -18,8 +18,9 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import pixels
 from glow_jax.config import GlowConfig, Precision
+from glow_jax.flow_step import FoldedStep, Step
 from glow_jax.graph_model import GraphGlow
-from glow_jax.layers import FoldedStep, Step, squeeze, unsqueeze
+from glow_jax.layers import squeeze, unsqueeze
 from glow_jax.prior import (
     PositionPrior,
     SplitPrior,

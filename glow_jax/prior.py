@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from glow_jax.config import GlowConfig
-from glow_jax.coupling import conv3x3, matmul
+from glow_jax.coupling_network import conv3x3, matmul
 from glow_jax.layers import LOGSCALE_FACTOR, ZeroConv
 
 BHWC = Float[Array, "B H W C"]

@@ -20,8 +20,9 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import pixels
 from glow_jax.config import GlowConfig, Precision
+from glow_jax.flow_step import Step
 from glow_jax.io.errors import InputError
-from glow_jax.layers import ChannelPermutation, Conv1x1, Step
+from glow_jax.layers import ChannelPermutation, Conv1x1
 from glow_jax.model import Glow
 from glow_jax.training.parallel import AXIS, batch_mesh
 

@@ -12,14 +12,13 @@ import pytest
 from flax import nnx
 
 from glow_jax.config import GlowConfig
+from glow_jax.coupling import Coupling, CouplingNetwork
+from glow_jax.flow_step import Step
 from glow_jax.layers import (
     ActNorm,
     ChannelPermutation,
     Conv1x1,
     Conv1x1LU,
-    Coupling,
-    CouplingNetwork,
-    Step,
     squeeze,
     unsqueeze,
 )

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from glow_jax import coupling, pixels
+from glow_jax import coupling_network, pixels
 from glow_jax.config import GlowConfig
-from glow_jax.layers import Coupling
+from glow_jax.coupling import Coupling
 from glow_jax.model import Glow, flatten, unflatten
 from tests.support import reference
 from tests.support.models import Precision, glow, perturbed, random_images, random_x, with_weights
@@ -383,8 +383,8 @@ def test_strips_change_nothing(checkpoint: bool, monkeypatch: pytest.MonkeyPatch
     h = np.random.default_rng(0).standard_normal((2, 4, 6, 6)).astype(np.float32)
 
     def found(strips: int) -> Any:
-        monkeypatch.setattr(coupling, "STRIP_ELEMENTS", n_pixels // strips * width)
-        assert coupling._strips(n_pixels, width) == strips
+        monkeypatch.setattr(coupling_network, "STRIP_ELEMENTS", n_pixels // strips * width)
+        assert coupling_network._strips(n_pixels, width) == strips
 
         def loss(state: Any, h: jax.Array) -> Any:  # anew: a traced one remembers its strips
             out, logdet = nnx.merge(graph, state).forward(h)

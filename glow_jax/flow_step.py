@@ -1,0 +1,133 @@
+"""A step of flow: actnorm, 1x1 convolution or permutation, coupling; in training form and folded.
+
+`forward(h)` and `inverse(h)` return `(h, logdet)` as in `layers`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from glow_jax.config import GlowConfig, Precision
+from glow_jax.coupling import Coupling, CouplingRule
+from glow_jax.coupling_network import NetworkWeights, apply_network, matmul
+from glow_jax.layers import (
+    LOGSCALE_FACTOR,
+    ActNorm,
+    ChannelPermutation,
+    Conv1x1,
+    Conv1x1LU,
+    Fixed,
+    per_sample,
+)
+
+BHWC = Float[Array, "B H W C"]
+PerSample = Float[Array, " B"]
+
+
+class Step(nnx.Module):
+    """One step of flow in training form: actnorm, 1x1 convolution or permutation, coupling."""
+
+    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
+        self.norm = ActNorm(n_channels, dtype=dtype)
+        self.inv_conv: Conv1x1 | Conv1x1LU | ChannelPermutation
+        if config.permutation == "dense":
+            self.inv_conv = Conv1x1(n_channels, rngs=rngs, dtype=dtype)
+        elif config.permutation == "lu":
+            self.inv_conv = Conv1x1LU(n_channels, rngs=rngs, dtype=dtype)
+        else:
+            self.inv_conv = ChannelPermutation(
+                n_channels, config.permutation, rngs=rngs, dtype=dtype
+            )
+        self.coupling = Coupling(config, n_channels, rngs=rngs, dtype=dtype)
+
+    def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        h, norm = self.norm.forward(h)
+        h, inv_conv = self.inv_conv.forward(h)
+        h, coupling = self.coupling.forward(h)
+        return h, norm + inv_conv + coupling
+
+    def inverse(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        h, coupling = self.coupling.inverse(h)
+        h, inv_conv = self.inv_conv.inverse(h)
+        h, norm = self.norm.inverse(h)
+        return h, norm + inv_conv + coupling
+
+    def initialise(self, h: BHWC) -> BHWC:
+        """Data-dependent initialisation of every actnorm in the step; returns its output."""
+        self.norm.initialise(h)
+        h = self.inv_conv.forward(self.norm.forward(h)[0])[0]
+        return self.coupling.initialise(h)
+
+
+def _inverse(matrices: np.ndarray) -> np.ndarray:
+    """Inverses of matrices (K, C, C).
+
+    Raises:
+        ValueError: one is singular.
+    """
+    try:
+        return np.linalg.inv(matrices)
+    except np.linalg.LinAlgError:
+        raise ValueError("a 1x1 convolution has a singular matrix, hence no inverse") from None
+
+
+class FoldedStep(nnx.Module):
+    """One step in inference form: an affine map of the channels, then the coupling.
+
+    Actnorm and 1x1 convolution become y = x @ kernel + shift and x = y @ inverse_kernel -
+    bias, the inverse computed in float64; the coupling's network has its scales folded in.
+    Built for all K steps of a level at once: every array has a leading K axis.
+    """
+
+    def __init__(self, steps: Step, config: GlowConfig, precision: Precision, dtype: jnp.dtype):
+        """Fold K stacked steps.
+
+        Args:
+            steps: a `Step` whose arrays have a leading axis K.
+            config: the model's.
+            precision: of the coupling networks' products.
+            dtype: of the folded arrays.
+        """
+        graph, state = nnx.split(steps)
+
+        def parts(state: nnx.State) -> tuple[Array, NetworkWeights]:
+            step = nnx.merge(graph, state)
+            return step.inv_conv.matrix(), step.coupling.network.weights()
+
+        matrices, network = jax.jit(jax.vmap(parts))(state)
+        w = np.asarray(matrices, np.float64)
+        bias = np.asarray(steps.norm.bias[...], np.float64)
+        logs = LOGSCALE_FACTOR * np.asarray(steps.norm.logs[...], np.float64)
+        with np.errstate(over="ignore"):  # a scale beyond the type's range stays infinite
+            scaled = (np.exp(logs)[..., None] * w).astype(dtype).astype(np.float64)
+        self.kernel = Fixed(jnp.asarray(scaled, dtype))
+        self.shift = Fixed(jnp.asarray(np.einsum("kc,kcd->kd", bias, scaled), dtype))
+        self.inverse_kernel = Fixed(jnp.asarray(_inverse(scaled), dtype))
+        self.bias = Fixed(jnp.asarray(bias, dtype))
+        logdet = logs.sum(-1) + np.linalg.slogdet(w)[1]
+        self.logdet_per_pixel = Fixed(jnp.asarray(logdet, dtype))
+        self.network = nnx.data(
+            {k: Fixed(a) for k, a in network._asdict().items() if a is not None}
+        )
+        self.rule = CouplingRule.of(config)
+        self.leaky_slope = config.leaky_slope
+        self.precision = precision
+
+    def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
+        weights = NetworkWeights(**{name: leaf[...] for name, leaf in self.network.items()})
+        out = apply_network(x1, weights, self.precision, self.leaky_slope)
+        return out, weights.scale_parameter
+
+    def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        logdet = per_sample(h, self.logdet_per_pixel[...])
+        h = matmul(h, self.kernel[...]) + self.shift[None, None, None]
+        h, coupling = self.rule.forward(h, self._network)
+        return h, logdet + coupling
+
+    def inverse(self, h: BHWC) -> tuple[BHWC, PerSample]:
+        logdet = -per_sample(h, self.logdet_per_pixel[...])
+        h, coupling = self.rule.inverse(h, self._network)
+        h = matmul(h, self.inverse_kernel[...]) - self.bias[None, None, None]
+        return h, logdet + coupling
