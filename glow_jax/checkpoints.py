@@ -239,7 +239,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def read_config(path: Path) -> GlowConfig | GraphConfig:
-    """The config of a checkpoint directory: of a graph, what its program says.
+    """The config of a checkpoint directory: of a graph, that of its program.
 
     Raises:
         InputError: it is missing or malformed.

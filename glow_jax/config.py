@@ -56,8 +56,8 @@ class GlowConfig:
         leaky_slope: of the coupling networks' LeakyReLU; 0 is ReLU (normflows `leaky`).
         input_norm: the coupling networks begin with an affine map of each channel and a ReLU
             (chrischute/glow's batch normalisation before the first convolution).
-        prior: "conditional": each latent's mean and log standard deviation come from the half
-            that goes on. "position": they are constants, one a position and channel, and one
+        prior: "conditional": each latent's mean and log standard deviation come from z1, the
+            next level's input. "position": they are constants, one a position and channel, and one
             a class where there are classes (normflows' base distributions).
         logit_alpha: a > 0 puts y = logit(a + (1 - 2 a)(x + 0.5)) before the flow
             (chrischute/glow with a = 0.05, normflows `Logit`); 0 is no transform.

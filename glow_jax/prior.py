@@ -55,7 +55,7 @@ def draw_eps(
 
 
 class SplitPrior(nnx.Module):
-    """mu and logs of a level's z2, from the z1 that goes on to the next level."""
+    """mu and logs of a level's z2, from z1, the half that is the next level's input."""
 
     def __init__(self, n_channels: int, *, dtype: jnp.dtype):
         self.conv = ZeroConv(n_channels // 2, n_channels, dtype=dtype)

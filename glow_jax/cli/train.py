@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, or go on with training; the exit code."""
+    """Train, or resume a run; the exit code."""
     from glow_jax.training import parallel
     from glow_jax.training.presets import PRESETS
 
@@ -67,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
         parallel.join(args.coordinator, *args.process)
     elif args.distributed:
         parallel.join()
-    say = _say if parallel.is_first() else lambda line: None
+    report = _print_line if parallel.is_first() else lambda line: None
     meant = f" (for {preset.data})" if preset.data else ""
     expected = f"preset {args.preset}{meant}, {preset.expectation()}"
-    say(f"{expected}; this is its debug size, far from it" if args.debug else expected)
-    return _train_here(args, model_config, config, say)
+    report(f"{expected}; this is its debug size, far from it" if args.debug else expected)
+    return _train(args, model_config, config, report)
 
 
-def _train_here(args: argparse.Namespace, model_config: Any, config: Any, say: Any) -> int:
+def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any) -> int:
     from glow_jax.checkpoints import load
     from glow_jax.data import check_data, default_held_out, open_data
     from glow_jax.training import parallel
@@ -91,10 +91,12 @@ def _train_here(args: argparse.Namespace, model_config: Any, config: Any, say: A
     train = parallel.in_turn(lambda: open_data(args.data, shape, **options))
     words = args.held_out or default_held_out(args.data, max(shape[:2]), args.data_dir)
     held_out = parallel.in_turn(lambda: open_data(words, shape, **options))
-    say(f"{len(train)} training images ({train.name}), {len(held_out)} held out ({held_out.name})")
+    report(
+        f"{len(train)} training images ({train.name}), {len(held_out)} held out ({held_out.name})"
+    )
 
     def progress(row: dict[str, Any]) -> None:
-        say(
+        report(
             f"step {row['step']}/{config.n_steps}  train {row['bits_per_dim']:.3f}  held out "
             f"{row['held_out_bits_per_dim']:.3f} bits/dim  {row['images_per_second']:.1f} images/s"
         )
@@ -112,7 +114,7 @@ def _train_here(args: argparse.Namespace, model_config: Any, config: Any, say: A
             n_pictures=args.pictures,
             tensorboard=args.tensorboard,
             progress=progress,
-            note=say,
+            note=report,
         ),
         stop_after=args.stop_after,
         export=args.export,
@@ -123,7 +125,7 @@ def _train_here(args: argparse.Namespace, model_config: Any, config: Any, say: A
     return 0
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -9,7 +9,7 @@ from glow_jax.io.messages import one_line
 
 
 def add_data_options(p: Any) -> None:
-    """How the training images are read.."""
+    """How the training images are read."""
     p.add_argument(
         "--crop",
         type=whole_number(0, 4096),
@@ -29,7 +29,7 @@ def add_data_options(p: Any) -> None:
 
 
 def add_recipe_options(p: Any) -> None:
-    """How the model is trained.."""
+    """How the model is trained."""
     p.add_argument("--steps", type=whole_number(1, 10**9), help="gradient steps (required)")
     p.add_argument(
         "--batch-size",
@@ -84,7 +84,7 @@ def add_recipe_options(p: Any) -> None:
 
 
 def add_shape_options(p: Any) -> None:
-    """What of the model differs from the preset.."""
+    """What of the model differs from the preset."""
     for name, words in (
         ("levels", "L"),
         ("depth", "K, steps of flow a level"),
@@ -102,7 +102,7 @@ def add_shape_options(p: Any) -> None:
 
 
 def add_run_options(p: Any) -> None:
-    """What a run writes, and when it ends.."""
+    """What a run writes, and when it ends."""
     p.add_argument(
         "--stop-after",
         type=whole_number(1, 10**9),
@@ -143,7 +143,7 @@ def add_run_options(p: Any) -> None:
 
 
 def add_process_options(p: Any) -> None:
-    """Which of several processes this is.."""
+    """Which of several processes this is."""
     p.add_argument(
         "--coordinator", metavar="HOST:PORT", help="where process 0 listens; any free port of it"
     )

@@ -65,7 +65,7 @@ def figures(
     held_out: Source,
     best: tuple[int, float] | None,
 ) -> dict[str, Any]:
-    """What a run's card says of its end.
+    """The figures that a run's card gets at its end.
 
     Args:
         measure: of `evaluator`.

@@ -1,6 +1,6 @@
 """The log of a training run: a table, pictures, TensorBoard's events.
 
-A resumed run drops what was logged after the checkpoint it goes on from, so that every step
+A resumed run drops what was logged after the checkpoint it is resumed from, so that every step
 is in the log once.
 """
 
@@ -123,7 +123,7 @@ def tensorboard(folder: Path, step: int, note: Callable[[str], None]) -> Iterato
 
     Args:
         folder: for its event files.
-        step: of the checkpoint that the run goes on from: TensorBoard forgets later ones.
+        step: of the checkpoint that the run is resumed from: TensorBoard drops later ones.
         note: called with one line where tensorboardX is missing.
     """
     try:

@@ -96,7 +96,7 @@ def run(
     export_dtype: Any = jnp.bfloat16,
     init: Glow | None = None,
 ) -> Path:
-    """Train, or go on with the run that `out` holds, and export the averaged weights.
+    """Train, or resume the run that `out` holds, and export the averaged weights.
 
     Args:
         out: the run's directory, made if needed.
@@ -240,7 +240,7 @@ def _begin(
     init: Glow | None,
     manager: ocp.CheckpointManager,
 ) -> tuple[nnx.GraphDef, nnx.State, TrainState]:
-    """Step 0, replicated; a run that goes on needs only its structure."""
+    """Step 0, replicated; a run that is resumed uses only its structure."""
     model = Glow(model_config, rngs=nnx.Rngs(config.seed))
     if init is not None:
         nnx.update(model, nnx.state(init))
