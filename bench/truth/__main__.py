@@ -157,10 +157,10 @@ class World:
         self.expression_model = load_expression_model(find(args.model) / NAME)
         self.pictures, self.labels = read_faces(args.faces)
         people = sorted({label["identity"] for label in self.labels.values()})
-        if len(people) - args.skip < 2:
+        if len(people) - args.skip < 3:
             from glow_jax.io.errors import InputError
 
-            raise InputError(f"{args.faces}: {len(people)} people; use 2 or more after --skip")
+            raise InputError(f"{args.faces}: {len(people)} people; use 3 or more after --skip")
         self.people = people[args.skip :][: args.targets]
         self.material = self._material(args.train, shapes)
         self.latents = self._encoded()

@@ -195,7 +195,7 @@ def make_material(
     aligned: tuple[np.ndarray, np.ndarray, np.ndarray],
     penalty: float = 3e3,
 ) -> Material:
-    """What the methods need of training people.
+    """Learn from training people what the methods need.
 
     Args:
         pairs: `transfer.expression.model.Pairs`.
