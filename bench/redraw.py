@@ -1,7 +1,8 @@
 """Draw the plots of the documentation again from stored results: `python -m bench.redraw`.
 
-throughput.png, soak.png and truth_frontier.png from bench/results, and the training curve of the
-bundled model from its log. Nothing is measured. Needs matplotlib (extra `bench`).
+images/throughput.png, images/soak.png and images/truth_frontier.png from bench/results, and the
+training curve of the bundled model, models/faces64/curve.png, from its log. Nothing is measured.
+Needs matplotlib (extra `bench`).
 """
 
 import argparse
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
         "--results", type=Path, default=ROOT / "bench" / "results", help="folder of JSON files"
     )
     parser.add_argument(
-        "-o", "--out", type=Path, default=ROOT / "docs", help="folder to write the pictures to"
+        "-o", "--out", type=Path, default=ROOT / "docs", help="folder of the documentation"
     )
     args = parser.parse_args(argv)
     if not plots.is_available():
@@ -47,16 +48,16 @@ def redraw(results: Path, out: Path) -> None:
     from bench.truth import card, pictures
     from bench.truth.__main__ import MAIN_K, plotted_rows
 
-    made_by = "python -m bench.redraw"
+    made_by, images = "python -m bench.redraw", out / "images"
     stages = read(results / "throughput.json")["stages"]
-    plots.save(out / "throughput.png", throughput.plot(stages), made_by)
-    plots.save(out / "soak.png", soak.plot(read(results / "soak.json")), made_by)
+    plots.save(images / "throughput.png", throughput.plot(stages), made_by)
+    plots.save(images / "soak.png", soak.plot(read(results / "soak.json")), made_by)
     rows = plotted_rows(read(results / "truth.json")["rows"], MAIN_K)
     frontier = pictures.frontier(rows, "free", MAIN_K)
-    plots.save(out / "truth_frontier.png", frontier, made_by)
+    plots.save(images / "truth_frontier.png", frontier, made_by)
     with (ROOT / "glow_jax" / "models" / MODEL / "log.csv").open(newline="") as file:
         curve = card.curve(list(csv.DictReader(file)))
-    plots.save(out / MODEL / "curve.png", curve, made_by)
+    plots.save(out / "models" / MODEL / "curve.png", curve, made_by)
 
 
 def read(path: Path) -> Any:
