@@ -62,7 +62,7 @@ def child(
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0"},
+        env=os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -145,7 +145,7 @@ import sys
 sys.path.insert(0, {root!r})
 from glow_jax.training import parallel
 parallel.join("localhost:{port}", {index}, 2)
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 def no_room():
     raise InputError("no room")
