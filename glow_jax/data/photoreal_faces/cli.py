@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from glow_jax.cli.options import whole_number
+from glow_jax.data.photoreal_faces.people import SIZES_PX
 from glow_jax.io.messages import one_line
-
-SIZES_PX = (64, 128, 256)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 N_LATENT = 512
+SIZES_PX = (64, 128, 256)  # of the data set's pictures
 TRUNCATION = (0.7, 1.0)  # drawn evenly: below, people look alike; above, pictures break
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

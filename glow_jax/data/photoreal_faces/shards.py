@@ -26,7 +26,6 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
 
-SIZES_PX = (64, 128, 256)
 DATASET, LABELS, REJECTED, CARD = "dataset.json", "labels.jsonl", "rejected.jsonl", "README.md"
 PEOPLE_PER_SHARD = 20
 
@@ -65,7 +64,7 @@ def make_folder(
     folder = Path(out)
     _claim(folder, plan)
     groups = _by_shard(plan.people)
-    missing = {k: g for k, g in groups.items() if not _is_done(folder, k, g)}
+    missing = {k: g for k, g in groups.items() if not _is_done(folder, plan, k, g)}
     n_missing = sum(map(len, missing.values()))
     report = progress or (lambda done, wanted: None)
     done = len(plan.people) - n_missing
@@ -75,6 +74,44 @@ def make_folder(
         report(done, len(plan.people))
     kept, rejected = _finish(folder, plan, groups)
     return Summary(kept, rejected, n_missing)
+
+
+def read_labels(
+    out: str | os.PathLike[str], side: int, kind: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The labels of a generated folder at one size, in order.
+
+    Args:
+        out: the folder that `glow-jax generate` made.
+        side: of the pictures, pixels.
+        kind: "people" or "pairs", where only that will do.
+
+    Raises:
+        InputError: no such folder or size, another kind, it is not complete, or a line is
+            damaged.
+    """
+    folder = Path(out)
+    path = folder / str(side) / LABELS
+    try:
+        facts = json.loads((folder / DATASET).read_bytes())
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{one_line(path)}: cannot be read ({reason(error)}); `glow-jax generate -o "
+            f"{one_line(folder)}` makes it or goes on making it"
+        ) from error
+    found = facts.get("kind") if isinstance(facts, dict) else None
+    if kind is not None and found != kind:
+        raise InputError(f"{one_line(folder)}: holds {one_line(found)}; {kind} are needed")
+    for number, line in enumerate(lines, 1):
+        try:
+            label = json.loads(line)
+            known = isinstance(label, dict) and isinstance(label["file"], str)
+        except (ValueError, KeyError, RecursionError):
+            known = False
+        if not known:
+            raise InputError(f"{one_line(path)}: line {number} is not a picture's label")
+        yield label
 
 
 # What a folder holds.
@@ -139,12 +176,14 @@ def read_shard(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
     return iter(rows)
 
 
-def _is_done(folder: Path, shard: int, people: list[int]) -> bool:
+def _is_done(folder: Path, plan: Plan, shard: int, people: list[int]) -> bool:
     try:
         rows = list(read_shard(folder, shard))
     except InputError:
         return False
-    return set(people) <= {row["identity"] for row in rows}
+    files = [r["file"] for r in rows if "file" in r]
+    there = all((folder / str(s) / f).exists() for s in plan.sizes_px for f in files)
+    return there and set(people) <= {row["identity"] for row in rows}
 
 
 def _finish(folder: Path, plan: Plan, groups: Mapping[int, list[int]]) -> tuple[int, int]:

@@ -55,7 +55,7 @@ class Plan:
     Args:
         model: name of the data set, in every picture's metadata.
         people: numbers of the people.
-        sizes_px: sides of the pictures, of `SIZES_PX`.
+        sizes_px: sides of the pictures, of `people.SIZES_PX`.
         facts: what decides the pixels and the labels, as JSON values.
         card: the text of README.md.
         recipe: keys of a label that repeat its picture, for the picture's metadata.
