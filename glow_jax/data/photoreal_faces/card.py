@@ -32,3 +32,19 @@ PEOPLE = f"""# Photoreal faces: people who look real and do not exist
 | truncation | .7 to 1, drawn for each person |
 | rejected.jsonl | people in whose picture no face was found |
 """
+
+PAIRS = f"""# Photoreal faces, pairs: one person without and with an expression
+{ORIGIN}
+- Pictures: a person's neutral picture, and up to six others that differ from it by an edit of the
+  network's modulations. The folders 64, 128, 256 hold the same at these sizes, lossless WebP.
+- Labels: `labels.jsonl` in each of them. `neutral` is the file of the same person's neutral
+  picture, `expression` what was asked for, `aus` and `blendshapes` what is read.
+- Kept where the blendshapes asked for rose by a least amount, dlib's embedding is at most 0.45
+  from the neutral picture's, and the head turned by 5 degrees at most. `rejected.jsonl` has what
+  was tried and not kept, with the reason.
+- Splits are by person, the same as those of the single pictures: numbers 0, 20, 40, ... test;
+  1, 21, 41, ... validation; the others train.
+
+The kept distance favours small expressions, and edits move more than what was asked (a smile taken
+off may add a little beard). Train on what is read, not on what was asked for.
+"""

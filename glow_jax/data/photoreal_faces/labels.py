@@ -45,9 +45,10 @@ class Label:
 
     def aus(self) -> dict[str, float]:
         """The Action Units of `synthetic_faces`, 0 to 1."""
-        return {unit: self._mean(name) for unit, name in BLENDSHAPES.items()}
+        return {unit: self.mean(name) for unit, name in BLENDSHAPES.items()}
 
-    def _mean(self, name: str) -> float:
+    def mean(self, name: str) -> float:
+        """A blendshape by its name without Left or Right: of both sides, the mean."""
         found = [self.blendshapes[n] for n in (name, f"{name}Left", f"{name}Right")
                  if n in self.blendshapes]  # fmt: skip
         return float(np.mean(found)) if found else float("nan")

@@ -8,7 +8,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from glow_jax.data.photoreal_faces.card import PEOPLE
-from glow_jax.data.photoreal_faces.files import FILES, network_file, package_folder, versions
+from glow_jax.data.photoreal_faces.files import (
+    FILES,
+    OF_PEOPLE,
+    network_file,
+    package_folder,
+    versions,
+)
 from glow_jax.data.photoreal_faces.labels import Label
 from glow_jax.data.photoreal_faces.people import Person
 from glow_jax.data.photoreal_faces.workers import Made, Make, Plan, Rejected, resized
@@ -21,11 +27,11 @@ Draw = Callable[[Person], UInt8[np.ndarray, "512 512 3"]]
 Read = Callable[[UInt8[np.ndarray, "H W 3"]], Label | None]
 
 
-def check_installed() -> None:
-    """Raise InputError unless everything that makes and labels pictures is installed."""
-    for package in ("openvino", "mediapipe"):
+def check_installed(pairs: bool) -> None:
+    """Raise InputError unless everything that makes and labels pictures (or pairs) is installed."""
+    for package in ("openvino", "mediapipe", *(("dlib",) if pairs else ())):
         package_folder(package)
-    for name in FILES:
+    for name in FILES if pairs else OF_PEOPLE:
         network_file(name)
 
 
@@ -37,7 +43,8 @@ def people_plan(people: range, sizes_px: tuple[int, ...], seed: int) -> Plan:
 
 def facts(kind: str, seed: int) -> dict[str, Any]:
     """What decides pixels and labels, beside the people's numbers."""
-    hashes = {name: sha for name, (_, _, sha) in FILES.items()}
+    names = FILES if kind == "pairs" else OF_PEOPLE
+    hashes = {name: FILES[name][2] for name in names}
     return {"kind": kind, "seed": seed, "recipe": RECIPE, "sha256": hashes, "versions": versions()}
 
 
