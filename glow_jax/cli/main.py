@@ -43,6 +43,10 @@ VERBS = {
         "glow_jax.data.synthetic_faces.cli.facekit",
         "pack a checkout of ICT FaceKit into one file for render",
     ),
+    "generate": (
+        "glow_jax.data.photoreal_faces.cli",
+        "photoreal pictures of people who do not exist, with labels",
+    ),
     "encode": ("glow_jax.cli.encode", "images to latents (.npz)"),
     "decode": ("glow_jax.cli.decode", "latents (.npz) to images"),
     "sample": ("glow_jax.cli.sample", "draw images from the model, as one sheet"),

@@ -1,0 +1,94 @@
+"""The verb `generate`: pictures of people who look real and do not exist."""
+
+import argparse
+import functools
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from glow_jax.cli.options import whole_number
+from glow_jax.data.photoreal_faces.people import SIZES_PX
+from glow_jax.io.messages import one_line
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb and its options."""
+    parser.description = (
+        "Generates photoreal people with MobileStyleGAN and labels them with MediaPipe (extra "
+        "`photoreal`). Run it again to go on where it stopped, or with more people; the folder "
+        "ends with the same bytes on the same machine."
+    )
+    p = parser.add_argument
+    p("-o", "--out", type=Path, required=True, metavar="DIR", help="made if needed")
+    p(
+        "--people",
+        type=_people,
+        default=range(100),
+        metavar="FROM:TO",
+        help="numbers of the people; of 20 in a row the first is for testing, the second for "
+        "validation, the rest for training (default: 0:100)",
+    )
+    p(
+        "--sizes",
+        type=int,
+        nargs="+",
+        choices=SIZES_PX,
+        default=list(SIZES_PX),
+        help="pixels; a folder each (default: 64 128 256)",
+    )
+    p(
+        "--setting",
+        choices=("people", "pairs"),
+        default="people",
+        help="people: one picture of each, as it comes; pairs: a neutral picture and some with an "
+        "expression of each person, where checks pass (default: %(default)s)",
+    )
+    p("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
+    p(
+        "--workers",
+        type=whole_number(1, 512),
+        default=1,
+        metavar="N",
+        help="processes, of one processor and 0.6 GB each (default: %(default)s)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate, and say what there is."""
+    from glow_jax.data.photoreal_faces.pairs import pairs_plan, start_pairs
+    from glow_jax.data.photoreal_faces.shards import LABELS, make_folder
+    from glow_jax.data.photoreal_faces.singles import check_installed, people_plan, start_people
+
+    check_installed(pairs=args.setting == "pairs")
+    sizes = tuple(sorted(set(args.sizes)))
+    make_plan, start = (
+        (pairs_plan, start_pairs) if args.setting == "pairs" else (people_plan, start_people)
+    )
+    plan = make_plan(args.people, sizes, args.seed)
+    columns = (TextColumn("people"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=len(args.people))
+        summary = make_folder(
+            args.out,
+            plan,
+            functools.partial(start, args.seed),
+            workers=args.workers,
+            progress=lambda done, wanted: bar.update(task, completed=done, total=wanted),
+        )
+    print(
+        f"{summary.n_people_made} people made now, {len(args.people) - summary.n_people_made} "
+        f"were there: {summary.n_pictures} pictures, {summary.n_rejected} rejected"
+    )
+    for side in sizes:
+        print(f"labels: {one_line(args.out / str(side) / LABELS)}")
+    return 0
+
+
+def _people(text: str) -> range:
+    first, colon, end = text.partition(":")
+    numbers = [int(n) if n.isdecimal() and n.isascii() and len(n) < 8 else -1 for n in (first, end)]
+    if not colon or not 0 <= numbers[0] < numbers[1] <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{one_line(text)}: use FROM:TO, such as 0:100")
+    return range(*numbers)

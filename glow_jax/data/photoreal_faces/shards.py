@@ -1,0 +1,203 @@
+"""A folder of pictures with labels, made in shards by several processes, safe to kill.
+
+    OUT/dataset.json          what the folder is made from; written first
+    OUT/README.md             the data set's card
+    OUT/shards/000012.jsonl   the labels of 20 people; written after their pictures
+    OUT/256/p000240_0.webp    a picture; one folder a size
+    OUT/256/labels.jsonl      every picture's label at that size; written last
+    OUT/rejected.jsonl        what was made and not kept, and why; written last
+
+A shard is done when its file is there, so a run killed at any moment repeats at most the shards
+in flight, over the same bytes, and the folder ends the same.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glow_jax.data.photoreal_faces.workers import Make, Plan, make_shards, shard_file, text
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import one_line, reason
+
+DATASET, LABELS, REJECTED, CARD = "dataset.json", "labels.jsonl", "rejected.jsonl", "README.md"
+PEOPLE_PER_SHARD = 20
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of a finished folder: its pictures (each size counts once), and what was rejected."""
+
+    n_pictures: int
+    n_rejected: int
+    n_people_made: int  # by this run
+
+
+def make_folder(
+    out: str | os.PathLike[str],
+    plan: Plan,
+    start: Callable[[], Make],
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Make what is missing in a folder, then write its labels.
+
+    Args:
+        out: made if needed; continued if its `dataset.json` says the same. More people than
+            before may be asked for.
+        start: called once in each worker process; picklable. It returns `Make`, of which equal
+            numbers give equal results.
+        workers: processes.
+        progress: called with the numbers of people done and wanted.
+
+    Raises:
+        InputError: the folder is something else's or made from other facts; it cannot be
+            written; no worker can start, or one died.
+    """
+    folder = Path(out)
+    _claim(folder, plan)
+    groups = _by_shard(plan.people)
+    missing = {k: g for k, g in groups.items() if not _is_done(folder, plan, k, g)}
+    n_missing = sum(map(len, missing.values()))
+    report = progress or (lambda done, wanted: None)
+    done = len(plan.people) - n_missing
+    report(done, len(plan.people))
+    for n_made in make_shards(folder, plan, start, missing, workers):
+        done += n_made
+        report(done, len(plan.people))
+    kept, rejected = _finish(folder, plan, groups)
+    return Summary(kept, rejected, n_missing)
+
+
+def read_labels(
+    out: str | os.PathLike[str], side: int, kind: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The labels of a generated folder at one size, in order.
+
+    Args:
+        out: the folder that `glow-jax generate` made.
+        side: of the pictures, pixels.
+        kind: "people" or "pairs", where only that will do.
+
+    Raises:
+        InputError: no such folder or size, another kind, it is not complete, or a line is
+            damaged.
+    """
+    folder = Path(out)
+    path = folder / str(side) / LABELS
+    try:
+        facts = json.loads((folder / DATASET).read_bytes())
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{one_line(path)}: cannot be read ({reason(error)}); `glow-jax generate -o "
+            f"{one_line(folder)}` makes it or goes on making it"
+        ) from error
+    found = facts.get("kind") if isinstance(facts, dict) else None
+    if kind is not None and found != kind:
+        raise InputError(f"{one_line(folder)}: holds {one_line(found)}; {kind} are needed")
+    for number, line in enumerate(lines, 1):
+        try:
+            label = json.loads(line)
+            known = isinstance(label, dict) and isinstance(label["file"], str)
+        except (ValueError, KeyError, RecursionError):
+            known = False
+        if not known:
+            raise InputError(f"{one_line(path)}: line {number} is not a picture's label")
+        yield label
+
+
+# What a folder holds.
+
+
+def _by_shard(people: range) -> dict[int, list[int]]:
+    groups: dict[int, list[int]] = {}
+    for number in people:
+        groups.setdefault(number // PEOPLE_PER_SHARD, []).append(number)
+    return groups
+
+
+def _claim(folder: Path, plan: Plan) -> None:
+    """Write the folder's `dataset.json`, or check that it is this run's."""
+    ours = {**plan.facts, "name": plan.model, "sizes_px": list(plan.sizes_px)}
+    ours = json.loads(json.dumps(ours))  # as it will be read: no tuples
+    path = folder / DATASET
+    try:
+        there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        theirs = json.loads(path.read_bytes()) if DATASET in there else None
+        if theirs is None and any(not n.startswith(".") for n in there):
+            raise InputError(f"{one_line(folder)}: holds other files; make a new folder")
+        for name in ("shards", *map(str, plan.sizes_px)):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{one_line(path)}: cannot be used ({reason(error)})") from error
+    if theirs is None:
+        write_atomically(folder / CARD, plan.card.encode())
+        write_atomically(path, (json.dumps(ours, indent=2, sort_keys=True) + "\n").encode())
+        return
+    if not isinstance(theirs, dict):
+        raise InputError(f"{one_line(path)}: is not a data set's description")
+    for key in sorted({*theirs, *ours}):
+        if theirs.get(key) != ours.get(key):
+            was, now = (one_line(json.dumps(v.get(key)))[:90] for v in (theirs, ours))
+            raise InputError(
+                f"{one_line(path)}: {one_line(key)} is {was}, but {now} in this run; continue "
+                "with the same, or make a new folder"
+            )
+    for inside in (folder, folder / "shards", *(folder / str(s) for s in plan.sizes_px)):
+        for left in inside.glob(".*.tmp"):  # of `write_atomically`, killed
+            if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", left.name):
+                left.unlink(missing_ok=True)
+
+
+def read_shard(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
+    """A shard's lines; those with `file` have pictures, the others were rejected.
+
+    Raises:
+        InputError: the file cannot be read, or a line is damaged.
+    """
+    path = shard_file(folder, shard)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from error
+    if not all(isinstance(r, dict) and isinstance(r.get("identity"), int) for r in rows):
+        raise InputError(f"{one_line(path)}: a line is not a picture's label")
+    return iter(rows)
+
+
+def _is_done(folder: Path, plan: Plan, shard: int, people: list[int]) -> bool:
+    try:
+        rows = list(read_shard(folder, shard))
+    except InputError:
+        return False
+    files = [r["file"] for r in rows if "file" in r]
+    there = all((folder / str(s) / f).exists() for s in plan.sizes_px for f in files)
+    return there and set(people) <= {row["identity"] for row in rows}
+
+
+def _finish(folder: Path, plan: Plan, groups: Mapping[int, list[int]]) -> tuple[int, int]:
+    """Write the labels of every size; the numbers of pictures and of rejected ones."""
+    rows = [r for k, people in groups.items() for r in read_shard(folder, k)
+            if r["identity"] in people]  # fmt: skip
+    kept = [r for r in rows if "file" in r]
+    rejected = [r for r in rows if "file" not in r]
+    write_atomically(folder / REJECTED, text(rejected))
+    for side in plan.sizes_px:
+        scaled = [{**r, "landmarks": _scaled(r["landmarks"], side)} for r in kept]
+        write_atomically(folder / str(side) / LABELS, text(scaled))
+    return len(kept), len(rejected)
+
+
+def _scaled(landmarks: Any, side: int) -> list[list[float]]:
+    return (np.round(np.asarray(landmarks, np.float64) * side, 2) + 0.0).tolist()  # no -0.0
