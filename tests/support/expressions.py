@@ -12,7 +12,8 @@ from transfer.codec import Codec
 from transfer.expression import landmark_detector as lm
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES, make_template
-from transfer.expression.model import ExpressionModel, mouth_mask_of
+from transfer.expression.mean_shape import mouth_mask_of
+from transfer.expression.model import ExpressionModel
 
 SIDE = 64
 UNITS = ("AU1", "AU12", "AU26")

@@ -16,10 +16,11 @@ from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance
 from transfer.cli.progress import Bars
 from transfer.photos.align import Limits, parse_which
-from transfer.photos.folder import GENERATED, MADE_BY, Bits, Crop, Summary, align_folder
+from transfer.photos.folder import MADE_BY, Summary, align_folder
 from transfer.photos.judge_adapter import face_detector, measure_aus
 from transfer.photos.reader import Photographs, list_photographs
 from transfer.photos.sheet import Tile, align_sheet
+from transfer.photos.tables import GENERATED, Bits, Crop
 
 DEFAULT_MODEL = "faces64"
 MAX_SAID = 10  # lines of a kind
