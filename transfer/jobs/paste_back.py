@@ -30,7 +30,7 @@ from transfer.expression.model import ExpressionModel
 from transfer.jobs.plan import Item, Job
 from transfer.jobs.run import KIND
 from transfer.methods import apply
-from transfer.photos.align import moved
+from transfer.photos.crop import moved
 from transfer.photos.paste import moved_back, pasted
 from transfer.photos.reader import AlignedFaces
 
