@@ -188,7 +188,7 @@ class World:
     def _material(self, folder: Path, shapes: Any) -> Any:
         from bench.truth.methods import make_material
         from transfer.expression import model as ex
-        from transfer.expression.fit import Faces, pairs_of
+        from transfer.expression.pairs import Faces, pairs_of
 
         pictures, labels = read_faces(folder)
         names = sorted(pictures)[:TRAINING_PICTURES]

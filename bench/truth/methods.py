@@ -198,7 +198,7 @@ def make_material(
     """Learn from training people what the methods need.
 
     Args:
-        pairs: `transfer.expression.model.Pairs`.
+        pairs: `transfer.expression.pairs.Pairs`.
         z_neutral, z_expressive: (N, D) their latents.
         latent_shapes: of the model.
         warped: (N, H, W, 3) the neutral pictures, warped by the true activations.

@@ -33,3 +33,14 @@ MIRROR = np.array(
         *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
     ]
 )  # fmt: skip
+
+
+def raised_brows(landmarks: np.ndarray, height: float) -> np.ndarray:
+    """(10, 2) points above the brows: the brows shifted away from the chin, over the forehead.
+
+    Args:
+        landmarks: (68, 2), x right and y down.
+        height: of the shift, in distances from the eyes to the chin.
+    """
+    raised: np.ndarray = landmarks[BROWS] - (landmarks[CHIN] - landmarks[EYES].mean(0)) * height
+    return raised

@@ -9,7 +9,7 @@ import pytest
 from bench.truth import methods
 from bench.truth.methods import LATENT, Case, Material, make_material
 from transfer import arithmetic
-from transfer.expression.model import Pairs
+from transfer.expression.pairs import Pairs
 
 SHAPES = ((8, 8, 3), (4, 4, 6))
 D = sum(h * w * c for h, w, c in SHAPES)

@@ -11,7 +11,7 @@ from eval import detectors, faces
 from eval.faces import find_faces
 from glow_jax.io.errors import InputError
 from tests.support import photographs
-from transfer.photos.align import crop_transform, inverse, moved, side_of
+from transfer.photos.crop import crop_transform, inverse, moved, side_of
 
 
 def errors(found: np.ndarray, true: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from tests.support.linear import linear_models
 from transfer.expression import landmark_detector as lm
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES, make_template
-from transfer.expression.model import ExpressionModel, mouth_mask_of
+from transfer.expression.mean_shape import mouth_mask_of
+from transfer.expression.model import ExpressionModel
 from transfer.methods import Models
 
 SIDE = 64

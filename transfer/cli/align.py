@@ -15,8 +15,9 @@ from transfer.cli.photographs import add_photograph_options, photographs_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from transfer.photos.folder import Bits, Crop, Summary
+    from transfer.photos.folder import Summary
     from transfer.photos.sheet import Tile
+    from transfer.photos.tables import Bits, Crop
 
 DEFAULT_MODEL = "faces64"
 MAX_LINES = 10  # of a kind
@@ -135,8 +136,9 @@ def _print_left_out(others: Counter[str]) -> None:
 def _write_sheet(out: Path, summary: "Summary", ranked: bool) -> None:
     from glow_jax.io.pictures import read_image, write_image
     from glow_jax.io.provenance import Provenance
-    from transfer.photos.folder import GENERATED, MADE_BY
+    from transfer.photos.folder import MADE_BY
     from transfer.photos.sheet import align_sheet
+    from transfer.photos.tables import GENERATED
 
     people = {
         name: [_tile(crop, ranked) for crop in sorted(crops, key=lambda c: c.rank)]

@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from glow_jax.data.synthetic_faces.people import AUS
     from glow_jax.io.pictures import read_image
     from transfer.expression.file import NAME, load_landmark_detector, save_expression_model
-    from transfer.expression.fit import Faces, fit
+    from transfer.expression.fit import fit
+    from transfer.expression.pairs import Faces
 
     keep_compiled(args.compile_cache)
     config = read_config(find(args.model))

@@ -1,1 +1,1 @@
-"""Expressions as activations of Action Units: read from pictures, and put on pictures."""
+"""Facial expressions as Action Unit activations: estimated from pictures, applied to pictures."""

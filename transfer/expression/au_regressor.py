@@ -1,7 +1,8 @@
-"""A reader of Action Units: features of a face to activations, up to an offset of the person's own.
+"""The regressor of Action Units: features of a face to activations, up to an offset per person.
 
-The mean of two: a ridge regression, and a network with one hidden layer. Both see differences
-within a person only, so that what makes a face that person's cancels; each errs in its own way.
+It is the mean of two regressors, whose errors differ: a ridge regression, and a network with one
+hidden layer. Both are trained on differences between pictures of one person, in which the identity
+cancels; so the activations of a single picture carry an unknown offset of the person.
 """
 
 from collections.abc import Callable
@@ -13,53 +14,54 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-Numbers = np.ndarray | Array  # NumPy's from the disk, JAX's inside a compiled function
+AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
 
-WIDTH = 512  # of the hidden layer
-PEOPLE = 32  # a step
-RATE, DECAY = 1e-3, 1e-2  # of Adam
-KEPT, KEPT_HIDDEN = 0.8, 0.5  # shares of features and of hidden units that a step sees
-FLOOR = 0.02  # added to a feature's deviation
+HIDDEN_WIDTH = 512  # units of the network's hidden layer
+PEOPLE_PER_STEP = 32
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-2  # of AdamW; the rate falls to 0 as a cosine
+KEEP_FEATURES, KEEP_HIDDEN = 0.8, 0.5  # probabilities that dropout keeps a feature, a hidden unit
+DEVIATION_OFFSET = 0.02  # added to the standard deviations that features are divided by
+STEPS_PER_LINE = 500  # training steps between two lines of progress
 
 
 class AuRegressor(NamedTuple):
-    """F features to A activations.
+    """Weights of both regressors: F features to A activations.
 
     Attributes:
-        linear: (F, A).
-        hidden: (F, WIDTH).
-        bias: (WIDTH,).
-        out: (WIDTH, A).
+        linear: (F, A) of the ridge regression.
+        hidden: (F, H) of the network's hidden layer.
+        bias: (H,) of the network's hidden layer.
+        out: (H, A) of the network's output.
     """
 
-    linear: Numbers
-    hidden: Numbers
-    bias: Numbers
-    out: Numbers
+    linear: AnyArray
+    hidden: AnyArray
+    bias: AnyArray
+    out: AnyArray
 
 
-def predict(regressor: AuRegressor, seen: Float[Array, "B F"]) -> Float[Array, "B A"]:
-    """Activations; only differences within a person mean something."""
-    linear = jnp.dot(seen, jnp.asarray(regressor.linear), precision="highest")
-    return (linear + _network(regressor, seen)) / 2
+def predict(regressor: AuRegressor, inputs: Float[Array, "B F"]) -> Float[Array, "B A"]:
+    """Activations plus an unknown offset per person, from features."""
+    linear = jnp.dot(inputs, jnp.asarray(regressor.linear), precision="highest")
+    return (linear + _network(regressor, inputs)) / 2
 
 
 def _network(
-    regressor: AuRegressor, seen: Float[Array, "B F"], dropout: jax.Array | None = None
+    regressor: AuRegressor, inputs: Float[Array, "B F"], dropout: jax.Array | None = None
 ) -> Float[Array, "B A"]:
-    hidden = jnp.dot(seen, jnp.asarray(regressor.hidden), precision="highest")
+    hidden = jnp.dot(inputs, jnp.asarray(regressor.hidden), precision="highest")
     units = jax.nn.gelu(hidden + jnp.asarray(regressor.bias)[None])
     if dropout is not None:
-        units = _dropped(units, KEPT_HIDDEN, dropout)
+        units = _dropped(units, KEEP_HIDDEN, dropout)
     return jnp.dot(units, jnp.asarray(regressor.out), precision="highest")
 
 
-def _dropped(values: Array, kept: float, key: jax.Array) -> Array:
-    return jnp.where(jax.random.bernoulli(key, kept, values.shape), values / kept, 0)
+def _dropped(values: Array, keep: float, key: jax.Array) -> Array:
+    return jnp.where(jax.random.bernoulli(key, keep, values.shape), values / keep, 0)
 
 
 def fit_au_regressor(
-    seen: Float[np.ndarray, "N F"],
+    inputs: Float[np.ndarray, "N F"],
     aus: Float[np.ndarray, "N A"],
     people: np.ndarray,
     *,
@@ -68,74 +70,94 @@ def fit_au_regressor(
     seed: int = 0,
     progress: Callable[[str], None] = lambda line: None,
 ) -> AuRegressor:
-    """Fit both halves.
+    """Fit both regressors.
 
     Args:
-        seen: features.
-        aus: activations.
+        inputs: features.
+        aus: true activations.
         people: (N,) identities.
         penalty: of the ridge regression, on the squared norm.
-        n_steps: of training the network.
-        seed: of its weights, batches and dropout.
+        n_steps: gradient steps of the network's training.
+        seed: of the network's weights, batches and dropout.
         progress: called with lines to show.
-    """
-    linear = fit_linear(seen, aus, people, penalty)
-    middle, scale = seen.mean(0), seen.std(0) + FLOOR
-    which = _by_person(people)
-    rng, key = np.random.default_rng(seed), jax.random.key(seed)
-    n = seen.shape[1]
-    half = AuRegressor(
-        jnp.zeros(0),
-        jax.random.normal(jax.random.fold_in(key, 0), (n, WIDTH)) / n**0.5,
-        jnp.zeros(WIDTH),
-        0.3 * jax.random.normal(jax.random.fold_in(key, 1), (WIDTH, aus.shape[1])) / WIDTH**0.5,
-    )
-    optimiser = optax.adamw(optax.cosine_decay_schedule(RATE, max(1, n_steps)), weight_decay=DECAY)
-    state = optimiser.init(half)
 
-    def loss(half: AuRegressor, x: jax.Array, wanted: jax.Array, key: jax.Array) -> jax.Array:
-        first, second = jax.random.split(key)
-        got = _network(half, _dropped(x, KEPT, first), second).reshape(wanted.shape)
-        apart = (got - got.mean(1, keepdims=True)) - (wanted - wanted.mean(1, keepdims=True))
-        return (apart**2).mean()
+    Returns:
+        Weights, float32 NumPy arrays.
+    """
+    linear = fit_linear(inputs, aus, people, penalty)
+    mean, deviation = inputs.mean(0), inputs.std(0) + DEVIATION_OFFSET
+    rows_of_people = _by_person(people)
+    rng, key = np.random.default_rng(seed), jax.random.key(seed)
+    network = _initial_network(key, inputs.shape[1], aus.shape[1])
+    schedule = optax.cosine_decay_schedule(LEARNING_RATE, max(1, n_steps))
+    optimiser = optax.adamw(schedule, weight_decay=WEIGHT_DECAY)
+    state = optimiser.init(network)
 
     @jax.jit
-    def step(half: AuRegressor, state: optax.OptState, x: Array, wanted: Array, key: jax.Array):
-        value, slope = jax.value_and_grad(loss)(half, x, wanted, key)
+    def step(network: AuRegressor, state: optax.OptState, x: Array, true: Array, key: jax.Array):
+        value, gradient = jax.value_and_grad(_loss)(network, x, true, key)
         with jax.numpy_dtype_promotion("standard"):  # Optax's schedules mix types
-            change, state = optimiser.update(slope, state, half)
-        return optax.apply_updates(half, change), state, value
+            change, state = optimiser.update(gradient, state, network)
+        return optax.apply_updates(network, change), state, value
 
-    recent = []
+    losses = []
     for i in range(n_steps):
-        rows = rng.permuted(which, axis=1) if which.shape[1] > 1 else which
-        rows = rows[rng.choice(len(rows), min(PEOPLE, len(rows)), replace=False)]
-        x = ((seen[rows.ravel()] - middle) / scale).astype(np.float32)
-        wanted = aus[rows].astype(np.float32)
-        half, state, value = step(half, state, x, wanted, jax.random.fold_in(key, i + 2))
-        recent.append(float(value))
-        if (i + 1) % 500 == 0:
-            progress(f"reader: step {i + 1}/{n_steps}, squared error {np.mean(recent):.5f}")
-            recent = []
-    hidden = np.asarray(half.hidden) / scale[:, None]
-    bias = np.asarray(half.bias) - middle @ hidden
-    parts = (linear, hidden, bias, half.out)
+        several = rows_of_people.shape[1] > 1
+        rows = rng.permuted(rows_of_people, axis=1) if several else rows_of_people
+        rows = rows[rng.choice(len(rows), min(PEOPLE_PER_STEP, len(rows)), replace=False)]
+        x = ((inputs[rows.ravel()] - mean) / deviation).astype(np.float32)
+        true = aus[rows].astype(np.float32)
+        network, state, value = step(network, state, x, true, jax.random.fold_in(key, i + 2))
+        losses.append(float(value))
+        if (i + 1) % STEPS_PER_LINE == 0:
+            error = np.mean(losses)
+            progress(f"AU regressor: step {i + 1}/{n_steps}, mean squared error {error:.5f}")
+            losses = []
+    # The standardisation of the features goes into the weights.
+    hidden = np.asarray(network.hidden) / deviation[:, None]
+    bias = np.asarray(network.bias) - mean @ hidden
+    parts = (linear, hidden, bias, network.out)
     return AuRegressor(*(np.asarray(part, np.float32) for part in parts))
 
 
+def _initial_network(key: jax.Array, n_features: int, n_aus: int) -> AuRegressor:
+    """Random weights of the network; the ridge regression's are empty."""
+    hidden = jax.random.normal(jax.random.fold_in(key, 0), (n_features, HIDDEN_WIDTH))
+    out = jax.random.normal(jax.random.fold_in(key, 1), (HIDDEN_WIDTH, n_aus))
+    return AuRegressor(
+        jnp.zeros(0),
+        hidden / n_features**0.5,
+        jnp.zeros(HIDDEN_WIDTH),
+        0.3 * out / HIDDEN_WIDTH**0.5,
+    )
+
+
+def _loss(network: AuRegressor, x: Array, true: Array, key: jax.Array) -> jax.Array:
+    """Mean squared error of differences from the person's mean; `true` is (people, n, A)."""
+    first, second = jax.random.split(key)
+    found = _network(network, _dropped(x, KEEP_FEATURES, first), second).reshape(true.shape)
+    error = (found - found.mean(1, keepdims=True)) - (true - true.mean(1, keepdims=True))
+    return (error**2).mean()
+
+
 def _by_person(people: np.ndarray) -> np.ndarray:
-    """(P, n) rows of each person who has two or more, as many of each as the least has."""
+    """(P, n) row indices of each person with two or more pictures.
+
+    n is the smallest number of pictures of these people; with no such person it is 1, for all.
+    """
     names, counts = np.unique(people, return_counts=True)
     n = min(counts[counts > 1].tolist(), default=1)
     return np.array([np.flatnonzero(people == name)[:n] for name in names[counts >= n]])
 
 
-def fit_linear(seen: np.ndarray, aus: np.ndarray, people: np.ndarray, penalty: float) -> np.ndarray:
-    """(F, A): ridge regression of activations on features, both less their person's mean.
+def fit_linear(
+    inputs: np.ndarray, aus: np.ndarray, people: np.ndarray, penalty: float
+) -> np.ndarray:
+    """(F, A) float32: ridge regression of activations on features, both less their person's mean.
 
-    Fewer pictures than features are solved in the pictures' space.
+    With fewer pictures than features the dual problem is solved, of the size of the pictures.
     """
-    x, y = (within(a.astype(np.float64), people) for a in (seen, aus))
+    x, y = (within(a.astype(np.float64), people) for a in (inputs, aus))
     if len(x) >= x.shape[1]:
         return ridge(x, y, penalty).astype(np.float32)
     kernel = x @ x.T + penalty * np.eye(len(x))
@@ -143,7 +165,12 @@ def fit_linear(seen: np.ndarray, aus: np.ndarray, people: np.ndarray, penalty: f
 
 
 def within(values: np.ndarray, people: np.ndarray) -> np.ndarray:
-    """Rows less the mean of their person's rows."""
+    """(N, C) rows of values less the mean row of their person.
+
+    Args:
+        values: (N, C).
+        people: (N,) identities.
+    """
     _, index = np.unique(people, return_inverse=True)
     sums = np.zeros((index.max() + 1, values.shape[1]))
     np.add.at(sums, index, values)
@@ -151,6 +178,6 @@ def within(values: np.ndarray, people: np.ndarray) -> np.ndarray:
 
 
 def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
-    """W of least |x W - y|² + penalty |W|²."""
+    """The W that minimises |x W - y|² + penalty |W|², in float64."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     return np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)

@@ -1,8 +1,9 @@
-"""What a face looks like, aligned: oriented edges of face, eyes and mouth, and its landmarks.
+"""Features of a face for the AU regressor: edges around face, eyes and mouth, and its shape.
 
-Histograms of oriented gradients (Dalal & Triggs 2005) of three windows that are laid over the
-face by its landmarks, averaged over the picture and its mirror image, so that left and right
-weigh the same. All linear steps are matrix products, which run anywhere.
+The edges are histograms of oriented gradients (Dalal & Triggs 2005) in three windows, which are
+placed on the face by its landmarks. The features are averaged over the picture and its mirror
+image, so that left and right count the same. Smoothing and pooling are matrix products, which are
+fast on every device.
 """
 
 import functools
@@ -17,20 +18,21 @@ from glow_jax.io.landmarks68 import LEFT_EYE, MIRROR, RIGHT_EYE, STEADY
 Images = UInt8[Array, "B H W 3"]
 Landmarks = Float[Array, "B 68 2"]
 
-ORIENTATIONS = 8
-CELL = 4
-CAP = 0.4  # of a normalised cell, as in FHOG
-SHAPE = 0.03  # a pixel of shape against the edges' 0 to 0.4
+N_ORIENTATIONS = 8
+CELL = 4  # pixels of a histogram's side
+MAX_EDGE = 0.4  # normalised histograms are cut at this value, as in FHOG
+SHAPE_WEIGHT = 0.03  # of a pixel of displacement; edges range from 0 to MAX_EDGE
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Window(NamedTuple):
-    """A part of the aligned face: its centre and size, in distances between the eyes.
+    """A rectangle on the face, in the frame of the eyes.
 
     Attributes:
-        x, y: of the centre from the eyes' middle, right and down.
-        width, height: pixels it is sampled at.
-        scale: pixels a distance between the eyes.
+        x, y: of its centre, right and down from the midpoint of the eyes, in distances between
+            the eyes.
+        width, height: of its picture, pixels.
+        scale: pixels per distance between the eyes.
     """
 
     x: float
@@ -41,25 +43,22 @@ class Window(NamedTuple):
 
 
 WINDOWS = (
-    Window(0.0, 0.42, 64, 72, 28.0),
-    Window(0.0, -0.08, 80, 36, 44.0),
-    Window(0.0, 1.05, 60, 44, 44.0),
+    Window(0.0, 0.42, 64, 72, 28.0),  # face
+    Window(0.0, -0.08, 80, 36, 44.0),  # eyes and brows
+    Window(0.0, 1.05, 60, 44, 44.0),  # mouth
 )
-
-
-N_FEATURES = 2 * 68 + sum(ORIENTATIONS * (w.width // CELL) * (w.height // CELL) for w in WINDOWS)
+N_FEATURES = 2 * 68 + sum(N_ORIENTATIONS * (w.width // CELL) * (w.height // CELL) for w in WINDOWS)
 
 
 def features(
     images: Images, landmarks: Landmarks, template: np.ndarray | Array
 ) -> Float[Array, "B F"]:
-    """The features of pictures.
+    """The features of faces, F = N_FEATURES.
 
     Args:
         images: RGB bytes.
-        landmarks: right and down in sides of the picture.
-        template: (68, 2) a mean face's, in distances between its eyes from their middle; see
-            `make_template`.
+        landmarks: right and down, in sides of the picture.
+        template: (68, 2) a mean face in the frame of its eyes; see `make_template`.
     """
     luma = images.astype(jnp.float32) @ jnp.asarray(LUMA)
     one = _one_side(luma, landmarks, template)
@@ -68,13 +67,19 @@ def features(
 
 
 def mirrored(landmarks: Landmarks) -> Landmarks:
-    """The landmarks of pictures turned left to right."""
+    """The landmarks of mirrored pictures, from those of the pictures."""
     turned = landmarks[:, MIRROR]
     return jnp.stack([1 - turned[..., 0], turned[..., 1]], -1)
 
 
 def make_template(landmarks: Float[np.ndarray, "N 68 2"]) -> np.ndarray:
-    """(68, 2) float32: the mean shape, symmetric, in distances between the eyes."""
+    """(68, 2) float32: the mean of the landmarks, symmetric, in the frame of the eyes.
+
+    Right and down from the midpoint of the eyes, in distances between the eyes.
+
+    Args:
+        landmarks: of upright or turned faces, any unit.
+    """
     left, right = landmarks[:, LEFT_EYE].mean(1), landmarks[:, RIGHT_EYE].mean(1)
     middle, across = (left + right) / 2, left - right
     c = np.stack([across, np.stack([-across[:, 1], across[:, 0]], 1)], 1)
@@ -93,17 +98,17 @@ def _one_side(
     for window in WINDOWS:
         edges = _histograms(_sampled(luma, turn, shift, window))
         parts.append(edges.reshape(len(edges), -1))
-    back = points - shift[:, None]
-    square = (turn**2).sum((1, 2))[:, None, None] / 2
-    local = jnp.einsum("bkd,bdr->bkr", back, turn) / square
+    centred = points - shift[:, None]
+    scale_squared = (turn**2).sum((1, 2))[:, None, None] / 2
+    local = jnp.einsum("bkd,bdr->bkr", centred, turn) / scale_squared
     shape = (local - template[None]) * WINDOWS[0].scale
-    return jnp.concatenate([*parts, shape.reshape(len(shape), -1) * SHAPE], 1)
+    return jnp.concatenate([*parts, shape.reshape(len(shape), -1) * SHAPE_WEIGHT], 1)
 
 
 def _similarity(
     source: Float[Array, "N 2"], target: Float[Array, "B N 2"]
 ) -> tuple[Float[Array, "B 2 2"], Float[Array, "B 2"]]:
-    """R and t of least squares with target = R source + t, R a turn times a scale (B, 2, 2)."""
+    """R (B, 2, 2), a rotation times a scale, and t of target = R source + t; least squares."""
     middle, centre = source.mean(0), target.mean(1)
     a, b = source - middle[None], target - centre[:, None]
     square = (a**2).sum()
@@ -116,7 +121,7 @@ def _similarity(
 def _sampled(
     luma: Float[Array, "B H W"], turn: Array, shift: Array, window: Window
 ) -> Float[Array, "B h w"]:
-    """The window's pixels, bilinearly; beyond the picture its border goes on."""
+    """The pixels of a window, bilinear; beyond the picture its border pixels repeat."""
     y, x = np.mgrid[: window.height, : window.width].astype(np.float32) + 0.5
     local = np.stack([x - window.width / 2, y - window.height / 2], -1) / window.scale
     local = local + np.array([window.x, window.y], np.float32)
@@ -139,15 +144,15 @@ def _sampled(
 
 
 def _histograms(luma: Float[Array, "B h w"]) -> Float[Array, "B K r c"]:
-    """Oriented edges in cells of CELL pixels, normalised by their surroundings."""
+    """Histograms of oriented gradients in cells of CELL pixels, normalised by nearby cells."""
     height, width = luma.shape[1:]
-    hi = "highest"
+    hi = "highest"  # precision
     down, across = _smooth(height, 1.0), _smooth(width, 1.0)
     slope_down, slope_across = _slope(height), _slope(width)
     x = jnp.einsum("rh,bhw,cw->brc", down, luma, slope_across, precision=hi)
     y = jnp.einsum("rh,bhw,cw->brc", slope_down, luma, across, precision=hi)
     size = jnp.sqrt(x**2 + y**2 + 1e-6)
-    angles = np.arange(ORIENTATIONS) * 2 * np.pi / ORIENTATIONS
+    angles = np.arange(N_ORIENTATIONS) * 2 * np.pi / N_ORIENTATIONS
     towards = [
         jnp.maximum(x * float(np.cos(a)) + y * float(np.sin(a)), 0) ** 2 / size for a in angles
     ]
@@ -162,12 +167,12 @@ def _histograms(luma: Float[Array, "B h w"]) -> Float[Array, "B K r c"]:
         _smooth(len(columns), 1.5),
         precision=hi,
     )
-    return jnp.minimum(cells / (jnp.sqrt(near) + 1.0)[:, None], CAP)
+    return jnp.minimum(cells / (jnp.sqrt(near) + 1.0)[:, None], MAX_EDGE)
 
 
 @functools.cache
 def _smooth(n: int, sigma: float) -> np.ndarray:
-    """(n, n) Gaussian smoothing, rows summing to 1."""
+    """(n, n) Gaussian smoothing of sigma pixels; rows sum to 1."""
     apart = np.arange(n)[:, None] - np.arange(n)[None]
     weights = np.exp(-(apart**2) / (2 * sigma**2))
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
@@ -175,13 +180,13 @@ def _smooth(n: int, sigma: float) -> np.ndarray:
 
 @functools.cache
 def _slope(n: int) -> np.ndarray:
-    """(n, n) derivative of a Gaussian of one pixel."""
+    """(n, n) derivative of a Gaussian with a sigma of 1 pixel."""
     return np.gradient(_smooth(n, 1.0), axis=0).astype(np.float32)
 
 
 @functools.cache
 def _pooled(n: int) -> np.ndarray:
-    """(n / CELL, n) Gaussian windows of a cell's width."""
+    """(n / CELL, n) Gaussian pooling into cells, with a sigma of half a cell."""
     centres = (np.arange(n // CELL) + 0.5) * CELL - 0.5
     weights = np.exp(-((centres[:, None] - np.arange(n)[None]) ** 2) / (2 * (CELL / 2) ** 2))
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""† `ExpressionModel` on disk: one .npz beside a model's weights, of arrays only."""
+"""expressions.npz: an expression model on disk, one file of arrays beside a flow's weights."""
 
 import io
 import os
@@ -16,11 +16,11 @@ from transfer.expression.landmark_detector import Params, parameter_shapes
 from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, named_arrays
 
 NAME = "expressions.npz"
-MAX_BYTES = 2**30
+MAX_BYTES = 2**30  # of a file's arrays, unpacked
 
 
 def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> None:
-    """Write the file, atomically; large arrays as float16."""
+    """Write an expression model atomically; large arrays are stored as float16."""
     arrays = {
         "aus": np.array(model.aus),
         "slope": model.slope.astype(np.float32),
@@ -41,16 +41,16 @@ def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> No
 
 
 def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
-    """Read the file that `save_expression_model` wrote, in float32.
+    """Load a file that `save_expression_model` wrote; all arrays become float32.
 
     Raises:
-        InputError: it is not there, or is something else.
+        InputError: there is no such file, or it does not hold an expression model.
     """
     arrays = _arrays(path)
     try:
         model = _assembled(arrays)
     except (KeyError, ValueError, TypeError) as error:
-        why = f"not expressions ({reason(error)})"
+        why = f"not an expression model ({reason(error)})"
         raise InputError(f"{one_line(path)}: {why}") from None
     n = len(model.aus)
     side = model.residual.shape[2] if model.residual.ndim == 5 else 0
@@ -63,16 +63,17 @@ def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
     found = {name: array.shape for name, array in named_arrays(model).items()}
     for name, shape in wanted.items():
         if found[name] != shape:
-            raise InputError(f"{one_line(path)}: {name} is {found[name]}, not {shape}")
+            raise InputError(f"{one_line(path)}: {name} has shape {found[name]}, not {shape}")
     if model.colour_statistics[1].min() <= 0:
         raise InputError(
-            f"{one_line(path)}: colours: a deviation of {model.colour_statistics[1].min():g}"
+            f"{one_line(path)}: colours: a standard deviation of "
+            f"{model.colour_statistics[1].min():g}; it must be above 0"
         )
     return model
 
 
 def load_landmark_detector(path: str | os.PathLike) -> Params:
-    """The network that finds landmarks alone, of the same file.
+    """Load the weights of the landmark detector alone from such a file.
 
     Raises:
         InputError: as `load_expression_model`.
@@ -86,7 +87,7 @@ def load_landmark_detector(path: str | os.PathLike) -> Params:
 def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     path = Path(path)
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # opening a pipe would block
             raise InputError(f"{one_line(path)}: no such file")
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -105,7 +106,7 @@ def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
     for name, array in arrays.items():
         if name != "aus" and (array.dtype.kind != "f" or not np.isfinite(array).all()):
-            raise ValueError(f"{one_line(name)} is not of finite numbers")
+            raise ValueError(f"{one_line(name)} is not an array of finite floats")
 
     def single(name: str) -> np.ndarray:
         return arrays[name].astype(np.float32)
@@ -128,5 +129,5 @@ def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
 def _landmark_detector(arrays: dict[str, np.ndarray]) -> Params:
     parameters = {name: arrays[f"finder/{name}"].astype(np.float32) for name in parameter_shapes()}
     if {name: value.shape for name, value in parameters.items()} != parameter_shapes():
-        raise ValueError("the network that finds landmarks has another shape")
+        raise ValueError("the weights of the landmark detector have other shapes")
     return parameters

@@ -1,8 +1,8 @@
-"""A small network that finds a face's 68 landmarks in a picture aligned as CelebA-HQ's are.
+"""The landmark detector: a small network for the 68 landmarks of a face aligned as in CelebA-HQ.
 
-It is trained on rendered people, whose landmarks are known to the pixel's fraction. Arrays in,
-arrays out; `transfer.expression.model` holds the trained weights. It shares nothing with the judge
-in `eval`.
+It is trained on rendered people, whose landmarks are known exactly. Arrays in, arrays out; the
+trained weights are part of `transfer.expression.model.ExpressionModel`. The judge in `eval` has a
+detector of its own, so that its scores are independent.
 """
 
 import itertools
@@ -14,14 +14,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, UInt8
 
+from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.expression.features import mirrored
 
 Images = UInt8[Array, "B H W 3"]
 Params = dict[str, Any]
-N_LANDMARKS = 68
-WIDTHS = (64, 96, 128)
-HIDDEN = 192
-SIDE = 64  # pixels the network sees a picture at
+WIDTHS = (64, 96, 128)  # channels at each of the three resolutions
+HIDDEN_WIDTH = 192  # units of the last hidden layer
+SIDE = 64  # pixels of the network's input
+STEPS_PER_LINE = 100  # training steps between two calls of progress
 
 
 class Batch(NamedTuple):
@@ -32,11 +33,16 @@ class Batch(NamedTuple):
 
 
 def init(key: jax.Array, mean_landmarks: Float[Array, "68 2"]) -> Params:
-    """Random weights; the landmarks begin at their mean."""
+    """Random weights; the untrained network returns about the mean landmarks.
+
+    Args:
+        key: of the random weights.
+        mean_landmarks: right and down, in sides of the picture.
+    """
     sizes = [(9 * 48, WIDTHS[0]), (9 * WIDTHS[0], WIDTHS[0])]
     for before, after in itertools.pairwise(WIDTHS):
         sizes += [(9 * 4 * before, after), (9 * after, after)]
-    sizes += [(WIDTHS[-1] * (SIDE // 16) ** 2, HIDDEN), (HIDDEN, 2 * N_LANDMARKS)]
+    sizes += [(WIDTHS[-1] * (SIDE // 16) ** 2, HIDDEN_WIDTH), (HIDDEN_WIDTH, 2 * N_LANDMARKS)]
     keys = jax.random.split(key, len(sizes))
     params: Params = {}
     f32 = jnp.float32
@@ -50,17 +56,17 @@ def init(key: jax.Array, mean_landmarks: Float[Array, "68 2"]) -> Params:
 
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
-    """Shapes of the weights by name."""
+    """Shapes of the weights, by name."""
     made = jax.eval_shape(lambda: init(jax.random.key(0), jnp.zeros((N_LANDMARKS, 2))))
     return {name: tuple(leaf.shape) for name, leaf in made.items()}
 
 
 def detect_landmarks(params: Params, images: Images) -> Float[Array, "B 68 2"]:
-    """Landmarks of pictures of any size, aligned as those it was trained on.
+    """Landmarks of aligned faces.
 
     Args:
-        params: from `init`, trained.
-        images: uint8 RGB, square.
+        params: trained weights.
+        images: uint8 RGB, square, of any size; they are resized to SIDE pixels.
 
     Returns:
         Right and down, in sides of the picture.
@@ -68,12 +74,12 @@ def detect_landmarks(params: Params, images: Images) -> Float[Array, "B 68 2"]:
     x = images.astype(jnp.float32) / 255
     if x.shape[1:3] != (SIDE, SIDE):
         x = jax.image.resize(x, (x.shape[0], SIDE, SIDE, 3), "linear", antialias=True)
-    # Light and contrast of a picture say nothing of where things are.
+    # Landmarks do not depend on the brightness and contrast of a picture.
     x = x - x.mean((1, 2, 3), keepdims=True)
     x = x / (x.std((1, 2, 3), keepdims=True) + 0.05)
-    h, layer = _folded(_folded(x)), 0
+    h, layer = _squeezed(_squeezed(x)), 0
     for level in range(len(WIDTHS)):
-        h = _folded(h) if level else h
+        h = _squeezed(h) if level else h
         for _ in range(2):
             h = jax.nn.relu(_dense(params, layer, _neighbours(h)))
             layer += 1
@@ -82,20 +88,23 @@ def detect_landmarks(params: Params, images: Images) -> Float[Array, "B 68 2"]:
 
 
 def _dense(params: Params, layer: int, h: Array) -> Array:
-    """h W + b in full precision, whatever the device prefers."""
+    """h W + b in float32 precision, also on devices whose default is lower."""
     w, b = params[f"w{layer}"], params[f"b{layer}"]
     out = jnp.dot(h, w.astype(h.dtype), precision=jax.lax.Precision.HIGHEST)
     return out + b.astype(h.dtype).reshape((1,) * (out.ndim - 1) + (-1,))
 
 
-def _folded(h: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 4*C"]:
+def _squeezed(h: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 4*C"]:
     b, height, width, c = h.shape
     h = h.reshape(b, height // 2, 2, width // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
     return h.reshape(b, height // 2, width // 2, 4 * c)
 
 
 def _neighbours(h: Float[Array, "B H W C"]) -> Float[Array, "B H W 9*C"]:
-    """The 3x3 surroundings of every place: matrix products are faster than convolutions here."""
+    """The 3x3 surroundings of every pixel.
+
+    A 3x3 convolution is then a matrix product, which is faster at these sizes.
+    """
     height, width = h.shape[1:3]
     padded = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
     parts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
@@ -103,12 +112,12 @@ def _neighbours(h: Float[Array, "B H W C"]) -> Float[Array, "B H W 9*C"]:
 
 
 def loss(params: Params, batch: Batch) -> Float[Array, ""]:
-    """Mean squared error in pixels of a picture of SIDE pixels."""
+    """Mean squared error of a landmark's coordinates, pixels² at SIDE pixels."""
     return (SIDE**2) * ((detect_landmarks(params, batch.images) - batch.landmarks) ** 2).mean()
 
 
 def augmented(key: jax.Array, batch: Batch) -> Batch:
-    """Mirror half of the pictures; shift, brighten and contrast each at random."""
+    """Random changes of each picture: mirrored, shifted, and of other light, tint and grain."""
     n, height, width = batch.images.shape[:3]
     keys = jax.random.split(key, 5)
     mirror = jax.random.bernoulli(keys[0], shape=(n, 1, 1, 1))
@@ -141,14 +150,19 @@ def train_landmark_detector(
     seed: int = 0,
     progress: Any = lambda step, loss: None,
 ) -> Params:
-    """Train by Adam with a warm-up and a cosine to 0; averaged weights.
+    """Train with AdamW; the learning rate rises linearly and falls to 0 as a cosine.
 
     Args:
         data: all pictures, as NumPy arrays.
         n_steps: gradient steps.
-        batch_size: pictures a step.
+        batch_size: pictures per step.
+        learning_rate: the largest.
         seed: of weights, order and augmentation.
-        progress: called now and then with the step and the mean loss since.
+        progress: called every STEPS_PER_LINE steps and at the end, with the step and the mean
+            `loss` since the last call.
+
+    Returns:
+        The exponential moving average of the weights.
     """
     params = init(jax.random.key(seed), jnp.asarray(data.landmarks.mean(0), jnp.float32))
     schedule = optax.warmup_cosine_decay_schedule(0, learning_rate, min(100, n_steps // 2), n_steps)
@@ -168,12 +182,13 @@ def train_landmark_detector(
 
     rng, losses = np.random.default_rng(seed), []
     for i in range(n_steps):
-        who = np.sort(rng.choice(len(data.images), batch_size))
-        batch = Batch(jnp.asarray(data.images[who]), jnp.asarray(data.landmarks[who], jnp.float32))
+        rows = np.sort(rng.choice(len(data.images), batch_size))
+        landmarks = jnp.asarray(data.landmarks[rows], jnp.float32)
+        batch = Batch(jnp.asarray(data.images[rows]), landmarks)
         key = jax.random.fold_in(jax.random.key(seed + 1), i)
         params, average, state, value = step(params, average, state, batch, key)
         losses.append(value)
-        if (i + 1) % 100 == 0 or i + 1 == n_steps:
+        if (i + 1) % STEPS_PER_LINE == 0 or i + 1 == n_steps:
             progress(i + 1, float(np.mean(jax.device_get(losses))))
             losses = []
     return average

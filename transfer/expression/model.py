@@ -22,40 +22,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from PIL import Image, ImageDraw
-from scipy import ndimage
-from scipy.spatial import Delaunay
 
 from glow_jax.io.landmarks68 import (
-    BROWS,
-    CHIN,
-    EYES,
-    INNER_LIPS,
     LEFT_EYE,
     LIP_PAIRS,
     LOWER_EDGES,
-    MIRROR,
     NOSE,
     RIGHT_EYE,
     UPPER_EDGES,
 )
-from transfer.expression.au_regressor import AuRegressor, predict, ridge
+from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.features import features
 from transfer.expression.landmark_detector import Params, detect_landmarks
-from transfer.expression.warp import carry, warp
+from transfer.expression.warp import warp, warp_to
 
 Images = UInt8[Array, "B H W 3"]
+Landmarks = Float[Array, "B 68 2"]
 Activations = Float[Array, "B A"]
-Numbers = np.ndarray | Array  # NumPy's from the disk, JAX's inside a compiled function
+AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
 
-MAX_ACTIVATION = 1.1  # an activation read as more is taken for this
-LEAST_GAP = 0.03  # of the distance between the eyes: between lids, and lips, that were open
-MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations from the mean colour; larger ones are cut
-MAX_SLOPE = 4.0  # a unit that is read so badly that its slope would be more stays weak
+MAX_ACTIVATION = 1.1  # estimated activations are clipped to +- this; 1 is a unit's full strength
+MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
+MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
-
-# The arrays of a model by their names in expressions.npz, in the order in which `fingerprint` takes
-# them. Attributes may be renamed; these names may not: files and the ids of outputs hold them.
+# Attributes by their names in expressions.npz, in the order in which `fingerprint` hashes them.
+# An attribute may be renamed; a name on disk may not: files and the ids of outputs depend on it.
 NAMES_ON_DISK = {
     "landmark_detector": "finder",
     "template": "template",
@@ -68,7 +59,7 @@ NAMES_ON_DISK = {
     "colour_statistics": "colours",
     "residual": "rest",
 }
-REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # of "reader", in order
+REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader/linear"
 
 
 @partial(
@@ -89,35 +80,38 @@ REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # of "reader", in
 )
 @dataclasses.dataclass(frozen=True)
 class ExpressionModel:
-    """See the module. A is the number of Action Units.
+    """All that is needed to estimate expressions and to apply them; A Action Units.
 
     Attributes:
-        aus: names of the units.
-        landmark_detector: the weights of the network that finds landmarks.
-        template: (68, 2) of `transfer.expression.features`.
-        au_regressor: of activations, up to an offset of the person's own.
-        slope: (A,) what a difference of readings is multiplied by.
-        noise: (A,) readings below it are taken for 0, softly.
-        displacements: (A, 68, 2) of the landmarks at activation 1, in distances between the eyes.
-        mean_shape: (68, 2) the mean shape, mouth and eyes open, in sides of the picture.
+        aus: names of the units, such as "AU12".
+        landmark_detector: weights of `transfer.expression.landmark_detector`.
+        template: (68, 2) the mean face of `transfer.expression.features`, in distances between its
+            eyes from their midpoint.
+        au_regressor: features to raw activations, which carry an unknown offset per person.
+        slope: (A,) factor from differences of raw activations to activations; see `denoise`.
+        noise: (A,) differences of raw activations below it are shrunk towards 0; see `denoise`.
+        displacements: (A, 68, 2) of the landmarks at activation 1, right and down in the frame of
+            the eyes, in distances between the eyes.
+        mean_shape: (68, 2) landmarks with mouth and eyes open, in sides of the picture.
         mouth_mask: (S, S) 1 between the lips of `mean_shape`, 0 outside them.
-        colour_statistics: (2, 3) mean and standard deviation of faces' `colour`, grey levels.
-        residual: (2, 4 A + 1, S, S, 3) grey levels, laid over `mean_shape`, by `terms`: what the
-            truth has that a warped picture has not, and what is between lips that part; of a face
-            of the mean colour, and more of it for each standard deviation of colour.
+        colour_statistics: (2, 3) mean and standard deviation of `face_colour`, grey levels.
+        residual: (2, 4 A + 1, S, S, 3) grey levels over the mean shape; see `residual_edit`. The
+            first half is for a face of the mean colour, the second is added for each standard
+            deviation of the face's colour. Rows: 2 A for the `terms` of the activations, then
+            1 + 2 A for the inside of a newly open mouth.
     """
 
     aus: tuple[str, ...]
     landmark_detector: Params
-    template: Numbers
+    template: AnyArray
     au_regressor: AuRegressor
-    slope: Numbers
-    noise: Numbers
-    displacements: Numbers
-    mean_shape: Numbers
-    mouth_mask: Numbers
-    colour_statistics: Numbers
-    residual: Numbers
+    slope: AnyArray
+    noise: AnyArray
+    displacements: AnyArray
+    mean_shape: AnyArray
+    mouth_mask: AnyArray
+    colour_statistics: AnyArray
+    residual: AnyArray
 
 
 def named_arrays(model: ExpressionModel) -> dict[str, np.ndarray]:
@@ -137,7 +131,7 @@ def named_arrays(model: ExpressionModel) -> dict[str, np.ndarray]:
 
 
 def fingerprint(model: ExpressionModel) -> str:
-    """SHA-256 of the units' names and of all arrays; it enters the ids of outputs."""
+    """SHA-256 of the names of the units and of all arrays; the ids of outputs depend on it."""
     digest = hashlib.sha256(repr(model.aus).encode())
     for name, values in named_arrays(model).items():
         array, (group, _, key) = np.ascontiguousarray(values), name.partition("/")
@@ -147,75 +141,82 @@ def fingerprint(model: ExpressionModel) -> str:
     return digest.hexdigest()
 
 
+def raw_activations(model: ExpressionModel, images: Images) -> Activations:
+    """AU activations plus an unknown offset per person: only differences mean something."""
+    landmarks = detect_landmarks(model.landmark_detector, images)
+    return predict(model.au_regressor, features(images, landmarks, model.template))
+
+
 def denoise(model: ExpressionModel, change: Activations) -> Activations:
-    """Differences of readings to activations: small ones to 0, the others to their true size."""
+    """Activations from differences of raw activations between two pictures of one person.
+
+    Differences below `noise` shrink towards 0, the others are scaled by `slope`; the result is
+    clipped to +- MAX_ACTIVATION.
+    """
     noise, slope = jnp.asarray(model.noise)[None], jnp.asarray(model.slope)[None]
-    kept = change**3 / (change**2 + noise**2 + 1e-12)  # a soft threshold: Wiener's, of one number
+    kept = change**3 / (change**2 + noise**2 + 1e-12)  # the Wiener filter of a single value
     return jnp.clip(kept * slope, -MAX_ACTIVATION, MAX_ACTIVATION)
 
 
-def raw_activations(model: ExpressionModel, images: Images) -> Activations:
-    """The reader's activations of pictures (B, A); only differences mean something."""
-    return predict(
-        model.au_regressor,
-        features(images, detect_landmarks(model.landmark_detector, images), model.template),
-    )
+def neutrality(raw: np.ndarray) -> np.ndarray:
+    """(N,) how far each picture of one person is from neutral: 0 is neutral.
 
-
-def neutrality(read: np.ndarray) -> np.ndarray:
-    """(N,) how far from neutral each picture of one person is read to be; 0 is nearest.
-
-    The squared excess of each activation over the person's median one, summed: readings carry an
-    offset of the person's own, and most activations of most pictures are 0.
+    The squared excess of each raw activation over the person's median, summed over the units. The
+    median stands for the person's unknown offset: most activations of most pictures are 0.
 
     Args:
-        read: (N, A) readings of pictures of one person.
+        raw: (N, A) raw activations of pictures of one person.
     """
-    return (np.maximum(read - np.median(read, axis=0), 0) ** 2).sum(1)
+    return (np.maximum(raw - np.median(raw, axis=0), 0) ** 2).sum(1)
 
 
-def displace(
-    model: ExpressionModel, activations: Activations, landmarks: Float[Array, "B 68 2"]
-) -> Float[Array, "B 68 2"]:
-    """How far each landmark goes, in sides of the picture: turned and scaled as the eyes are."""
-    across = landmarks[:, LEFT_EYE].mean(1) - landmarks[:, RIGHT_EYE].mean(1)
-    displacements = jnp.einsum(
+def displace(model: ExpressionModel, activations: Activations, landmarks: Landmarks) -> Landmarks:
+    """Displacements of landmarks by an expression, in sides of the picture.
+
+    They are turned and scaled as the eyes are; lids and lips that meet do not cross.
+    """
+    across = _between_eyes(landmarks)
+    local = jnp.einsum(
         "ba,anc->bnc", activations, jnp.asarray(model.displacements, activations.dtype)
     )
-    right, down = displacements[..., 0], displacements[..., 1]
+    right, down = local[..., 0], local[..., 1]
     x, y = across[:, :1], across[:, 1:]
     turned = jnp.stack([right * x - down * y, right * y + down * x], -1)
     return _uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
 
 
+def _between_eyes(landmarks: Landmarks) -> Float[Array, "B 2"]:
+    """The vector from the right eye to the left one."""
+    return landmarks[:, LEFT_EYE].mean(1) - landmarks[:, RIGHT_EYE].mean(1)
+
+
 def _uncrossed(
-    landmarks: Float[Array, "B 68 2"],
-    displacements: Float[Array, "B 68 2"],
-    down: Float[Array, "B 1 2"],
-) -> Float[Array, "B 68 2"]:
-    """Displacements of lids and lips that meet and do not pass through each other.
+    landmarks: Landmarks, displacements: Landmarks, down: Float[Array, "B 1 2"]
+) -> Landmarks:
+    """Displacements that leave MIN_GAP between lids and between lips, or the gap there was.
 
     Args:
-        landmarks: before.
-        displacements: of them.
-        down: the face's own, as long as its eyes are apart.
+        landmarks: before they are displaced.
+        displacements: in sides of the picture, as `landmarks`.
+        down: the face's own downward direction, as long as the distance between its eyes.
     """
     before = _gaps(landmarks, down)
-    least = jnp.minimum(before, LEAST_GAP)
-    missing = jnp.maximum(least - before - _gaps(displacements, down), 0)[..., None] * down / 2
+    wanted = jnp.minimum(before, MIN_GAP)
+    missing = jnp.maximum(wanted - before - _gaps(displacements, down), 0)[..., None] * down / 2
     return displacements.at[:, UPPER_EDGES].add(-missing).at[:, LOWER_EDGES].add(missing)
 
 
-def _gaps(points: Float[Array, "B 68 2"], down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]:
+def _gaps(points: Landmarks, down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]:
     """How far lower lids and lips are below the upper ones, in distances between the eyes."""
     return ((points[:, LOWER_EDGES] - points[:, UPPER_EDGES]) * down).sum(-1) / (down**2).sum(-1)
 
 
-def newly_open(
-    landmarks: Float[Array, "B 68 2"], displacements: Float[Array, "B 68 2"]
-) -> Float[Array, " B"]:
-    """How much of the space between the lips was not there before, 0-1: 1 if they were shut."""
-    across = landmarks[:, LEFT_EYE].mean(1) - landmarks[:, RIGHT_EYE].mean(1)
+def newly_open(landmarks: Landmarks, displacements: Landmarks) -> Float[Array, " B"]:
+    """The share (0-1) of the opening between the lips that the displacements make.
+
+    1 where the lips were shut and open, 0 where the opening does not grow.
+    """
+    across = _between_eyes(landmarks)
     down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
     gaps = (
         _gaps(points, down)[:, LIP_PAIRS].mean(1)
@@ -227,8 +228,17 @@ def newly_open(
 
 def warped(
     model: ExpressionModel, images: Images, activations: Activations
-) -> tuple[Float[Array, "B H W 3"], Float[Array, "B 68 2"]]:
-    """Pictures whose features have moved by an expression, grey levels, and their landmarks."""
+) -> tuple[Float[Array, "B H W 3"], Landmarks]:
+    """Pictures warped by an expression, without the residual, and their landmarks afterwards.
+
+    Args:
+        model: of expressions.
+        images: uint8 RGB, square, aligned.
+        activations: of the expression; alpha is already in them.
+
+    Returns:
+        Pictures, grey levels (0-255), and landmarks, in sides of the picture.
+    """
     landmarks = detect_landmarks(model.landmark_detector, images)
     displacements = displace(model, activations, landmarks)
     return warp(images.astype(jnp.float32), landmarks, displacements), landmarks + displacements
@@ -237,57 +247,64 @@ def warped(
 def with_expression(
     model: ExpressionModel, images: Images, activations: Activations
 ) -> Float[Array, "B H W 3"]:
-    """Pictures with an expression on them: warped, and what is left added; grey levels."""
+    """Pictures with an expression: warped, and the residual added; grey levels (0-255)."""
     landmarks = detect_landmarks(model.landmark_detector, images)
     displacements = displace(model, activations, landmarks)
     pixels = warp(images.astype(jnp.float32), landmarks, displacements)
-    change = residual_edit(model, images, landmarks, displacements, activations)
-    change = from_mean_shape(
-        model, change, landmarks + displacements, (images.shape[1], images.shape[2])
+    edit = residual_edit(model, images, landmarks, displacements, activations)
+    edit = from_mean_shape(
+        model, edit, landmarks + displacements, (images.shape[1], images.shape[2])
     )
-    return apply_edit(change, pixels)
+    return apply_edit(edit, pixels)
 
 
 def residual_edit(
     model: ExpressionModel,
     images: Images,
-    landmarks: Float[Array, "B 68 2"],
-    displacements: Float[Array, "B 68 2"],
+    landmarks: Landmarks,
+    displacements: Landmarks,
     activations: Activations,
 ) -> Float[Array, "B S S 4"]:
-    """What becomes of warped pictures, over the mean shape; see `apply_edit`.
+    """What warped pictures still lack, over the mean shape: the edit that `apply_edit` takes.
 
     Args:
         model: of expressions.
         images: before they are warped.
-        landmarks: of them.
-        displacements: of these.
-        activations: activations.
+        landmarks: of `images`.
+        displacements: of `landmarks`.
+        activations: of the expression.
+
+    Returns:
+        Three channels to add, grey levels; in the fourth the share (0-1) of the warped picture to
+        remove.
     """
-    parting = newly_open(landmarks, displacements)[:, None]
-    parts = jnp.concatenate([terms(activations), parting, parting * terms(activations)], 1)
-    plain, more = jnp.asarray(model.residual, activations.dtype)
-    tint = jnp.tensordot(parts, more, 1, precision="highest")
-    tint *= off_mean(model, colour(images, landmarks))[:, None, None]
-    added = jnp.tensordot(parts, plain, 1, precision="highest") + tint
-    gone = parting[..., None] * jnp.asarray(model.mouth_mask, activations.dtype)[None]
-    return jnp.concatenate([added, gone[..., None]], -1)
+    opening = newly_open(landmarks, displacements)[:, None]
+    parts = jnp.concatenate([terms(activations), opening, opening * terms(activations)], 1)
+    at_mean_colour, per_deviation = jnp.asarray(model.residual, activations.dtype)
+    by_colour = jnp.tensordot(parts, per_deviation, 1, precision="highest")
+    by_colour *= colour_deviations(model, face_colour(images, landmarks))[:, None, None]
+    added = jnp.tensordot(parts, at_mean_colour, 1, precision="highest") + by_colour
+    removed = opening[..., None] * jnp.asarray(model.mouth_mask, activations.dtype)[None]
+    return jnp.concatenate([added, removed[..., None]], -1)
 
 
 def apply_edit(
-    change: Float[Array, "B H W 4"], pixels: Float[Array, "B H W 3"]
+    edit: Float[Array, "B H W 4"], pixels: Float[Array, "B H W 3"]
 ) -> Float[Array, "B H W 3"]:
-    """Pictures less the share of them that the last channel says, plus the others."""
-    return pixels - change[..., 3:] * pixels + change[..., :3]
+    """Pixels after an edit: (1 - share removed) * pixels + what is added."""
+    return pixels - edit[..., 3:] * pixels + edit[..., :3]
 
 
 def terms(activations: Activations) -> Float[Array, "B C"]:
-    """Activations and their squares, with their sign: (B, 2 A)."""
+    """The inputs of the residual's regression, (B, 2 A): activations a, then a |a|."""
     return jnp.concatenate([activations, activations * abs(activations)], 1)
 
 
-def colour(images: Images, landmarks: Float[Array, "B 68 2"]) -> Float[Array, "B 3"]:
-    """The colour of faces: the mean of their pixels at landmarks of the nose, grey levels."""
+def face_colour(images: Images, landmarks: Landmarks) -> Float[Array, "B 3"]:
+    """The mean RGB of a face at the landmarks of its nose, grey levels.
+
+    The nose is free of hair, lids and lips.
+    """
     height, width = images.shape[1:3]
     across = jnp.clip((landmarks[:, NOSE, 0] * width).astype(int), 0, width - 1)
     down = jnp.clip((landmarks[:, NOSE, 1] * height).astype(int), 0, height - 1)
@@ -295,124 +312,28 @@ def colour(images: Images, landmarks: Float[Array, "B 68 2"]) -> Float[Array, "B
     return images[rows, down, across].astype(jnp.float32).mean(1)
 
 
-def off_mean(model: ExpressionModel, colours: Float[Array, "B 3"]) -> Float[Array, "B 3"]:
-    """Colours in standard deviations from the mean one, at most MAX_COLOUR_DEVIATIONS."""
+def colour_deviations(model: ExpressionModel, colours: Float[Array, "B 3"]) -> Float[Array, "B 3"]:
+    """Face colours in standard deviations from the mean one, at most +- MAX_COLOUR_DEVIATIONS."""
     mean, deviation = jnp.asarray(model.colour_statistics, colours.dtype)[:, None]
     return jnp.clip((colours - mean) / deviation, -MAX_COLOUR_DEVIATIONS, MAX_COLOUR_DEVIATIONS)
 
 
 def to_mean_shape(
-    model: ExpressionModel,
-    pixels: Float[Array, "B H W C"],
-    landmarks: Float[Array, "B 68 2"],
-    side: int,
+    model: ExpressionModel, pixels: Float[Array, "B H W C"], landmarks: Landmarks, side: int
 ) -> Float[Array, "B S S C"]:
-    """Pictures laid over the mean shape."""
-    return carry(pixels, landmarks, _shapes(model, landmarks), (side, side))
+    """Pictures warped so that their landmarks lie at the mean shape's; `side` pixels wide."""
+    return warp_to(pixels, landmarks, _mean_shapes(model, landmarks), (side, side))
 
 
 def from_mean_shape(
     model: ExpressionModel,
     pixels: Float[Array, "B S S C"],
-    landmarks: Float[Array, "B 68 2"],
+    landmarks: Landmarks,
     size: tuple[int, int],
 ) -> Float[Array, "B H W C"]:
-    """The way back from `to_mean_shape`, to pictures of (height, width)."""
-    return carry(pixels, _shapes(model, landmarks), landmarks, size)
+    """The reverse of `to_mean_shape`: from the mean shape to pictures of (height, width)."""
+    return warp_to(pixels, _mean_shapes(model, landmarks), landmarks, size)
 
 
-def _shapes(model: ExpressionModel, landmarks: Array) -> Array:
+def _mean_shapes(model: ExpressionModel, landmarks: Array) -> Array:
     return jnp.broadcast_to(jnp.asarray(model.mean_shape, landmarks.dtype)[None], landmarks.shape)
-
-
-# -- fitting
-
-FOREHEAD, RIM = 0.2, 0.06  # of eyes to chin; of the side
-OPEN = {"AU26": 0.7, "AU25": 0.5, "AU5": 0.3}  # of the mean shape, so that mouths have an inside
-
-
-@dataclasses.dataclass(frozen=True)
-class Pairs:
-    """Pictures of people without and with an expression, alike in everything else.
-
-    Attributes:
-        neutral, expressive: uint8 (N, H, W, 3).
-        aus: (N, A) activations of the second.
-        neutral_landmarks, landmarks: (N, 68, 2), right and down in sides of the picture.
-    """
-
-    neutral: np.ndarray
-    expressive: np.ndarray
-    aus: np.ndarray
-    neutral_landmarks: np.ndarray
-    landmarks: np.ndarray
-
-
-def fit_displacements(pairs: Pairs, penalty: float = 1.0) -> np.ndarray:
-    """(A, 68, 2): landmark displacements, in the eyes' frame, regressed on activations."""
-    across = pairs.neutral_landmarks[:, LEFT_EYE].mean(1)
-    across = across - pairs.neutral_landmarks[:, RIGHT_EYE].mean(1)
-    shift = pairs.landmarks - pairs.neutral_landmarks
-    x, y = across[:, :1], across[:, 1:]
-    square = x**2 + y**2
-    right = (shift[..., 0] * x + shift[..., 1] * y) / square
-    down = (shift[..., 1] * x - shift[..., 0] * y) / square
-    target = np.stack([right, down], -1).reshape(len(shift), -1)
-    return ridge(pairs.aus, target, penalty).reshape(-1, *shift.shape[1:]).astype(np.float32)
-
-
-def mean_shape_of(
-    landmarks: Float[np.ndarray, "N 68 2"], displacements: np.ndarray, aus: tuple[str, ...]
-) -> np.ndarray:
-    """(68, 2) float32: the mean of neutral landmarks, symmetric, with mouth and eyes open."""
-    mean = landmarks.mean(0)
-    mean = (mean + (1, 0) + mean[MIRROR] * (-1, 1)) / 2
-    across = mean[LEFT_EYE].mean(0) - mean[RIGHT_EYE].mean(0)
-    opening = sum(OPEN.get(au, 0.0) * displacements[i] for i, au in enumerate(aus))
-    return (mean + np.hypot(*across) * opening).astype(np.float32)
-
-
-def face_mask(shape: np.ndarray, side: int) -> np.ndarray:
-    """(side, side) 1 where a shape's face is, softly 0 outside: where expressions change a picture.
-
-    Within the hull of its landmarks, with the brows raised by a fifth of a face for the forehead.
-    """
-    raised = shape[BROWS] - (shape[CHIN] - shape[EYES].mean(0)) * FOREHEAD
-    corners = Delaunay(np.concatenate([shape, raised]))
-    axis = (np.arange(side) + 0.5) / side
-    inside = corners.find_simplex(np.stack(np.meshgrid(axis, axis), -1)) >= 0
-    away = ndimage.distance_transform_edt(~inside) / side
-    return np.clip(1 - away / RIM, 0, 1).astype(np.float32)
-
-
-def mouth_mask_of(shape: np.ndarray, side: int) -> np.ndarray:
-    """(side, side) float32: 1 between a shape's lips, less on their rim, 0 outside."""
-    large = Image.new("L", (8 * side, 8 * side))
-    ImageDraw.Draw(large).polygon([(x, y) for x, y in shape[INNER_LIPS] * 8 * side - 0.5], fill=255)
-    return np.asarray(large.resize((side, side), Image.Resampling.BOX), np.float32) / 255
-
-
-def calibrate(read: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and noise (A,) that `denoise` needs for readings to grow with the truth, one to one.
-
-    The noise is that with which denoise readings correlate best; the slope makes the regression
-    of readings on truths 1, so that an expression arrives whole, where least squares would shrink
-    it by how badly it is read.
-
-    Args:
-        read: (N, A) differences of readings of people who were not trained on.
-        truth: (N, A) activations.
-    """
-    slopes, noises = [], []
-    for column in range(read.shape[1]):
-        x, y = read[:, column].astype(np.float64), truth[:, column]
-        best = (-np.inf, 1.0, 0.0)
-        for noise in np.linspace(0, 0.4, 21):
-            kept = x**3 / (x**2 + noise**2 + 1e-12)
-            product = float((kept * y).sum())
-            likeness = product / max(float(np.sqrt((kept**2).sum() * (y**2).sum())), 1e-9)
-            slope = float((y**2).sum()) / product if product > 0 else 0.0
-            best = max(best, (likeness, min(slope, MAX_SLOPE), float(noise)))
-        slopes.append(best[1])
-        noises.append(best[2])
-    return np.array(slopes, np.float32), np.array(noises, np.float32)

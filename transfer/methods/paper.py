@@ -19,7 +19,7 @@ from transfer.codec import Images, Latents, to_bytes
 from transfer.expression.estimate import PeopleActivations
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.methods.safe_decode import decode_safely
-from transfer.photos.align import moved
+from transfer.photos.crop import moved
 from transfer.photos.paste import pasted
 
 

@@ -1,1 +1,1 @@
-"""Photographs: aligned faces cut out of them, ranked, and put back."""
+"""Photographs: faces found, aligned, ranked by how neutral they are, and pasted back."""

@@ -1,6 +1,7 @@
-"""† What the judge's package lends: what finds faces, and what reads Action Units.
+"""Adapter to the judge (`eval`): its face detectors, and its measurement of Action Units.
 
-The only place where `transfer` needs `eval` and its extra, and it needs them when called.
+Outside the command line no other module of `transfer` imports `eval`. It is imported when a
+function is called, since it needs the extra `eval` of this package.
 """
 
 import functools
@@ -14,10 +15,10 @@ from transfer.photos.pose import Pose, pose_of
 
 
 def face_detector(name: str) -> FaceDetector:
-    """The judge's detector of a name.
+    """The judge's face detector of a name, such as "dlib".
 
     Raises:
-        InputError: it is not there, or what it needs is not installed.
+        InputError: there is no such detector, or a package that it needs is not installed.
     """
     from eval.detectors import face_detector as detector
 
@@ -25,10 +26,12 @@ def face_detector(name: str) -> FaceDetector:
 
 
 def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Action Units of an aligned face by the judge's reader: levels and changes, 0-5.
+    """Levels and changes (both (A,)) of Action Units in an aligned face, measured by the judge.
+
+    See `transfer.photos.neutral.Measurement`; None where the judge finds no face.
 
     Raises:
-        InputError: what the reader needs is not installed.
+        InputError: a package that the judge needs is not installed.
     """
     from eval.files import Picture
 

@@ -1,13 +1,14 @@
-"""Which pictures of a person are the most neutral, by Action Units and pose.
+"""The most neutral pictures of a person, by Action Units and pose.
 
     score = sum max(change - median change, 0)² + sum level² + (yaw² + pitch²) / 20²
 
-of intensities 0-5 and degrees: the excess over the person's median is what makes most of the
-person's pictures neutral, the level tells where most are not, and 20 degrees count as much as one
-unit of intensity 1. On rendered people (64 pixels, every picture its own pose and light) the best
-of 8 by this is neutral in 93 % of draws of which half are, and in 79 % where a quarter is.
+with intensities 0-5 and degrees; the sums are over Action Units. The first term works where most of
+the person's pictures are neutral, the second where most are not; a turn of 20 degrees counts as
+much as one unit of intensity 1. On rendered people (64 pixels, pose and light differ in every
+picture), the best of 8 pictures is neutral in 93 % of draws if half of the 8 are neutral, and in
+79 % if a quarter is.
 
-Whoever reads the Action Units is passed in; the command line takes the judge's reader.
+The measurements of Action Units are arguments; the command line takes the judge's.
 """
 
 import dataclasses
@@ -18,18 +19,18 @@ from jaxtyping import Float, UInt8
 
 from transfer.photos.pose import Pose
 
-TURN_DEG = 20.0  # of yaw or pitch, as bad as an intensity of 1
-MOST = 8  # pictures that are used of a person, if no number is given
+TURN_DEG = 20.0  # of yaw or pitch: counts as much as one unit of intensity 1
+MAX_DEFAULT = 8  # pictures of a person that `chosen` takes at most, if no number is given
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What is read of a picture.
+    """Action Units and pose of a face.
 
     Attributes:
-        level: (A,) intensities, 0-5; NaN where a unit is not read.
-        change: (A,) coordinates whose differences between a person's pictures are changes of
-            intensity; NaN where a unit is not read.
+        level: (A,) intensities, 0-5; NaN where a unit is not measured.
+        change: (A,) intensities plus an unknown offset per person, more precise than `level` in
+            differences between pictures of one person; NaN where a unit is not measured.
         pose: degrees.
     """
 
@@ -39,35 +40,35 @@ class Measurement:
 
 
 MeasureExpression = Callable[[UInt8[np.ndarray, "H W 3"]], Measurement | None]
-"""A picture of an aligned face to what is read of it; None where no face is found."""
+"""An aligned face to its measurement; None where no face is found."""
 
 
-def scores(readings: Sequence[Measurement | None]) -> Float[np.ndarray, " N"]:
-    """How far from neutral each of one person's pictures is; infinite where nothing was read.
+def scores(measurements: Sequence[Measurement | None]) -> Float[np.ndarray, " N"]:
+    """The score of each picture of one person; see the module. Infinite without a measurement.
 
     Args:
-        readings: of the pictures, by one reader.
+        measurements: of the pictures, all made in the same way.
     """
-    found = [i for i, reading in enumerate(readings) if reading is not None]
-    result = np.full(len(readings), np.inf)
+    found = [i for i, measurement in enumerate(measurements) if measurement is not None]
+    result = np.full(len(measurements), np.inf)
     if not found:
         return result
-    known = [reading for reading in readings if reading is not None]
-    level = np.nan_to_num(np.stack([k.level for k in known]).astype(np.float64))
-    change = np.nan_to_num(np.stack([k.change for k in known]).astype(np.float64))
-    turned = np.array([[k.pose.yaw, k.pose.pitch] for k in known]) / TURN_DEG
+    measured = [measurement for measurement in measurements if measurement is not None]
+    level = np.nan_to_num(np.stack([m.level for m in measured]).astype(np.float64))
+    change = np.nan_to_num(np.stack([m.change for m in measured]).astype(np.float64))
+    turned = np.array([[m.pose.yaw, m.pose.pitch] for m in measured]) / TURN_DEG
     excess = np.maximum(change - np.median(change, axis=0), 0)
     result[found] = (excess**2).sum(1) + (level**2).sum(1) + (turned**2).sum(1)
     return result
 
 
 def order(score: Float[np.ndarray, " N"]) -> list[int]:
-    """Indices of pictures, the most neutral first; of equals the earlier one."""
+    """Indices of pictures, the most neutral first; equal scores keep their order."""
     return np.argsort(score, kind="stable").tolist()
 
 
 def ranks(score: Float[np.ndarray, " N"]) -> list[int]:
-    """The rank of each picture, from 1."""
+    """The rank of each picture, from 1 for the most neutral."""
     places = order(score)
     result = [0] * len(places)
     for rank, i in enumerate(places, 1):
@@ -80,9 +81,12 @@ def chosen(score: Float[np.ndarray, " N"], n: int | None = None) -> list[int]:
 
     Args:
         score: from `scores`.
-        n: how many; the better half by default, from 1 to `MOST`.
+        n: how many; None takes the better half, from 1 to MAX_DEFAULT pictures.
+
+    Returns:
+        Pictures without a measurement are left out, unless there is no other.
     """
     if n is None:
-        n = min(MOST, max(1, len(score) // 2))
+        n = min(MAX_DEFAULT, max(1, len(score) // 2))
     places = order(score)
     return [i for i in places[:n] if np.isfinite(score[i])] or places[:1]

@@ -1,24 +1,25 @@
-"""Edited faces back into the photographs that they were cut out of, at full resolution.
+"""Paste edited faces back into their photographs, at full resolution.
 
-`moved_back` is for faces that were edited by moving their features and adding to the result
-(method "warp"). Only the addition has the model's few pixels; the movement is the same thin-plate
-spline at any resolution, so the photograph's own pixels move:
+`moved_back` is for method "warp", whose edit is a warp and an addition. Only the addition has the
+model's low resolution; the warp is a thin-plate spline, which moves the photograph's own pixels:
 
-    moved(p) = photograph( p + A⁻¹ s(A p) )
-    out(p)   = moved(p) + m(A p) ( added(A p) - gone(A p) moved(p) )
+    warped(p) = photograph( p + A⁻¹ s(A p) )
+    out(p)    = warped(p) + m(A p) ( added(A p) - removed(A p) warped(p) )
 
-with A from the photograph to the crop, s the spline's way back, m a soft mask of the face, and gone
-the share of what is there that goes (between lips that part).
-Where nothing moves and nothing is added the photograph comes back, to the byte.
+A is the transform from the photograph to the crop, s the spline's reverse displacement, m a soft
+mask of the face, and removed the share (0-1) of the warped photograph that is taken away, between
+lips that part. Without displacements and additions the photograph comes back byte for byte.
 
-`pasted` is for any other picture of the face (method "paper"): it is enlarged, its colours are
-matched where it ends, and it is blended in by the mask. Matching adds the membrane
+`pasted` is for any other picture of the face (method "paper"). The picture is enlarged, its colours
+are matched to the photograph at the mask's edge, and it is blended in by the mask. The matching
+adds the membrane c,
 
-    Laplace(c) = 0 in the mask,   c = photograph - picture around it
+    Laplace(c) = 0 inside the mask,   c = photograph - picture outside
 
-so that at the seam both agree and inside the picture keeps its gradients.
+so that both agree at the edge and the picture keeps its gradients inside.
 
-Pure functions of arrays. Places as in `transfer.photos.align`; landmarks are in sides of the crop.
+Pure functions of arrays. Points and transforms are those of `transfer.photos.crop`; landmarks are
+in sides of the crop (0-1).
 
 Sources: Pérez, Gangnet, Blake 2003 (the membrane); Keys 1981 (cubic convolution).
 """
@@ -34,59 +35,67 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 from scipy.spatial import ConvexHull
 
-from glow_jax.io.landmarks68 import BROWS, CHIN, EYES
+from glow_jax.io.landmarks68 import raised_brows
 from transfer.expression.warp import warp
-from transfer.photos.align import Pixels, Transform, crop, inverse, moved
+from transfer.photos.crop import Pixels, Transform, crop, inverse, moved
 
 Landmarks = Float[np.ndarray, "68 2"]
 Field = Float[np.ndarray, "G G 2"]
 Mask = Float[np.ndarray, "G G"]
-Change = Float[np.ndarray, "S S 4"]
+Edit = Float[np.ndarray, "S S 4"]
 
-GRID = 256  # places a side at which splines and masks are computed; between them they are smooth
-EDGE = 0.06  # of the side: within this of the crop's border movements die away
-GROWN, SOFT = 0.035, 0.025  # of the side: how far the mask goes beyond the face; sigma of its rim
-FOREHEAD = 0.22  # of eyes to chin: how far the brows are raised for the mask
-MATCHED = 96  # places a side at which colours are matched
-STILL_PX = 0.02  # a smaller movement is none
-BAND = 256  # rows of the photograph at once
+GRID = 256  # points per side of the crop at which splines and masks are computed
+FADE = 0.06  # of the crop's side: within this distance of the border, edits fade to nothing
+MASK_MARGIN = 0.035  # of the crop's side: how far the mask reaches beyond the face
+MASK_BLUR = 0.025  # of the crop's side: sigma of the mask's soft edge
+FOREHEAD_HEIGHT = (
+    0.22  # of the distance from eyes to chin: how far the mask reaches above the brows
+)
+MEMBRANE_SIDE = 96  # pixels at which colours are matched
+SEAM_BLUR = 0.02  # of that side: sigma of the colours that are matched
+MIN_SHIFT_PX = 0.02  # pixels that are displaced by less stay
+BAND_ROWS = 256  # rows of the photograph that are computed at once
 
 
 def moved_back(
     photograph: Pixels,
     transform: Transform,
     landmarks: Landmarks,
-    moves: Landmarks,
-    change: Change,
+    displacements: Landmarks,
+    edit: Edit,
 ) -> Pixels:
-    """A photograph whose face has moved and changed as its small crop has.
+    """A photograph whose face is warped and edited as its crop was; see the module.
 
     Args:
         photograph: that the crop was cut out of.
-        transform: how.
+        transform: from the photograph's pixels to sides of the crop.
         landmarks: of the crop before it was edited.
-        moves: of each landmark.
-        change: (S, S, 4) grey levels that are added, and the share that goes, of the moved crop.
+        displacements: of each landmark.
+        edit: (S, S, 4) over the warped crop: three channels to add, grey levels, and the share
+            (0-1) of the warped crop to remove.
+
+    Returns:
+        uint8, as large as the photograph.
     """
-    shift = spline_shift(landmarks, moves)
-    mask = face_mask(np.concatenate([landmarks, landmarks + moves]))
-    change = np.asarray(change, np.float32)
-    still, nothing = not shift.any(), not change.any()
+    shift = spline_shift(landmarks, displacements)
+    mask = face_mask(np.concatenate([landmarks, landmarks + displacements]))
+    edit = np.asarray(edit, np.float32)
+    has_shift, has_edit = shift.any(), edit.any()
     result = photograph.copy()
-    if still and nothing:
+    if not (has_shift or has_edit):
         return result
     back = inverse(transform)[:, :2].astype(np.float32)
     for rows, columns, places in _bands(photograph, transform):
         pixels = photograph[rows, columns].astype(np.float32)
-        if not still:
-            way = np.stack([_at(shift[..., i], places) for i in (0, 1)], -1) @ back.T
-            far = np.abs(way).max(-1) > STILL_PX
-            row, column = np.nonzero(far)
-            at = way[far] + np.stack([column + columns.start, row + rows.start], -1)
-            pixels[far] = _cubic(photograph, at[:, 1], at[:, 0])
-        if not nothing:
+        if has_shift:
+            shift_px = np.stack([_at(shift[..., i], places) for i in (0, 1)], -1) @ back.T
+            shifted = np.abs(shift_px).max(-1) > MIN_SHIFT_PX
+            row, column = np.nonzero(shifted)
+            at = shift_px[shifted] + np.stack([column + columns.start, row + rows.start], -1)
+            pixels[shifted] = _cubic(photograph, at[:, 1], at[:, 0])
+        if has_edit:
             weight = _at(mask, places)[..., None]
-            new = _enlarged(change, transform, rows, columns)
+            new = _enlarged(edit, transform, rows, columns)
             pixels += weight * (new[..., :3] - np.clip(new[..., 3:], 0, 1) * pixels)
         result[rows, columns] = np.clip(np.rint(pixels), 0, 255)
     return result
@@ -98,67 +107,70 @@ def pasted(
     landmarks: Landmarks,
     picture: UInt8[np.ndarray, "S S 3"],
 ) -> Pixels:
-    """A photograph with another picture of its face in it, colours matched around the face.
+    """A photograph with another picture of its face blended in; see the module.
 
     Args:
         photograph: that the face was cut out of.
-        transform: how.
+        transform: from the photograph's pixels to sides of the crop.
         landmarks: of the crop.
         picture: uint8 (S, S, 3), aligned as the crop was.
+
+    Returns:
+        uint8, as large as the photograph.
     """
     mask = face_mask(landmarks)
-    match = membrane(crop(photograph, transform, MATCHED), picture, mask)
+    match = membrane(crop(photograph, transform, MEMBRANE_SIDE), picture, mask)
     result = photograph.copy()
     new = picture.astype(np.float32)
     for rows, columns, places in _bands(photograph, transform):
         weight = _at(mask, places)[..., None]
-        ours = _enlarged(new, transform, rows, columns) + _enlarged(match, transform, rows, columns)
-        theirs = photograph[rows, columns].astype(np.float32)
-        result[rows, columns] = np.clip(np.rint(theirs + weight * (ours - theirs)), 0, 255)
+        face = _enlarged(new, transform, rows, columns) + _enlarged(match, transform, rows, columns)
+        before = photograph[rows, columns].astype(np.float32)
+        result[rows, columns] = np.clip(np.rint(before + weight * (face - before)), 0, 255)
     return result
 
 
-def spline_shift(landmarks: Landmarks, moves: Landmarks) -> Field:
-    """(G, G, 2) of each place of the edited crop, how far away its colour comes from, in sides.
+def spline_shift(landmarks: Landmarks, displacements: Landmarks) -> Field:
+    """(G, G, 2) from each point of the edited crop to where its colour comes from, in sides.
 
-    It is that of `transfer.expression.warp`, and 0 at the crop's border.
+    It is the reverse displacement of `transfer.expression.warp`, faded to 0 at the crop's border.
     """
-    if not moves.any():
+    if not displacements.any():
         return np.zeros((GRID, GRID, 2), np.float32)
     axis = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
     own = np.stack(np.meshgrid(axis, axis), -1)
-    f32 = jnp.float32
-    found = _warped(jnp.asarray(own)[None], jnp.asarray(landmarks, f32), jnp.asarray(moves, f32))
-    t = np.clip(np.minimum(axis, 1 - axis) / EDGE, 0, 1)
+    arrays = (jnp.asarray(a, jnp.float32) for a in (landmarks, displacements))
+    found = _warped(jnp.asarray(own)[None], *arrays)
+    t = np.clip(np.minimum(axis, 1 - axis) / FADE, 0, 1)
     fade = t * t * (3 - 2 * t)
     return (np.asarray(found) - own) * fade[:, None, None] * fade[None, :, None]
 
 
 @jax.jit
-def _warped(places: jax.Array, landmarks: jax.Array, moves: jax.Array) -> jax.Array:
-    """A picture of places, warped: where each now comes from."""
-    return warp(places, landmarks[None], moves[None])[0]
+def _warped(points: jax.Array, landmarks: jax.Array, displacements: jax.Array) -> jax.Array:
+    """A grid of points, warped as a picture: each entry is where its colour comes from."""
+    return warp(points, landmarks[None], displacements[None])[0]
 
 
 def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:
-    """(G, G) 1 in the face, softly to 0 beyond it.
+    """(G, G) float32: 1 in the face, softly to 0 outside, and 0 at the crop's border.
 
     Args:
-        landmarks: of one or more states of the face, 68 each.
+        landmarks: of the face in one or more expressions, 68 each.
     """
-    states = landmarks.reshape(-1, 68, 2)
-    raised = [s[BROWS] - (s[CHIN] - s[EYES].mean(0)) * FOREHEAD for s in states]
+    faces = landmarks.reshape(-1, 68, 2)
+    raised = [raised_brows(face, FOREHEAD_HEIGHT) for face in faces]
     points = np.concatenate([landmarks, *raised])
     hull = points[ConvexHull(points).vertices]
     middle = hull.mean(0)
     away = hull - middle
-    grown = middle + away * (1 + GROWN / np.linalg.norm(away, axis=1, keepdims=True))
+    grown = middle + away * (1 + MASK_MARGIN / np.linalg.norm(away, axis=1, keepdims=True))
     image = Image.new("L", (GRID, GRID))
     ImageDraw.Draw(image).polygon([(x * GRID - 0.5, y * GRID - 0.5) for x, y in grown], fill=255)
-    soft = ndimage.gaussian_filter(np.asarray(image, np.float32) / 255, SOFT * GRID)
-    # Its own border is a seam too.
+    soft = ndimage.gaussian_filter(np.asarray(image, np.float32) / 255, MASK_BLUR * GRID)
+    # The crop's border must not show in the photograph.
     t = np.clip(
-        np.minimum(np.arange(GRID) + 0.5, GRID - 0.5 - np.arange(GRID)) / (EDGE * GRID), 0, 1
+        np.minimum(np.arange(GRID) + 0.5, GRID - 0.5 - np.arange(GRID)) / (FADE * GRID), 0, 1
     )
     fade = (t * t * (3 - 2 * t)).astype(np.float32)
     return soft * fade[:, None] * fade[None]
@@ -167,12 +179,21 @@ def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:
 def membrane(
     around: UInt8[np.ndarray, "M M 3"], picture: UInt8[np.ndarray, "S S 3"], mask: Mask
 ) -> Float[np.ndarray, "M M 3"]:
-    """What must be added to a picture to agree with what is around a mask: smooth in the mask."""
+    """What is added to a picture so that it agrees with its surroundings at a mask's edge.
+
+    Args:
+        around: the photograph's crop.
+        picture: of the same square, of any size.
+        mask: (G, G); inside is where it is above 0.5.
+
+    Returns:
+        Grey levels: the blurred difference outside the mask, its harmonic continuation inside.
+    """
     n = len(around)
     small = Image.fromarray(picture).resize((n, n), Image.Resampling.BICUBIC)
     missing = around.astype(np.float64) - np.asarray(small, np.float64)
-    # The seam matches colours, not every pore.
-    missing = ndimage.gaussian_filter(missing, (0.02 * n, 0.02 * n, 0))
+    # Colours are matched, not details: the difference is blurred.
+    missing = ndimage.gaussian_filter(missing, (SEAM_BLUR * n, SEAM_BLUR * n, 0))
     inside = np.asarray(Image.fromarray(mask).resize((n, n), Image.Resampling.BILINEAR)) > 0.5
     inside[[0, -1]] = inside[:, [0, -1]] = False
     row, column = np.nonzero(inside)
@@ -180,29 +201,34 @@ def membrane(
     index[row, column] = np.arange(len(row))
     system = sparse.lil_matrix((len(row), len(row)))
     system.setdiag(4)
-    known = np.zeros((len(row), 3))
+    right_side = np.zeros((len(row), 3))
     for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         beside = index[row + down, column + right]
         free = beside >= 0
         system[np.flatnonzero(free), beside[free]] = -1
-        known[~free] += missing[row[~free] + down, column[~free] + right]
+        right_side[~free] += missing[row[~free] + down, column[~free] + right]
     result = missing.copy()
     if len(row):
-        result[row, column] = spsolve(system.tocsc(), known).reshape(-1, 3)
+        result[row, column] = spsolve(system.tocsc(), right_side).reshape(-1, 3)
     return result.astype(np.float32)
 
 
 def _bands(
     photograph: Pixels, transform: Transform
 ) -> Iterator[tuple[slice, slice, Float[np.ndarray, "h w 2"]]]:
-    """The photograph's part in which the crop lies, some rows at a time, and its places there."""
+    """The part of the photograph around the crop, BAND_ROWS rows at a time.
+
+    Yields:
+        rows, columns: of the photograph.
+        places: (h, w, 2) these pixels in sides of the crop.
+    """
     height, width = photograph.shape[:2]
     corners = moved(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), inverse(transform))
     low = np.maximum(np.floor(corners.min(0)).astype(int), 0)
     high = np.minimum(np.ceil(corners.max(0)).astype(int), (width, height))
     columns = slice(int(low[0]), int(max(high[0], low[0])))
-    for top in range(int(low[1]), int(high[1]), BAND):
-        rows = slice(top, min(top + BAND, int(high[1])))
+    for top in range(int(low[1]), int(high[1]), BAND_ROWS):
+        rows = slice(top, min(top + BAND_ROWS, int(high[1])))
         x = np.arange(columns.start, columns.stop) + 0.5
         y = np.arange(rows.start, rows.stop)[:, None] + 0.5
         places = [a * x + b * y + c for a, b, c in transform]
@@ -210,7 +236,7 @@ def _bands(
 
 
 def _at(values: Mask, places: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w"]:
-    """Values of a grid over the crop at places of it, bilinearly; 0 outside the crop."""
+    """Bilinear values of a grid over the crop at places in sides of the crop; 0 outside it."""
     n = len(values)
     index = np.stack([places[..., 1], places[..., 0]]) * n - 0.5
     found = ndimage.map_coordinates(values, index, order=1, mode="nearest")
@@ -221,17 +247,17 @@ def _at(values: Mask, places: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "
 def _enlarged(
     picture: Float[np.ndarray, "S S C"], transform: Transform, rows: slice, columns: slice
 ) -> Float[np.ndarray, "h w C"]:
-    """A picture of the crop in the photograph's pixels, bicubically; its border is repeated."""
+    """A picture over the crop at the photograph's pixels, bicubic; its border pixels repeat."""
     n, edge = len(picture), 3
     turn, shift = transform[:, :2] * n, transform[:, 2] * n + edge
     shift = shift + turn @ (columns.start, rows.start)
-    numbers = (*turn[0], shift[0], *turn[1], shift[1])
+    coefficients = (*turn[0], shift[0], *turn[1], shift[1])
     size = columns.stop - columns.start, rows.stop - rows.start
     wide = np.pad(picture, ((edge, edge), (edge, edge), (0, 0)), "edge").astype(np.float32)
     channels = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(channel)).transform(
-                size, Image.Transform.AFFINE, numbers, Image.Resampling.BICUBIC
+                size, Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
             )
         )
         for channel in np.moveaxis(wide, 2, 0)
@@ -242,7 +268,7 @@ def _enlarged(
 def _cubic(
     photograph: Pixels, rows: Float[np.ndarray, " N"], columns: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, "N 3"]:
-    """Keys' cubic (a = -1/2) at fractional rows and columns; the border is repeated."""
+    """Keys' cubic (a = -1/2) at fractional rows and columns; border pixels repeat."""
     height, width = photograph.shape[:2]
     top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
     down, right = _keys(rows - top), _keys(columns - left)
@@ -258,7 +284,7 @@ def _cubic(
 
 
 def _keys(t: Float[np.ndarray, " N"]) -> list[Float[np.ndarray, " N"]]:
-    """Weights of the four neighbours at a fraction t beyond the second."""
+    """Weights of the four nearest pixels, at a fraction t (0-1) from the second to the third."""
     t = t.astype(np.float32)
     return [
         ((2 - t) * t - 1) * t / 2,

@@ -1,10 +1,10 @@
-"""How a face is turned, from its 68 landmarks.
+"""The pose of a face from its 68 landmarks.
 
-The mean face's landmarks are laid over those of the picture by a scaled orthographic projection,
+The landmarks of a mean face are fitted to those of the picture by a scaled orthographic projection,
 
     landmarks = s R[:2] mean + t,    R = R_z(roll) R_x(-pitch) R_y(yaw)
 
-whose 2 x 3 matrix is the least-squares one brought to the nearest s R[:2] (its polar factor).
+s R[:2] is the polar factor of the least-squares 2 x 3 matrix: the nearest scaled rotation.
 
 Source of the mean face: ICT FaceKit (MIT; Li et al., CVPR 2020), its neutral head's landmarks in
 cm: x to the picture's right, y up, z to the camera.
@@ -44,7 +44,7 @@ class Pose(NamedTuple):
 
 
 def pose_of(landmarks: Float[np.ndarray, "68 2"]) -> Pose:
-    """The pose of a face; a person's own shape and the lens move it by a few degrees.
+    """The pose of a face, to a few degrees: it depends on the person's shape and on the lens.
 
     Args:
         landmarks: right and down in a picture, any unit.

@@ -1,4 +1,4 @@
-"""† Photographs on disk, read as aligned faces."""
+"""Photographs on disk: which there are, and their aligned faces."""
 
 import dataclasses
 import functools
@@ -17,20 +17,20 @@ from glow_jax.io.pictures import SUFFIXES, image_paths, read_image
 from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
 from transfer.photos.judge_adapter import face_detector
 
-VERSION = 1  # of how crops are made: other pixels for the same photograph are another version
+VERSION = 1  # of the alignment; it changes when a photograph gives other pixels
 DEFAULT_LIMITS = Limits()
-KEPT = 4096  # aligned faces that a reader remembers
+MAX_KEPT_FACES = 4096  # aligned faces that are kept in memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Photographs:
-    """What decides the aligned faces of a photograph.
+    """How faces are cut out of photographs.
 
     Attributes:
         size: of the crops, pixels; 0 is that of the model.
-        which: of its faces.
-        limits: what a face must be.
-        detector: the name of what finds faces.
+        which: of a photograph's faces: "largest", "all", or a number from left to right, from 1.
+        limits: that a face must satisfy.
+        detector: name of the face detector, such as "dlib".
     """
 
     size: int = 0
@@ -40,35 +40,48 @@ class Photographs:
 
     @property
     def key(self) -> str:
-        """The same for settings that make the same crops of every photograph."""
-        return json.dumps({"align": VERSION, **dataclasses.asdict(self)}, sort_keys=True)
+        """JSON text; equal keys make equal crops of every photograph. It enters output ids."""
+        limits = {
+            "pitch_deg": self.limits.pitch_deg,
+            "sharpness": self.limits.sharpness,
+            "side_px": self.limits.side_px,
+            "yaw_deg": self.limits.yaw_deg,
+        }
+        settings = {
+            "align": VERSION,
+            "detector": self.detector,
+            "limits": limits,
+            "size": self.size,
+            "which": self.which,
+        }
+        return json.dumps(settings, sort_keys=True)
 
 
 class AlignedFaces:
-    """Paths of photographs to the pixels of their faces: what a job reads pictures with.
+    """A function from paths of photographs to their aligned faces, for jobs to load pictures with.
 
-    Several threads may call it.
+    It may be called from several threads. The last faces are kept in memory.
 
     Attributes:
-        settings: what decides them.
+        settings: how faces are cut out.
     """
 
-    def __init__(self, find_faces: FaceDetector, settings: Photographs, channels: int = 3):
-        """Nothing is read yet.
+    def __init__(self, face_detector: FaceDetector, settings: Photographs, channels: int = 3):
+        """No photograph is read yet.
 
         Args:
-            find_faces: gives all faces of a photograph.
-            settings: one face a photograph.
-            channels: of the result; 1 is luma.
+            face_detector: finds all faces of a photograph.
+            settings: with one face of each photograph.
+            channels: of the result, 3 (RGB) or 1 (luma).
 
         Raises:
             InputError: the settings ask for all faces.
         """
         if settings.which == "all":
             raise InputError("face all: a transfer takes one face of each photograph; use largest")
-        self._find_faces, self.settings, self._channels = find_faces, settings, channels
-        # Where a face is, is asked for again when it is pasted back.
-        self.face = functools.lru_cache(KEPT)(self._face)
+        self._face_detector, self.settings, self._channels = face_detector, settings, channels
+        # Pasting back needs each face again.
+        self.face = functools.lru_cache(MAX_KEPT_FACES)(self._face)
 
     def __call__(self, path: str) -> np.ndarray:
         """uint8 (size, size, channels).
@@ -82,17 +95,17 @@ class AlignedFaces:
         return pixels
 
     def _face(self, path: str) -> Aligned:
-        """The face of a photograph.
+        """The aligned face of a photograph.
 
         Raises:
-            InputError: as above.
+            InputError: the photograph cannot be read, or its face cannot be used.
         """
         settings, photograph = self.settings, read_image(path)
         try:
             good, bad = faces_in(
-                photograph, self._find_faces, settings.size, settings.which, settings.limits
+                photograph, self._face_detector, settings.size, settings.which, settings.limits
             )
-        except ValueError as error:  # of the detector
+        except ValueError as error:  # of the face detector
             raise InputError(f"{one_line(path)}: {reason(error)}") from None
         if not good:
             raise InputError(f"{one_line(path)}: {bad[0]}")
@@ -122,7 +135,7 @@ def loader_of(
 
 
 class Photograph(NamedTuple):
-    """A file, and the folder of the person in it, relative to where crops go; "" is no folder."""
+    """A file, and the name of its person, which is the folder of the crops; "" is no folder."""
 
     path: Path
     person: str
@@ -131,17 +144,21 @@ class Photograph(NamedTuple):
 def list_photographs(
     paths: Sequence[Path], leave_out: Path | None = None
 ) -> tuple[list[Photograph], Counter[str]]:
-    """Photographs of files and folders; and how many other files of which suffix there are.
+    """List photographs, and count the other files.
 
-    A folder with photographs in it is a person, who is called like it. A folder of folders is a
-    collection: those are the people. Hidden names are skipped, links to folders are not followed.
+    A folder that contains photographs is a person with the folder's name; a folder of folders is a
+    collection of people. Hidden names are skipped, links to folders are not followed.
 
     Args:
         paths: files and folders.
         leave_out: a folder that is not searched.
 
+    Returns:
+        Photographs, and the number of other files by suffix.
+
     Raises:
-        InputError: a path is not there, there is no photograph, or two folders are one person.
+        InputError: a path does not exist, there is no photograph, or two folders have the name of
+            one person.
     """
     found: list[Photograph] = []
     others: Counter[str] = Counter()
@@ -170,7 +187,7 @@ def list_photographs(
 
 
 def _walk(top: Path, hidden: Path | None, others: Counter[str]) -> list[tuple[Path, list[Path]]]:
-    """Folders in one that hold photographs, and these, in natural order."""
+    """Folders below one that contain photographs, and the photographs, in natural order."""
     found = []
     for at, folders, files in os.walk(top):
         folder = Path(at)

@@ -1,4 +1,4 @@
-"""A contact sheet of aligned faces, each person's most neutral first, and what was left out."""
+"""The contact sheet of aligned faces: people, their crops, and the photographs left out."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,13 +7,19 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-COLUMNS, MAX_ROWS, MAX_LINES = 8, 60, 30
+MAX_COLUMNS, MAX_ROWS, MAX_LINES = 8, 60, 30
 TILE_PX, GAP_PX, LINE_PX, HEAD_PX = 128, 10, 17, 30
 INK, QUIET, PAPER, WARNING = (30, 30, 34), (110, 110, 116), (250, 250, 248), (200, 90, 20)
 
 
 class Tile(NamedTuple):
-    """A crop: its file for `read`, two lines below it, and whether to warn of it."""
+    """A crop on the sheet.
+
+    Attributes:
+        file: of the crop.
+        lines: two lines of text below it.
+        warn: whether it is framed as far from what the model knows.
+    """
 
     file: str
     lines: tuple[str, str]
@@ -23,21 +29,21 @@ class Tile(NamedTuple):
 def align_sheet(
     people: dict[str, list[Tile]],
     left_out: Sequence[str],
-    read: Callable[[str], UInt8[np.ndarray, "S S 3"]],
+    load: Callable[[str], UInt8[np.ndarray, "S S 3"]],
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw the sheet. Of very many crops each person's first ones are shown.
+    """Draw the sheet. Where crops do not fit, the first ones of each person are shown.
 
     Args:
-        people: tiles by name, in the order in which they are shown.
-        left_out: lines about photographs that could not be used.
-        read: a file to its pixels.
+        people: tiles by the person's name, in the order of the sheet.
+        left_out: one line for each photograph that could not be used.
+        load: a crop's file to its pixels.
     """
     shown = _fitting(people)
     lines = [_cut(line, 130) for line in left_out[:MAX_LINES]]
     if len(left_out) > MAX_LINES:
         lines.append(f"and {len(left_out) - MAX_LINES} more: failures.csv")
     step_x, step_y = TILE_PX + GAP_PX, TILE_PX + 2 * LINE_PX + GAP_PX
-    columns = max(4, min(COLUMNS, max((len(tiles) for tiles in shown.values()), default=0)))
+    columns = max(4, min(MAX_COLUMNS, max((len(tiles) for tiles in shown.values()), default=0)))
     rows = sum(-(-len(tiles) // columns) for tiles in shown.values())
     height = GAP_PX + HEAD_PX * len(shown) + step_y * rows
     height += HEAD_PX + LINE_PX * len(lines) if lines else 0
@@ -52,7 +58,7 @@ def align_sheet(
         y += HEAD_PX
         for start in range(0, len(tiles), columns):
             for column, tile in enumerate(tiles[start : start + columns]):
-                _draw_tile(sheet, draw, (GAP_PX + column * step_x, y), tile, read(tile.file))
+                _draw_tile(sheet, draw, (GAP_PX + column * step_x, y), tile, load(tile.file))
             y += step_y
     if lines:
         draw.text((GAP_PX, y + 4), f"left out: {len(left_out)}", INK, ImageFont.load_default(17))
@@ -82,10 +88,10 @@ def _draw_tile(
 
 
 def _fitting(people: dict[str, list[Tile]]) -> dict[str, list[Tile]]:
-    """Some of the tiles of everybody, in at most about `MAX_ROWS` rows."""
+    """The first tiles of each person, in about MAX_ROWS rows at most."""
     shown = dict(list(people.items())[:MAX_ROWS])
     rows = max(1, MAX_ROWS // max(1, len(shown)))
-    return {name: tiles[: rows * COLUMNS] for name, tiles in shown.items()}
+    return {name: tiles[: rows * MAX_COLUMNS] for name, tiles in shown.items()}
 
 
 def _cut(text: str, n: int) -> str:

@@ -55,7 +55,7 @@ def quadratic_world(n_people: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def test_both_halves_learn_differences_within_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WIDTH", 32)
+    monkeypatch.setattr(module, "HIDDEN_WIDTH", 32)
     seen, aus, people = quadratic_world()
     known = people < 50
     said: list[str] = []
@@ -72,7 +72,7 @@ def test_both_halves_learn_differences_within_a_person(monkeypatch: pytest.Monke
 
 
 def test_the_same_seed_is_the_same_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WIDTH", 8)
+    monkeypatch.setattr(module, "HIDDEN_WIDTH", 8)
     world = quadratic_world(10)
     one, same, other = (
         fit_au_regressor(*world, penalty=1.0, n_steps=20, seed=s) for s in (0, 0, 1)

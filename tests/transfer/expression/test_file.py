@@ -130,41 +130,68 @@ N = len(UNITS)
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no units": ({"aus": None}, "aus"),
     "units that are one number": ({"aus": np.float32(1)}, ""),
-    "fewer units": ({"aus": np.array(UNITS[:2])}, "slope is (3,), not (2,)"),
+    "fewer units": ({"aus": np.array(UNITS[:2])}, "slope has shape (3,), not (2,)"),
     "no reader": ({"reader__linear": None}, "reader/linear"),
     "another reader": (
         {"reader__linear": np.zeros((9, N), np.float16)},
-        "reader/linear is (9, 3), not (5",
+        "reader/linear has shape (9, 3), not (5",
     ),
-    "another width": ({"reader__bias": np.zeros(5, np.float32)}, "reader/hidden is"),
-    "a bias of two": ({"reader__bias": np.zeros((2, 4), np.float32)}, "reader/bias is (2, 4)"),
-    "moves of other landmarks": ({"moves": np.zeros((N, 5, 2), np.float32)}, "moves is (3, 5, 2)"),
-    "whole numbers": ({"slope": np.ones(N, int)}, "slope is not of finite numbers"),
-    "text": ({"noise": np.array(["a"] * N)}, "noise is not of finite numbers"),
-    "complex numbers": ({"noise": np.zeros(N, complex)}, "noise is not of finite numbers"),
-    "not a number": ({"slope": np.full(N, np.nan)}, "slope is not of finite numbers"),
-    "infinity": ({"finder__w0": np.full((432, 64), np.inf)}, "finder/w0 is not of finite numbers"),
-    "another network": ({"finder__w0": np.zeros((4, 64), np.float16)}, "has another shape"),
+    "another width": ({"reader__bias": np.zeros(5, np.float32)}, "reader/hidden has shape"),
+    "a bias of two": (
+        {"reader__bias": np.zeros((2, 4), np.float32)},
+        "reader/bias has shape (2, 4)",
+    ),
+    "moves of other landmarks": (
+        {"moves": np.zeros((N, 5, 2), np.float32)},
+        "moves has shape (3, 5, 2)",
+    ),
+    "whole numbers": (
+        {"slope": np.ones(N, int)},
+        "slope is not an array of finite floats",
+    ),
+    "text": ({"noise": np.array(["a"] * N)}, "noise is not an array of finite floats"),
+    "complex numbers": (
+        {"noise": np.zeros(N, complex)},
+        "noise is not an array of finite floats",
+    ),
+    "not a number": (
+        {"slope": np.full(N, np.nan)},
+        "slope is not an array of finite floats",
+    ),
+    "infinity": (
+        {"finder__w0": np.full((432, 64), np.inf)},
+        "finder/w0 is not an array of finite floats",
+    ),
+    "another network": ({"finder__w0": np.zeros((4, 64), np.float16)}, "have other shapes"),
     "no network": ({f"finder__w{i}": None for i in range(8)}, "finder/w0"),
     "half a layer": ({"finder__b2": None}, "finder/b2"),
     "no shape": ({"shape": None}, "shape"),
-    "another shape": ({"shape": np.zeros((5, 2), np.float32)}, "shape is (5, 2), not (68, 2)"),
+    "another shape": (
+        {"shape": np.zeros((5, 2), np.float32)},
+        "shape has shape (5, 2), not (68, 2)",
+    ),
     "no rest": ({"rest": None}, "rest"),
-    "a rest of a vector": ({"rest": np.zeros(3, np.float16)}, "mouth is (32, 32), not (0, 0)"),
+    "a rest of a vector": (
+        {"rest": np.zeros(3, np.float16)},
+        "mouth has shape (32, 32), not (0, 0)",
+    ),
     "a rest without colours": (
         {"rest": np.zeros((6, 8, 8, 3), np.float16)},
-        "mouth is (32, 32), not (0, 0)",
+        "mouth has shape (32, 32), not (0, 0)",
     ),
     "a mouth of another size": (
         {"mouth": np.zeros((5, 5), np.float16)},
-        "mouth is (5, 5), not (32",
+        "mouth has shape (5, 5), not (32",
     ),
     "no mouth": ({"mouth": None}, "mouth"),
     "no colours": ({"colours": None}, "colours"),
-    "two colours": ({"colours": np.ones((2, 2), np.float32)}, "colours is (2, 2), not (2, 3)"),
+    "two colours": (
+        {"colours": np.ones((2, 2), np.float32)},
+        "colours has shape (2, 2), not (2, 3)",
+    ),
     "colours without width": (
         {"colours": np.zeros((2, 3), np.float32)},
-        "colours: a deviation of 0",
+        "colours: a standard deviation of 0; it must be above 0",
     ),
     "a name of two lines": ({"more\nlines": np.full(1, np.nan)}, "finite"),
 }
@@ -183,7 +210,7 @@ def test_the_network_that_finds_landmarks_is_had_alone(whole: Path, copy: Path) 
     assert set(got) == set(want)
     for name in want:
         np.testing.assert_array_equal(got[name], want[name])
-    with pytest.raises(InputError, match="has another shape"):
+    with pytest.raises(InputError, match="have other shapes"):
         load_landmark_detector(rewritten(copy, finder__w0=np.zeros((4, 64), np.float16)))
     with pytest.raises(InputError, match="no such file"):
         load_landmark_detector(copy.parent / "none.npz")

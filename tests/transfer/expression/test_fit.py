@@ -15,7 +15,10 @@ from transfer.expression import landmark_detector as lm
 from transfer.expression import model as ex
 from transfer.expression.features import N_FEATURES
 from transfer.expression.file import load_expression_model, save_expression_model
-from transfer.expression.fit import Faces, differences, fit, fit_residual, pairs_of, split
+from transfer.expression.fit import fit
+from transfer.expression.mean_shape import face_mask
+from transfer.expression.pairs import Faces, differences, pairs_of, split
+from transfer.expression.residual import fit_residual
 
 PLACE = face()
 READ = jax.jit(ex.raw_activations)
@@ -73,7 +76,7 @@ def test_a_fits_rest_is_what_the_warp_lacks(fitted: tuple[Faces, ex.ExpressionMo
     made = np.asarray(jax.jit(ex.with_expression)(model, before, activations))
     lacking = ((moved - pairs.expressive) ** 2).mean()
     assert ((made - pairs.expressive) ** 2).mean() < 0.6 * lacking
-    outside = ex.face_mask(np.asarray(model.mean_shape), model.residual.shape[2]) == 0
+    outside = face_mask(np.asarray(model.mean_shape), model.residual.shape[2]) == 0
     assert outside.any() and (model.residual[:, :, outside] == 0).all()
     more = fit_residual(model, pairs)
     np.testing.assert_array_equal(more, model.residual)
@@ -84,10 +87,10 @@ def test_a_fits_rest_grows_with_the_faces_colour(fitted: tuple[Faces, ex.Express
     model = dataclasses.replace(model, displacements=0 * model.displacements)
     pairs = pairs_of(faces)
     before = jnp.asarray(pairs.neutral)
-    colours = ex.colour(before, jnp.asarray(np.tile(PLACE, (len(pairs.aus), 1, 1))))
+    colours = ex.face_colour(before, jnp.asarray(np.tile(PLACE, (len(pairs.aus), 1, 1))))
     np.testing.assert_allclose(model.colour_statistics[0], colours.mean(0), rtol=1e-4)
     change = np.zeros(pairs.neutral.shape)
-    amount = 20 * np.asarray(ex.off_mean(model, colours)) * pairs.aus[:, 1:2]
+    amount = 20 * np.asarray(ex.colour_deviations(model, colours)) * pairs.aus[:, 1:2]
     change[:, 36:40, 20:44] = amount[:, None, None]
     shown = np.clip(pairs.neutral + change, 0, 255)
     pairs = dataclasses.replace(pairs, expressive=shown.astype(np.uint8))
@@ -117,10 +120,7 @@ def test_pairs_are_of_one_person_and_condition() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"activations": np.zeros((80, 3))},
-            "no pairs; render with",
-        ),
+        ({"activations": np.zeros((80, 3))}, "render with setting pairs"),
         ({"conditions": np.arange(80)}, "no pairs"),
         ({"people": np.arange(80) // 40}, "2 people; use 20 or more"),
         ({"people": np.arange(80) // 4 + 1}, None),

@@ -8,6 +8,9 @@ import pytest
 from glow_jax.io.landmarks68 import LOWER_EDGES, MIRROR, UPPER_EDGES
 from tests.support.expressions import UNITS, face, portraits, random_expressions
 from transfer.expression import model as ex
+from transfer.expression.fit import calibrate, fit_displacements
+from transfer.expression.mean_shape import face_mask, mean_shape_of
+from transfer.expression.pairs import Pairs
 
 PLACE = face()
 LIDS_AND_LIPS = [*UPPER_EDGES, *LOWER_EDGES]
@@ -66,11 +69,11 @@ def test_lids_and_lips_meet_and_do_not_cross() -> None:
             a = np.deg2rad(angle)
             down = np.array([-np.sin(a), np.cos(a)]) / np.hypot(*eyes)
             was, gap = ((p[LOWER_EDGES] - p[UPPER_EDGES]) @ down for p in (before, points))
-            assert (gap >= np.minimum(was, ex.LEAST_GAP) - 1e-5).all()
+            assert (gap >= np.minimum(was, ex.MIN_GAP) - 1e-5).all()
             if activations == [-1.0, 0, 0]:
                 np.testing.assert_allclose(gap - was, 0.4, atol=0.02)
             elif activations[0]:
-                np.testing.assert_allclose(gap, np.minimum(was, ex.LEAST_GAP), atol=0.005)
+                np.testing.assert_allclose(gap, np.minimum(was, ex.MIN_GAP), atol=0.005)
 
 
 def test_warped_pictures_without_a_code_are_the_pictures() -> None:
@@ -168,12 +171,12 @@ def test_a_faces_colour_is_its_noses() -> None:
     for picture, marked in zip(images, landmarks, strict=True):
         for x, y in (marked[27:36] * 64).astype(int):
             picture[y, x] = (200, 100, 50)
-    read = np.asarray(ex.colour(jnp.asarray(images), jnp.asarray(landmarks)))
+    read = np.asarray(ex.face_colour(jnp.asarray(images), jnp.asarray(landmarks)))
     np.testing.assert_allclose(read, [[200, 100, 50]] * 2)
-    outside = np.asarray(ex.colour(jnp.asarray(images), jnp.asarray(landmarks + 5)))
+    outside = np.asarray(ex.face_colour(jnp.asarray(images), jnp.asarray(landmarks + 5)))
     np.testing.assert_allclose(outside, 9)
     model = random_expressions()
-    far = np.asarray(ex.off_mean(model, jnp.asarray([[1000.0, -1000, 110]])))
+    far = np.asarray(ex.colour_deviations(model, jnp.asarray([[1000.0, -1000, 110]])))
     assert (
         far[0, 0] == ex.MAX_COLOUR_DEVIATIONS
         and far[0, 1] == -ex.MAX_COLOUR_DEVIATIONS
@@ -184,7 +187,7 @@ def test_a_faces_colour_is_its_noses() -> None:
 # -- fitting
 
 
-def some_pairs(n: int = 60, noise: float = 0.0) -> tuple[ex.Pairs, np.ndarray]:
+def some_pairs(n: int = 60, noise: float = 0.0) -> tuple[Pairs, np.ndarray]:
     """Pairs whose landmarks have gone by known moves, in faces of all turns and sizes."""
     rng = np.random.default_rng(0)
     moves = rng.normal(0, 0.1, (len(UNITS), 68, 2))
@@ -195,16 +198,16 @@ def some_pairs(n: int = 60, noise: float = 0.0) -> tuple[ex.Pairs, np.ndarray]:
     shift = ex.displace(model, jnp.asarray(aus, jnp.float32), jnp.asarray(before))
     after = before + np.asarray(shift) + rng.normal(0, noise, before.shape)
     nothing = np.zeros((n, 1, 1, 3), np.uint8)
-    return ex.Pairs(nothing, nothing, aus, before, after), moves
+    return Pairs(nothing, nothing, aus, before, after), moves
 
 
 def test_known_moves_are_recovered() -> None:
     pairs, moves = some_pairs()
-    got = ex.fit_displacements(pairs, penalty=1e-6)
+    got = fit_displacements(pairs, penalty=1e-6)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, moves, atol=1e-3)
     noisy, _ = some_pairs(400, noise=0.01)
-    assert np.abs(ex.fit_displacements(noisy) - moves).max() < 0.05
+    assert np.abs(fit_displacements(noisy) - moves).max() < 0.05
 
 
 def test_the_mean_shape_is_symmetric_and_open() -> None:
@@ -212,7 +215,7 @@ def test_the_mean_shape_is_symmetric_and_open() -> None:
     faces = PLACE + rng.normal(0, 0.005, (200, 68, 2))
     moves = np.zeros((3, 68, 2), np.float32)
     moves[2, 57] = (0, 0.5)  # AU26 drops a lip
-    shape = ex.mean_shape_of(faces, moves, UNITS)
+    shape = mean_shape_of(faces, moves, UNITS)
     assert shape.dtype == np.float32
     np.testing.assert_allclose(shape[57] - PLACE[57], (0, 0.7 * 0.5 * apart()), atol=2e-3)
     still = np.delete(np.arange(68), 57)
@@ -222,7 +225,7 @@ def test_the_mean_shape_is_symmetric_and_open() -> None:
 
 
 def test_a_shapes_face_is_whole_inside_and_fades_outside() -> None:
-    face = ex.face_mask(PLACE, 64)
+    face = face_mask(PLACE, 64)
     rows, columns = (PLACE * 64).astype(int)[:, ::-1].T
     assert face.dtype == np.float32 and (face[rows, columns] > 0.7).all()
     assert face[int(PLACE[27:36, 1].mean() * 64), 32] == 1
@@ -241,7 +244,7 @@ def test_calibration_recovers_the_slope_and_sees_noise() -> None:
     rng = np.random.default_rng(0)
     truth = rng.uniform(0, 1, (500, 3)) * (rng.uniform(size=(500, 3)) < 0.3)
     read = truth * (0.5, 0.25, 1.0) + rng.normal(0, 1, truth.shape) * (0.0, 0.0, 0.2)
-    slope, noise = ex.calibrate(read, truth)
+    slope, noise = calibrate(read, truth)
     np.testing.assert_allclose(slope[:2], (2, 4), rtol=0.02)
     assert noise[0] == 0 and noise[1] == 0 and noise[2] > 0.1
     model = random_expressions(slope=slope, noise=noise)

@@ -11,7 +11,7 @@ from glow_jax.cli.main import main
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import read_provenance
 from tests.support import photographs
-from transfer.photos.align import crop, crop_transform, moved
+from transfer.photos.crop import crop, crop_transform, moved
 
 SIZE = {"width": 1000, "height": 800, "scale": 1.4}
 

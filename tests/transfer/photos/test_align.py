@@ -12,7 +12,8 @@ from glow_jax.io.errors import InputError
 from tests.support import photographs
 from tests.support.photographs import Face, face_of
 from transfer.photos import align
-from transfer.photos.align import Limits, crop_transform, faces_in, inverse, moved, side_of
+from transfer.photos.align import Limits, faces_in
+from transfer.photos.crop import crop_transform, inverse, moved, side_of
 from transfer.photos.pose import MEAN_FACE, pose_of
 
 

@@ -21,7 +21,7 @@ from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from tests.support import photographs
 from tests.support.photographs import face_of
-from transfer.photos.align import crop, crop_transform, inverse, moved, side_of
+from transfer.photos.crop import crop, crop_transform, inverse, moved, side_of
 from transfer.photos.folder import Summary, align_folder
 from transfer.photos.reader import AlignedFaces, Photographs, list_photographs
 from transfer.photos.sheet import Tile, align_sheet

@@ -46,5 +46,5 @@ def test_what_was_not_read_comes_last() -> None:
 def test_how_many_are_chosen() -> None:
     found = np.arange(40.0)[::-1].copy()
     assert neutral.chosen(found, 3) == [39, 38, 37]
-    assert len(neutral.chosen(found)) == neutral.MOST
+    assert len(neutral.chosen(found)) == neutral.MAX_DEFAULT
     assert neutral.chosen(np.array([2.0, 1.0, 3.0])) == [1]

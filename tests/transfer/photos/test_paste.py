@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from tests.support import photographs
 from tests.support.expressions import face
-from transfer.photos.align import crop, crop_transform, moved
+from transfer.photos.crop import crop, crop_transform, moved
 from transfer.photos.paste import face_mask, membrane, moved_back, pasted, spline_shift
 
 SIDE = 256

@@ -1,0 +1,15 @@
+"""Batches of one size, so that a compiled function sees one shape."""
+
+import numpy as np
+
+BATCH_SIZE = 64
+
+
+def batches(n: int) -> list[slice]:
+    """Slices of BATCH_SIZE that cover n rows; the last one may be shorter."""
+    return [slice(start, min(start + BATCH_SIZE, n)) for start in range(0, n, BATCH_SIZE)]
+
+
+def fill(batch: np.ndarray) -> np.ndarray:
+    """A batch of BATCH_SIZE rows: the first row is repeated at the end."""
+    return np.concatenate([batch, np.repeat(batch[:1], BATCH_SIZE - len(batch), axis=0)])

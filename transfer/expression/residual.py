@@ -1,0 +1,94 @@
+"""Fit the residual of an expression model: what warped pictures lack, on pairs of pictures.
+
+Ridge regression, channel by channel. With t the true expressive picture and w the warped neutral
+one, both on the mean shape, o the share of the mouth's opening that is new (`newly_open`), and c
+the deviation of the face's colour in the channel:
+
+    outside the lips   t - w              on  (terms)          x (1, c)
+    between the lips   t - (1 - o) w      on  o (1, terms)     x (1, c)
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from transfer.expression import model as em
+from transfer.expression.batches import batches, fill
+from transfer.expression.landmark_detector import detect_landmarks
+from transfer.expression.mean_shape import face_mask
+from transfer.expression.model import ExpressionModel
+from transfer.expression.pairs import Pairs
+from transfer.expression.warp import warp
+
+SIDE = 64  # pixels of the residual, over the mean shape
+PENALTY = 5.0  # of the ridge regression, on the squared norm
+
+
+def no_residual(n_aus: int) -> np.ndarray:
+    """(2, 4 A + 1, S, S, 3) zeros: the residual of a model that is not fitted yet."""
+    return np.zeros((2, 4 * n_aus + 1, SIDE, SIDE, 3), np.float32)
+
+
+def fit_residual(model: ExpressionModel, pairs: Pairs) -> np.ndarray:
+    """(2, 4 A + 1, S, S, 3) float32, the residual of `ExpressionModel`; see the module.
+
+    Args:
+        model: all else of it is fitted.
+        pairs: of people it was trained on.
+    """
+    width, n_pixels = 2 * len(model.aus), SIDE * SIDE
+    skin, mouth = _Ridge(2 * width, n_pixels), _Ridge(2 * width + 2, n_pixels)
+    for batch in batches(len(pairs.aus)):
+        n = len(pairs.aus[batch])
+        activations = pairs.aus[batch].astype(np.float32)
+        arrays = (pairs.neutral[batch], pairs.expressive[batch], activations)
+        found = _compared(model, *(jnp.asarray(fill(a)) for a in arrays))
+        true, warped, deviations, opening = (np.asarray(a, np.float64)[:n] for a in found)
+        terms = np.asarray(em.terms(jnp.asarray(activations)), np.float64)
+        between = opening[:, None] * np.concatenate([np.ones((n, 1)), terms], 1)
+        skin.add(terms, deviations, true - warped)
+        mouth.add(between, deviations, true - (1 - opening)[:, None, None, None] * warped)
+    face = face_mask(np.asarray(model.mean_shape), SIDE)[..., None]
+    mouth_mask = np.asarray(model.mouth_mask)[..., None]
+    parts = [skin.solved() * face * (1 - mouth_mask), mouth.solved() * mouth_mask]
+    return np.concatenate(parts, 1).astype(np.float32)
+
+
+@jax.jit
+def _compared(
+    model: ExpressionModel, neutral: Any, expressive: Any, activations: Any
+) -> tuple[jax.Array, ...]:
+    """True and warped pictures on the mean shape, colour deviations, and new mouth openings."""
+    landmarks = detect_landmarks(model.landmark_detector, neutral)
+    displacements = em.displace(model, activations, landmarks)
+    warped = warp(neutral.astype(jnp.float32), landmarks, displacements)
+    both = jnp.concatenate([expressive.astype(jnp.float32), warped], -1)
+    both = em.to_mean_shape(model, both, landmarks + displacements, SIDE)
+    deviations = em.colour_deviations(model, em.face_colour(neutral, landmarks))
+    return both[..., :3], both[..., 3:], deviations, em.newly_open(landmarks, displacements)
+
+
+class _Ridge:
+    """Ridge regression of pictures on inputs and on inputs times colour, channel by channel.
+
+    Only sums are kept, so that any number of pictures fits into memory.
+    """
+
+    def __init__(self, width: int, n_pixels: int):
+        """Nothing is added yet; `width` counts inputs twice, with and without the colour."""
+        self._normal = np.tile(PENALTY * np.eye(width), (3, 1, 1))
+        self._sums = np.zeros((3, width, n_pixels))
+
+    def add(self, inputs: np.ndarray, colours: np.ndarray, pictures: np.ndarray) -> None:
+        """Add N pictures: inputs (N, C), colours (N, 3), pictures (N, S, S, 3)."""
+        for channel in range(3):
+            columns = np.concatenate([inputs, inputs * colours[:, channel, None]], 1)
+            self._normal[channel] += columns.T @ columns
+            self._sums[channel] += columns.T @ pictures[..., channel].reshape(len(pictures), -1)
+
+    def solved(self) -> np.ndarray:
+        """(2, C, S, S, 3): weights of the inputs, and of the inputs times the colour."""
+        found = np.linalg.solve(self._normal, self._sums)
+        return np.moveaxis(found.reshape(3, 2, -1, SIDE, SIDE), 0, -1)

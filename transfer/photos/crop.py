@@ -1,0 +1,151 @@
+"""Crops of photographs: the transform from a photograph to an aligned crop, and its resampling.
+
+Faces are aligned as in CelebA-HQ. With e the vector between the eyes and m from the midpoint of
+the eyes to that of the mouth's corners, in a photograph:
+
+    x axis      e + (m_y, -m_x), normalised        (m turned by a right angle)
+    half side   max(2 |e|, 1.8 |m|)
+    centre      midpoint of the eyes + 0.1 m
+
+Beyond its borders the photograph is extended by its reflection, more blurred further out. Where a
+crop is smaller than its square in the photograph, a triangle filter two crop pixels wide is used:
+it aliases little, does not ring, and of the usual filters it is the nearest to that of the renders
+which `faces64` was trained on.
+
+A point is (right, down) in pixels; (0.5, 0.5) is the centre of the first pixel. A transform is an
+affine map (2, 3) from a photograph's pixels to sides of the crop (0-1). Pure functions of arrays.
+
+Sources: Karras et al. 2018, appendix C; NVlabs/ffhq-dataset `download_ffhq.py` (the extension).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+from scipy import ndimage
+
+from glow_jax.io.landmarks68 import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
+
+Pixels = UInt8[np.ndarray, "H W 3"]
+Crop = UInt8[np.ndarray, "S S 3"]
+Points = Float[np.ndarray, "N 2"]
+Transform = Float[np.ndarray, "2 3"]
+
+SAMPLES_PER_PIXEL = 3  # photograph pixels per crop pixel that are kept before the last resampling
+BORDER = 0.1  # of the crop's side: read around the square, for the filters
+MIN_REFLECTION = 0.3  # of the crop's side: width of a reflection
+REFLECTION_BLUR = 0.02  # of the crop's side: sigma of a reflection's blur
+
+
+def crop_transform(landmarks: Float[np.ndarray, "68 2"]) -> Transform:
+    """The transform of the aligned square around a face; see the module.
+
+    Args:
+        landmarks: right and down, pixels of the photograph.
+
+    Raises:
+        ValueError: eyes and mouth are at one point.
+    """
+    right, left = landmarks[RIGHT_EYE].mean(0), landmarks[LEFT_EYE].mean(0)
+    eyes, apart = (right + left) / 2, left - right
+    down = landmarks[list(MOUTH_CORNERS)].mean(0) - eyes
+    axis = apart + np.array([down[1], -down[0]])
+    half = max(2.0 * float(np.hypot(*apart)), 1.8 * float(np.hypot(*down)))
+    length = float(np.hypot(*axis))
+    if not (half > 0 and length > 0 and np.isfinite(half)):
+        raise ValueError("the landmarks are not those of a face")
+    x, y = axis / length
+    turn = np.array([[x, y], [-y, x]]) / (2 * half)
+    return np.column_stack([turn, 0.5 - turn @ (eyes + 0.1 * down)])
+
+
+def side_of(transform: Transform) -> float:
+    """The side of a crop, pixels of the photograph."""
+    return float(1 / np.sqrt(np.linalg.det(transform[:, :2])))
+
+
+def moved(points: Points, transform: Transform) -> Points:
+    """(N, 2) points after a transform."""
+    return points @ transform[:, :2].T + transform[:, 2]
+
+
+def inverse(transform: Transform) -> Transform:
+    """The transform from sides of the crop back to the photograph's pixels."""
+    back = np.linalg.inv(transform[:, :2])
+    return np.column_stack([back, -back @ transform[:, 2]])
+
+
+def crop(photograph: Pixels, transform: Transform, size: int) -> Crop:
+    """The crop of a photograph, uint8 (size, size, 3).
+
+    Memory grows with `size`, not with the side of the square in the photograph.
+
+    Args:
+        photograph: upright.
+        transform: from its pixels to sides of the crop.
+        size: of the crop, pixels.
+
+    Raises:
+        ValueError: the whole square lies outside the photograph.
+    """
+    side, back = side_of(transform), inverse(transform)
+    corners = moved(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), back)
+    border = max(BORDER * side, 3.0)
+    low = np.floor(corners.min(0) - border).astype(int)
+    high = np.ceil(corners.max(0) + border).astype(int)
+    ends = np.array(photograph.shape[1::-1])
+    start, stop = np.clip(low, 0, ends), np.clip(high, 0, ends)
+    if (start >= stop).any():
+        raise ValueError("the face lies outside the photograph")
+    inside = photograph[start[1] : stop[1], start[0] : stop[0]]
+    whole = Image.fromarray(np.ascontiguousarray(inside))
+    shrunk = max(1.0, side / size / SAMPLES_PER_PIXEL)
+    part = whole.resize([max(1, round(n / shrunk)) for n in whole.size], Image.Resampling.LANCZOS)
+    scale = np.array(part.size) / whole.size
+    missing = np.ceil(np.concatenate([start - low, high - stop]) * np.tile(scale, 2)).astype(int)
+    pixels, added = _extended(np.asarray(part, np.float32), missing.tolist(), side / shrunk)
+    n = size * max(1, int(np.ceil(side / shrunk / size - 1e-6)))
+    turn = back[:, :2] * scale[:, None] / n
+    shift = (back[:, 2] - start) * scale + added
+    coefficients = (*turn[0], shift[0], *turn[1], shift[1])
+    channels = []
+    for channel in np.moveaxis(pixels, 2, 0):  # as floats: Pillow rounds bytes down
+        sampled = Image.fromarray(np.ascontiguousarray(channel)).transform(
+            (n, n), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
+        )
+        channels.append(np.asarray(sampled.resize((size, size), Image.Resampling.BILINEAR)))
+    return np.clip(np.rint(np.stack(channels, -1)), 0, 255).astype(np.uint8)
+
+
+def _extended(
+    part: Float[np.ndarray, "H W 3"], missing: Sequence[int], side: float
+) -> tuple[Float[np.ndarray, "H2 W2 3"], tuple[int, int]]:
+    """A part of a photograph, extended by its blurred reflection where the photograph ends.
+
+    Args:
+        part: of the photograph; it ends at the photograph's border wherever pixels are missing.
+        missing: pixels left, above, right, below.
+        side: of the crop, pixels of `part`.
+
+    Returns:
+        The extended part, and the pixels added left and above.
+    """
+    width_px = round(MIN_REFLECTION * side)
+    left, top, right, bottom = (max(n, width_px) if n > 0 else 0 for n in missing)
+    if not max(left, top, right, bottom):
+        return part, (0, 0)
+    wide = np.pad(part, ((top, bottom), (left, right), (0, 0)), "reflect")
+    height, width = wide.shape[:2]
+    row, column = np.arange(height)[:, None], np.arange(width)[None]
+    # Depth: 0 where the photograph ends, 1 at the reflection's far end, negative inside.
+    depth = np.full((height, width), -np.inf, np.float32)
+    distances = (column, row, width - 1 - column, height - 1 - row)
+    for n, distance in zip((left, top, right, bottom), distances, strict=True):
+        if n:
+            depth = np.maximum(depth, 1 - distance / np.float32(n))
+    blurred = ndimage.gaussian_filter(wide, (REFLECTION_BLUR * side, REFLECTION_BLUR * side, 0))
+    wide += (blurred - wide) * np.clip(3 * depth + 1, 0, 1)[..., None]
+    middle = np.median(part, axis=(0, 1)).astype(np.float32)
+    wide += (middle - wide) * np.clip(depth, 0, 1)[..., None]
+    return wide, (left, top)

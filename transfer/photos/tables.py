@@ -1,0 +1,203 @@
+"""The tables of a folder of aligned faces: align.csv, landmarks.jsonl and failures.csv."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from glow_jax.io.files import write_atomically
+from glow_jax.io.pictures import read_image
+from glow_jax.io.provenance import SourceType
+from transfer.photos import neutral
+from transfer.photos.neutral import Measurement
+from transfer.photos.pose import Pose
+from transfer.photos.records import Record, records
+
+GENERATED: tuple[SourceType, ...] = (
+    "compositeWithTrainedAlgorithmicMedia",
+    "trainedAlgorithmicMedia",
+    "algorithmicMedia",
+    "compositeSynthetic",
+)
+TRANSFORM = ("xx", "xy", "x0", "yx", "yy", "y0")
+BOX = ("left", "top", "right", "bottom")
+FIELDS = [
+    "file",
+    "photograph",
+    "person",
+    "face",
+    "faces",
+    *TRANSFORM,
+    *BOX,
+    "side_px",
+    "outside",
+    "yaw_deg",
+    "pitch_deg",
+    "roll_deg",
+    "sharpness",
+    "neutral_rank",
+    "neutral_score",
+    "bits_per_dim",
+    "far",
+]
+LANDMARK_FIELDS = ("file", "transform", "box", "landmarks")
+BATCH_SIZE = 64  # crops whose likelihood is computed at once
+Bits = Callable[[UInt8[np.ndarray, "B H W 3"]], Float[np.ndarray, " B"]]
+"""Crops to their bits/dim."""
+Progress = Callable[[str, int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """An aligned face on disk.
+
+    Attributes:
+        file: of the crop, relative to the folder.
+        row: of align.csv.
+        rank: among the crops of its person, from 1, the most neutral first.
+        far: whether its bits/dim are above the model's limit for pictures of its kind.
+        source_type: IPTC's digital source type of the crop.
+    """
+
+    file: str
+    row: dict[str, Any]
+    rank: int
+    far: bool
+    source_type: SourceType
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A photograph, or a face in it, that cannot be used, and the reason on one line."""
+
+    photograph: str
+    reason: str
+
+
+def crop_source_type(declared: str | None) -> SourceType:
+    """The source type of a crop, from the one that its photograph declares.
+
+    A crop of a generated picture is a generated picture; any other is an edited photograph.
+    """
+    return next((kind for kind in GENERATED if kind == declared), "algorithmicallyEnhanced")
+
+
+def gather(
+    out: Path,
+    bits: Bits | None,
+    far_bits: float | None,
+    progress: Progress,
+) -> tuple[dict[str, list[Crop]], list[Failure]]:
+    """All crops of a folder by person, ranked and with likelihoods, and its failures.
+
+    Args:
+        out: the folder.
+        bits: bits/dim of crops; None leaves the likelihood out.
+        far_bits: bits/dim above which a crop is far from what the model knows.
+        progress: called with a stage, how much of it is done, and how much there is.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {}
+    measurements: dict[str, list[Measurement | None]] = {}
+    failures = []
+    for _, record in records(out):
+        failures += [Failure(record["given"], why) for why in record["problems"]]
+        for face in record["faces"]:
+            person = record["person"]
+            rows.setdefault(person, []).append(_row(record, face))
+            measurements.setdefault(person, []).append(_measurement(face))
+    everything = [row for own in rows.values() for row in own]
+    _add_bits(out, everything, bits, far_bits, progress)
+    people = {}
+    for person, own in rows.items():
+        score = neutral.scores(measurements[person])
+        crops = []
+        for row, rank, value in zip(own, neutral.ranks(score), score, strict=True):
+            row |= {"neutral_rank": rank, "neutral_score": f"{value:.3f}"}
+            source_type = crop_source_type(row.pop("declared"))
+            crops.append(Crop(row["file"], row, rank, row["far"] == 1, source_type))
+        people[person] = crops
+    return people, failures
+
+
+def _row(record: Record, face: dict[str, Any]) -> dict[str, Any]:
+    yaw, pitch, roll = face["pose_deg"]
+    x, y = face["transform"]
+    return {
+        "file": face["file"],
+        "photograph": record["given"],
+        "person": record["person"],
+        "face": face["face"],
+        "faces": face["faces"],
+        **{n: f"{v:.8g}" for n, v in zip(TRANSFORM, (*x, *y), strict=True)},
+        **dict(zip(BOX, face["box"], strict=True)),
+        "side_px": face["side_px"],
+        "outside": face["outside"],
+        "yaw_deg": yaw,
+        "pitch_deg": pitch,
+        "roll_deg": roll,
+        "sharpness": face["sharpness"],
+        "bits_per_dim": "",
+        "far": "",
+        "declared": record["declared"],
+    }
+
+
+def _measurement(face: dict[str, Any]) -> Measurement | None:
+    """What was measured of a crop; without Action Units the pose alone."""
+    aus = face["aus"]
+    level, change = (np.zeros(1), np.zeros(1)) if aus is None else map(_numbers, aus)
+    return Measurement(level, change, Pose(*(float(v) for v in face["pose_deg"])))
+
+
+def _numbers(values: list[float | None]) -> np.ndarray:
+    return np.array([np.nan if v is None else v for v in values], np.float64)
+
+
+def _add_bits(
+    out: Path,
+    rows: list[dict[str, Any]],
+    bits: Bits | None,
+    far_bits: float | None,
+    progress: Progress,
+) -> None:
+    if bits is None:
+        return
+    for start in range(0, len(rows), BATCH_SIZE):
+        part = rows[start : start + BATCH_SIZE]
+        values = bits(np.stack([read_image(out / row["file"]) for row in part]))
+        for row, value in zip(part, values, strict=True):
+            row["bits_per_dim"] = f"{value:.4f}"
+            row["far"] = "" if far_bits is None else int(value > far_bits)
+        progress("likelihood", start + len(part), len(rows))
+
+
+def write_tables(out: Path, people: dict[str, list[Crop]], failures: list[Failure]) -> None:
+    """Write the three tables; without failures the third is removed."""
+    rows = [crop.row for crops in people.values() for crop in crops]
+    _write_csv(out / "align.csv", FIELDS, rows)
+    lines = (
+        json.dumps({"photograph": record["given"]} | {k: face[k] for k in LANDMARK_FIELDS})
+        for _, record in records(out)
+        for face in record["faces"]
+    )
+    text = "".join(f"{line}\n" for line in lines)
+    write_atomically(out / "landmarks.jsonl", text.encode(errors="surrogateescape"))
+    if failures:
+        table = ({"photograph": f.photograph, "reason": f.reason} for f in failures)
+        _write_csv(out / "failures.csv", ["photograph", "reason"], table)
+    else:
+        (out / "failures.csv").unlink(missing_ok=True)
+
+
+def _write_csv(path: Path, fields: list[str], rows: Iterable[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode(errors="surrogateescape"))
