@@ -1,12 +1,14 @@
 # make demo: move expressions between synthetic people, and say where the sheet is.
 # make test: lint, type check and the fast tests. make test-all: the slow ones too.
+# make lint: lint and type check. make wheel: build wheel and sdist, and try both where nothing is.
+# make test-oldest: the fast tests with the oldest dependencies, in .venv-oldest.
 # make docs: the pages of docs/, with the reference from the code, into build/docs.
 # Each makes its own virtual environment, .venv, the first time.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all docs clean
+.PHONY: demo lint test test-all test-oldest wheel docs clean
 
 .venv/core: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("glow-jax needs Python 3.11 or newer; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -25,18 +27,31 @@ BIN := .venv/bin
 demo: .venv/core
 	$(BIN)/glow-jax demo
 
-test: .venv/dev
+lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy glow_jax transfer eval bench
+
+test: lint
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: test
 	$(BIN)/python -m pytest -m slow
+
+wheel: .venv/dev
+	$(BIN)/python -m pytest -m slow tests/test_packaging.py
+
+.venv-oldest/done: setup.cfg pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable '.[dev,eval]'
+	touch $@
+
+test-oldest: .venv-oldest/done
+	.venv-oldest/bin/python -m pytest -m 'not slow'
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "pages: build/docs/index.html; with search: $(BIN)/python -m http.server --directory build/docs"
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-oldest build *.egg-info

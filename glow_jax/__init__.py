@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from glow_jax.model import Glow, flatten, unflatten
     from glow_jax.training.presets import PRESETS, Preset
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "PRESETS",
     "Glow",

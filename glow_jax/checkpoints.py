@@ -28,6 +28,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from glow_jax.config import GlowConfig, Precision
+from glow_jax.devices import check_platform
 from glow_jax.graph_model import GraphConfig, GraphGlow, from_json, to_json
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_json_object
@@ -194,6 +195,7 @@ def load(
         InputError: no such model, or the directory is not a whole checkpoint.
     """
     path = find(name_or_path)
+    check_platform()
     if _is_graph(path):
         graph = _load_graph(path)
         return graph.fold(precision) if fold else graph

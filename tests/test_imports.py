@@ -15,6 +15,7 @@ LAYERS = [  # of glow_jax; each may import those before it
     "io",
     "config",
     "flops",
+    "devices",
     "compile_cache",
     "pixels",
     "coupling_network",

@@ -62,6 +62,9 @@ def _setting(text: str) -> tuple[str, str]:
 def run(args: argparse.Namespace) -> int:
     """Convert the checkpoint and print what was made; the exit code."""
     from glow_jax.convert import convert
+    from glow_jax.devices import check_platform
+
+    check_platform()
 
     made = convert(
         args.source,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from glow_jax.cli.checks import check_unlabelled
-from glow_jax.cli.options import add_model_options, keep_compiled
+from glow_jax.cli.options import add_model_options, start_jax
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{one_line(args.latents)}: no such file; give an .npz that `glow-jax encode` made"
         )
-    keep_compiled(args.compile_cache)
+    start_jax(args.compile_cache)
     model = load(args.model, precision=args.precision)
     eps, names = load_latents(args.latents, model, force=args.force)
     args.out.mkdir(parents=True, exist_ok=True)

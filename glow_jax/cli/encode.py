@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glow_jax.cli.checks import check_can_be_written, check_unlabelled
-from glow_jax.cli.options import add_model_options, file_ending, keep_compiled
+from glow_jax.cli.options import add_model_options, file_ending, start_jax
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     check_unlabelled(args.model, config.n_classes)
     check_can_be_written(args.out)
     images = _readable(paths, (config.image_height, config.image_width), config.n_channels)
-    keep_compiled(args.compile_cache)
+    start_jax(args.compile_cache)
     model = load(args.model, precision=args.precision)
     pixels = np.stack(list(images.values()))
     eps, errors = _encoded(model, pixels, args.batch_size, args.check)

@@ -48,16 +48,22 @@ def add_compile_cache_option(parser: Any) -> None:
     )
 
 
-def keep_compiled(wanted: bool) -> None:
-    """Keep compiled programs, if wanted; where that is not possible, say so and go on.
+def start_jax(compile_cache: bool) -> None:
+    """Check that JAX has devices, and keep compiled programs, if wanted.
 
-    JAX's own setting JAX_ENABLE_COMPILATION_CACHE=false is heeded too.
+    Where they cannot be kept, a line on standard error says so. JAX's own setting
+    JAX_ENABLE_COMPILATION_CACHE=false is heeded too.
+
+    Raises:
+        InputError: JAX has no device of the platform that JAX_PLATFORMS names.
     """
     import jax
 
     from glow_jax.compile_cache import use_compile_cache
+    from glow_jax.devices import check_platform
 
-    if not wanted or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
+    check_platform()
+    if not compile_cache or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         return
     try:
         use_compile_cache()

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from glow_jax.cli.checks import check_can_be_written, check_unlabelled
-from glow_jax.cli.options import add_model_options, file_ending, keep_compiled, number, whole_number
+from glow_jax.cli.options import add_model_options, file_ending, number, start_jax, whole_number
 from glow_jax.io.messages import counted
 
 BATCH = 64
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_unlabelled(args.model, read_config(find(args.model)).n_classes)
     check_can_be_written(args.out)
-    keep_compiled(args.compile_cache)
+    start_jax(args.compile_cache)
     model = load(args.model, precision=args.precision)
     key = jax.random.key(args.seed)
     parts = []

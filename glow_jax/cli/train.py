@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from glow_jax.cli.options import add_compile_cache_option, keep_compiled
+from glow_jax.cli.options import add_compile_cache_option, start_jax
 from glow_jax.cli.train_options import (
     add_data_options,
     add_process_options,
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         parallel.join(args.coordinator, *args.process)
     elif args.distributed:
         parallel.join()
+    start_jax(args.compile_cache)
     report = _print_line if parallel.is_first() else lambda line: None
     meant = f" (for {preset.data})" if preset.data else ""
     expected = f"preset {args.preset}{meant}, {preset.expectation()}"
@@ -80,7 +81,6 @@ def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any
     from glow_jax.training import parallel
     from glow_jax.training.run import Reporting, check_init, run
 
-    keep_compiled(args.compile_cache)
     for words in (args.data, args.held_out):
         if words is not None:
             check_data(words)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import add_model_options, keep_compiled, number, whole_number
+from glow_jax.cli.options import add_model_options, number, start_jax, whole_number
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import add_photograph_options, photographs_of
@@ -167,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
     from transfer.jobs.batch import prepare, run_batch
     from transfer.jobs.ray_engine import run_on_ray
 
-    keep_compiled(args.compile_cache)
+    start_jax(args.compile_cache)
     prepared = prepare(request, plan)
     _describe(prepared, time.perf_counter() - started)
     if args.dry_run:

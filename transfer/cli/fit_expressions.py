@@ -5,7 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from glow_jax.cli.options import add_model_options, keep_compiled, whole_number
+from glow_jax.cli.options import add_model_options, start_jax, whole_number
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from transfer.expression.fit import fit
     from transfer.expression.pairs import Faces
 
-    keep_compiled(args.compile_cache)
+    start_jax(args.compile_cache)
     config = read_config(find(args.model))
     landmark_detector = (
         load_landmark_detector(args.landmark_detector_of) if args.landmark_detector_of else None

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glow_jax.cli.options import add_model_options, keep_compiled, whole_number
+from glow_jax.cli.options import add_model_options, start_jax, whole_number
 from transfer.cli.photographs import add_photograph_options, photographs_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def make(request: "TransferRequest", *, compile_cache: bool) -> int:
     from transfer.cli.progress import Bars
     from transfer.cli.report import report
 
-    keep_compiled(compile_cache)
+    start_jax(compile_cache)
     with Bars() as bars:
         summary = transfer(request, progress=bars.update, notify=bars.print)
     code = report(summary, summary.out)
