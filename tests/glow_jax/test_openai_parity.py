@@ -20,7 +20,6 @@ from glow_jax.config import GlowConfig
 from glow_jax.layers import squeeze
 from glow_jax.model import Glow, flatten, unflatten
 from glow_jax.prior import log_density
-from tests.support.compiling import compiled
 from tests.support.paths import GOLDEN
 
 # conftest.py ignores it too, which `pytest -W error` overrides.
@@ -166,7 +165,7 @@ def step_by_step(model: Glow, h: jax.Array) -> tuple[list[jax.Array], jax.Array]
     return trace, jnp.concatenate(objective)
 
 
-@compiled
+@functools.partial(jax.jit, static_argnums=0)
 def evaluated(graph: Any, state: Any, x: jax.Array, feps: jax.Array) -> dict[str, Any]:
     """Encode and score x, decode feps."""
     model = nnx.merge(graph, state)
@@ -247,7 +246,7 @@ def test_decoded_bytes(case: str, dtype: str, form: str) -> None:
 def test_every_step_and_back(case: str) -> None:
     """h after every step of flow, the log-likelihood so far there; then z to x."""
 
-    @compiled
+    @functools.partial(jax.jit, static_argnums=0)
     def there_and_back(graph: Any, state: Any, x: jax.Array) -> Any:
         model = nnx.merge(graph, state)
         z, logdet = model.forward(x)
@@ -286,7 +285,7 @@ def test_images() -> None:
     case = "affine 8 bits"
     arrays = golden(case)
 
-    @compiled
+    @functools.partial(jax.jit, static_argnums=0)
     def of_images(graph: Any, state: Any, images: jax.Array, feps: jax.Array) -> Any:
         model = nnx.merge(graph, state)
         encoded = flatten(model.encode(images))
@@ -306,7 +305,7 @@ def test_data_dependent_initialisation() -> None:
     after = {name.removeprefix("ddi/"): a for name, a in arrays.items() if "ddi/" in name}
     want = our_weights(arrays | after, config)
 
-    @compiled
+    @functools.partial(jax.jit, static_argnums=0)
     def initialised(graph: Any, state: Any, x: jax.Array) -> tuple[nnx.State, jax.Array]:
         model = nnx.merge(graph, state)
         model.initialise(x)

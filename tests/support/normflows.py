@@ -1,5 +1,6 @@
 """Outputs of normflows itself, and whether a converted checkpoint is the same function."""
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,6 @@ from flax import nnx
 
 import glow_jax
 from glow_jax.convert import Conversion, convert
-from tests.support.compiling import compiled
 from tests.support.paths import GOLDEN
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
@@ -50,7 +50,7 @@ def converted(golden: Golden, source: Path, out: Path) -> Conversion:
     return made
 
 
-@compiled
+@functools.partial(jax.jit, static_argnums=0)
 def outputs(graph: Any, state: Any, x: jax.Array, drawn: Latents, label: Any) -> tuple:
     """In one program: z and log p of x, and what `drawn` decode to."""
     model = nnx.merge(graph, state)

@@ -3,6 +3,7 @@
 Source: the repositories that tests/foreign.py names, by their formulas alone.
 """
 
+import functools
 import itertools
 import json
 import re
@@ -26,7 +27,6 @@ from glow_jax.convert.options import Options
 from glow_jax.convert.selfcheck import SelfCheck, self_check
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
-from tests.support.compiling import compiled
 from tests.support.foreign import (
     FAMILIES,
     Arrays,
@@ -180,7 +180,7 @@ def loader(v: Variant, arrays: Arrays, folder: Path) -> Load:
 # -- the same numbers
 
 
-@compiled
+@functools.partial(jax.jit, static_argnums=0)
 def observed(graph: Any, state: Any, x: Any, noise: Any, label: Any) -> tuple:
     """z, eps and log p(x) of x; x decoded again, then what noise decodes to."""
     model = nnx.merge(graph, state)

@@ -62,7 +62,7 @@ def child(
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0"},
+        env=os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
