@@ -1450,7 +1450,7 @@ BOMBS: dict[str, Bomb] = {
 GUARD = """
 import os, resource, signal, sys, time
 from glow_jax.convert import Conversion, SelfCheck, convert
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 def peak():
     with open("/proc/self/status") as file:
