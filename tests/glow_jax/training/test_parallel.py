@@ -145,7 +145,7 @@ import sys
 sys.path.insert(0, {root!r})
 from glow_jax.training import parallel
 parallel.join("localhost:{port}", {index}, 2)
-from glow_jax.errors import InputError
+from glow_jax.io.errors import InputError
 
 def no_room():
     raise InputError("no room")
