@@ -1,5 +1,6 @@
 # make demo: move expressions between synthetic people, and say where the sheet is.
-# make test: lint, type check and the fast tests. make test-all: the slow ones too.
+# make test: lint, type check and the fast tests, up to four at a time, with XLA's settings that
+# compile soonest. make test-all: the slow ones too, with XLA's own emitters.
 # make lint: lint and type check. make wheel: build wheel and sdist, and try both where nothing is.
 # make test-oldest: the fast tests with the oldest dependencies, in .venv-oldest.
 # make docs: the pages of docs/, with the reference from the code, into build/docs.
@@ -7,6 +8,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+FAST := -m 'not slow' -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: demo lint test test-all test-oldest wheel docs clean
 
@@ -33,10 +35,10 @@ lint: .venv/dev
 	$(BIN)/mypy glow_jax transfer eval bench
 
 test: lint
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(FAST)
 
 test-all: test
-	$(BIN)/python -m pytest -m slow
+	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -m slow
 
 wheel: .venv/dev
 	$(BIN)/python -m pytest -m slow tests/test_packaging.py
@@ -47,7 +49,7 @@ wheel: .venv/dev
 	touch $@
 
 test-oldest: .venv-oldest/done
-	.venv-oldest/bin/python -m pytest -m 'not slow'
+	.venv-oldest/bin/python -m pytest $(FAST)
 
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
