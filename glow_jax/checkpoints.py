@@ -29,7 +29,7 @@ from jax.typing import DTypeLike
 
 from glow_jax.config import GlowConfig, Precision
 from glow_jax.devices import check_platform
-from glow_jax.graph_model import GraphConfig, GraphGlow, from_json, to_json
+from glow_jax.graph_model import GraphConfig, GraphGlow, from_json, read_constants, to_json
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_json_object
 from glow_jax.io.messages import reason
@@ -340,8 +340,7 @@ def _load_graph(path: Path) -> GraphGlow:
             if saved.get(name) != hashlib.sha256(data).hexdigest():
                 raise InputError(f"damaged: {name} is not what was saved")
             digest.update(data)
-        with np.load(path / "constants.npz", allow_pickle=False) as file:
-            constants = [file[str(i)] for i in range(len(file.files))]
+        constants = read_constants(path / "constants.npz")
         model = from_json((path / "program.json").read_text(encoding="utf-8"), constants)
     except InputError as error:
         raise InputError(f"{path}: not a whole checkpoint: {error}") from None

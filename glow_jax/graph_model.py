@@ -1,15 +1,18 @@
 """A flow that is a program of array operations: a frozen graph that no `GlowConfig` describes.
 
 It encodes and decodes like a `Glow`; its likelihood, its levels and its weights by name are not
-known. The program is data (`Program`), checked against a fixed table of operations.
+known. The program is data (`program.Program`), checked against a fixed table of operations.
 """
 
 import dataclasses
 import functools
+import io
 import json
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,67 +22,17 @@ from jaxtyping import Array, Float, Num, UInt8
 from glow_jax import pixels
 from glow_jax.config import Precision
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import reason
 from glow_jax.prior import draw_eps
+from glow_jax.program import Instruction, Program
 
-MAX_INSTRUCTIONS = 1_000_000
+MAX_TEXT_BYTES = 2**24  # of program.json
+MAX_PIXELS = 2**20
 Images = UInt8[Array | np.ndarray, "B H W C"]
 X = Float[Array | np.ndarray, "B H W C"]
 Latents = tuple[Float[Array, "B ..."], ...]
 LatentsIn = tuple[Float[Array | np.ndarray, "B ..."], ...]
 Constant = Num[Array | np.ndarray, "..."]
-
-
-class Instruction(NamedTuple):
-    """One operation of one image (leading axis 1).
-
-    Attributes:
-        op: a key of `OPERATIONS`, or "input".
-        args: of each argument, ("value", number of an earlier instruction) or ("constant", number).
-        shape: of the result.
-        detail: what the operation needs besides: slices, axes, an order, a padding.
-    """
-
-    op: str
-    args: tuple[tuple[str, int], ...]
-    shape: tuple[int, ...]
-    detail: Any = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """Instructions in order; which are inputs and which are outputs."""
-
-    instructions: tuple[Instruction, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-
-    def check(self, n_constants: int) -> None:
-        """Raise InputError unless every instruction is known and refers backwards."""
-        for i, (op, args, shape, _) in enumerate(self.instructions):
-            if op not in OPERATIONS and op != "input":
-                raise InputError(f"instruction {i}: unknown operation {op!r}")
-            for kind, number in args:
-                limit = {"value": i, "constant": n_constants}.get(kind, 0)
-                if not isinstance(number, int) or not 0 <= number < limit:
-                    raise InputError(f"instruction {i}: no {kind!r} {number}")
-            if not all(isinstance(n, int) and 0 < n <= 2**20 for n in shape):
-                raise InputError(f"instruction {i}: shape {shape}")
-        for number in (*self.inputs, *self.outputs):
-            if not 0 <= number < len(self.instructions):
-                raise InputError(f"no instruction {number}")
-
-    def run(self, constants: Sequence[Any], inputs: Sequence[Any]) -> tuple[Any, ...]:
-        """Outputs for one image; every array has a leading axis 1."""
-        values: list[Any] = []
-        given = dict(zip(self.inputs, inputs, strict=True))
-        for i, instruction in enumerate(self.instructions):
-            if instruction.op == "input":
-                values.append(given[i])
-                continue
-            pools = {"value": values, "constant": constants}
-            args = [pools[kind][number] for kind, number in instruction.args]
-            values.append(OPERATIONS[instruction.op](instruction, *args))
-        return tuple(values[i] for i in self.outputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,13 +70,20 @@ class GraphGlow:
     def __init__(
         self, config: GraphConfig, encoder: Program, decoder: Program, constants: Sequence[Constant]
     ):
-        """Check the programs; InputError if one is malformed."""
-        encoder.check(len(constants))
-        decoder.check(len(constants))
+        """Check the programs; InputError if one is malformed, or costs too much."""
+        arrays = [np.asarray(a) for a in constants]
+        picture, latents = (1, *config.image_shape), [(1, *s) for s in config.latent_shapes]
+        for name, program, inputs, outputs in (
+            ("encoder", encoder, [picture], latents),
+            ("decoder", decoder, latents, [picture]),
+        ):
+            program.check(arrays)
+            for numbers, shapes in ((program.inputs, inputs), (program.outputs, outputs)):
+                if [program.instructions[i].shape for i in numbers] != shapes:
+                    raise InputError(f"the {name} does not take pictures to latents and back")
         self.config, self.encoder, self.decoder = config, encoder, decoder
         self.constants = [
-            jnp.asarray(a, jnp.float32 if np.asarray(a).dtype.kind == "f" else jnp.int32)
-            for a in constants
+            jnp.asarray(a, jnp.float32 if a.dtype.kind == "f" else jnp.int32) for a in arrays
         ]
         self.name, self.fingerprint = "unsaved", ""
 
@@ -196,69 +156,6 @@ class GraphGlow:
         return np.full(len(images), np.nan, np.float32)
 
 
-def _conv(instruction: Instruction, x: Any, kernel: Any) -> Any:
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        (1, 1),
-        instruction.detail,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
-    )
-
-
-def _slice(instruction: Instruction, x: Any) -> Any:
-    index = [slice(a, None if b < 0 else b, s) for a, b, s in instruction.detail]
-    return x[tuple(index)]
-
-
-def _elementwise(run: Callable[..., Any]) -> Callable[..., Any]:
-    """Of arguments of any shape that broadcasts, as float32."""
-
-    def broadcast(instruction: Instruction, *args: Any) -> Any:
-        return run(*(jnp.broadcast_to(a, instruction.shape).astype(jnp.float32) for a in args))
-
-    return broadcast
-
-
-def _reduced(run: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda i, x: run(x, axis=tuple(i.detail)).reshape(i.shape)
-
-
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    "Add": _elementwise(jnp.add),
-    "Sub": _elementwise(jnp.subtract),
-    "Mul": _elementwise(jnp.multiply),
-    "RealDiv": _elementwise(jnp.divide),
-    "Pow": _elementwise(jnp.power),
-    "Minimum": _elementwise(jnp.minimum),
-    "Maximum": _elementwise(jnp.maximum),
-    "Exp": _elementwise(jnp.exp),
-    "Log": _elementwise(jnp.log),
-    "Abs": _elementwise(jnp.abs),
-    "Neg": _elementwise(jnp.negative),
-    "Floor": _elementwise(jnp.floor),
-    "Square": _elementwise(jnp.square),
-    "Sqrt": _elementwise(jnp.sqrt),
-    "Rsqrt": _elementwise(jax.lax.rsqrt),
-    "Relu": _elementwise(jax.nn.relu),
-    "Sigmoid": _elementwise(jax.nn.sigmoid),
-    "Tanh": _elementwise(jnp.tanh),
-    "Sum": _reduced(jnp.sum),
-    "Mean": _reduced(jnp.mean),
-    "Max": _reduced(jnp.max),
-    "Reshape": lambda i, x: x.reshape(i.shape),
-    "Transpose": lambda i, x: x.transpose(tuple(i.detail)),
-    "ConcatV2": lambda i, *parts: jnp.concatenate(
-        [jnp.broadcast_to(p, (1, *p.shape[1:])) for p in parts], axis=i.detail
-    ),
-    "Pad": lambda i, x: jnp.pad(x, [tuple(pair) for pair in i.detail]),
-    "Gather": lambda i, x, indices: jnp.take(x, indices, axis=i.detail),
-    "StridedSlice": _slice,
-    "Conv2D": _conv,
-}
-
-
 # -- on disk: program.json (config and both programs) and constants.npz
 
 
@@ -278,24 +175,73 @@ def from_json(text: str, constants: Sequence[Constant]) -> GraphGlow:
     Raises:
         InputError: malformed.
     """
+    if len(text) > MAX_TEXT_BYTES:
+        raise InputError(f"program.json is longer than {MAX_TEXT_BYTES >> 20} MiB")
     try:
         told = json.loads(text)
-        shapes = tuple(tuple(map(int, s)) for s in told["config"].pop("latent_shapes"))
-        config = GraphConfig(**told["config"], latent_shapes=shapes)
+        config = _config(told["config"])
         encoder, decoder = (_program(told[name]) for name in ("encoder", "decoder"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError("program.json is malformed") from None
+    for i, array in enumerate(constants):
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"constant {i} is of type {array.dtype}")
     return GraphGlow(config, encoder, decoder, constants)
 
 
+def _config(told: dict[str, Any]) -> GraphConfig:
+    shapes = tuple(map(tuple, told["latent_shapes"]))
+    config = GraphConfig(**{**told, "latent_shapes": shapes})
+    sizes = (*config.image_shape, *(n for shape in shapes for n in shape))
+    if not all(type(n) is int and 0 < n <= MAX_PIXELS for n in sizes) or not shapes:
+        raise InputError("program.json: an image or latent of impossible size")
+    if config.n_dims > MAX_PIXELS * 4 or sum(map(math.prod, shapes)) != config.n_dims:
+        raise InputError("program.json: its latents are not of its images' size")
+    if type(config.n_bits) is not int or not 1 <= config.n_bits <= 8 or config.n_classes != 0:
+        raise InputError("program.json: impossible bits or classes")
+    return config
+
+
 def _program(fields: list[Any]) -> Program:
+    """Of JSON; `Program.check` looks at every number."""
     instructions, inputs, outputs = fields
-    if len(instructions) > MAX_INSTRUCTIONS:
-        raise InputError(f"program.json has more than {MAX_INSTRUCTIONS} instructions")
-    made = tuple(
-        Instruction(op, tuple((kind, number) for kind, number in args), tuple(shape), detail)
-        for op, args, shape, detail in instructions
-    )
-    return Program(made, tuple(inputs), tuple(outputs))
+    made = []
+    for op, args, shape, detail in instructions:
+        if not isinstance(op, str) or not all(isinstance(kind, str) for kind, _ in args):
+            raise InputError("program.json: an operation that is no text")
+        pairs = tuple((kind, number) for kind, number in args)
+        made.append(Instruction(op, pairs, tuple(shape), detail))
+    return Program(tuple(made), tuple(inputs), tuple(outputs))
+
+
+def read_constants(path: Path) -> list[np.ndarray]:
+    """The arrays of constants.npz, which `np.savez` wrote; read-only.
+
+    Raises:
+        InputError: another layout, or an array that is not all there.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            stored = all(info.compress_type == zipfile.ZIP_STORED for info in members)
+            if not stored or sum(info.file_size for info in members) > path.stat().st_size:
+                raise InputError("constants.npz is packed, which it never is when it is saved")
+            return [_array(archive.read(f"{i}.npy")) for i in range(len(members))]
+    except InputError:
+        raise
+    except Exception as error:  # zipfile's, NumPy's, and what damaged sizes lead to
+        raise InputError(f"constants.npz is malformed ({reason(error)})") from None
+
+
+def _array(data: bytes) -> np.ndarray:
+    """Of a .npy file's bytes; no more memory than these."""
+    file = io.BytesIO(data)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise InputError("constants.npz has arrays of another version")
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise InputError("constants.npz has objects")
+    array = np.frombuffer(data, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if fortran else "C")

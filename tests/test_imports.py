@@ -23,6 +23,7 @@ LAYERS = [  # of glow_jax; each may import those before it
     "coupling",
     "flow_step",
     "prior",
+    "program",
     "graph_model",
     "model",
     "model_card",

@@ -6,7 +6,19 @@ from pathlib import Path
 
 from glow_jax.cli.facts import print_config
 from glow_jax.cli.options import whole_number
+from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+
+# What the library calls its parameters, and this verb its options.
+FLAGS = {
+    "`image_size` (H, W)": "--image-size H (or HxW)",
+    "`image_size`": "--image-size",
+    "`bits`": "--bits",
+    "`settings`": "--set",
+    "`format`": "--from",
+    "`ema`": "--ema",
+    "`key`": "--key",
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +51,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an argument of the source's own constructor that no file records; repeatable",
     )
+    parser.add_argument("--ema", action="store_true", help="averaged weights, not the raw ones")
     parser.add_argument(
-        "--ema", action="store_true", help="openai: averaged weights, not the raw ones"
+        "--key", metavar="NAME", help="which of several sets of weights: the keys that lead to it"
     )
     parser.add_argument("--licence", metavar="TEXT", help="of the weights, for the model's card")
     parser.set_defaults(run=run)
@@ -59,6 +72,13 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _with_flags(text: str) -> str:
+    """A message of the library's, in this verb's words."""
+    for parameter, flag in FLAGS.items():
+        text = text.replace(parameter, flag)
+    return text
+
+
 def run(args: argparse.Namespace) -> int:
     """Convert the checkpoint and print what was made; the exit code."""
     from glow_jax.convert import convert
@@ -66,22 +86,26 @@ def run(args: argparse.Namespace) -> int:
 
     check_platform()
 
-    made = convert(
-        args.source,
-        args.out,
-        format=args.format,
-        image_size=args.image_size,
-        bits=args.bits,
-        settings=dict(args.settings),
-        ema=args.ema,
-        licence=args.licence,
-    )
+    try:
+        made = convert(
+            args.source,
+            args.out,
+            format=args.format,
+            image_size=args.image_size,
+            bits=args.bits,
+            settings=dict(args.settings),
+            ema=args.ema,
+            key=args.key,
+            licence=args.licence,
+        )
+    except InputError as error:
+        raise InputError(_with_flags(str(error))) from None
     print(f"format        {made.format}")
     print_config(made.config)
     for line in made.check.lines():
         print(line)
     for note in made.notes:
-        print(f"note: {note}")
+        print(f"note: {_with_flags(note)}")
     for warning in made.check.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     print(f"model: {one_line(made.path)}")

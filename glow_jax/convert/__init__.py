@@ -1,15 +1,14 @@
 """† Bring any Glow: other codes' checkpoints as ours, with the same numbers.
 
-read      the file's names and arrays; none of its code is run    torch_file, tf_checkpoint, graph
+locate    a checkpoint by its content, out of any archive         locate
+read      its names and arrays; none of its code is run           torch_file, tf_checkpoint, graph
+choose    one set of weights among those in the file              state_dict, choose
 rewrite   into canonical parameters, exactly                      pytorch, openai (with build)
 check     the result, without the original                        selfcheck
 """
 
 import dataclasses
-import glob
 import hashlib
-import json
-import re
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -21,16 +20,22 @@ import numpy as np
 from glow_jax.checkpoints import check_new, save_graph, save_weights
 from glow_jax.config import GlowConfig
 from glow_jax.convert import openai, pytorch
-from glow_jax.convert.build import Parts, Source
+from glow_jax.convert.blob import mapped
+from glow_jax.convert.build import Parts
+from glow_jax.convert.choose import Asked, first_whole
 from glow_jax.convert.graph import read_graph
-from glow_jax.convert.hub import WEIGHTS, fetch, licence_of
-from glow_jax.convert.openai_graph import NotCanonical, graph_model, openai_graph
+from glow_jax.convert.hub import fetch, licence_of
+from glow_jax.convert.locate import Files, content, locate, shards_of
+from glow_jax.convert.openai_graph import graph_model, openai_graph
+from glow_jax.convert.openai_walk import NotCanonical
 from glow_jax.convert.options import Options
 from glow_jax.convert.safetensors_file import read_safetensors
 from glow_jax.convert.selfcheck import SelfCheck, check_graph, self_check
-from glow_jax.convert.tf_checkpoint import checkpoint_prefix, read_tf_checkpoint
-from glow_jax.convert.torch_file import is_torch_file, read_torch_file
+from glow_jax.convert.state_dict import candidates
+from glow_jax.convert.tf_checkpoint import read_tf_checkpoint
+from glow_jax.convert.torch_file import read_torch_file, read_torch_tar
 from glow_jax.graph_model import GraphConfig, GraphGlow
+from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
@@ -61,6 +66,7 @@ def convert(
     bits: int | None = None,
     settings: Mapping[str, str] | None = None,
     ema: bool = False,
+    key: str | None = None,
     licence: str | None = None,
 ) -> Conversion:
     """Convert a checkpoint of another implementation and write it as a checkpoint directory.
@@ -72,7 +78,9 @@ def convert(
         image_size: (H, W), where the file does not tell.
         bits: that the weights were trained at, where the file does not tell.
         settings: the source's own constructor arguments that no file records, by name.
-        ema: take openai's exponential moving averages instead of the raw weights.
+        ema: take the moving averages of the weights instead of the weights.
+        key: which of several sets of weights in the file: the keys that lead to it, joined by
+            dots, or any run of them.
         licence: of the weights, for the card.
 
     Raises:
@@ -84,16 +92,11 @@ def convert(
         raise InputError(f"format {one_line(format)}: use one of {', '.join(FORMATS)}")
     text = str(source)
     path, root = fetch(text) if text.startswith("hf:") else (Path(source), Path(source).parent)
-    options = Options(image_size, bits, settings, ema)
+    asked = Asked(format, ema, key, lambda: Options(image_size, bits, settings, ema))
     try:
-        files = _locate(path, format)
-        model: Any
-        if files.kind == "graph":
-            _expect_format(format, "openai-graph", "no PyTorch file")
-            name, (model, notes) = "openai-graph", _read_graph(files.main, options)
-        else:
-            name, parts, notes = _read(files, format, options)
-            model = parts
+        budget = Budget()
+        files = locate(path, budget)
+        name, model, notes = _read(files, asked, budget)
         if isinstance(model, GraphGlow):
             config: GlowConfig | GraphConfig = model.config
             _check_finite(dict(enumerate(model.constants)))
@@ -122,9 +125,49 @@ def convert(
     return Conversion(out, name, config, notes, check)
 
 
-def _read_graph(path: Path, options: Options) -> tuple[Parts | GraphGlow, list[str]]:
+def _read(files: Files, asked: Asked, budget: Budget) -> tuple[str, Parts | GraphGlow, list[str]]:
+    """The format's name, its canonical parts or else its own operations, and notes."""
+    if files.kind == "tensorflow":
+        _expect_format(asked.format, "openai", "a TensorFlow checkpoint")
+        _one_set(asked.key, "`key`", "a TensorFlow checkpoint")
+        options = asked.options()
+        openai.read_training_log(files.main.parent, options)
+        source, parts = openai.openai(read_tf_checkpoint(files.main, budget), options)
+        options.check()
+        source.finish()
+        return "openai", parts, options.notes + source.notes
+    if files.kind == "graph":
+        _expect_format(asked.format, "openai-graph", "no PyTorch file")
+        _one_set(asked.key, "`key`", "a frozen graph")
+        _one_set(asked.ema or None, "`ema`", "a frozen graph")
+        return ("openai-graph", *_read_graph(files, asked.options()))
+    if asked.format not in (None, *pytorch.FAMILIES):
+        what = "safetensors" if files.kind in ("safetensors", "sharded") else "PyTorch"
+        raise InputError(f"is a {what} file, not of format {asked.format}")
+    held = _held(files, budget)
+    return first_whole(candidates(held, budget), asked, budget, files)
+
+
+def _expect_format(given: str | None, found: str, what: str) -> None:
+    if given not in (None, found):
+        raise InputError(f"is {what}, not of format {given}")
+
+
+def _one_set(given: Any, name: str, what: str) -> None:
+    if given is not None:
+        raise InputError(f"{name} means nothing here: {what} holds one set of weights")
+
+
+def _read_graph(files: Files, options: Options) -> tuple[Parts | GraphGlow, list[str]]:
     """Canonical parts if the graph has them, else its own operations; and notes."""
-    nodes = read_graph(path)
+    try:
+        nodes = read_graph(files.data)
+    except InputError as error:
+        if files.main.suffix == ".pb":
+            raise
+        raise InputError(
+            f"not a PyTorch, safetensors or TensorFlow file, or a damaged one ({error})"
+        ) from None
     try:
         with np.errstate(all="ignore"):  # what becomes non-finite is met further on
             try:
@@ -141,130 +184,33 @@ def _read_graph(path: Path, options: Options) -> tuple[Parts | GraphGlow, list[s
     return parts, [*options.notes, "its weights were read off the graph: a canonical Glow"]
 
 
-class _Files(NamedTuple):
-    """A checkpoint on disk: its kind, the file or prefix to read, and every file of it."""
-
-    kind: str  # "torch", "safetensors", "tensorflow", "graph"
-    main: Path
-    all: list[Path]
-
-
-def _locate(path: Path, format: str | None) -> _Files:
-    """The checkpoint that a path names.
-
-    Raises:
-        InputError: there is none, or several.
-    """
-    prefix = checkpoint_prefix(path)
-    if prefix is not None and not (path.is_file() and path.suffix == ".pb"):
-        shards = sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*"))
-        index = prefix.with_name(f"{prefix.name}.index")
-        return _Files("tensorflow", prefix, [p for p in (index, *shards) if p.is_file()])
-    if path.is_dir():
-        if (path / "weights").is_dir() and (path / "config.json").is_file():
-            raise InputError("is a glow-jax model already; load it as it is")
-        candidates = sorted(p for p in path.iterdir() if p.name.endswith(WEIGHTS) and p.is_file())
-        if len(candidates) != 1:
-            listed = ", ".join(one_line(p.name) for p in candidates[:8]) or "none"
-            raise InputError(f"a folder with {len(candidates)} checkpoints ({listed}); name a file")
-        path = candidates[0]
-    if not path.exists():
-        raise InputError("no such file")
-    if not path.is_file():
-        raise InputError("is neither a file nor a folder")
-    if not path.stat().st_size:
-        raise InputError("the file is empty")
-    if path.suffix == ".safetensors":
-        return _Files("safetensors", path, [path])
-    if format == "openai-graph" or (format is None and path.suffix == ".pb"):
-        return _Files("graph", path, [path])
-    return _Files("torch" if is_torch_file(path) else "graph", path, [path])
+def _held(files: Files, budget: Budget) -> Any:
+    """What a PyTorch or safetensors file holds, in its own nesting."""
+    if files.kind == "torch tar":
+        return read_torch_tar(files.data, budget)
+    if files.kind != "sharded":
+        return _unwrapped(files.kind, files.data, budget)
+    places = shards_of(files.main, files.data)
+    shards = {path: _shard(path, budget) for path in dict.fromkeys(places.values())}
+    missing = [name for name, path in places.items() if name not in shards[path]]
+    if missing:
+        where = one_line(places[missing[0]].name)
+        raise InputError(f"{one_line(missing[0])[:200]} is not in {where}, as the index says")
+    files.all.extend(shards)
+    return {name: shards[path][name] for name, path in places.items()}
 
 
-def _read(files: _Files, format: str | None, options: Options) -> tuple[str, Parts, list[str]]:
-    """The format's name, its canonical parts, and notes for the user."""
-    if files.kind == "tensorflow":
-        _expect_format(format, "openai", "a TensorFlow checkpoint")
-        openai.read_training_log(files.main.parent, options)
-        source, parts = openai.openai(read_tf_checkpoint(files.main), options)
-        options.check()
-        source.finish()
-        return "openai", parts, options.notes + source.notes
-    arrays = _state_dict(files, format)
-    name = format or pytorch.family_of(list(arrays))
-    if name is None:
-        some = ", ".join(one_line(n)[:80] for n in list(arrays)[:3])
-        raise InputError(f"none of the known implementations has names like {some}")
-    if name not in pytorch.FAMILIES:
-        raise InputError(f"is a PyTorch file, not of format {name}")
-    if name == "glowip":
-        _read_configs(files.main.parent / "configs.json", options)
-    source = Source(arrays)
-    parts = pytorch.FAMILIES[name].read(source, options)
-    options.check()
-    source.finish()
-    return name, parts, options.notes + source.notes
-
-
-def _expect_format(given: str | None, found: str, what: str) -> None:
-    if given not in (None, found):
-        raise InputError(f"is {what}, not of format {given}")
-
-
-def _state_dict(files: _Files, format: str | None) -> dict[str, np.ndarray]:
-    """The flow's arrays: out of the wrapping, without DataParallel's prefix.
-
-    Raises:
-        InputError: no dict of arrays of a known family is in the file.
-    """
-    if files.kind == "safetensors":
-        return _without_prefix(read_safetensors(files.main))
-    found = read_torch_file(files.main)
-    if isinstance(found, np.ndarray) or not isinstance(found, dict):
-        raise InputError("holds no state_dict")
-    wrapped = [found, *(v for v in found.values() if isinstance(v, dict))]
-    dicts = [_without_prefix(d) for d in wrapped]
-    dicts = [d for d in dicts if d]
-    if not dicts:
-        raise InputError("holds no arrays")
-    if format in pytorch.FAMILIES:
-        key = pytorch.FAMILIES[format].key
-        known = [d for d in dicts if any(re.fullmatch(key, n) for n in d)]
-    else:
-        known = [d for d in dicts if pytorch.family_of(list(d))]
-    return known[0] if known else max(dicts, key=len)
-
-
-def _without_prefix(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays, without what wrappers (DataParallel, trainers) put before all their names."""
-    named = {k.removeprefix("module."): v for k, v in arrays.items() if isinstance(v, np.ndarray)}
-    inner = named
-    while inner and pytorch.family_of(list(inner)) is None:
-        first = {name.split(".", 1)[0] for name in inner}
-        if len(first) > 1 or any("." not in name for name in inner):
-            return named
-        inner = {name.split(".", 1)[1]: array for name, array in inner.items()}
-    return inner
-
-
-def _read_configs(path: Path, options: Options) -> None:
-    """GlowIP's configs.json, which its training writes beside the weights."""
-    if not path.is_file() or path.stat().st_size > 2**20:
-        return
+def _shard(path: Path, budget: Budget) -> Mapping[str, Any]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        size, bits = told.get("size"), told.get("n_bits_x")
-    except (ValueError, AttributeError, RecursionError):
-        raise InputError("configs.json beside it is not readable JSON") from None
-    if isinstance(size, int):
-        options.suggest_size(size, size)
-    if isinstance(bits, int):
-        options.found_bits(bits)
-    for name in ("last_zeros", "squeeze_contig", "coupling_bias"):
-        if isinstance(told.get(name), bool):
-            options.found(name, str(told[name]).lower())
-        elif isinstance(told.get(name), int | float):
-            options.found(name, str(told[name]))
+        found = _unwrapped(*content(mapped(path), budget), budget)
+    except InputError as error:
+        raise InputError(f"{one_line(path.name)}: {error}") from None
+    pairs = getattr(found, "pairs", None)
+    return found if pairs is None else {k: v for k, v in pairs if isinstance(k, str)}
+
+
+def _unwrapped(kind: str, data: Any, budget: Budget) -> Any:
+    return read_safetensors(data) if kind == "safetensors" else read_torch_file(data, budget)
 
 
 def _json(value: Any) -> Any:

@@ -6,6 +6,7 @@ HWIO with the edge indicator as the last input channel (coupling.py).
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,8 @@ from glow_jax.layers import LOGSCALE_FACTOR
 
 Tree = dict[str, Any]
 MAX_LISTED = 12  # names in one error
+MAX_STAND_IN = 2**24  # elements in all that stand for what is missing
+MAX_LOOKED_AT = 20_000_000  # names in all that patterns are compared with
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -37,13 +40,21 @@ class Source:
         self._left = dict(arrays)
         self._missing: list[str] = []
         self._wrong: list[str] = []
+        self._stand_ins = self._looked_at = 0
         self.notes: list[str] = []
 
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
     def names(self, pattern: str) -> list[re.Match]:
-        """Matches of a pattern with whole names, in the file's order."""
+        """Matches of a pattern with whole names, in the file's order.
+
+        Raises:
+            InputError: so many layers have been asked for that no network can have them.
+        """
+        self._looked_at += len(self._left)
+        if self._looked_at > MAX_LOOKED_AT:
+            raise InputError(f"{len(self._left)} arrays in more layers than any network has")
         return [m for name in self._left if (m := re.fullmatch(pattern, name))]
 
     def shape(self, name: str, ndim: int) -> tuple[int, ...]:
@@ -64,18 +75,25 @@ class Source:
         array = self._left.pop(name, None)
         if array is None:
             self._missing.append(name)
-            return np.ones(shape, np.float32)
+            return self._stand_in(shape)
         if array.shape != shape:
             self._wrong.append(f"{name} has shape {array.shape}, not {shape}")
-            return np.ones(shape, np.float32)
+            return self._stand_in(shape)
         if array.dtype.kind in "iub":
             array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
         elif array.dtype.itemsize < 4:  # float16, bfloat16: exact in float32
             array = array.astype(np.float32)
         if not np.isfinite(array).all() or np.abs(array).max(initial=0) > FLOAT32_MAX:
             self._wrong.append(f"{name} has values that are not finite in float32")
-            return np.ones(shape, np.float32)
+            return self._stand_in(shape)
         return array
+
+    def _stand_in(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Ones for an array that cannot be used; if these become many, the end."""
+        self._stand_ins += math.prod(shape)
+        if self._stand_ins > MAX_STAND_IN:
+            self.finish()
+        return np.ones(shape, np.float32)
 
     def vector(self, name: str, *shape: int) -> np.ndarray:
         """`take`, flattened, in float64."""

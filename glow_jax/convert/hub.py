@@ -7,7 +7,11 @@ from typing import Any
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import install_hint, one_line, reason
 
-WEIGHTS = (".pt", ".pth", ".pkg", ".tar", ".ckpt", ".bin", ".safetensors", ".pb", ".index")
+WEIGHTS = (
+    *(".pt", ".pth", ".pkg", ".pkl", ".ckpt", ".bin", ".safetensors", ".pb", ".index"),
+    *(".tar", ".tgz", ".gz", ".zip"),
+)
+INDEX = ".index.json"  # of a checkpoint in several files, which it names
 BESIDE = ("configs.json", "train.txt", "checkpoint", "README.md")
 
 
@@ -48,6 +52,9 @@ def fetch(name: str) -> tuple[Path, Path]:
         patterns = [chosen, *BESIDE, *(str(beside / other) for other in BESIDE)]
         if chosen.endswith(".index"):
             patterns.append(chosen.removesuffix("index") + "data-*")
+        if chosen.endswith(INDEX):
+            stem, suffix = PurePosixPath(chosen.removesuffix(INDEX)).stem, beside / "*"
+            patterns.append(f"{suffix.with_name(stem)}-*-of-*")
         folder = Path(hub.snapshot_download(repository, allow_patterns=patterns))
         return folder / chosen, folder
     except InputError:
@@ -71,7 +78,8 @@ def _chosen(files: list[str], wanted: str | None, name: str) -> str:
         if wanted not in files:
             raise InputError(f"{one_line(name)}: no such file in the repository")
         return wanted
-    candidates = sorted(f for f in files if f.endswith(WEIGHTS))
+    indexes = sorted(f for f in files if f.endswith(INDEX))
+    candidates = indexes or sorted(f for f in files if f.endswith(WEIGHTS))
     if len(candidates) != 1:
         listed = ", ".join(one_line(f) for f in candidates[:8]) or "none"
         raise InputError(

@@ -50,7 +50,7 @@ def normflows(source: Source, options: Options) -> Parts:
     if n_in != (first if checkerboard else first // 2):
         raise InputError(
             f"{net}.0.weight takes {n_in} channels of {first}: not split_mode {split_mode}; add "
-            f"--set split_mode={'channel' if checkerboard else 'checkerboard'} (or its _inv)"
+            f"`settings` split_mode={'channel' if checkerboard else 'checkerboard'} (or its _inv)"
         )
     changed = first if checkerboard else first // 2
     n_out = source.shape(f"{net}.{last_layer}.weight", 4)[0]

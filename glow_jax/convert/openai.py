@@ -44,8 +44,14 @@ def openai(arrays: Mapping[str, np.ndarray], options: Options) -> tuple[Source, 
     chosen = {k: v for k, v in arrays.items() if not k.endswith(EMA)}
     if options.ema:
         if not averaged:
-            raise InputError("--ema: the checkpoint has no exponential moving averages")
+            raise InputError("`ema`: the checkpoint has no exponential moving averages")
         chosen |= averaged
+    elif averaged and "model/0/0/actnorm_center/b" not in chosen:
+        raise InputError("the checkpoint holds moving averages only: `ema` takes them")
+    elif averaged:
+        options.notes.append(
+            "took the raw weights; the checkpoint has averages too (`ema` chooses)"
+        )
     source = Source(chosen)
     source.drop(r"Variable(_\d+)?|global_step|.*/(Adam|Adamax)(_\d+)?")  # the optimiser's
     source.drop(

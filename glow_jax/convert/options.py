@@ -47,13 +47,13 @@ class Options:
             self.fixes_bits(bits, f"{family} always trains at")
         self.needs_size(family)
         if self._bits is None:
-            self._asked.append("--bits N (1 to 8, as it was trained)")
+            self._asked.append("`bits` N (1 to 8, as it was trained)")
 
     def needs_size(self, family: str) -> None:
         """Ask for the image size if it is still unknown."""
         self._family = family
         if self._size is None:
-            self._asked.append("--image-size H (or HxW)")
+            self._asked.append("`image_size` (H, W)")
 
     def fixes_bits(self, bits: int, because: str) -> None:
         """The file or its family's code settles the bits.
@@ -62,7 +62,7 @@ class Options:
             InputError: the user said another number.
         """
         if self._bits not in (None, bits):
-            raise InputError(f"--bits {self._bits}: {because} {bits}")
+            raise InputError(f"`bits` {self._bits}: {because} {bits}")
         self._bits = bits
 
     def found_size(self, height: int, width: int, where: str) -> None:
@@ -74,7 +74,7 @@ class Options:
         if self._size not in (None, (height, width)):
             assert self._size is not None
             given = f"{self._size[0]}x{self._size[1]}"
-            raise InputError(f"--image-size {given}, but {where} is of {height}x{width} images")
+            raise InputError(f"`image_size` {given}, but {where} is of {height}x{width} images")
         self._size = height, width
 
     def suggest_size(self, height: int, width: int) -> None:
@@ -90,7 +90,7 @@ class Options:
         self._settings.setdefault(name, value)
 
     def setting(self, name: str, choices: tuple[str, ...], assume: str | None = None) -> str:
-        """The value of `--set name=value`.
+        """The value of a setting.
 
         Args:
             name: of the setting, in the source's own words.
@@ -103,30 +103,32 @@ class Options:
         self._used.add(name)
         value = self._settings.get(name)
         if value is None and assume is None:
-            question = f"--set {name}={'|'.join(choices)}"
+            question = f"`settings` {name}={'|'.join(choices)}"
             if question not in self._asked:
                 self._asked.append(question)
             return choices[0]
         if value is None:
-            self.notes.append(f"assumed {name}={assume}, that code's default (--set {name}=…)")
+            self.notes.append(f"assumed {name}={assume}, that code's default (`settings` {name}=…)")
             return str(assume)
         if value not in choices:
-            raise InputError(f"--set {name}={one_line(value)}: use {', '.join(choices)}")
+            raise InputError(f"`settings` {name}={one_line(value)}: use {', '.join(choices)}")
         return value
 
     def number(self, name: str, assume: float) -> float:
-        """The value of a numeric `--set name=value`; noted if assumed."""
+        """The value of a numeric setting; noted if assumed."""
         self._used.add(name)
         text = self._settings.get(name)
         if text is None:
-            self.notes.append(f"assumed {name}={assume:g}, that code's default (--set {name}=…)")
+            self.notes.append(
+                f"assumed {name}={assume:g}, that code's default (`settings` {name}=…)"
+            )
             return assume
         try:
             value = float(text)
         except ValueError:
             value = float("nan")
         if not abs(value) < 1e3:
-            raise InputError(f"--set {name}={one_line(text)}: use a number")
+            raise InputError(f"`settings` {name}={one_line(text)}: use a number")
         return value
 
     def check(self) -> None:
@@ -143,6 +145,6 @@ class Options:
         if unknown:
             known = ", ".join(sorted(self._used)) or "none"
             raise InputError(
-                f"--set {one_line(unknown[0])}: not a setting of {self._family or 'this format'}; "
-                f"its settings: {known}"
+                f"`settings` {one_line(unknown[0])}: not a setting of "
+                f"{self._family or 'this format'}; its settings: {known}"
             )

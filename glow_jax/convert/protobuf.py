@@ -4,13 +4,18 @@ Wire format: protobuf.dev/programming-guides/encoding. Values stay views of the 
 700 MB graph costs no second copy.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
+
+MAX_AXES = 8
+MAX_SPREAD = 2**24  # elements of a constant that holds one value
 
 # tensorflow/core/framework/types.proto: DataType
 DTYPES: dict[int, Any] = {
@@ -47,23 +52,27 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
     raise InputError("truncated or damaged (an integer is cut off)")
 
 
-def varints(data: memoryview) -> list[int]:
+def varints(data: memoryview, budget: Budget) -> list[int]:
     """A packed list of signed integers."""
     found, at = [], 0
     while at < len(data):
+        budget.step()
         value, at = varint(data, at)
         found.append(signed(value))
     return found
 
 
-def fields(data: memoryview) -> Iterator[tuple[int, Any]]:
+def fields(data: memoryview, budget: Budget) -> Iterator[tuple[int, Any]]:
     """Number and value of each field: integers, or views of the bytes of anything longer.
+
+    Every field is a step of the budget.
 
     Raises:
         InputError: not a message, or a truncated one.
     """
     at = 0
     while at < len(data):
+        budget.step()
         tag, at = varint(data, at)
         wire = tag & 7
         if wire == 0:
@@ -87,17 +96,19 @@ def signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
-def shape_of(data: memoryview) -> tuple[int, ...]:
+def shape_of(data: memoryview, budget: Budget) -> tuple[int, ...]:
     """A TensorShapeProto; -1 where a dimension is unknown."""
     sizes = []
-    for number, dim in fields(data):
+    for number, dim in fields(data, budget):
         if number == 2:
-            sizes.append(next((signed(v) for n, v in fields(dim) if n == 1), 0))
+            sizes.append(next((signed(v) for n, v in fields(dim, budget) if n == 1), 0))
     return tuple(sizes)
 
 
-def tensor(data: memoryview) -> np.ndarray:
+def tensor(data: memoryview, budget: Budget) -> np.ndarray:
     """A TensorProto as an array: a view of its raw bytes, or its listed values.
+
+    One value for a whole shape is not spread out in memory.
 
     Raises:
         InputError: an unknown type, or fewer bytes than its shape needs.
@@ -105,37 +116,35 @@ def tensor(data: memoryview) -> np.ndarray:
     dtype = np.dtype(np.float32)
     shape: tuple[int, ...] = ()
     content: memoryview | None = None
-    values: list[Any] = []
-    for number, value in fields(data):
+    values: list[np.ndarray] = []
+    for number, value in fields(data, budget):
         if number == 1:
             if value not in DTYPES:
                 raise InputError(f"a constant of an unsupported type (DataType {value})")
             dtype = np.dtype(DTYPES[value])
         elif number == 2:
-            shape = shape_of(value)
+            shape = shape_of(value, budget)
         elif number == 4:
             content = value
         elif number in _VALUE_FIELDS:
             raw = value if isinstance(value, memoryview) else b""
-            values.extend(np.frombuffer(raw, _VALUE_FIELDS[number]))
+            values.append(np.frombuffer(raw, _VALUE_FIELDS[number]))
         elif number in _VARINT_FIELDS:
-            if not isinstance(value, memoryview):
-                values.append(signed(value))
-                continue
-            values.extend(varints(value))
-    if any(n < 0 for n in shape) or len(shape) > 8:
+            packed = isinstance(value, memoryview)
+            listed = varints(value, budget) if packed else [signed(value)]
+            values.append(np.asarray(listed, np.int64))
+    if len(shape) > MAX_AXES or not all(0 <= n < 2**40 for n in shape):
         raise InputError("a constant of impossible shape")
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if content is not None:
         if len(content) != count * dtype.itemsize:
             raise InputError("truncated or damaged (a constant has the wrong size)")
         return np.frombuffer(content, dtype).reshape(shape)
-    if len(values) == 1 and count < 2**28:
-        return np.broadcast_to(np.asarray(values[0]).astype(dtype), shape)
-    if not values and count == 0:
-        return np.zeros(shape, dtype)
-    if not values and count < 2**28:
-        return np.broadcast_to(np.zeros((), dtype), shape)
-    if len(values) != count:
+    n_values = sum(map(len, values))
+    if n_values <= 1 and count <= MAX_SPREAD:
+        value = values[-1][0] if n_values else 0
+        return np.broadcast_to(np.asarray(value).astype(dtype), shape)
+    if n_values != count:
         raise InputError("truncated or damaged (a constant has the wrong size)")
-    return np.asarray(values).astype(dtype).reshape(shape)
+    budget.allocate(2 * count * 8)
+    return np.concatenate(values).astype(dtype).reshape(shape)

@@ -374,38 +374,70 @@ class Family(NamedTuple):
         key: a pattern that some name in its files, and in nobody else's, matches whole.
         read: its arrays to `Parts`.
         url: the repository and commit that the rewrite was checked against.
+        roots: the first parts of all its names.
     """
 
     key: str
     read: Callable[[Source, Options], Parts]
     url: str
+    roots: tuple[str, ...]
 
 
+_FLAT_ROOTS = ("flow", "project_ycond", "project_class")
 FAMILIES = {
     "rosinality": Family(
-        r"blocks\.\d+\.flows\.\d+\.invconv\..*", rosinality, "rosinality/glow-pytorch@97081ff"
+        r"blocks\.\d+\.flows\.\d+\.invconv\..*",
+        rosinality,
+        "rosinality/glow-pytorch@97081ff",
+        ("blocks",),
     ),
     "chaiyujin": Family(
-        r"flow\.layers\.\d+\.f\.0\.weight", chaiyujin, "chaiyujin/glow-pytorch@487a6b1"
+        r"flow\.layers\.\d+\.f\.0\.weight",
+        chaiyujin,
+        "chaiyujin/glow-pytorch@487a6b1",
+        (*_FLAT_ROOTS, "prior_h", "learn_top"),
     ),
     "y0ast": Family(
-        r"flow\.layers\.\d+\.block\.0\.conv\.weight", y0ast, "y0ast/Glow-PyTorch@13c7b01"
+        r"flow\.layers\.\d+\.block\.0\.conv\.weight",
+        y0ast,
+        "y0ast/Glow-PyTorch@13c7b01",
+        (*_FLAT_ROOTS, "prior_h", "learn_top_fn"),
     ),
     "kamen": Family(
-        r"flowstep\.\d+\.2\.conv1\.weight", kamen, "kamenbliznashki/normalizing_flows@97a73a0"
+        r"flowstep\.\d+\.2\.conv1\.weight",
+        kamen,
+        "kamenbliznashki/normalizing_flows@97a73a0",
+        ("flowlevels", "flowstep", "gaussianize", "base_dist_mean", "base_dist_var"),
     ),
-    "corenel": Family(r"flow\.layers\.\d+\.f\.0\.weight", corenel, "corenel/pytorch-glow@dfd6db3"),
+    "corenel": Family(
+        r"flow\.layers\.\d+\.f\.0\.weight",
+        corenel,
+        "corenel/pytorch-glow@dfd6db3",
+        ("flow", "h_top", "learn_top", "y_emb", "classifier"),
+    ),
     "pclucas14": Family(
-        r"layers\.\d+\.NN\.0\.conv\.weight", pclucas14, "pclucas14/pytorch-glow@6884640"
+        r"layers\.\d+\.NN\.0\.conv\.weight",
+        pclucas14,
+        "pclucas14/pytorch-glow@6884640",
+        ("layers",),
     ),
     "chrischute": Family(
-        r"flows\.(next\.)*steps\.\d+\.coup\..*", chrischute, "chrischute/glow@faffa5b"
+        r"flows\.(next\.)*steps\.\d+\.coup\..*",
+        chrischute,
+        "chrischute/glow@faffa5b",
+        ("flows", "bounds"),
     ),
     "glowip": Family(
-        r"glow_modules\.\d+\.coupling\.net\.conv1\.weight", glowip, "CACTuS-AI/GlowIP@7173408"
+        r"glow_modules\.\d+\.coupling\.net\.conv1\.weight",
+        glowip,
+        "CACTuS-AI/GlowIP@7173408",
+        ("glow_modules",),
     ),
     "normflows": Family(
-        r"flows\.\d+\.\d+\.flows\.0\.flows\.1\.param_map\..*", normflows, "PyPI normflows 1.7.3"
+        r"flows\.\d+\.\d+\.flows\.0\.flows\.1\.param_map\..*",
+        normflows,
+        "PyPI normflows 1.7.3",
+        ("flows", "q0"),
     ),
 }
 # Derivatives of Glow that are not a Glow, and why.
@@ -431,7 +463,7 @@ def family_of(names: list[str]) -> str | None:
         if len(told) != 1:
             raise InputError(
                 "its names are both chaiyujin's and corenel's, and neither prior_h nor h_top is "
-                "there to tell; add --from chaiyujin or --from corenel"
+                "there to tell; add `format` chaiyujin or corenel"
             )
         return next(iter(told.values()))
     return found[0] if found else None

@@ -8,11 +8,16 @@ import numpy as np
 
 from glow_jax.checkpoints import Weights, from_weights
 from glow_jax.config import GlowConfig
+from glow_jax.flops import flops_per_image
 from glow_jax.graph_model import GraphConfig, GraphGlow
 from glow_jax.io.errors import InputError
 
 BAD_CONDITION = 1e4  # where float32 begins to lose grey levels in the inverse
 SINGULAR = 1e14
+# What the check may cost: a 256-pixel Glow of 192 steps has 5e11 FLOP an image.
+MAX_FLOPS = 3e12
+MAX_ACTIVATION = 2**28  # elements: pixels of the first level times the network's width
+MAX_CUBES = 1e11  # of all 1x1 convolutions' channels, whose condition is found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,14 +74,31 @@ def self_check(config: GlowConfig, weights: Weights) -> SelfCheck:
     """Check converted weights.
 
     Raises:
-        InputError: a 1x1 convolution is singular, so that the flow has no inverse.
+        InputError: a 1x1 convolution is singular, so that the flow has no inverse; or one
+            image costs more than any known Glow's.
     """
+    _affordable(config)
     worst, place = _conditioning(weights, config)
     model = from_weights(config, weights, jnp.float32).fold()
     image = test_picture(config)
     label = jnp.zeros(1, jnp.int32) if config.n_classes else None
     bits = float(np.asarray(model.bits_per_dim(jnp.asarray(image), label))[0])
     return _checked(model, image, label, bits, worst, place)
+
+
+def _affordable(config: GlowConfig) -> None:
+    """Raise InputError for a model that no check can run in bearable time and memory."""
+    size, width = f"{config.image_height}x{config.image_width}", config.hidden_width
+    pixels = config.image_height * config.image_width // 4
+    flops = flops_per_image(config)
+    if flops > MAX_FLOPS or pixels * width > MAX_ACTIVATION:
+        raise InputError(
+            f"one image of {size} takes {flops:.3g} FLOP at a width of {width}: more than the "
+            "check can run"
+        )
+    levels = range(config.n_levels)
+    if sum(config.steps[i] * config.level_shape(i)[2] ** 3 for i in levels) > MAX_CUBES:
+        raise InputError("1x1 convolutions of more channels than any known Glow has")
 
 
 def check_graph(model: GraphGlow) -> SelfCheck:

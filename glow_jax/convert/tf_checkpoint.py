@@ -5,7 +5,6 @@ Formats: tensorflow/tensorflow `core/util/tensor_bundle`, `core/lib/io/table_for
 `core/protobuf/tensor_bundle.proto`. Checksums are not verified; sizes are.
 """
 
-import mmap
 import re
 import struct
 from collections.abc import Iterator
@@ -13,14 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from glow_jax.convert.protobuf import DTYPES, fields, shape_of, varint
+from glow_jax.convert.blob import mapped
+from glow_jax.convert.protobuf import DTYPES, MAX_AXES, fields, shape_of, varint
+from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
 TABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
-MAX_INDEX_BYTES = 2**28
+MAX_INDEX_BYTES = 2**26
 MAX_NAME_BYTES = 2**12
+MAX_NAMES_BYTES = 2**26  # in all: a name may repeat most of the one before it
+MAX_ENTRIES = 2**18
 
 
 def checkpoint_prefix(path: Path) -> Path | None:
@@ -33,12 +36,8 @@ def checkpoint_prefix(path: Path) -> Path | None:
     """
     if path.is_dir():
         state = path / "checkpoint"
-        if state.is_file() and state.stat().st_size < 2**20:
-            found = re.search(
-                r'model_checkpoint_path:\s*"([^"\n]*)"', state.read_text("utf-8", "replace")
-            )
-            if found:  # only its name counts: the folder may have moved
-                return path / re.split(r"[/\\]", found[1])[-1]
+        if state.is_file() and (prefix := newest(state)) is not None:
+            return prefix
         prefixes = sorted(path.glob("*.index"))
         if len(prefixes) > 1:
             names = ", ".join(one_line(p.stem) for p in prefixes[:6])
@@ -49,54 +48,86 @@ def checkpoint_prefix(path: Path) -> Path | None:
     return prefix if (name != path.name or _index(prefix).is_file()) else None
 
 
-def read_tf_checkpoint(prefix: Path) -> dict[str, np.ndarray]:
+def newest(state: Path) -> Path | None:
+    """The prefix that the text `checkpoint` names, in that text's folder; None if it names none."""
+    if state.stat().st_size > 2**20:
+        return None
+    text = state.read_text("utf-8", "replace")
+    found = re.search(r'^model_checkpoint_path:\s*"([^"\n]*)"', text, re.MULTILINE)
+    if found is None:  # only its name counts: the folder may have moved
+        return None
+    return state.parent / re.split(r"[/\\]", found[1])[-1]
+
+
+def missing_index(path: Path) -> str | None:
+    """What to say of a prefix, or of a data file, that has no index; None if it is neither."""
+    name = re.sub(r"\.(meta|data-\d{5}-of-\d{5})$", "", path.name)
+    prefix = path.with_name(name)
+    if _index(prefix).is_file() or not name:
+        return None
+    for beside in path.parent.iterdir() if path.parent.is_dir() else ():
+        if re.fullmatch(re.escape(name) + r"\.data-\d{5}-of-\d{5}", beside.name):
+            return f"{one_line(name)}.index is missing beside {one_line(beside.name)}"
+    return None
+
+
+def is_table(data: np.ndarray) -> bool:
+    """Whether a file ends as a sorted string table does."""
+    return len(data) >= FOOTER_BYTES and int(data[-8:].view("<u8")[0]) == TABLE_MAGIC
+
+
+def read_tf_checkpoint(prefix: Path, budget: Budget) -> dict[str, np.ndarray]:
     """Every numeric array by name, as read-only views of the files.
 
     Raises:
-        InputError: a file is missing, truncated or not a checkpoint.
+        InputError: a file is missing, truncated or not a checkpoint; or over the budget.
     """
     try:
-        return _read(prefix)
+        return _read(prefix, budget)
     except (TypeError, ValueError, OverflowError) as error:  # a field of another type than told
         if isinstance(error, InputError):
             raise
         raise InputError(f"{_index(prefix).name}: damaged ({reason(error)})") from None
 
 
-def _read(prefix: Path) -> dict[str, np.ndarray]:
+def _read(prefix: Path, budget: Budget) -> dict[str, np.ndarray]:
     index = _index(prefix)
     if not index.is_file():
-        raise InputError(f"{index.name} is missing")
+        raise InputError(f"{one_line(index.name)} is missing")
     if index.stat().st_size > MAX_INDEX_BYTES:
-        raise InputError(f"{index.name} is larger than {MAX_INDEX_BYTES >> 20} MiB")
-    entries = dict(_table(memoryview(index.read_bytes())))
+        raise InputError(f"{one_line(index.name)} is larger than {MAX_INDEX_BYTES >> 20} MiB")
+    entries = dict(_table(mapped(index).data))
     header = entries.pop(b"", None)
     if header is None:
-        raise InputError(f"{index.name}: not a TensorFlow checkpoint: it has no header")
-    about = dict(fields(header))
+        raise InputError(f"{one_line(index.name)}: not a TensorFlow checkpoint: it has no header")
+    about = dict(fields(header, budget))
     shards = int(about.get(1, 0))
     if about.get(2, 0) != 0:
         raise InputError("written on a big-endian machine, which is not supported")
     if not 0 < shards < 10_000:
-        raise InputError(f"{index.name}: {shards} data files, which cannot be")
+        raise InputError(f"{one_line(index.name)}: {shards} data files, which cannot be")
     files: dict[int, np.ndarray] = {}
     arrays = {}
     for key, entry in entries.items():
         name = key.decode("utf-8", "replace")
-        told = dict(fields(entry))
+        told = dict(fields(entry, budget))
         if told.get(1) not in DTYPES:
             continue  # text, resources: not weights
         dtype = np.dtype(DTYPES[told[1]])
-        shape = shape_of(told[2]) if 2 in told else ()
+        shape = shape_of(told[2], budget) if 2 in told else ()
         shard, offset, size = (int(told.get(n, 0)) for n in (3, 4, 5))
-        if any(n < 0 for n in shape) or size != dtype.itemsize * int(np.prod(shape, dtype=object)):
-            raise InputError(f"{one_line(name)} has the wrong size in {index.name}")
+        possible = len(shape) <= MAX_AXES and all(0 <= n < 2**40 for n in shape)
+        if not possible or size != dtype.itemsize * int(np.prod(shape, dtype=object)):
+            raise InputError(f"{one_line(name)[:200]} has the wrong size in {one_line(index.name)}")
         if shard not in files:
             files[shard] = _mapped(prefix, shard, shards)
         raw = files[shard][offset : offset + size]
         if len(raw) != size:
-            raise InputError(f"truncated: {one_line(name)} is cut off")
+            raise InputError(f"truncated: {one_line(name)[:200]} is cut off")
         arrays[name] = raw.view(dtype).reshape(shape)
+    stored = sum(len(file) for file in files.values())
+    unstored = max(sum(a.nbytes for a in arrays.values()) - 2 * stored, 0)
+    budget.allocate(4 * unstored)  # weights are copied on their way
     return arrays
 
 
@@ -108,10 +139,7 @@ def _mapped(prefix: Path, shard: int, shards: int) -> np.ndarray:
     path = prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{shards:05d}")
     if not path.is_file():
         raise InputError(f"{one_line(path.name)} is missing")
-    if not path.stat().st_size:
-        return np.zeros(0, np.uint8)
-    with open(path, "rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    return mapped(path) if path.stat().st_size else np.zeros(0, np.uint8)
 
 
 def _table(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
@@ -125,16 +153,24 @@ def _table(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
     at = 0
     handles = []
     for _ in range(4):  # offset and size of the metaindex block, then of the index block
-        value, at = varint(footer, at)
-        handles.append(value)
+        number, at = varint(footer, at)
+        handles.append(number)
     seen: set[int] = set()
+    n_entries = n_bytes = 0
     for _, handle in _block(data, handles[2], handles[3]):
         offset, at = varint(handle, 0)
         size, _ = varint(handle, at)
         if offset in seen:
             raise damaged
         seen.add(offset)
-        yield from _block(data, offset, size)
+        for key, value in _block(data, offset, size):
+            n_entries, n_bytes = n_entries + 1, n_bytes + len(key)
+            if n_entries > MAX_ENTRIES or n_bytes > MAX_NAMES_BYTES:
+                raise InputError(
+                    f"refused: an index of more than {MAX_ENTRIES} names, or of more than "
+                    f"{MAX_NAMES_BYTES >> 20} MiB of them"
+                )
+            yield key, value
 
 
 def _block(data: memoryview, offset: int, size: int) -> Iterator[tuple[bytes, memoryview]]:

@@ -9,6 +9,7 @@ from glow_jax.convert.build import Source, lu_matrix
 from glow_jax.convert.options import Options
 from glow_jax.io.errors import InputError
 
+MAX_CHANNELS = 4096
 # What a family feeds the flow, of our x = u8 / 256 - 0.5: factor and offset.
 UNIT = (1.0, 0.5)  # u8 / 256
 UNIT_255 = (256 / 255, 128 / 255)  # u8 / 255
@@ -67,6 +68,8 @@ def matrix_of(
 
     Theirs multiplies columns: y_o = sum_i W[o, i] x_i, so ours is the transpose.
     """
+    if n > MAX_CHANNELS:
+        raise InputError(f"{name}: {n} channels; no known Glow has more than {MAX_CHANNELS}")
     p, lower, upper, sign, log_s = (f"{name}.{part}" for part in lu)
     if lower in source:
         w = lu_matrix(

@@ -33,478 +33,57 @@ import pytest
 import glow_jax
 from glow_jax.cli.main import main
 from glow_jax.convert import Conversion, SelfCheck, convert
+from glow_jax.convert.blob import mapped
+from glow_jax.convert.pickle_machine import Dict, Opaque
 from glow_jax.convert.safetensors_file import read_safetensors
 from glow_jax.convert.tf_checkpoint import read_tf_checkpoint
 from glow_jax.convert.torch_file import read_torch_file
+from glow_jax.convert.torch_tensors import PickledArray
+from glow_jax.convert.torch_tensors import Tensor as ReadTensor
+from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
+from tests.support.bombs import Bomb, Outcome, outcomes_of
 from tests.support.models import glow
 from tests.support.paths import ROOT
+from tests.support.pytorch_files import (
+    ORDERED,
+    REBUILD,
+    WRITERS,
+    Call,
+    Global,
+    Opcodes,
+    Persistent,
+    Storage,
+    Tensor,
+    called,
+    glowip_state,
+    pickled,
+    raw,
+    short,
+    tensor,
+    tensors,
+    text,
+    write_legacy,
+    write_zip,
+    y0ast_state,
+)
 from tests.support.safetensors_file import write_safetensors
+from tests.support.tensorflow_files import (
+    POOL,
+    TOP,
+    appended,
+    field,
+    graph_of,
+    openai_variables,
+    plain_entry,
+    shape_proto,
+    table,
+    table_of_blocks,
+    write_bundle,
+)
 
 REPOSITORY = ROOT
 Arrays = dict[str, np.ndarray]
-
-# -- PyTorch's formats: torch/serialization.py, _save and _legacy_save
-
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-STORAGES = {
-    "float32": "FloatStorage",
-    "float64": "DoubleStorage",
-    "float16": "HalfStorage",
-    "bfloat16": "BFloat16Storage",
-    "int64": "LongStorage",
-    "int32": "IntStorage",
-    "int16": "ShortStorage",
-    "int8": "CharStorage",
-    "uint8": "ByteStorage",
-    "bool": "BoolStorage",
-}
-
-
-class Global(NamedTuple):
-    """A callable by name."""
-
-    module: str
-    name: str
-
-
-class Call(NamedTuple):
-    """What `function(*args)` returns, its state set if there is one."""
-
-    function: Any
-    args: tuple
-    state: Any = None
-
-
-class Persistent(NamedTuple):
-    """An object that is outside the pickle."""
-
-    pid: Any
-
-
-class Opcodes(NamedTuple):
-    """Raw opcodes that leave one object."""
-
-    code: bytes
-
-
-class Storage(NamedTuple):
-    """Numbers, one after the other."""
-
-    key: str
-    values: np.ndarray
-
-
-class Tensor(NamedTuple):
-    """A strided view of a storage."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-def tensor(array: np.ndarray, key: str) -> Tensor:
-    """A tensor with a storage of its own."""
-    array = np.ascontiguousarray(array) if array.ndim else array
-    stride = tuple(s // array.itemsize for s in array.strides)
-    return Tensor(Storage(key, array.reshape(-1)), 0, array.shape, stride)
-
-
-REBUILD = Global("torch._utils", "_rebuild_tensor_v2")
-ORDERED = Global("collections", "OrderedDict")
-
-
-class TorchPickler(pickle._Pickler):  # Python's own, which can be taught new things
-    """Pickles as torch does; notes the storages that it met."""
-
-    def __init__(self, file: io.BytesIO, legacy: bool, location: str = "cuda:0"):
-        super().__init__(file, protocol=2)
-        self.legacy, self.location = legacy, location
-        self.storages: dict[str, np.ndarray] = {}
-
-    def storage_id(self, storage: Storage) -> Persistent:
-        self.storages[storage.key] = storage.values
-        kind = Global("torch", STORAGES[storage.values.dtype.name])
-        pid = ("storage", kind, storage.key, self.location, len(storage.values))
-        return Persistent((*pid, None) if self.legacy else pid)
-
-    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
-        if isinstance(obj, Global):
-            self.write(f"c{obj.module}\n{obj.name}\n".encode())
-        elif isinstance(obj, Opcodes):
-            self.write(obj.code)
-        elif isinstance(obj, Persistent):
-            self.save(obj.pid)
-            self.write(pickle.BINPERSID)
-        elif isinstance(obj, Storage):
-            self.save(self.storage_id(obj))
-        elif isinstance(obj, Tensor):
-            self.save(Call(REBUILD, (*obj, False, Call(ORDERED, ()))))
-        elif isinstance(obj, Call):
-            self.save(obj.function)
-            self.save(obj.args)
-            self.write(pickle.REDUCE)
-            if obj.state is not None:
-                self.save(obj.state)
-                self.write(pickle.BUILD)
-        else:
-            super().save(obj, save_persistent_id)
-
-
-def pickled(obj: Any, legacy: bool = False) -> tuple[bytes, dict[str, np.ndarray]]:
-    """The pickle and its storages."""
-    file = io.BytesIO()
-    pickler = TorchPickler(file, legacy)
-    pickler.dump(obj)
-    return file.getvalue(), pickler.storages
-
-
-def write_zip(
-    path: Path,
-    obj: Any,
-    *,
-    pickle_: bytes | None = None,
-    packed: bool = False,
-    more: Mapping[str, bytes] | None = None,
-    root: str = "archive/",
-) -> Path:
-    """A file as torch >= 1.6 writes them.
-
-    Args:
-        path: where.
-        obj: nested containers with `Tensor`s.
-        pickle_: of this pickle instead.
-        packed: compress the members, as somebody who packs it again does.
-        more: further members.
-        root: the folder in the archive.
-    """
-    made, storages = pickled(obj)
-    members = {f"{root}data.pkl": made if pickle_ is None else pickle_}
-    members |= {f"{root}byteorder": b"little", f"{root}version": b"3\n"}
-    members |= {f"{root}data/{k}": v.tobytes() for k, v in storages.items()}
-    kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
-    with zipfile.ZipFile(path, "w", kind, compresslevel=1) as archive:
-        for name, data in (members | dict(more or {})).items():
-            info = zipfile.ZipInfo(name)
-            info.compress_type = kind
-            info.extra = struct.pack("<HH", 0x4246, 13) + b"Z" * 13  # torch pads like that
-            archive.writestr(info, data)
-    return path
-
-
-SYSTEM = {
-    "protocol_version": 1001,
-    "little_endian": True,
-    "type_sizes": {"short": 2, "int": 4, "long": 4},
-}
-
-
-def legacy_sections(obj: Any) -> tuple[list[bytes], dict[str, np.ndarray]]:
-    """The five pickles that an older file begins with, and the storages that follow."""
-    made, storages = pickled(obj, legacy=True)
-    others = [pickle.dumps(o, 2) for o in (LEGACY_MAGIC, 1001, SYSTEM, list(storages))]
-    return [*others[:3], made, others[3]], storages
-
-
-def write_legacy(path: Path, obj: Any, replaced: Mapping[int, bytes] | None = None) -> Path:
-    """A file as torch before 1.6 wrote them; some of its pickles replaced."""
-    sections, storages = legacy_sections(obj)
-    for i, section in (replaced or {}).items():
-        sections[i] = section
-    raw = [struct.pack("<q", len(v)) + v.tobytes() for v in storages.values()]
-    path.write_bytes(b"".join([*sections, *raw]))
-    return path
-
-
-WRITERS: dict[str, Callable[[Path, Any], Path]] = {
-    "zip": write_zip,
-    "zip, packed again": functools.partial(write_zip, packed=True),
-    "legacy": write_legacy,
-}
-
-# -- small models
-
-
-def y0ast_state(seed: int = 0, size: int = 4) -> Arrays:
-    """Random weights of y0ast's Glow: L 1, K 1, grey images, width 3."""
-    rng = np.random.default_rng(seed)
-    step, net = "flow.layers.1", "flow.layers.1.block"
-    shapes = {
-        f"{step}.actnorm.bias": (1, 4, 1, 1),
-        f"{step}.actnorm.logs": (1, 4, 1, 1),
-        f"{net}.0.conv.weight": (3, 2, 3, 3),
-        f"{net}.0.actnorm.bias": (1, 3, 1, 1),
-        f"{net}.0.actnorm.logs": (1, 3, 1, 1),
-        f"{net}.2.conv.weight": (3, 3, 1, 1),
-        f"{net}.2.actnorm.bias": (1, 3, 1, 1),
-        f"{net}.2.actnorm.logs": (1, 3, 1, 1),
-        f"{net}.4.conv.weight": (4, 3, 3, 3),
-        f"{net}.4.conv.bias": (4,),
-        f"{net}.4.logs": (4, 1, 1),
-        "learn_top_fn.conv.weight": (8, 8, 3, 3),
-        "learn_top_fn.conv.bias": (8,),
-        "learn_top_fn.logs": (8, 1, 1),
-    }
-    state = {n: rng.normal(0, 0.1, s).astype(np.float32) for n, s in shapes.items()}
-    matrix = np.linalg.qr(rng.standard_normal((4, 4)))[0].astype(np.float32)
-    zeros = np.zeros((1, 8, size // 2, size // 2), np.float32)  # tells the image's size
-    return state | {f"{step}.invconv.weight": matrix, "prior_h": zeros}
-
-
-def glowip_state() -> Arrays:
-    """Random weights of GlowIP's: nothing tells the size of the images nor their bits."""
-    rng = np.random.default_rng(0)
-    step, net = "glow_modules.1", "glow_modules.1.coupling.net"
-    shapes: dict[str, tuple[int, ...]] = {
-        f"{step}.actnorm.b": (1, 4, 1, 1),
-        f"{step}.actnorm.logs": (1, 4, 1, 1),
-        f"{net}.logs": (4, 1, 1),
-    }
-    for layer, (n_in, n_out, k) in {1: (2, 3, 3), 2: (3, 3, 1), 3: (3, 4, 3)}.items():
-        shapes |= {
-            f"{net}.conv{layer}.weight": (n_out, n_in, k, k),
-            f"{net}.conv{layer}.bias": (n_out,),
-        }
-        if layer < 3:
-            shapes |= {f"{net}.actnorm{layer}.{p}": (1, 3, 1, 1) for p in ("b", "logs")}
-    state = {n: rng.normal(0, 0.1, s).astype(np.float32) for n, s in shapes.items()}
-    matrix = np.linalg.qr(rng.standard_normal((4, 4)))[0].astype(np.float32)
-    return state | {f"{step}.invconv.W": matrix[:, :, None, None]}
-
-
-GLOWIP_SETTINGS = {"last_zeros": "true", "coupling_bias": "0", "squeeze_contig": "false"}
-
-
-def tensors(state: Mapping[str, np.ndarray]) -> collections.OrderedDict:
-    """A state_dict with a storage a tensor."""
-    numbered = enumerate(state.items())
-    return collections.OrderedDict((n, tensor(a, str(i))) for i, (n, a) in numbered)
-
-
-def openai_variables(seed: int = 0) -> Arrays:
-    """Random variables of openai/glow: L 2, K 1, affine, grey images, width 3."""
-    rng = np.random.default_rng(seed)
-
-    def normal(*shape: int) -> np.ndarray:
-        return rng.normal(0, 0.1, shape).astype(np.float32)
-
-    def zero_conv(at: str, n_in: int, n_out: int) -> Arrays:
-        return {
-            f"{at}/W": normal(3, 3, n_in + 1, n_out),
-            f"{at}/b": normal(1, 1, 1, n_out),
-            f"{at}/logs": normal(1, n_out),
-        }
-
-    def actnorm(at: str, n: int) -> Arrays:
-        return {
-            f"{at}/actnorm_center/b": normal(1, 1, 1, n),
-            f"{at}/actnorm_scale/logs": normal(1, 1, 1, n),
-        }
-
-    found: Arrays = {}
-    for level, n in enumerate((4, 8)):
-        at = f"model/{level}/0"
-        matrix = np.linalg.qr(rng.standard_normal((n, n)))[0].astype(np.float32)
-        found |= actnorm(at, n) | {f"{at}/invconv/W": matrix}
-        found |= {f"{at}/f1/l_1/W": normal(3, 3, n // 2 + 1, 3)} | actnorm(f"{at}/f1/l_1", 3)
-        found |= {f"{at}/f1/l_2/W": normal(1, 1, 3, 3)} | actnorm(f"{at}/f1/l_2", 3)
-        found |= zero_conv(f"{at}/f1/l_last", 3, n)
-    found |= zero_conv("model/pool0/conv", 2, 4)
-    return found | zero_conv("model/prior/p", 16, 16)
-
-
-# -- protocol buffers, for TensorFlow's two kinds of file
-
-TF_TYPES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int64": 9, "bool": 10}
-
-
-def varint(n: int) -> bytes:
-    n, out = n % 2**64, bytearray()
-    while n > 127:
-        out.append(n & 127 | 128)
-        n >>= 7
-    return bytes([*out, n])
-
-
-def field(number: int, value: int | bytes) -> bytes:
-    """A field: a number, or bytes with their length."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def shape_proto(shape: tuple[int, ...]) -> bytes:
-    return b"".join(field(2, field(1, n)) for n in shape)
-
-
-def tensor_proto(array: np.ndarray) -> bytes:
-    kind = field(1, TF_TYPES[array.dtype.name])
-    return kind + field(2, shape_proto(array.shape)) + field(4, array.tobytes())
-
-
-def table(entries: list[tuple[bytes, bytes]]) -> bytes:
-    """A sorted string table of one block: names are written in full."""
-    return table_of_blocks([(b"\xff", b"".join(plain_entry(k, v) for k, v in entries))])
-
-
-def plain_entry(key: bytes, value: bytes, shared: int = 0) -> bytes:
-    return varint(shared) + varint(len(key)) + varint(len(value)) + key + value
-
-
-def table_of_blocks(blocks: list[tuple[bytes, bytes]], repeat: int = 1) -> bytes:
-    """A table of blocks, each met `repeat` times."""
-    out, handles = bytearray(), []
-
-    def add(block: bytes) -> bytes:
-        block += struct.pack("<II", 0, 1)  # one restart, at 0
-        handle = varint(len(out)) + varint(len(block))
-        out.extend(block + b"\0" + bytes(4))  # uncompressed, and a checksum that nobody reads
-        return handle
-
-    for key, block in blocks:
-        handles += [(key, add(block))] * repeat
-    meta = add(b"")
-    index = add(b"".join(plain_entry(k, h) for k, h in handles))
-    footer = (meta + index).ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
-    return bytes(out) + footer
-
-
-def bundle_entries(arrays: Mapping[str, np.ndarray]) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Entries of a checkpoint's index, and its data."""
-    entries, data = [(b"", field(1, 1))], bytearray()
-    for name, array in sorted(arrays.items()):
-        kind, where = field(1, TF_TYPES[array.dtype.name]), field(4, len(data))
-        value = kind + field(2, shape_proto(array.shape)) + where + field(5, array.nbytes)
-        entries.append((name.encode(), value))
-        data.extend(array.tobytes())
-    return entries, bytes(data)
-
-
-def write_bundle(prefix: Path, arrays: Mapping[str, np.ndarray]) -> Path:
-    """PREFIX.index and PREFIX.data-00000-of-00001; returns the index."""
-    entries, data = bundle_entries(arrays)
-    index = prefix.with_name(f"{prefix.name}.index")
-    index.write_bytes(table(entries))
-    prefix.with_name(f"{prefix.name}.data-00000-of-00001").write_bytes(data)
-    return index
-
-
-# -- frozen graphs
-
-
-class GraphWriter:
-    """Appends nodes; every method returns the new node's name."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.count = 0
-
-    def node(self, op: str, *inputs: str, name: str = "", **attrs: bytes) -> str:
-        name = name or f"n{self.count}"
-        self.count += 1
-        body = field(1, name.encode()) + field(2, op.encode())
-        body += b"".join(field(3, i.encode()) for i in inputs)
-        for key, value in attrs.items():
-            body += field(5, field(1, key.encode()) + field(2, value))
-        self.data += field(1, body)
-        return name
-
-    def const(self, values: Any, dtype: str = "float32") -> str:
-        return self.node("Const", value=field(8, tensor_proto(np.asarray(values, dtype))))
-
-    def ints(self, *values: int) -> str:
-        return self.const(values, "int32")
-
-    def channels(self, h: str, begin: int, end: int | None, stride: int = 1) -> str:
-        """h[..., begin:end:stride]."""
-        masks = {
-            "begin_mask": field(3, 7 if begin else 15),
-            "end_mask": field(3, 15 if end is None else 7),
-        }
-        ends = self.ints(0, 0, 0, end or 0)
-        limits = self.ints(0, 0, 0, begin), ends, self.ints(1, 1, 1, stride)
-        return self.node("StridedSlice", h, *limits, **masks)
-
-    def affine(self, h: str, bias: np.ndarray, logs: np.ndarray) -> str:
-        """(h + bias) * exp(3 logs)."""
-        added = self.node("AddV2", h, self.const(bias))
-        scale = self.node("Exp", self.node("Mul", self.const(logs), self.const(3.0)))
-        return self.node("Mul", added, scale)
-
-    def conv(self, h: str, kernel: np.ndarray) -> str:
-        ones = field(1, field(3, b"\1\1\1\1"))
-        about = {"strides": ones, "padding": field(2, b"VALID"), "data_format": field(2, b"NHWC")}
-        return self.node("Conv2D", h, self.const(kernel), **about)
-
-    def conv3x3(self, h: str, kernel: np.ndarray, size: int) -> str:
-        """Padded, with the edge indicator as the last channel."""
-        ring = np.pad(np.zeros((1, size, size, 1)), ((0, 0), (1, 1), (1, 1), (0, 0)))
-        ring[:, [0, -1]] = ring[:, :, [0, -1]] = 1
-        padded = self.node("Pad", h, self.const([[0, 0], [1, 1], [1, 1], [0, 0]], "int32"))
-        joined = self.node("ConcatV2", padded, self.const(ring), self.const(3, "int32"))
-        return self.conv(joined, kernel)
-
-    def squeeze(self, h: str, size: int, channels: int) -> str:
-        half = size // 2
-        h = self.node("Reshape", h, self.ints(-1, half, 2, half, 2, channels))
-        h = self.node("Transpose", h, self.ints(0, 1, 3, 5, 2, 4))
-        return self.node("Reshape", h, self.ints(-1, half, half, 4 * channels))
-
-
-def graph_of(
-    variables: Mapping[str, np.ndarray],
-    size: int = 8,
-    n_bits: int = 8,
-    fill: tuple[int, ...] | None = None,
-) -> bytes:
-    """openai/glow's encoder as it is frozen, of `openai_variables`.
-
-    `fill` is the shape of the zeros that the top prior is made of, if it is to be wrong.
-    """
-    v, g = variables, GraphWriter()
-    shape = field(7, shape_proto((-1, size, size, 1)))
-    image = g.node("Placeholder", name="input/image", shape=shape)
-    x = g.node("Cast", image, DstT=field(6, 1))
-    if n_bits < 8:
-        x = g.node("Floor", g.node("RealDiv", x, g.const(2.0 ** (8 - n_bits))))
-    x = g.node("RealDiv", x, g.const(2.0**n_bits), name="model/truediv")
-    h = g.squeeze(g.node("Sub", x, g.const(0.5)), size, 1)
-
-    def zero_conv(h: str, at: str, size: int) -> str:
-        return g.affine(g.conv3x3(h, v[f"{at}/W"], size), v[f"{at}/b"], v[f"{at}/logs"])
-
-    def norm(h: str, at: str) -> str:
-        return g.affine(h, v[f"{at}/actnorm_center/b"], v[f"{at}/actnorm_scale/logs"])
-
-    def step(h: str, at: str, n: int, size: int) -> str:
-        h = g.conv(norm(h, at), v[f"{at}/invconv/W"].reshape(1, 1, n, n))
-        x1, x2 = g.channels(h, 0, n // 2), g.channels(h, n // 2, None)
-        first = g.node("Relu", norm(g.conv3x3(x1, v[f"{at}/f1/l_1/W"], size), f"{at}/f1/l_1"))
-        second = g.node("Relu", norm(g.conv(first, v[f"{at}/f1/l_2/W"]), f"{at}/f1/l_2"))
-        out = zero_conv(second, f"{at}/f1/l_last", size)
-        raw = g.node("AddV2", g.channels(out, 1, None, 2), g.const(2.0))
-        added = g.node("AddV2", x2, g.channels(out, 0, None, 2))
-        y2 = g.node("Mul", added, g.node("Sigmoid", raw))
-        return g.node("ConcatV2", x1, y2, g.const(3, "int32"))
-
-    def standardised(z: str, mean: str, logs: str, name: str) -> str:
-        return g.node("RealDiv", g.node("Sub", z, mean), g.node("Exp", logs), name=name)
-
-    h = step(h, "model/0/0", 4, size // 2)
-    z1, z2 = g.channels(h, 0, 2), g.channels(h, 2, None)
-    prior = zero_conv(z1, "model/pool0/conv", size // 2)
-    mean, logs = g.channels(prior, 0, None, 2), g.channels(prior, 1, None, 2)
-    standardised(z2, mean, logs, "model/pool0/truediv_1")
-    h = step(g.squeeze(z1, size // 2, 2), "model/1/0", 8, size // 4)
-    if fill is None:
-        zeros = g.const(np.zeros((1, size // 4, size // 4, 16)))
-    else:
-        zeros = g.node("Fill", g.ints(*fill), g.const(0.0))
-    prior = zero_conv(zeros, "model/prior/p", size // 4)
-    standardised(h, g.channels(prior, 0, 8), g.channels(prior, 8, None), "model/truediv_1")
-    return bytes(g.data)
-
 
 # -- what is read
 
@@ -527,6 +106,20 @@ def random_array(kind: str, *shape: int) -> np.ndarray:
     return np.abs(values).astype(KINDS[kind]) if kind == "uint8" else values.astype(KINDS[kind])
 
 
+def held(path: Path) -> Any:
+    """What a file of PyTorch's holds, its containers and tensors as Python's and NumPy's."""
+    budget = Budget()
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, Dict):
+            return {key: plain(value) for key, value in item.pairs}
+        if isinstance(item, list | tuple):
+            return type(item)(map(plain, item))
+        return item.array(budget) if isinstance(item, ReadTensor | PickledArray) else item
+
+    return plain(read_torch_file(mapped(path), budget))
+
+
 def assert_same_arrays(got: Mapping[str, Any], want: Mapping[str, np.ndarray]) -> None:
     assert list(got) == list(want)
     for name, array in want.items():
@@ -540,7 +133,7 @@ def assert_same_arrays(got: Mapping[str, Any], want: Mapping[str, np.ndarray]) -
 def test_every_type_comes_back(writer: str, tmp_path: Path) -> None:
     arrays = {kind: random_array(kind, 3, 5) for kind in KINDS}
     path = WRITERS[writer](tmp_path / "a.pt", tensors(arrays))
-    assert_same_arrays(read_torch_file(path), arrays)
+    assert_same_arrays(held(path), arrays)
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -567,7 +160,7 @@ def test_views_of_one_storage_come_back(writer: str, tmp_path: Path) -> None:
         "one of each": np.full((1, 1, 1, 1), 3, np.float32),
         "empty": np.zeros((0, 4), np.float32),
     }
-    got = read_torch_file(WRITERS[writer](tmp_path / "a.pt", views))
+    got = held(WRITERS[writer](tmp_path / "a.pt", views))
     assert list(got) == list(want)
     for name, array in want.items():
         assert got[name].shape == array.shape
@@ -603,10 +196,10 @@ def test_what_stands_beside_the_weights_is_let_be(writer: str, tmp_path: Path) -
         "parameter": parameter,
         "model": state,
     }
-    got = read_torch_file(WRITERS[writer](tmp_path / "a.pt", saved))
+    got = held(WRITERS[writer](tmp_path / "a.pt", saved))
     np.testing.assert_array_equal(got["model"]["weight"], weight)
     np.testing.assert_array_equal(got["parameter"], weight)
-    assert got["epoch"] is None and got["best"] is None and got["loss"] is None
+    assert got["epoch"] == 3 and got["best"] is None and isinstance(got["loss"], Opaque)
     assert list(got["model"]) == ["weight"]
 
 
@@ -618,7 +211,7 @@ def test_torch_reads_what_is_written_here(tmp_path: Path) -> None:
         path = write(tmp_path / f"{name}.pt", tensors(arrays))
         if "packed" not in name:  # torch maps members and cannot read packed ones
             read = torch.load(path, weights_only=True, map_location="cpu")
-            assert_same_arrays(read_torch_file(path), {k: v.numpy() for k, v in read.items()})
+            assert_same_arrays(held(path), {k: v.numpy() for k, v in read.items()})
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
@@ -647,7 +240,7 @@ def test_what_torch_writes_is_read(is_zip: bool, tmp_path: Path) -> None:
     }
     path = tmp_path / "a.pt"
     torch.save(saved, path, _use_new_zipfile_serialization=is_zip)
-    want, got = torch.load(path, weights_only=True), read_torch_file(path)
+    want, got = torch.load(path, weights_only=True), held(path)
     for part in ("net", "views"):
         assert list(got[part]) == list(want[part])
         for name, value in want[part].items():
@@ -663,7 +256,7 @@ def test_safetensors_come_back(tmp_path: Path) -> None:
     arrays = {kind: random_array(kind, 3, 5) for kind in kinds}
     arrays |= {"scalar": np.asarray(2, np.float32)}
     path = write_safetensors(tmp_path / "a.safetensors", arrays)
-    got = read_safetensors(path)
+    got = read_safetensors(mapped(path))
     assert list(got) == list(arrays)
     for name, array in arrays.items():
         assert got[name].dtype == array.dtype
@@ -672,13 +265,13 @@ def test_safetensors_come_back(tmp_path: Path) -> None:
     header = {"b": {"dtype": "BF16", "shape": [4], "data_offsets": [0, 8]}}
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + bits.tobytes())
-    np.testing.assert_array_equal(read_safetensors(path)["b"], bits)
+    np.testing.assert_array_equal(read_safetensors(mapped(path))["b"], bits)
 
 
 def test_bundles_come_back(tmp_path: Path) -> None:
     arrays = openai_variables() | {"Variable": np.asarray(3, np.int32)}
     index = write_bundle(tmp_path / "model.ckpt", arrays)
-    got = read_tf_checkpoint(index.with_suffix(""))
+    got = read_tf_checkpoint(index.with_suffix(""), Budget())
     assert sorted(got) == sorted(arrays)
     for name, array in arrays.items():
         np.testing.assert_array_equal(got[name], array)
@@ -762,7 +355,7 @@ def test_quantised_graphs_tell_their_bits(tmp_path: Path, unlooked: None) -> Non
     path = write_graph(tmp_path / "a.pb", n_bits=5)
     assert convert(path, tmp_path / "out").config.n_bits == 5
     assert convert(path, tmp_path / "told", bits=5).config.n_bits == 5
-    with pytest.raises(InputError, match="--bits 8: the graph quantises to 5"):
+    with pytest.raises(InputError, match="`bits` 8: the graph quantises to 5"):
         convert(path, tmp_path / "other", bits=8)
 
 
@@ -1096,23 +689,6 @@ def test_damaged_files_beside_it(name: str, kind: str, tmp_path: Path, capsys) -
 # -- pickles that ask for more than tensors
 
 
-def called(function: Any, *args: Any) -> bytes:
-    """A pickle of what a function returns."""
-    return pickled(Call(function, args))[0]
-
-
-def raw(*opcodes: bytes) -> bytes:
-    return b"".join((b"\x80\x02", *opcodes, b"."))
-
-
-def text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def short(value: str) -> bytes:
-    return b"\x8c" + bytes([len(value)]) + value.encode()
-
-
 def hostile_pickles(marker: Path) -> dict[str, bytes]:
     """Pickles that write `marker`, if one of their callables is run by Python's own reader."""
     touch = f"touch {marker}"
@@ -1206,8 +782,13 @@ def hostile_pickles(marker: Path) -> dict[str, bytes]:
 HOSTILE = list(hostile_pickles(Path("marker")))
 # What Python's own reader can run here, to see that the pickles are what they seem to be.
 RUNS = [*HOSTILE[:14], "stack global", "value of a dict", "key of a dict"]
+# What runs programs or touches files is refused by name; of other names nothing is made.
 REFUSED_BY_NAME = [
-    n for n in HOSTILE if n not in ("extension", "newobj_ex") and "function" not in n
+    *("os.system", "posix.system", "builtins.open", "io.open", "builtins.eval", "builtins.exec"),
+    *("python 2's eval", "subprocess", "partial", "getattr", "inst", "obj", "newobj"),
+    *("newobj_ex", "stack global", "setstate of a dict", "value of a dict", "key of a dict"),
+    *("argument of a tensor", "hooks of a tensor", "storage's type", "storage's key"),
+    *("another persistent id", "state of a function"),
 ]
 
 
@@ -1230,9 +811,11 @@ def test_nothing_in_a_file_is_run(name: str, tmp_path: Path) -> None:
     packed = tmp_path / "in" / "packed.pt"
     files.append(write_zip(packed, state, pickle_=evil, packed=True))
     for path in files:
-        message = refused(path, tmp_path / "out")
-        if name in REFUSED_BY_NAME:
-            assert "refused: " in message or "a storage of an unknown type" in message, message
+        if path.name == "legacy2.pt" and name not in REFUSED_BY_NAME:
+            survives(path, tmp_path / "out", {})  # of that section only the byte order is read
+        else:
+            message = refused(path, tmp_path / "out")
+            assert "refused: " in message or name not in REFUSED_BY_NAME, message
         assert not marker.exists()
 
 
@@ -1251,7 +834,8 @@ def test_members_are_written_nowhere(tmp_path: Path) -> None:
     convert(up, folder / "out2")
     key = {"w": tensor(np.ones(3, np.float32), "../../../../etc/passwd")}
     state = tensors(y0ast_state()) | key
-    refused(write_zip(folder / "key.pt", state), folder / "out3", "unexpected w")
+    made = convert(write_zip(folder / "key.pt", state), folder / "out3")
+    assert made.notes == ["left out, no part of the flow: w"]
     assert sorted(here.iterdir()) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
 
@@ -1285,7 +869,6 @@ def test_tensors_that_lie(name: str, writer: str, tmp_path: Path) -> None:
 
 FLOATS = Global("torch", "FloatStorage")
 ONE = np.ones(1, np.float32)
-Bomb = Callable[[Path], Any]
 
 
 def laughs(start: bytes, again: bytes, times: int) -> bytes:
@@ -1447,75 +1030,18 @@ BOMBS: dict[str, Bomb] = {
     ),
 }
 
-GUARD = """
-import os, resource, signal, sys, time
-from glow_jax.convert import Conversion, SelfCheck, convert
-from glow_jax.io.errors import InputError
-
-def peak():
-    with open("/proc/self/status") as file:
-        return int(next(line for line in file if line.startswith("VmHWM")).split()[1]) >> 10
-
-for path in sys.argv[1:]:
-    sys.stdout.flush()
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        if status:
-            print(f"{path}\\t0\\t0\\tended by signal or status {status}", flush=True)
-        continue
-    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**31, used + 2**31))
-    signal.alarm(6)
-    start, before = time.monotonic(), peak()
-    try:
-        convert(path, path + "-out", image_size=(8, 8), bits=8)
-        said = "converted"
-    except InputError as error:
-        said = f"refused: {error}"
-    except BaseException as error:
-        said = f"raised {type(error).__name__}: {str(error)[:200]!r}"
-    print(f"{path}\\t{time.monotonic() - start}\\t{peak() - before}\\t{said[:1000]}", flush=True)
-    os._exit(0)
-"""
-
-
-class Outcome(NamedTuple):
-    """How a bomb ended."""
-
-    seconds: float
-    megabytes: int
-    said: str
-
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Every bomb, each in a process of its own with limits, beside one that has imported all."""
-    if not Path("/proc/self/status").exists():
-        pytest.skip("peak memory is read as Linux tells it")
-    root = tmp_path_factory.mktemp("bombs")
-    paths = {}
-    for number, (name, write) in enumerate(BOMBS.items()):
-        folder = root / f"{number:02d}"
-        folder.mkdir()
-        write(folder / "a.pt")
-        paths[name] = str(next(folder.iterdir()))
-    command = [sys.executable, "-W", "ignore", "-c", GUARD, *paths.values()]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
-    rows = dict(line.split("\t", 1) for line in ended.stdout.splitlines())
-    found = {}
-    for name, path in paths.items():
-        seconds, megabytes, said = rows[path].split("\t")
-        found[name] = Outcome(float(seconds), int(megabytes), said)
-    assert sorted(p.name for p in root.rglob("*-out*")) == []
-    return found
+    """Every bomb, converted with limits."""
+    return outcomes_of(BOMBS, tmp_path_factory.mktemp("bombs"))
 
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_end_fast_and_small(name: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[name]
     assert outcome.said.startswith("refused: "), outcome
-    assert outcome.seconds < 5, outcome
+    assert outcome.cpu_seconds < 5, outcome
     assert outcome.megabytes < 130, outcome
 
 
@@ -1609,18 +1135,23 @@ def test_many_damaged_files(kind: str, tmp_path: Path, unsaved: None) -> None:
             raise AssertionError(f"number {i}") from error
 
 
-@pytest.mark.parametrize("kind", ["name", "global", "key"])
+@pytest.mark.parametrize("kind", ["name", "global", "key", "beside"])
 def test_messages_stay_short(kind: str, tmp_path: Path) -> None:
     """However long a name in the file is, nobody reads a megabyte of it."""
     long_name = "flow" * 250_000
     if kind == "name":
-        state = y0ast_state() | {long_name: ONE}
-        path = write_safetensors(tmp_path / "a.safetensors", state)
+        path = write_safetensors(tmp_path / "a.safetensors", {long_name: ONE})
     elif kind == "global":
         path = write_zip(tmp_path / "a.pt", {"w": Call(Global(long_name, "run"), ())})
+    elif kind == "key":
+        whole = tensors(y0ast_state())
+        whole["prior_h"] = Tensor(Storage(long_name, ONE), 5, (1,), (1,))
+        path = write_legacy(tmp_path / "a.pt", whole)
     else:
-        state = {"w": Tensor(Storage(long_name, ONE), 5, (1,), (1,))}
-        path = write_legacy(tmp_path / "a.pt", state)
+        state = y0ast_state() | {f"{i}{'x' * 900}": ONE for i in range(100)}
+        made = convert(write_safetensors(tmp_path / "b.safetensors", state), tmp_path / "b")
+        assert max(map(len, made.notes)) < 1000
+        return
     assert len(refused(path, tmp_path / "out")) < 5000
 
 
@@ -1673,16 +1204,6 @@ def test_a_bundle_without_its_data(tmp_path: Path) -> None:
     refused(data, tmp_path / "out", "a.ckpt.index is missing", **SIZED)
 
 
-def appended(*nodes: Callable[[GraphWriter], object]) -> bytes:
-    """A sound graph with more nodes; of two with one name, the last counts."""
-    g = GraphWriter()
-    g.data, g.count = bytearray(graph_of(openai_variables())), 10**6
-    for node in nodes:
-        node(g)
-    return bytes(g.data)
-
-
-TOP, POOL = "model/truediv_1", "model/pool0/truediv_1"
 GRAPHS = {
     "a division of one": appended(lambda g: g.node("RealDiv", POOL, name=TOP)),
     "a sum of nothing": appended(lambda g: g.node("AddV2", name=TOP)),

@@ -16,6 +16,7 @@ from flax import nnx
 
 import glow_jax as gj
 from glow_jax.convert import convert
+from glow_jax.convert.blob import mapped
 from glow_jax.convert.graph import read_graph
 from glow_jax.convert.openai_graph import graph_model
 from glow_jax.convert.options import Options
@@ -241,7 +242,7 @@ def test_a_graph_that_is_no_canonical_glow_runs_its_own_operations(tanh_graph: P
 
 def test_a_graphs_own_operations_give_tensorflows_numbers(tmp_path: Path) -> None:
     """The fallback on a graph that does not need it."""
-    nodes = read_graph(unpacked("openai_demo_folded.pb", tmp_path))
+    nodes = read_graph(mapped(unpacked("openai_demo_folded.pb", tmp_path)))
     model = graph_model(nodes, Options())
     with np.load(FOREIGN / "openai_demo.npz") as arrays:
         a = dict(arrays)

@@ -1,0 +1,174 @@
+"""Which of a file's sets of weights becomes the model: the first that is whole, and said aloud."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from glow_jax.convert import pytorch
+from glow_jax.convert.build import Parts, Source
+from glow_jax.convert.locate import Files
+from glow_jax.convert.options import Options
+from glow_jax.convert.state_dict import MAX_LISTED, Candidate
+from glow_jax.io.budget import Budget
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+
+MAX_TRIED = 16
+
+
+class Asked(NamedTuple):
+    """What the user said; `options` makes new ones for every set of weights that is tried."""
+
+    format: str | None
+    ema: bool
+    key: str | None
+    options: Callable[[], Options]
+
+
+def first_whole(
+    found: list[Candidate], asked: Asked, budget: Budget, files: Files
+) -> tuple[str, Parts, list[str]]:
+    """The format, the canonical parts and notes of the first set of weights that is whole.
+
+    Raises:
+        InputError: none is, or the user's answers fit none (of several, the largest one's
+            error); or the answers are not enough, or mean nothing.
+    """
+    order = in_order(found, asked.ema, asked.key)
+    if len(order) > MAX_TRIED:
+        raise InputError(f"holds {len(order)} sets of weights: {_listed(order)}; `key` chooses")
+    wrong: list[tuple[Candidate, InputError]] = []
+    for place, candidate in enumerate(order):
+        options = asked.options()
+        try:
+            name, parts, notes = _read(candidate, asked.format, options, budget, files)
+        except InputError as error:
+            wrong.append((candidate, error))
+            continue
+        tried = [*order[place + 1 :], *(c for c in found if c not in order)][:MAX_TRIED]
+        others = [c for c in tried if _is_whole(c, candidate, asked, budget, files)]
+        if asked.key is not None and ".".join(candidate.path) != asked.key:
+            same = [candidate, *(c for c in others if c in order)]
+            if len(same) > 1:
+                raise InputError(f"`key` {one_line(asked.key)} fits each of {_listed(same)}")
+        options.check()
+        return name, parts, [*_about(candidate, others, wrong), *options.notes, *notes]
+    raise max(wrong, key=lambda w: len(w[0].leaves))[1]
+
+
+def in_order(found: list[Candidate], ema: bool, key: str | None) -> list[Candidate]:
+    """The candidates that the user can mean, the likeliest first: raw weights before averages.
+
+    Raises:
+        InputError: `ema` or `key` means nothing here.
+    """
+    chosen = found
+    if key is not None:
+        exact = [c for c in found if key and ".".join(c.path) == key]
+        chosen = exact or [c for c in found if c.answers_to(key)]
+        if not chosen:
+            raise InputError(f"`key` {one_line(key)[:80]}: the file's weights are {_listed(found)}")
+    if ema:
+        chosen = [c for c in chosen if c.averaged]
+        if not chosen:
+            raise InputError(
+                f"`ema`: no averaged weights there; the file's weights are {_listed(found)}"
+            )
+    return sorted(chosen, key=lambda c: c.averaged)  # stable
+
+
+def _read(
+    candidate: Candidate, format: str | None, options: Options, budget: Budget, files: Files
+) -> tuple[str, Parts, list[str]]:
+    """One set of weights in canonical parts.
+
+    Raises:
+        InputError: an array is missing, strange or damaged.
+    """
+    name = format or pytorch.family_of(list(candidate.leaves))
+    assert name is not None  # by the candidate's definition
+    family = pytorch.FAMILIES[name]
+    if name == "glowip":
+        _read_configs(files.main.parent / "configs.json", options)
+    arrays = {
+        n: array
+        for n, array in candidate.arrays(budget, files.stored).items()
+        if n.split(".", 1)[0] in family.roots
+    }
+    source = Source(arrays)
+    try:
+        parts = family.read(source, options)
+        source.finish()
+    except InputError as error:
+        raise InputError(f"{error}{_unread(candidate)}") from None
+    return name, parts, source.notes
+
+
+def _is_whole(
+    candidate: Candidate, model: Candidate, asked: Asked, budget: Budget, files: Files
+) -> bool:
+    """Whether a model could be made of this set too."""
+    if candidate.leaves.keys() == model.leaves.keys():
+        return True
+    try:
+        _read(candidate, asked.format, asked.options(), budget, files)
+    except InputError:
+        return False
+    return True
+
+
+def _about(
+    taken: Candidate, others: list[Candidate], wrong: list[tuple[Candidate, InputError]]
+) -> list[str]:
+    """Notes: which set was taken, and which were not."""
+    notes = []
+    if others:
+        chooses = "`ema` or `key`" if any(c.averaged for c in others) else "`key`"
+        notes.append(
+            f"took the weights in {one_line(taken.name)[:80]}; {_listed(others)} "
+            f"{'has' if len(others) == 1 else 'have'} others ({chooses} chooses)"
+        )
+    elif taken.averaged:
+        notes.append(f"the weights in {one_line(taken.name)[:80]} are moving averages")
+    for candidate, error in wrong[:3]:
+        notes.append(f"left out {one_line(candidate.name)[:80]}: {str(error)[:200]}")
+    if taken.beside:
+        more = len(taken.beside) - MAX_LISTED
+        some = ", ".join(one_line(n)[:80] for n in taken.beside[:MAX_LISTED])
+        notes.append(f"left out, no part of the flow: {some}{f' and {more} more' * (more > 0)}")
+    return notes
+
+
+def _listed(found: list[Candidate]) -> str:
+    more = len(found) - MAX_LISTED
+    some = ", ".join(one_line(c.name)[:80] for c in found[:MAX_LISTED])
+    return f"{some} and {more} more" if more > 0 else some
+
+
+def _unread(candidate: Candidate) -> str:
+    """What to add to an error about missing arrays."""
+    if not candidate.unread:
+        return ""
+    name, what = next(iter(candidate.unread.items()))
+    return f"; {one_line(name)[:200]} is made by {one_line(what)[:80]}, which is not read"
+
+
+def _read_configs(path: Path, options: Options) -> None:
+    """GlowIP's configs.json, which its training writes beside the weights."""
+    if not path.is_file() or path.stat().st_size > 2**20:
+        return
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        size, bits = told.get("size"), told.get("n_bits_x")
+    except (ValueError, AttributeError, RecursionError):
+        raise InputError("configs.json beside it is not readable JSON") from None
+    if isinstance(size, int):
+        options.suggest_size(size, size)
+    if isinstance(bits, int):
+        options.found_bits(bits)
+    for name in ("last_zeros", "squeeze_contig", "coupling_bias"):
+        if isinstance(told.get(name), bool):
+            options.found(name, str(told[name]).lower())
+        elif isinstance(told.get(name), int | float):
+            options.found(name, str(told[name]))

@@ -1,0 +1,240 @@
+"""The sets of weights in a checkpoint: found in any nesting, without what wrappers added.
+
+Trainers put a model's arrays into dicts and lists, put prefixes before their names, and keep
+averages of them, losses and metrics beside. A set of weights here is what has the names of a
+known family after one prefix, in one dict.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glow_jax.convert.pickle_machine import Dict, Opaque
+from glow_jax.convert.pytorch import FAMILIES, family_of
+from glow_jax.convert.torch_tensors import PickledArray, Tensor
+from glow_jax.io.budget import Budget
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+
+MAX_DEPTH = 32
+MAX_NAME = 1000  # characters
+MAX_LISTED = 6
+MAX_SETS = 64  # in one dict
+# What torch.compile, FSDP, checkpointing and DataParallel put between the parts of a name.
+WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module")
+AVERAGED = re.compile(r"(^|[^a-z])(ema|swa)([^a-z]|$)|^ema|averag|polyak|shadow", re.IGNORECASE)
+MODULE = (
+    "holds a pickled module ({name}), whose code is not run: load it where its class is, and "
+    "torch.save its state_dict()"
+)
+
+
+class Candidate(NamedTuple):
+    """One set of weights.
+
+    Attributes:
+        path: the keys that lead to its dict, then the parts of its names' prefix.
+        leaves: tensors by name, without the prefix.
+        unread: names of values that are no arrays, and what they are.
+        beside: names in the same dict that belong to no set of weights.
+        averaged: moving averages, by their name or by a count that stands beside them.
+    """
+
+    path: tuple[str, ...]
+    leaves: dict[str, Any]
+    unread: dict[str, str]
+    beside: list[str]
+    averaged: bool
+
+    @property
+    def name(self) -> str:
+        """For the user, and as `key`."""
+        return ".".join(self.path) or "the file's top level"
+
+    def answers_to(self, key: str) -> bool:
+        """Whether a user who says `key` can mean it: any run of its path's parts."""
+        return bool(key) and f".{key}." in f".{'.'.join(self.path)}."
+
+    def arrays(self, budget: Budget, stored: int) -> dict[str, np.ndarray]:
+        """The arrays by name.
+
+        Args:
+            budget: for what is not in the file as it is.
+            stored: bytes of the file.
+
+        Raises:
+            InputError: one is damaged, or they are much more than the file.
+        """
+        arrays = {}
+        for name, leaf in self.leaves.items():
+            try:
+                arrays[name] = leaf if isinstance(leaf, np.ndarray) else leaf.array(budget)
+            except InputError as error:
+                raise InputError(f"{one_line(name)[:200]}: {error}") from None
+        unstored = max(sum(a.nbytes for a in arrays.values()) - 2 * stored, 0)
+        budget.allocate(4 * unstored)  # weights are copied on their way
+        return arrays
+
+
+def candidates(found: Any, budget: Budget) -> list[Candidate]:
+    """Every set of weights in what a file holds, in the file's order.
+
+    Values of unknown classes are looked into only where nothing else has weights.
+
+    Raises:
+        InputError: there is none; the message says what there is.
+    """
+    dicts = list(_dicts(found, budget, opaque=False))
+    sets = [c for path, values in dicts for c in _sets(path, values, budget)]
+    if sets:
+        return sets
+    inside = list(_dicts(found, budget, opaque=True))
+    sets = [c for path, values in inside for c in _sets(path, values, budget)]
+    if sets:
+        return sets
+    module = _module(found, budget)
+    if module is not None:
+        raise InputError(MODULE.format(name=one_line(module)[:200]))
+    named = [name for _, values in inside for name in values if _is_array(values[name])]
+    if not named:
+        what = f": it is a {one_line(found.name)[:200]}" if isinstance(found, Opaque) else ""
+        raise InputError(f"holds no state_dict{what}")
+    largest = max((values for _, values in inside), key=len)
+    from_one = [name for name in largest if _is_array(largest[name])] or named
+    family_of(from_one)  # says why, where they are a known derivative's
+    some = ", ".join(one_line(n)[:80] for n in from_one[:3])
+    raise InputError(f"none of the known implementations has names like {some}")
+
+
+# -- walking what a file holds
+
+
+def _dicts(
+    found: Any, budget: Budget, opaque: bool
+) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The path and the values by name of every dict, outer ones first, each once."""
+    stack: list[tuple[tuple[str, ...], Any]] = [((), found)]
+    seen: set[int] = set()
+    while stack:
+        path, item = stack.pop()
+        children = _children(item, opaque)
+        if children is None or id(item) in seen or len(path) > MAX_DEPTH:
+            continue
+        seen.add(id(item))
+        budget.step(len(children) + 1)
+        named = {key: value for key, value in children if isinstance(key, str)}
+        named = {key: value for key, value in named.items() if len(key) <= MAX_NAME}
+        if any(_is_array(value) for value in named.values()):
+            yield path, named
+        nested = [
+            ((*path, str(key)[:200]), value)
+            for key, value in children
+            if _is_name(key) and not _is_array(value)
+        ]
+        stack.extend(reversed(nested))
+
+
+def _children(item: Any, opaque: bool) -> list[tuple[Any, Any]] | None:
+    """Keys and values of a container; a list of pairs with names is taken for a dict."""
+    if isinstance(item, Dict):
+        return item.pairs
+    if isinstance(item, Mapping):  # of a safetensors file
+        return list(item.items())
+    if isinstance(item, list | tuple):
+        pairs = [i for i in item if isinstance(i, list | tuple) and len(i) == 2]
+        if len(pairs) == len(item) and any(isinstance(k, str) and _is_array(v) for k, v in pairs):
+            return [(k, v) for k, v in pairs]
+        return list(enumerate(item))
+    if opaque and isinstance(item, Opaque):
+        state = [("", item.state)] if item.state is not None else []
+        return [*item.pairs, *state, *((i, a) for i, a in enumerate(_tuple(item.args)))]
+    return None
+
+
+def _tuple(args: Any) -> tuple[Any, ...]:
+    return args if isinstance(args, tuple) else ()
+
+
+def _is_name(key: Any) -> bool:
+    return isinstance(key, str) or (isinstance(key, int) and abs(key) < 2**63)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Tensor | PickledArray | np.ndarray)
+
+
+def _module(found: Any, budget: Budget) -> str | None:
+    """The class of a pickled torch.nn.Module anywhere inside."""
+    stack, seen = [found], set()
+    while stack:
+        item = stack.pop()
+        children = _children(item, opaque=True)
+        if children is None or id(item) in seen:
+            continue
+        seen.add(id(item))
+        budget.step(len(children) + 1)
+        if isinstance(item, Opaque) and isinstance(item.state, Dict):
+            keys = {key for key, _ in item.state.pairs if isinstance(key, str)}
+            if {"_parameters", "_modules"} <= keys:
+                return item.name
+        stack.extend(value for _, value in children)
+    return None
+
+
+# -- sets of weights in one dict
+
+
+def _sets(path: tuple[str, ...], values: dict[str, Any], budget: Budget) -> list[Candidate]:
+    """The sets of weights in one dict, by prefix."""
+    budget.step(len(values) * len(FAMILIES))
+    names = _unwrapped(values)
+    prefixes = _prefixes([n for n in names if _is_array(values[names[n]])])
+    taken: set[str] = set()
+    sets = []
+    for prefix, roots in prefixes.items():
+        budget.step(len(values))
+        inside = {
+            name.removeprefix(prefix): values[original]
+            for name, original in names.items()
+            if name.startswith(prefix) and name.removeprefix(prefix).split(".", 1)[0] in roots
+        }
+        taken |= {prefix + name for name in inside}
+        leaves = {name: value for name, value in inside.items() if _is_array(value)}
+        unread = {n: v.name for n, v in inside.items() if isinstance(v, Opaque)}
+        parts = [part for part in prefix.split(".")[:-1] if part != "module"]
+        where = tuple(part for part in (*path, *parts) if part)
+        counted = any(n in names for n in ("n_averaged", f"{'.'.join(parts)}.n_averaged"))
+        averaged = counted or any(AVERAGED.search(part) for part in where)
+        sets.append(Candidate(where, leaves, unread, [], averaged))
+    counts = ("n_averaged", "initted", "step")  # of torch's AveragedModel and of ema_pytorch
+    beside = [
+        n for n in names if n not in taken and n not in counts and _is_array(values[names[n]])
+    ]
+    return [c._replace(beside=beside) for c in sets]
+
+
+def _unwrapped(values: Mapping[str, Any]) -> dict[str, str]:
+    """Names without wrappers' parts, and the names as they are; all as they are if two collide."""
+    found = {name: name for name in values}
+    for wrappers in (WRAPPERS, WRAPPERS[:-1]):
+        short = {
+            ".".join(part for part in name.split(".") if part not in wrappers): name
+            for name in values
+        }
+        if len(short) == len(values):
+            return short
+    return found
+
+
+def _prefixes(names: list[str]) -> dict[str, set[str]]:
+    """Prefixes after which some name is a family's, with the first parts of that family's names."""
+    found: dict[str, set[str]] = {}
+    for family in FAMILIES.values():
+        pattern = re.compile(rf"((?:[^.]*\.)*?){family.key}")
+        for name in names:
+            match = pattern.fullmatch(name)
+            if match and (match[1] in found or len(found) < MAX_SETS):
+                found.setdefault(match[1], set()).update(family.roots)
+    return found
