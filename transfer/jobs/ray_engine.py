@@ -6,9 +6,12 @@ and OUT under the same paths (a shared disk), and have glow-jax installed. Where
 shards and `merge` need neither Ray nor a shared disk.
 """
 
+import atexit
 import contextlib
 import logging
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +32,11 @@ from transfer.models import load_models
 from transfer.photos.reader import loader_of
 from transfer.requests import BatchRequest
 
+# Of Ray: with "0" its processes bind to the loopback interface, on every system. Whoever reaches
+# one of their ports can run programs.
+# Source: ray `_private/ray_constants.py: ENABLE_RAY_CLUSTER`.
+ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+LOOPBACK = "127.0.0.1"
 CHUNKS = 8  # that an actor is given at once: what is done again when it dies
 
 
@@ -40,18 +48,50 @@ def connect() -> Any:
     Raises:
         InputError: Ray is not installed, or the cluster cannot be reached.
     """
+    named = os.environ.get("RAY_ADDRESS", "local") != "local"
+    if not named:
+        os.environ[ONE_MACHINE] = "0"  # read when Ray is imported, and by its processes
     try:
         import ray
         import ray.data
     except ImportError:
         raise InputError(f"Ray is not installed: {install_hint('ray')}") from None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if not ray.is_initialized():
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            if named:
+                ray.init(**options)
+            else:
+                _start_here(ray, options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise InputError(f"Ray cannot be reached ({reason(error)}); see RAY_ADDRESS") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
+
+
+def _start_here(ray: Any, options: dict[str, Any]) -> None:
+    """Start Ray for this process alone: on the loopback interface, with files of its own.
+
+    Raises:
+        InputError: Ray would listen on other interfaces.
+    """
+    # Private; Ray sets the mode of the folder that it is given to 777. Names of sockets must be
+    # short, and are under /tmp.
+    folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
+
+    def stop() -> None:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(stop)
+    ray.init("local", include_dashboard=False, _temp_dir=os.path.join(folder, "r"), **options)
+    address = ray.nodes()[0]["NodeManagerAddress"]
+    if address != LOOPBACK:
+        stop()
+        raise InputError(
+            f"Ray would listen at {address}: it was imported before it could be told to keep to "
+            f"this machine; set {ONE_MACHINE}=0, or name a cluster in RAY_ADDRESS"
+        )
 
 
 def run_on_ray(

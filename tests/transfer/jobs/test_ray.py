@@ -38,6 +38,62 @@ def actors(mark: str) -> list[int]:
     return found
 
 
+CONNECT = """
+import os, sys
+from transfer.jobs.ray_engine import connect
+ray = connect()
+print(ray.get(ray.remote(lambda: "done").remote()), flush=True)
+sys.stdin.read()
+"""
+
+
+def listening(mark: str) -> list[str]:
+    """Addresses, hexadecimal, at which processes listen whose environment has `mark`."""
+    sockets = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (path / "environ").read_bytes():
+                sockets |= {os.readlink(file) for file in (path / "fd").iterdir()}
+        except OSError:  # it has ended
+            continue
+    lines = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    return [
+        words[1].partition(":")[0]
+        for words in lines
+        if words[3] == "0A" and f"socket:[{words[9]}]" in sockets
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ray_here_listens_to_this_machine_only() -> None:
+    pytest.importorskip("ray")
+    mark, scratch = uuid.uuid4().hex, tempfile.mkdtemp()
+    run = subprocess.Popen(
+        [sys.executable, "-c", CONNECT],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+        | {"GLOW_JAX_TEST": mark, "RAY_TMPDIR": scratch},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None and run.stdout.readline() == "done\n"
+    found = listening(mark)
+    (folder,) = Path(scratch).iterdir()
+    mode = folder.stat().st_mode & 0o777
+    run.communicate("")
+    # 127.0.0.1, and the same in IPv6's notation; 0100007F is little-endian.
+    assert len(found) >= 3 and {address[-8:] for address in found} == {"0100007F"}
+    assert mode == 0o700
+    assert not list(Path(scratch).iterdir())
+    shutil.rmtree(scratch)
+
+
 @pytest.mark.slow
 def test_killed_actors_are_replaced(job: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
