@@ -1,4 +1,4 @@
-"""What this package asks of a flow: three functions and a name."""
+"""A flow as functions: encode, decode, likelihood, and the facts that a job needs of it."""
 
 import dataclasses
 from collections.abc import Callable

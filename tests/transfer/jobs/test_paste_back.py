@@ -136,7 +136,7 @@ def test_a_batch_takes_photographs_too(album: Path, done: Path, tmp_path: Path, 
     out = tmp_path / "out"
     words = ["batch", str(table), "-o", str(out), "--no-compile-cache"]
     assert main([*words, "--align"]) == 1
-    assert "1 images made" in capsys.readouterr().out
+    assert "1 image made" in capsys.readouterr().out
     (row,) = rows_of(out / "results.csv")
     (same,) = [r for r in rows_of(done / "results.csv") if float(r["alpha"]) == 1]
     np.testing.assert_array_equal(read_image(out / row["file"]), read_image(done / same["file"]))
