@@ -24,7 +24,7 @@ from glow_jax.data.photoreal_faces.shards import read_labels
 from glow_jax.data.photoreal_faces.singles import NAME
 from glow_jax.data.synthetic_faces.people import AUS
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import install_hint, one_line, reason
 from glow_jax.io.pictures import read_image
 
 VERSION = "1.0.0"
@@ -71,7 +71,7 @@ def builder_class() -> Any:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise InputError(
-            f"{error.name} is not installed: pip install 'glow-jax[data]' for TFDS datasets"
+            f"{error.name}, which TFDS data sets need, is not installed: {install_hint('data')}"
         ) from None
 
     class PhotorealFaces(tfds.core.GeneratorBasedBuilder):

