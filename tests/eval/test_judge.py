@@ -212,7 +212,7 @@ BAD = [
     (["OUT", "--aus", "openface-binary:none"], "none: no such program"),
     (["OUT", "-o", "file"], "file: cannot be made"),
     (["OUT", "-o", "/proc/nowhere"], "/proc/nowhere: cannot be made"),
-    (["OUT", "--cache", "file"], "weights: cannot be written"),
+    (["OUT", "--cache", "file"], "file: cannot be made (File exists)"),
     (["OUT", "-o", "OUT"], "OUT: holds outputs; name another folder"),
     (["OUT", "--published"], "OUT: "),
     (["OUT", "--seed", "-1"], "--seed -1: use a whole number from 0"),

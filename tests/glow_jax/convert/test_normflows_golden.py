@@ -89,22 +89,22 @@ def test_defaults_are_assumed_aloud(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_asked_for(tmp_path: Path) -> None:
     golden = load_golden("normflows_default.npz")
-    assert "add --bits N" in refused(golden, tmp_path, bits=None)
+    assert "add `bits` N" in refused(golden, tmp_path, bits=None)
     golden = load_golden("normflows_checkerboard_shift.npz")
     message = refused(golden, tmp_path, bits=None, image_size=None)
-    assert "--image-size" in message and "--bits" in message
+    assert "`image_size`" in message and "`bits`" in message
 
 
 def test_another_image_size_than_the_file_tells(tmp_path: Path) -> None:
     message = refused(load_golden("normflows_default.npz"), tmp_path, image_size=(8, 8))
-    assert "--image-size 8x8, but q0." in message and "8x16" in message
+    assert "`image_size` 8x8, but q0." in message and "8x16" in message
 
 
 @pytest.mark.parametrize(
     ("name", "told_wrong", "words"),
     [
-        ("default", "checkerboard", "add --set split_mode=channel"),
-        ("checkerboard_shift", "channel_inv", "add --set split_mode=checkerboard"),
+        ("default", "checkerboard", "add `settings` split_mode=channel"),
+        ("checkerboard_shift", "channel_inv", "add `settings` split_mode=checkerboard"),
     ],
 )
 def test_a_split_mode_that_the_shapes_rule_out(
@@ -127,13 +127,13 @@ def test_a_split_mode_that_the_shapes_rule_out(
 def test_wrong_settings_are_named(tmp_path: Path, name: str, value: str, words: str) -> None:
     golden = load_golden("normflows_default.npz")
     message = refused(golden, tmp_path, settings=told(golden)["settings"] | {name: value})
-    assert f"--set {name}" in message and words in message
+    assert f"`settings` {name}" in message and words in message
 
 
 def test_a_setting_of_another_coupling_is_unknown(tmp_path: Path) -> None:
     golden = load_golden("normflows_additive_classes.npz")
     settings = told(golden)["settings"] | {"scale_map": "exp"}
-    assert "--set scale_map: not a setting" in refused(golden, tmp_path, settings=settings)
+    assert "`settings` scale_map: not a setting" in refused(golden, tmp_path, settings=settings)
 
 
 def test_parts_that_are_missing_or_too_many(tmp_path: Path) -> None:
