@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import pixels
@@ -123,7 +124,7 @@ class Glow(nnx.Module):
         name, fingerprint: of the checkpoint it was loaded from.
     """
 
-    def __init__(self, config: GlowConfig, *, rngs: nnx.Rngs, dtype: Any = jnp.float32):
+    def __init__(self, config: GlowConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
         """Random weights: orthogonal 1x1 convolutions, zero last convolutions.
 
         Args:
@@ -159,7 +160,7 @@ class Glow(nnx.Module):
         self.splits = nnx.List(splits)
 
     def fold(
-        self, precision: Precision = "exact", unroll: int = 1, dtype: Any | None = None
+        self, precision: Precision = "exact", unroll: int = 1, dtype: DTypeLike | None = None
     ) -> "Glow":
         """The inference form: the same function to rounding, fewer and larger operations.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_json_object, write_atomically
+from glow_jax.io.messages import counted
 
 BUNDLED = Path(__file__).parent / "models"  # directories of the models in the package
 CARD = "card.json"
@@ -51,8 +52,8 @@ def calibrate(path: Path, bits_per_dim: np.ndarray) -> dict[str, float]:
     """
     if len(bits_per_dim) < MIN_CALIBRATION or not np.isfinite(bits_per_dim).all():
         raise InputError(
-            f"{len(bits_per_dim)} pictures: {MIN_CALIBRATION} or more are needed, all of finite "
-            "likelihood"
+            f"{counted(len(bits_per_dim), 'picture')}: {MIN_CALIBRATION} or more are needed, all "
+            "of finite likelihood"
         )
     values = np.quantile(np.asarray(bits_per_dim, np.float64), QUANTILES)
     quantiles = {f"{q:g}": round(float(v), 4) for q, v in zip(QUANTILES, values, strict=True)}

@@ -14,6 +14,7 @@ from glow_jax.cli.train_options import (
     add_shape_options,
 )
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -91,9 +92,8 @@ def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any
     train = parallel.in_turn(lambda: open_data(args.data, shape, **options))
     words = args.held_out or default_held_out(args.data, max(shape[:2]), args.data_dir)
     held_out = parallel.in_turn(lambda: open_data(words, shape, **options))
-    report(
-        f"{len(train)} training images ({train.name}), {len(held_out)} held out ({held_out.name})"
-    )
+    n_train = counted(len(train), "training image")
+    report(f"{n_train} ({train.name}), {len(held_out)} held out ({held_out.name})")
 
     def progress(row: dict[str, Any]) -> None:
         report(

@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import reason
+from glow_jax.io.messages import counted, reason
 
 AXIS = "batch"
 T = TypeVar("T")
@@ -64,7 +64,9 @@ def check_divides(mesh: Mesh, batch_size: int) -> None:
     if batch_size % n:
         below, above = batch_size // n * n, -(-batch_size // n) * n
         use = f"{below} or {above}" if below else f"{above}"
-        raise InputError(f"batch size {batch_size} does not divide by {n} devices; use {use}")
+        raise InputError(
+            f"batch size {batch_size} does not divide by {counted(n, 'device')}; use {use}"
+        )
 
 
 def rows_here(mesh: Mesh, n_rows: int) -> slice:

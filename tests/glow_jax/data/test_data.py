@@ -17,10 +17,12 @@ from glow_jax.cli.main import main
 from glow_jax.data import (
     ArraySource,
     FolderSource,
+    check_data,
     default_held_out,
     load_folder,
     open_data,
     prefetched,
+    registered,
     sources,
 )
 from glow_jax.data.sources import fitted, read_all
@@ -188,6 +190,22 @@ def test_tfds_own_rules_for_manual_downloads_are_relayed(
     with pytest.raises(InputError, match=r"manual.*Put data256x256.tar into it by hand") as caught:
         open_data("tfds:by_hand", SHAPE, data_dir=data_dir)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("word", registered.DATA_SETS)
+def test_the_data_sets_of_ours_are_known_by_one_table(word: str, data_dir: Path) -> None:
+    sizes = registered.sizes_px(word)
+    assert sizes and list(sizes) == sorted(sizes)
+    check_data(word)
+    check_data(f"{word}@validation")
+    with pytest.raises(InputError, match=f"use folder:DIR, .* or {word}"):
+        check_data(f"{word}:rest")
+
+
+def test_a_folder_of_data_must_exist_and_hold_images(tmp_path: Path) -> None:
+    for words in (f"folder:{tmp_path}", f"folder:{tmp_path}/none"):
+        with pytest.raises(InputError, match=str(tmp_path)):
+            check_data(words)
 
 
 def test_a_set_without_a_test_split_asks_for_one(data_dir: Path) -> None:

@@ -21,7 +21,7 @@ from glow_jax.data.synthetic_faces.dataset import (
 )
 from glow_jax.data.synthetic_faces.facekit import find_facekit, fingerprint, load_facekit
 from glow_jax.data.synthetic_faces.people import Setting, specs
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -131,13 +131,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(summary: Summary, out: Path) -> int:
     kept = summary.n_pictures - summary.n_rendered - len(summary.failures)
-    print(f"{summary.n_rendered} pictures rendered, {kept} were there")
+    print(f"{counted(summary.n_rendered, 'picture')} rendered, {kept} were there")
     print(f"labels: {one_line(out / 'labels.jsonl')}")
     if summary.failures:
-        first = summary.failures[0]
+        first, n_failed = summary.failures[0], counted(len(summary.failures), "picture")
         print(
-            f"{len(summary.failures)} pictures failed ({one_line(out / FAILURES)}), the first "
-            f"{first.name}: {first.reason}",
+            f"{n_failed} failed ({one_line(out / FAILURES)}), the first {first.name}: "
+            f"{first.reason}",
             file=sys.stderr,
         )
     return 1 if summary.failures else 0
