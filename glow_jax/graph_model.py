@@ -161,12 +161,12 @@ class GraphGlow:
 
 def to_json(config: GraphConfig, encoder: Program, decoder: Program) -> str:
     """Both programs and the config as JSON text."""
-    told = {
+    fields = {
         "config": dataclasses.asdict(config),
         "encoder": [encoder.instructions, encoder.inputs, encoder.outputs],
         "decoder": [decoder.instructions, decoder.inputs, decoder.outputs],
     }
-    return json.dumps(told, separators=(",", ":")) + "\n"
+    return json.dumps(fields, separators=(",", ":")) + "\n"
 
 
 def from_json(text: str, constants: Sequence[Constant]) -> GraphGlow:
@@ -178,9 +178,9 @@ def from_json(text: str, constants: Sequence[Constant]) -> GraphGlow:
     if len(text) > MAX_TEXT_BYTES:
         raise InputError(f"program.json is longer than {MAX_TEXT_BYTES >> 20} MiB")
     try:
-        told = json.loads(text)
-        config = _config(told["config"])
-        encoder, decoder = (_program(told[name]) for name in ("encoder", "decoder"))
+        fields = json.loads(text)
+        config = _config(fields["config"])
+        encoder, decoder = (_program(fields[name]) for name in ("encoder", "decoder"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
@@ -191,9 +191,9 @@ def from_json(text: str, constants: Sequence[Constant]) -> GraphGlow:
     return GraphGlow(config, encoder, decoder, constants)
 
 
-def _config(told: dict[str, Any]) -> GraphConfig:
-    shapes = tuple(map(tuple, told["latent_shapes"]))
-    config = GraphConfig(**{**told, "latent_shapes": shapes})
+def _config(fields: dict[str, Any]) -> GraphConfig:
+    shapes = tuple(map(tuple, fields["latent_shapes"]))
+    config = GraphConfig(**{**fields, "latent_shapes": shapes})
     sizes = (*config.image_shape, *(n for shape in shapes for n in shape))
     if not all(type(n) is int and 0 < n <= MAX_PIXELS for n in sizes) or not shapes:
         raise InputError("program.json: an image or latent of impossible size")

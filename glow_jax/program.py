@@ -165,7 +165,7 @@ def _elementwise(run: Callable[..., Any], n_args: int) -> Operation:
     def broadcast(instruction: Instruction, *args: Any) -> Any:
         return run(*(jnp.broadcast_to(a, instruction.shape).astype(jnp.float32) for a in args))
 
-    def shape(detail: Any, told: Shape, *args: Shape) -> Shape:
+    def shape(detail: Any, declared: Shape, *args: Shape) -> Shape:
         if len(args) != n_args:
             raise ValueError(f"{len(args)} arguments, not {n_args}")
         return np.broadcast_shapes(*args)
@@ -174,10 +174,11 @@ def _elementwise(run: Callable[..., Any], n_args: int) -> Operation:
 
 
 def _reduced(run: Callable[..., Any]) -> Operation:
-    def shape(detail: Any, told: Shape, x: Shape) -> Shape:
+    def shape(detail: Any, declared: Shape, x: Shape) -> Shape:
         axes = {_axis(a, len(x)) for a in detail}
         kept = tuple(1 if i in axes else n for i, n in enumerate(x))
-        return kept if len(told) == len(x) else tuple(n for i, n in enumerate(x) if i not in axes)
+        dropped = tuple(n for i, n in enumerate(x) if i not in axes)
+        return kept if len(declared) == len(x) else dropped
 
     return Operation(lambda i, x: run(x, axis=tuple(i.detail)).reshape(i.shape), shape)
 
@@ -188,35 +189,35 @@ def _axis(axis: Any, n_axes: int) -> int:
     return axis % n_axes
 
 
-def _reshape_shape(detail: Any, told: Shape, x: Shape) -> Shape:
-    if math.prod(told) != math.prod(x):
+def _reshape_shape(detail: Any, declared: Shape, x: Shape) -> Shape:
+    if math.prod(declared) != math.prod(x):
         raise ValueError("a reshape to another number of elements")
-    return told
+    return declared
 
 
-def _transpose_shape(detail: Any, told: Shape, x: Shape) -> Shape:
+def _transpose_shape(detail: Any, declared: Shape, x: Shape) -> Shape:
     if sorted(_axis(a, len(x)) for a in detail) != list(range(len(x))):
         raise ValueError("an order that is no permutation")
     return tuple(x[a] for a in detail)
 
 
-def _concat_shape(detail: Any, told: Shape, *parts: Shape) -> Shape:
+def _concat_shape(detail: Any, declared: Shape, *parts: Shape) -> Shape:
     axis = _axis(detail, len(parts[0]))
     rest = {(*p[1:axis], *p[axis + 1 :]) for p in parts}
-    if axis == 0 or len(rest) > 1 or {len(p) for p in parts} != {len(told)}:
+    if axis == 0 or len(rest) > 1 or {len(p) for p in parts} != {len(declared)}:
         raise ValueError("parts of different shapes")
     if any(p[0] != 1 for p in parts):
         raise ValueError("parts of more than one image")
     return (1, *parts[0][1:axis], sum(p[axis] for p in parts), *parts[0][axis + 1 :])
 
 
-def _pad_shape(detail: Any, told: Shape, x: Shape) -> Shape:
+def _pad_shape(detail: Any, declared: Shape, x: Shape) -> Shape:
     if not all(type(n) is int and 0 <= n <= MAX_ELEMENTS for pair in detail for n in pair):
         raise ValueError("a padding that is no whole number")
     return tuple(n + before + after for n, (before, after) in zip(x, detail, strict=True))
 
 
-def _gather_shape(detail: Any, told: Shape, x: Shape, indices: Shape) -> Shape:
+def _gather_shape(detail: Any, declared: Shape, x: Shape, indices: Shape) -> Shape:
     axis = _axis(detail, len(x))
     return (*x[:axis], *indices, *x[axis + 1 :])
 
@@ -227,11 +228,11 @@ def _slices(detail: Any) -> list[slice]:
     return [slice(start, None if stop < 0 else stop, step) for start, stop, step in detail]
 
 
-def _slice_shape(detail: Any, told: Shape, x: Shape) -> Shape:
+def _slice_shape(detail: Any, declared: Shape, x: Shape) -> Shape:
     return tuple(len(range(*s.indices(n))) for s, n in zip(_slices(detail), x, strict=True))
 
 
-def _conv_shape(detail: Any, told: Shape, x: Shape, kernel: Shape) -> Shape:
+def _conv_shape(detail: Any, declared: Shape, x: Shape, kernel: Shape) -> Shape:
     (n, height, width, n_in), (rows, columns, taken, n_out) = x, kernel
     if detail not in ("SAME", "VALID") or taken != n_in:
         raise ValueError("a kernel of other channels, or an unknown padding")

@@ -1,4 +1,4 @@
-"""† Bring any Glow: other codes' checkpoints as ours, with the same numbers.
+"""Bring any Glow: other codes' checkpoints as ours, with the same numbers.
 
 locate    a checkpoint by its content, out of any archive         locate
 read      its names and arrays; none of its code is run           torch_file, tf_checkpoint, graph

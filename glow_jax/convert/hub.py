@@ -1,4 +1,4 @@
-"""† Weights on the Hugging Face hub: `hf:OWNER/NAME` or `hf:OWNER/NAME/FILE`."""
+"""Weights on the Hugging Face hub: `hf:OWNER/NAME` or `hf:OWNER/NAME/FILE`."""
 
 import re
 from pathlib import Path, PurePosixPath

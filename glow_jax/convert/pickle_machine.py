@@ -1,4 +1,4 @@
-"""† A pickle's instructions, followed without doing what they ask for.
+"""A pickle's instructions, followed without doing what they ask for.
 
 Containers, numbers and text are made. A class or function that the caller knows is replaced by an
 inert one of ours (`Function`); every other becomes an `Opaque` value, as does whatever it is said

@@ -1,4 +1,4 @@
-"""† Safetensors files: a JSON header and raw arrays.
+"""Safetensors files: a JSON header and raw arrays.
 
 Read here and not with the safetensors package because that has no NumPy bfloat16.
 Format: huggingface/safetensors README.md, "Format".

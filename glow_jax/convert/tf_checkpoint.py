@@ -1,4 +1,4 @@
-"""† TensorFlow's checkpoints (`tf.train.Saver`, version 2) without TensorFlow.
+"""TensorFlow's checkpoints (`tf.train.Saver`, version 2) without TensorFlow.
 
 PREFIX.index is a sorted table of names and entries, PREFIX.data-XXXXX-of-YYYYY the raw arrays.
 Formats: tensorflow/tensorflow `core/util/tensor_bundle`, `core/lib/io/table_format.txt`,

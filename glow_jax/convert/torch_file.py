@@ -1,4 +1,4 @@
-"""† PyTorch's files without PyTorch: what `torch.save` wrote, nothing executed.
+"""PyTorch's files without PyTorch: what `torch.save` wrote, nothing executed.
 
 Four layouts are read: the zip archive (torch >= 1.6), the stream of pickles followed by raw
 storages (torch 0.1.10 to 1.5), the tar archive (before), and a plain pickle, whatever device the

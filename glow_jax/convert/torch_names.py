@@ -1,4 +1,4 @@
-"""† PyTorch's and NumPy's own names in a pickle, and what stands for each.
+"""PyTorch's and NumPy's own names in a pickle, and what stands for each.
 
 Format: pytorch/pytorch `torch/_utils.py: _rebuild_*`, `torch/_weights_only_unpickler.py`.
 """

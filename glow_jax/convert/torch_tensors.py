@@ -1,4 +1,4 @@
-"""† Storages, tensors and NumPy arrays as a pickle tells them.
+"""Storages, tensors and NumPy arrays as a pickle tells them.
 
 Nothing is checked or read before an array is asked for, so that what is odd beside the weights
 does no harm.

@@ -6,7 +6,10 @@ with one config a size: `SIZES_PX`, the side of its square pictures in pixels, s
 
 import importlib
 
-DATA_SETS = {"synthetic_faces": "glow_jax.data.synthetic_faces.builder"}
+DATA_SETS = {
+    "synthetic_faces": "glow_jax.data.synthetic_faces.builder",
+    "photoreal_faces": "glow_jax.data.photoreal_faces.builder",
+}
 
 
 def register(word: str) -> None:
