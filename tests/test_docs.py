@@ -1,5 +1,6 @@
 """README and docs: snippets run as written, links resolve, every table says its point."""
 
+import configparser
 import importlib.util
 import json
 import lzma
@@ -197,6 +198,14 @@ def test_reference_has_every_verb_and_option(pages) -> None:
 def test_commands_parse(path: Path, pages) -> None:
     for verb, *words in commands(path, "sh", "bash"):
         pages.parser_of(verb).parse_args(words)
+
+
+def test_install_page_has_every_extra() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    page = (ROOT / "docs/install.md").read_text()
+    for extra in config["options.extras_require"]:
+        assert f"\n| `{extra}` |" in page
 
 
 # -- snippets
