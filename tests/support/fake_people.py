@@ -39,14 +39,19 @@ NAMES = [n for b in BLENDSHAPES.values() for n in ((b,) if b in SINGLE else (b +
 ALL_NAMES = [*NAMES, *(f"other{i}" for i in range(52 - len(NAMES)))]
 
 
+@functools.cache
+def strengths_of_edit() -> np.ndarray:
+    """A matrix that makes strengths of a sum of edits."""
+    return np.linalg.pinv(np.stack([edits()[name] for name in MOVES]).astype(np.float64))
+
+
 def draw(person: Person, edit: Any = None) -> np.ndarray:
     """Noise; in band 0 the person's number, in the others the strengths of the edits."""
     random = np.random.Generator(np.random.PCG64([person.seed, person.number]))
     picture = random.integers(100, 140, (512, 512, 3)).astype(np.uint8)
     strengths = np.zeros(len(MOVES))
     if edit is not None:
-        known = np.stack([edits()[name] for name in MOVES]).astype(np.float64)
-        strengths = np.linalg.lstsq(known.T, edit.astype(np.float64), rcond=None)[0]
+        strengths = edit.astype(np.float64) @ strengths_of_edit()
     picture[:BAND] = person.number
     for i, strength in enumerate(strengths, 1):
         picture[i * BAND : (i + 1) * BAND] = np.clip(round(100 + 40 * strength), 0, 255)

@@ -73,7 +73,7 @@ def test_a_folder_holds_pictures_and_labels_at_every_size(undisturbed: Path) -> 
         k = 512 // side
         small = pixels.reshape(side, k, side, k, 3).mean((1, 3))
         path = undisturbed / str(side) / last["file"]
-        assert np.abs(read_image(path) - small).max() <= 0.51
+        assert np.abs(read_image(path) - small).max() <= 1  # Pillow rounds after each direction
         points = np.linspace(0.2, 0.8, 136).reshape(68, 2) * side
         assert np.abs(np.array(last["landmarks"]) - points).max() < 0.011
         record = read_provenance(path)
