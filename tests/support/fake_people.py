@@ -45,10 +45,15 @@ def strengths_of_edit() -> np.ndarray:
     return np.linalg.pinv(np.stack([edits()[name] for name in MOVES]).astype(np.float64))
 
 
+@functools.cache
+def noise() -> np.ndarray:
+    coarse = np.random.default_rng(0).integers(100, 140, (128, 128, 3)).astype(np.uint8)
+    return coarse.repeat(4, 0).repeat(4, 1)
+
+
 def draw(person: Person, edit: Any = None) -> np.ndarray:
     """Noise; in band 0 the person's number, in the others the strengths of the edits."""
-    random = np.random.Generator(np.random.PCG64([person.seed, person.number]))
-    picture = random.integers(100, 140, (512, 512, 3)).astype(np.uint8)
+    picture = noise().copy()
     strengths = np.zeros(len(MOVES))
     if edit is not None:
         strengths = edit.astype(np.float64) @ strengths_of_edit()

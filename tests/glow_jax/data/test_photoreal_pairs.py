@@ -19,7 +19,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import read_image
 from tests.support.fake_people import NO_FACE, SMILES, TURNED, read, start_pairs, start_people
 
-N = 42
+N = 24
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,9 @@ def test_what_is_not_kept_says_why(folder: Path, kept: list[dict[str, Any]]) -> 
 
 
 def test_stronger_ones_are_among_them(kept: list[dict[str, Any]]) -> None:
-    strengths = {label["strength"] for label in kept if label["expression"] == "blink"}
-    assert len(strengths) >= 2
+    easy = ("frown", "lips pressed")  # the fake moves far enough at the least strength
+    strengths = {label["strength"] for label in kept if label["expression"] in easy}
+    assert min(strengths) == 0.6 and len(strengths) >= 2
 
 
 def test_edits_are_known_and_add_up() -> None:
@@ -114,7 +115,7 @@ def test_tfds_splits_by_person_and_keeps_every_label(
             check_example(example, label, folder)
             n_seen += 1
     assert n_seen == len(kept)
-    assert seen["test"] == {0, 20, 40} and seen["validation"] == {1, 21, 41}
+    assert seen["test"] == {0, 20} and seen["validation"] == {1, 21}
     assert not seen["train"] & (seen["test"] | seen["validation"])
 
 
