@@ -68,12 +68,14 @@ def in_order(found: list[Candidate], ema: bool, key: str | None) -> list[Candida
         exact = [c for c in found if key and ".".join(c.path) == key]
         chosen = exact or [c for c in found if c.answers_to(key)]
         if not chosen:
-            raise InputError(f"`key` {one_line(key)[:80]}: the file's weights are {_listed(found)}")
+            raise InputError(
+                f"`key` {one_line(key)[:80]}: the file has weights in {_listed(found)}"
+            )
     if ema:
         chosen = [c for c in chosen if c.averaged]
         if not chosen:
             raise InputError(
-                f"`ema`: no averaged weights there; the file's weights are {_listed(found)}"
+                f"`ema`: no averaged weights there; the file has weights in {_listed(found)}"
             )
     return sorted(chosen, key=lambda c: c.averaged)  # stable
 
@@ -130,7 +132,7 @@ def _about(
             f"{'has' if len(others) == 1 else 'have'} others ({chooses} chooses)"
         )
     elif taken.averaged:
-        notes.append(f"the weights in {one_line(taken.name)[:80]} are moving averages")
+        notes.append(f"the weights taken ({one_line(taken.name)[:80]}) are moving averages")
     for candidate, error in wrong[:3]:
         notes.append(f"left out {one_line(candidate.name)[:80]}: {str(error)[:200]}")
     if taken.beside:

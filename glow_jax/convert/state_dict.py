@@ -51,7 +51,7 @@ class Candidate(NamedTuple):
     @property
     def name(self) -> str:
         """For the user, and as `key`."""
-        return ".".join(self.path) or "the file's top level"
+        return ".".join(self.path) or "its top level"
 
     def answers_to(self, key: str) -> bool:
         """Whether a user who says `key` can mean it: any run of its path's parts."""

@@ -87,7 +87,7 @@ def test_a_part_of_the_weights_does_not_stand_in_the_way(converted: Converted) -
     path = write_zip(converted.folder / "b.pt", {"model": half(raw()), "ema": averaged()})
     made = converted(path)
     assert made.equals(AVERAGED)
-    assert any("ema are moving averages" in note for note in made.notes)
+    assert any("(ema) are moving averages" in note for note in made.notes)
     assert any(note.startswith("left out model: ") and "missing" in note for note in made.notes)
 
 
@@ -103,10 +103,10 @@ def test_averages_without_buffers_are_whole_too(converted: Converted) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ema": True}, "`ema`: no averaged weights there; the file's weights are"),
-        ({"key": "ema"}, "`key` ema: the file's weights are"),
-        ({"key": ""}, "`key` '': the file's weights are"),
-        ({"key": "flow"}, "`key` flow: the file's weights are"),
+        ({"ema": True}, "`ema`: no averaged weights there; the file has weights in"),
+        ({"key": "ema"}, "`key` ema: the file has weights in"),
+        ({"key": ""}, "`key` '': the file has weights in"),
+        ({"key": "flow"}, "`key` flow: the file has weights in"),
     ],
 )
 @pytest.mark.parametrize("saved", [raw, lambda: {"model": raw(), "optim": {}}])
