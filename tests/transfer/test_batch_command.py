@@ -48,7 +48,7 @@ def test_a_bad_picture_is_exit_code_1(job: Path, tmp_path: Path, capsys) -> None
         assert main(words(job, tmp_path / "out", "--limit", "1")) == 1
     finally:
         broken.unlink()
-    assert "1 inputs could not be used" in capsys.readouterr().out
+    assert "1 input could not be used" in capsys.readouterr().out
 
 
 def test_a_picture_mended_to_anothers_equal_ends_the_job(

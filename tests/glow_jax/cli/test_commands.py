@@ -75,7 +75,7 @@ def test_transfer_writes_a_job(home: Path, tmp_path: Path, capsys) -> None:
         assert main(words) == 1
         printed = capsys.readouterr()
         assert "broken.png" in printed.err
-        assert "1 inputs could not be used" in printed.out
+        assert "1 input could not be used" in printed.out
     finally:
         (home / "bob" / "broken.png").unlink()
 
