@@ -49,7 +49,8 @@ class Paper:
 
     def __init__(self, models: Models, faces: Any):
         """See `Method`."""
-        self._models, self._codec, self._faces = models, models.codec, faces
+        self._codec, self._faces, model = models.codec, faces, models.expression_model
+        self._people = None if model is None else PeopleActivations(model, faces)
 
     @classmethod
     def check(cls, models: Models) -> None:
@@ -99,12 +100,11 @@ class Paper:
         Raises:
             InputError: there is no expression model.
         """
-        model = self._models.expression_model
-        if model is None:
+        if self._people is None:
             raise InputError(
                 "the model has no expressions.npz, which finds the most neutral photograph"
             )
-        return PeopleActivations(model, self._faces).most_neutral(person)
+        return self._people.most_neutral(person)
 
     def paste(
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images

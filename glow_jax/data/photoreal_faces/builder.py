@@ -10,15 +10,14 @@ Splits are by person, never by picture: nobody is in two of them.
 
 import contextlib
 import functools
-import io
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from glow_jax.data.labels import png_buffer
 from glow_jax.data.photoreal_faces.people import SIZES_PX, SPLITS, Split
 from glow_jax.data.photoreal_faces.shards import read_labels
 from glow_jax.data.photoreal_faces.singles import NAME
@@ -167,7 +166,7 @@ def _example(folder: Path, label: Mapping[str, Any], side: int) -> dict[str, Any
     try:
         shapes = label["blendshapes"]
         return {
-            "image": _png(image),
+            "image": png_buffer(image),
             "neutral": str(label.get("neutral", "")),
             **{name: str(label[name]) for name in ("file", "picture", "expression")},
             **{name: int(label[name]) for name in ("identity", "seed")},
@@ -179,13 +178,6 @@ def _example(folder: Path, label: Mapping[str, Any], side: int) -> dict[str, Any
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{one_line(path)}: its label is not whole ({reason(error)})") from error
-
-
-def _png(pixels: np.ndarray) -> io.BytesIO:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    buffer.seek(0)
-    return buffer
 
 
 # TFDS knows the data sets whose classes exist: importing this module is how one asks for ours.

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from glow_jax.data.labels import parse_labels
 from glow_jax.data.photoreal_faces.workers import Make, Plan, make_shards, shard_file, text
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
@@ -103,15 +104,7 @@ def read_labels(
     found = facts.get("kind") if isinstance(facts, dict) else None
     if kind is not None and found != kind:
         raise InputError(f"{one_line(folder)}: holds {one_line(found)}; {kind} are needed")
-    for number, line in enumerate(lines, 1):
-        try:
-            label = json.loads(line)
-            known = isinstance(label, dict) and isinstance(label["file"], str)
-        except (ValueError, KeyError, RecursionError):
-            known = False
-        if not known:
-            raise InputError(f"{one_line(path)}: line {number} is not a picture's label")
-        yield label
+    yield from parse_labels(path, lines)
 
 
 # What a folder holds.

@@ -12,15 +12,14 @@ are. Pictures are therefore given to it as PNG.
 
 import contextlib
 import functools
-import io
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
+from glow_jax.data.labels import png_buffer
 from glow_jax.data.synthetic_faces.dataset import NAME, SIZES_PX, mask_path, read_labels
 from glow_jax.data.synthetic_faces.people import AUS
 from glow_jax.io.errors import InputError
@@ -178,8 +177,8 @@ def _example(folder: Path, label: Mapping[str, Any], size_px: int) -> dict[str, 
             raise ValueError(f"unknown {', '.join(unknown)}")
         light = label["light"]
         return {
-            "image": _png(image),
-            "mask": _png(mask[..., 0]),
+            "image": png_buffer(image),
+            "mask": png_buffer(mask[..., 0]),
             **{name: str(label[name]) for name in ("file", "picture", "expression", "crop")},
             **{name: int(label[name]) for name in ("identity", "seed", "condition")},
             "aus": np.array([label["aus"].get(au, 0.0) for au in AUS], np.float32),
@@ -195,13 +194,6 @@ def _example(folder: Path, label: Mapping[str, Any], size_px: int) -> dict[str, 
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{one_line(path)}: its label is not whole ({reason(error)})") from error
-
-
-def _png(pixels: np.ndarray) -> io.BytesIO:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    buffer.seek(0)
-    return buffer
 
 
 # TFDS registers a data set when its class is defined, hence when this module is imported.

@@ -29,6 +29,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from glow_jax.data.labels import parse_labels
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
@@ -175,15 +176,7 @@ def read_labels(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
             f"{one_line(path)}: cannot be read ({reason(error)}); it is written when all pictures "
             "are rendered"
         ) from error
-    for number, line in enumerate(lines, 1):
-        try:
-            label = json.loads(line)
-            known = isinstance(label, dict) and isinstance(label["file"], str)
-        except (ValueError, KeyError, RecursionError):
-            known = False
-        if not known:
-            raise InputError(f"{one_line(path)}: line {number} is not a picture's label")
-        yield label
+    yield from parse_labels(path, lines)
 
 
 def mask_path(picture: Path) -> Path:
