@@ -89,9 +89,8 @@ class PixelAddition:
 
 
 # A method in a file of transfer/methods/ is added by its name in `METHODS` of `__init__.py` there;
-# a script does the same before the engine is imported.
+# a script does the same.
 METHODS[PixelAddition.name] = PixelAddition
-transfer.methods.NAMES = tuple(METHODS)
 
 
 def main(out: str) -> None:

@@ -25,7 +25,7 @@ class TransferRequest:
         out: a new folder, or one that holds an interrupted run of the same request.
         model: a bundled name, or a checkpoint directory.
         precision: "exact", or "fast": coupling networks in bfloat16.
-        method: one of `transfer.methods.NAMES`; None is the first that the model can do.
+        method: one of `transfer.methods.METHODS`; None is the first that the model can do.
         alphas: how much of an expression to add: numbers, "FIRST:LAST:STEP", or "auto", the
             largest inside a trust region of the flow; None is the method's default.
         batch_size: images that each device computes at once.

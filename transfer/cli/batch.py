@@ -225,12 +225,12 @@ def _choose_engine(args: argparse.Namespace) -> None:
 def _describe(prepared: "Prepared", seconds: float) -> None:
     import numpy as np
 
-    from transfer.methods import NAMES
+    from transfer.methods import method_names
 
     job, codec = prepared.job, prepared.models.codec
     plan = job.plan
     numbers, counts = np.unique(plan.method[job.order], return_counts=True)
-    methods = ", ".join(f"{n} {NAMES[k]}" for k, n in zip(numbers, counts, strict=True))
+    methods = ", ".join(f"{n} {method_names()[k]}" for k, n in zip(numbers, counts, strict=True))
     people = len(np.union1d(plan.source, plan.target))
     used = int((job.first_use[1] >= 0).sum())
     twice = f" ({job.duplicates} rows ask for what others do)" if job.duplicates else ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `transfer`."""
-    from transfer.methods import NAMES
+    from transfer.methods import method_names
 
     parser.description = (
         "Pictures must have the model's size, or be photographs (--align). Method "
@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=NAMES,
+        choices=method_names(),
         help="(default: warp where the model has an expression model, else paper; it is printed)",
     )
     parser.add_argument(

@@ -22,7 +22,7 @@ from glow_jax.io.files import open_without_waiting
 from transfer.jobs.alphas import alpha_text
 from transfer.jobs.names import file_name
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
-from transfer.methods import METHODS, NAMES, Models, default_method
+from transfer.methods import METHODS, Models, default_method, method_names
 
 VERSION = 2  # of how outputs are made: other pixels for the same inputs are another version
 TARGETS_IN_CACHE = 1024  # that are worked on together: their faces stay in the cache
@@ -104,7 +104,7 @@ class Job:
             source=plan.names[plan.source[row]],
             target=target,
             alpha=alpha,
-            method=NAMES[plan.method[row]],
+            method=method_names()[plan.method[row]],
             file=file,
             line=int(plan.line[row]),
             user_id=plan.user_ids[row] if plan.user_ids else "",
@@ -197,7 +197,7 @@ def make_job(
     """
     if not len(plan):
         raise InputError(f"{plan.origin}: asks for no output")
-    default = NAMES.index(default_method(models))
+    default = method_names().index(default_method(models))
     method = np.where(plan.method == METHOD_OF_MODEL, default, plan.method).astype(np.int8)
     plan = dataclasses.replace(plan, method=method)
     _check_methods(plan, models)
@@ -218,7 +218,7 @@ def make_job(
 def _check_methods(plan: Plan, models: Models) -> None:
     for number in np.unique(plan.method).tolist():
         try:
-            METHODS[NAMES[number]].check(models)
+            METHODS[method_names()[number]].check(models)
         except InputError as error:
             line = int(plan.line[int((plan.method == number).argmax())])
             where = f"{plan.origin}: line {line}: " if line else ""
@@ -252,7 +252,7 @@ def _ids(
         hashlib.sha256(b"".join(sorted(pictures[i] for i in own))).digest() for own in plan.pictures
     ]
     heads = []
-    for name in NAMES:
+    for name in method_names():
         recipe = {**how, **recipes.get(name, {}), "method": name}
         heads.append(hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).digest())
     alphas = (plan.alpha + 0.0).astype("<f8").tobytes()

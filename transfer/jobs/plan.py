@@ -9,7 +9,7 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import image_paths, left_out
 from transfer.jobs.names import distinct_names, file_name, own_name
-from transfer.methods import NAMES
+from transfer.methods import method_names
 
 METHOD_OF_MODEL = -1  # a row's method, where the model decides
 
@@ -29,7 +29,7 @@ class Plan:
         expression: (N,) int32, index of a file.
         source, target: (N,) int32, indices of people.
         alpha: (N,) float64, NaN where it is to be chosen.
-        method: (N,) int8, index of `transfer.methods.NAMES`, or METHOD_OF_MODEL.
+        method: (N,) int8, index of `transfer.methods.METHODS`, or METHOD_OF_MODEL.
         line: (N,) int32, of the file that asks for it; 0 for none.
         user_ids: (N,) the user's own names of the rows, if they gave any.
         notes: a line for each folder in which files were left out.
@@ -69,7 +69,7 @@ def plan_of(
         method: of all rows; None is the model's default.
     """
     expression, source, target, alpha = zip(*rows, strict=True) if rows else ((),) * 4
-    number = METHOD_OF_MODEL if method is None else NAMES.index(method)
+    number = METHOD_OF_MODEL if method is None else method_names().index(method)
     return Plan(
         origin,
         list(files),
@@ -99,7 +99,7 @@ def plan_transfer(
         source: a folder of the source person's pictures, or one picture.
         targets: the same of the target people.
         alphas: how much of the expression to add; NaN chooses it.
-        method: of `transfer.methods.NAMES`; None is the model's default.
+        method: of `transfer.methods.METHODS`; None is the model's default.
         keep: which of a person's pictures are used; all by default.
 
     Raises:

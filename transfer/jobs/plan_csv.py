@@ -10,7 +10,7 @@ from transfer.jobs.alphas import parse_alpha
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
 from transfer.jobs.plan_columns import Columns
 from transfer.jobs.plan_paths import Errors, Paths
-from transfer.methods import NAMES
+from transfer.methods import method_names
 
 NEEDED = ("expression", "source", "target", "alpha")
 ACCEPTED = (*NEEDED, "method", "id")
@@ -67,7 +67,7 @@ def _read_rows(
     i_expression, i_source, i_target, i_alpha = (at[name] for name in NEEDED)
     i_method, i_id = at["method"], at["id"]
     alphas: dict[str, float] = {}
-    methods = {"": METHOD_OF_MODEL} | {method: i for i, method in enumerate(NAMES)}
+    methods = {"": METHOD_OF_MODEL} | {method: i for i, method in enumerate(method_names())}
     lines: dict[str, int] = {}  # of the user's own ids
     for row in reader:
         line = reader.line_num
@@ -83,7 +83,9 @@ def _read_rows(
                 errors.add(line, str(error))
         method = METHOD_OF_MODEL if i_method is None else methods.get(row[i_method].strip())
         if method is None:
-            errors.add(line, f"method {one_line(row[i_method])!r}; use {' or '.join(NAMES)}")
+            errors.add(
+                line, f"method {one_line(row[i_method])!r}; use {' or '.join(method_names())}"
+            )
         pictures = paths.expressions(row[i_expression].strip(), line)
         source = paths.person(row[i_source].strip(), line)
         target = paths.person(row[i_target].strip(), line)

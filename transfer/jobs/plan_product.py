@@ -14,7 +14,7 @@ from transfer.jobs.alphas import parse_alphas
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
 from transfer.jobs.plan_columns import Columns
 from transfer.jobs.plan_paths import Errors, Paths
-from transfer.methods import NAMES
+from transfer.methods import method_names
 
 MAX_ROWS = 2**31 - 1
 
@@ -39,11 +39,11 @@ def read_product(path: Path, text: str, paths: Paths) -> Plan:
     errors.check()
     method = METHOD_OF_MODEL
     if "method" in document:
-        if document["method"] not in NAMES:
+        if document["method"] not in method_names():
             wrong = one_line(document["method"])
-            errors.add(lines.of("method"), f"method {wrong!r}; use {' or '.join(NAMES)}")
+            errors.add(lines.of("method"), f"method {wrong!r}; use {' or '.join(method_names())}")
         else:
-            method = NAMES.index(document["method"])
+            method = method_names().index(document["method"])
     alphas: tuple[float, ...] = ()
     try:
         alphas = parse_alphas([str(a) for a in document["alphas"]])

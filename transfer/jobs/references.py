@@ -13,7 +13,7 @@ from transfer.jobs.compute import Compute
 from transfer.jobs.inputs import Inputs
 from transfer.jobs.job import Job
 from transfer.jobs.names import file_name
-from transfer.methods import NAMES
+from transfer.methods import method_names
 
 
 def reference_file(out: Path, role: str, person: str) -> Path:
@@ -33,7 +33,7 @@ def write_references(job: Job, codec: Codec, inputs: Inputs, compute: Compute, o
         for person, row in zip(people.tolist(), job.order[rows].tolist(), strict=True):
             path = reference_file(out, role, job.plan.names[person])
             if not path.exists():
-                wanted[path] = person, NAMES[job.plan.method[row]]
+                wanted[path] = person, method_names()[job.plan.method[row]]
     if not wanted:
         return
     (out / MEANS).mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.references import write_references
 from transfer.jobs.schedule import ahead, groups_of, lower_priority, on_devices, side_by_side
 from transfer.jobs.totals import Totals, write_tables
-from transfer.methods import NAMES, Models
+from transfer.methods import Models, method_names
 
 CACHE_BYTES = 4 * 10**9
 N_READ_THREADS = 4
@@ -137,7 +137,7 @@ def describe(
 ) -> dict[str, Any]:
     """What job.json holds of how a job is run."""
     alphas = np.unique(job.plan.alpha[job.order])[:1000].tolist()
-    methods = [NAMES[i] for i in np.unique(job.plan.method).tolist()]
+    methods = [method_names()[i] for i in np.unique(job.plan.method).tolist()]
     codec = models.codec
     return {
         "origin": job.plan.origin,

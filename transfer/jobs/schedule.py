@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from transfer.jobs.job import Job
-from transfer.methods import NAMES
+from transfer.methods import method_names
 
 CPU_PRIORITY = 10  # added to the niceness of a thread that may wait
 
@@ -54,7 +54,7 @@ def groups_of(job: Job, chunks: Iterable[int], size: int) -> Iterator[Group]:
                 stop += 1
             method, auto = kinds[start]
             part = tuple(rows[start:stop])
-            yield Group(chunk, stop == len(rows), part, NAMES[method], auto)
+            yield Group(chunk, stop == len(rows), part, method_names()[method], auto)
             start = stop
 
 

@@ -6,7 +6,11 @@ from transfer.methods.paper import Paper
 from transfer.methods.warp import Warp
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (Warp, Paper)}
-NAMES = tuple(METHODS)
+
+
+def method_names() -> tuple[str, ...]:
+    """The methods by name, in the order of their numbers in plans."""
+    return tuple(METHODS)
 
 
 def default_method(models: Models) -> str:
@@ -26,4 +30,4 @@ def default_method(models: Models) -> str:
     raise InputError(f"no method works with model {models.codec.name!r}: {'; '.join(reasons)}")
 
 
-__all__ = ["METHODS", "NAMES", "Method", "Models", "default_method"]
+__all__ = ["METHODS", "Method", "Models", "default_method", "method_names"]

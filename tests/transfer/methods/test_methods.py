@@ -15,7 +15,7 @@ from transfer import methods
 from transfer.jobs.job import make_job
 from transfer.jobs.plan import plan_transfer
 from transfer.jobs.sheet import job_sheet
-from transfer.methods import METHODS, NAMES, Models, default_method
+from transfer.methods import METHODS, Models, default_method
 from transfer.methods.base import Decoded, Method, Reference, Rows
 
 
@@ -76,11 +76,6 @@ def test_a_new_method_is_a_class_and_a_name(
     people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(METHODS, "brighten", Brighten)
-    names = (*NAMES, "brighten")
-    for module in ("transfer.methods", "transfer.jobs.plan", "transfer.jobs.job"):
-        monkeypatch.setattr(f"{module}.NAMES", names)
-    for module in ("schedule", "run", "references", "output_folder", "sheet"):
-        monkeypatch.setattr(f"transfer.jobs.{module}.NAMES", names, raising=False)
     models, out = linear_models(), tmp_path / "out"
     asked = plan_transfer(
         [people / "ann" / "1.png"], people / "ann", [people / "bob"], (0.0, 1.0), "brighten"
@@ -98,7 +93,7 @@ def test_a_new_method_is_a_class_and_a_name(
     assert isinstance(Brighten(models, None), Method)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_methods_class_keeps_the_protocol(name: str) -> None:
     method = METHODS[name]
     assert method.name == name and method.default_alphas and method.reference_name
@@ -115,7 +110,7 @@ def test_the_default_is_the_first_that_the_models_can_do(monkeypatch: pytest.Mon
         methods.default_method(linear_models())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", METHODS)
 def test_at_alpha_0_nothing_is_edited(name: str, tmp_path: Path) -> None:
     """To a grey level, for every method: what is added is the expression and nothing else."""
     made_up = Provenance("trainedAlgorithmicMedia", "test", {})
