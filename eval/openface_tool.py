@@ -18,6 +18,7 @@ from eval.reading import Reading, from_columns
 from eval.table import AUS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from glow_jax.io.signals import sigterm_raised
 
 BINARIES = ("FaceLandmarkImg", "FeatureExtraction")
 LEAST_CONFIDENCE = 0.5
@@ -203,9 +204,12 @@ class OpenFaceBinary:
 def _run(words: list[str], folder: str) -> int:
     """The exit code of a program; after the time limit its process group is killed."""
     null = subprocess.DEVNULL
-    with subprocess.Popen(
-        words, cwd=folder, stdin=null, stdout=null, stderr=null, start_new_session=True
-    ) as process:
+    with (
+        sigterm_raised(),
+        subprocess.Popen(
+            words, cwd=folder, stdin=null, stdout=null, stderr=null, start_new_session=True
+        ) as process,
+    ):
         try:
             return process.wait(2 * TIME_LIMIT_S)
         except BaseException:

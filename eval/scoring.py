@@ -12,9 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
-import signal
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -30,6 +28,7 @@ from eval.reading import Reading
 from eval.table import AUS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.signals import end_with_parent, interrupts_blocked
 
 BATCH = 8
 QUEUED = 2  # batches per process, so that no process waits for work
@@ -181,7 +180,7 @@ def _pooled(
     context = multiprocessing.get_context("spawn")
     with (
         _environment("OMP_NUM_THREADS", "1"),
-        ProcessPoolExecutor(workers, context, _begin) as pool,
+        ProcessPoolExecutor(workers, context, end_with_parent) as pool,
     ):
         waiting: dict[Future, list[Task]] = {}
         left = list(batches)
@@ -189,7 +188,8 @@ def _pooled(
             while left or waiting:
                 while left and len(waiting) < QUEUED * workers:
                     batch = left.pop(0)
-                    waiting[pool.submit(_work, judges, batch)] = batch
+                    with interrupts_blocked():
+                        waiting[pool.submit(_work, judges, batch)] = batch
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     yield waiting.pop(future), future.result()
         finally:
@@ -207,19 +207,6 @@ def _environment(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def _begin() -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when it ends, even by a kill."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @functools.lru_cache(maxsize=1)

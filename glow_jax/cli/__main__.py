@@ -1,8 +1,6 @@
 """`python -m glow_jax.cli`: the command without its script."""
 
-import sys
-
-from glow_jax.cli.main import main
+from glow_jax.cli.launcher import launch
 
 if __name__ == "__main__":
-    sys.exit(main())
+    launch()

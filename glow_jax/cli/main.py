@@ -1,6 +1,7 @@
 """The command `glow-jax`: finds the verb, runs it, and prints one line on an error.
 
-Exit codes: 0 all done; 1 done, but some inputs could not be used; 2 bad input, nothing done.
+Exit codes: 0 all done; 1 done, but some inputs could not be used; 2 bad input, nothing done; 130
+interrupted, and 143 terminated, by `glow_jax.cli.launcher`, where the process begins.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import os
 import sys
 
 import glow_jax
+from glow_jax.cli.launcher import line_at_end
 from glow_jax.cli.options import flags_of, with_flags
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
@@ -80,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         name = f"{error.filename}: " if error.filename else ""
         print(f"glow-jax {args.verb}: error: {one_line(name)}{reason(error)}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"glow-jax {args.verb}: interrupted; run it again to go on", file=sys.stderr)
+        print(line_at_end(args.verb, "interrupted"), file=sys.stderr)
         return 130
     return 2
 

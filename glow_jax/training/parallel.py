@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, reason
+from glow_jax.io.signals import sigterm_kept
 
 AXIS = "batch"
 T = TypeVar("T")
@@ -37,10 +38,11 @@ def join(
     """
     try:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        if coordinator is None:
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(coordinator, num_processes=count, process_id=index)
+        with sigterm_kept():
+            if coordinator is None:
+                jax.distributed.initialize()
+            else:
+                jax.distributed.initialize(coordinator, num_processes=count, process_id=index)
     except Exception as error:  # JAX and its runtime raise many types
         raise InputError(
             f"distributed: {coordinator or 'auto-detection'} failed ({reason(error)}); "

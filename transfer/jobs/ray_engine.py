@@ -23,6 +23,7 @@ import numpy as np
 from glow_jax.compile_cache import use_compile_cache
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import install_hint, reason
+from glow_jax.io.signals import sigterm_kept
 from transfer.jobs import output_folder
 from transfer.jobs.batch import Prepared, batch_size_of, versions
 from transfer.jobs.job import Job
@@ -57,6 +58,13 @@ def connect() -> Any:
     except ImportError:
         raise InputError(f"Ray is not installed: {install_hint('ray')}") from None
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    with sigterm_kept():
+        _join(ray, options, named=named)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray
+
+
+def _join(ray: Any, options: dict[str, Any], *, named: bool) -> None:
     try:
         if not ray.is_initialized():
             if named:
@@ -65,8 +73,6 @@ def connect() -> Any:
                 _start_here(ray, options)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise InputError(f"Ray cannot be reached ({reason(error)}); see RAY_ADDRESS") from None
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    return ray
 
 
 def _start_here(ray: Any, options: dict[str, Any]) -> None:

@@ -2,9 +2,6 @@
 
 import json
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +18,7 @@ from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import reason
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
+from glow_jax.io.signals import end_with_parent, interrupts_blocked
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,8 @@ def _submit(
     plan: Plan,
 ) -> None:
     for shard, people in waiting:
-        flying[pool.submit(_make_shard, folder, plan, shard, people)] = shard
+        with interrupts_blocked():
+            flying[pool.submit(_make_shard, folder, plan, shard, people)] = shard
         return
 
 
@@ -125,20 +124,11 @@ _make: Make | Exception = RuntimeError("not started")
 def _start(start: Callable[[], Make]) -> None:
     """Prepare a worker. An exception here would only read as a dead worker, so it is kept."""
     global _make
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback a worker on Ctrl-C
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         _make = start()
     except Exception as error:
         _make = error
-
-
-def _end_with_parent() -> None:
-    """Workers of a killed parent would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _make_shard(folder: Path, plan: Plan, shard: int, people: list[int]) -> int:

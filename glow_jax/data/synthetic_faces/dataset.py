@@ -16,8 +16,6 @@ import json
 import multiprocessing
 import os
 import re
-import signal
-import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -35,6 +33,7 @@ from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance, read_provenance
+from glow_jax.io.signals import end_with_parent, interrupts_blocked
 
 NAME = "synthetic_faces"
 SIZES_PX = (64, 128, 256)  # what the data set has
@@ -311,7 +310,8 @@ class _Run:
             while queue or flying:
                 try:
                     while queue and len(flying) < workers:
-                        work = pool.submit(_render_group, self.folder, queue[0], self.format)
+                        with interrupts_blocked():
+                            work = pool.submit(_render_group, self.folder, queue[0], self.format)
                         flying[work] = queue.popleft()
                     done = wait(flying, return_when=FIRST_COMPLETED).done
                     for work in done:
@@ -376,20 +376,11 @@ _render: Render | Exception = RuntimeError("not started")
 def _start(make_render: Callable[[], Render]) -> None:
     """Prepare a worker; an exception is stored, since raising it would hide its reason."""
     global _render
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback a worker on Ctrl-C
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         _render = make_render()
     except Exception as error:
         _render = error
-
-
-def _end_with_parent() -> None:
-    """End this worker process when its parent has been killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _render_group(folder: Path, specs: list[Spec], format: Format) -> list[_Outcome]:
