@@ -10,7 +10,6 @@ import os
 import sys
 
 import glow_jax
-from glow_jax.cli.launcher import line_at_end
 from glow_jax.cli.options import flags_of, with_flags
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
@@ -82,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         name = f"{error.filename}: " if error.filename else ""
         print(f"glow-jax {args.verb}: error: {one_line(name)}{reason(error)}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(line_at_end(args.verb, "interrupted"), file=sys.stderr)
+        print("glow-jax: interrupted", file=sys.stderr)
         return 130
     return 2
 
