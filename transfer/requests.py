@@ -20,9 +20,11 @@ class TransferRequest:
 
     Attributes:
         expressions: pictures of the source, each showing an expression, or folders of them.
-        source: a folder of the source's pictures, or one picture.
-        targets: the same of each person who is to wear the expressions.
+        targets: pictures of each person who is to wear the expressions: a folder, or one picture.
         out: a new folder, or one that holds an interrupted run of the same request.
+        source: a folder of the source's pictures, or one picture. None, or nothing but the
+            expression's picture: the expression is estimated absolutely, against neutral pictures
+            of many people, which is less exact.
         model: a bundled name, or a checkpoint directory.
         precision: "exact", or "fast": coupling networks in bfloat16.
         method: one of `transfer.methods.METHODS`; None is the first that the model can do.
@@ -34,6 +36,8 @@ class TransferRequest:
         paste_back: whether results are put into the targets' photographs too, at full size.
         n_neutral: how many of each person's pictures are used: the most neutral and frontal ones,
             as the judge's Action Unit reader finds; None uses all.
+        neutralise: whether the target's own expression is taken off the picture that is edited;
+            it is estimated absolutely. Otherwise the expression is added to what is there.
 
     Raises:
         InputError: there is no expression or no target, `paste_back` without `photographs`, or a
@@ -41,9 +45,9 @@ class TransferRequest:
     """
 
     expressions: Sequence[StrPath]
-    source: StrPath
     targets: Sequence[StrPath]
     out: StrPath
+    source: StrPath | None = None
     model: StrPath = "faces64"
     precision: Precision = "exact"
     method: str | None = None
@@ -52,6 +56,7 @@ class TransferRequest:
     photographs: Photographs | None = None
     paste_back: bool = False
     n_neutral: int | None = None
+    neutralise: bool = False
 
     def __post_init__(self) -> None:
         for name in ("expressions", "targets"):
@@ -86,6 +91,7 @@ class BatchRequest:
         shard: (i, n): only every n-th chunk, beginning with the i-th, from 1.
         limit: stop after about so many outputs, at the end of a chunk.
         retry_failed: do chunks again in which an output could not be made.
+        neutralise: as in `TransferRequest`.
 
     Raises:
         InputError: a number is out of range.
@@ -104,6 +110,7 @@ class BatchRequest:
     shard: tuple[int, int] = (1, 1)
     limit: int | None = None
     retry_failed: bool = False
+    neutralise: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.shard[0] <= self.shard[1]:

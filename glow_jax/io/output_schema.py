@@ -35,6 +35,7 @@ RESULT_FIELDS = [
     "method",
     "line",
     "user_id",
+    "note",
 ]
 TROUBLE_FIELDS = ["id", "line", "stage", "path", "reason"]
 ROW_FIELDS = [*RESULT_FIELDS, "row", "bytes", "left_out", "stage", "path", "reason"]

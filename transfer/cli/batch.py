@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 from glow_jax.cli.options import add_model_options, number, start_jax, whole_number
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
-from transfer.cli.photographs import add_photograph_options, photographs_of
+from transfer.cli.photographs import (
+    add_neutralise_option,
+    add_photograph_options,
+    photographs_of,
+)
 
 if TYPE_CHECKING:
     from transfer.jobs.batch import Prepared
@@ -24,7 +28,7 @@ SHORT_S, LONG_S = 120, 7200  # durations below are printed in seconds, above in 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `batch`."""
     parser.description = (
-        "JOB.csv has the columns expression, source, target, alpha, and may have "
+        "JOB.csv has the columns expression, source (may be empty), target, alpha, and may have "
         "method and id; a .toml or .yaml file holds a cross product (sources, targets, alphas). "
         "The whole file is checked before a model is loaded. Kill it at any moment and run it "
         "again: it goes on, and ends with the same files."
@@ -66,6 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the pictures are photographs of any size: find the faces, and cut them out",
     )
+    add_neutralise_option(parser)
     add_photograph_options(parser)
     parser.add_argument(
         "--engine",
@@ -203,6 +208,7 @@ def _request_of(args: argparse.Namespace) -> "BatchRequest":
         shard=args.shard,
         limit=args.limit,
         retry_failed=args.retry_failed,
+        neutralise=args.neutralise,
     )
 
 

@@ -57,6 +57,17 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_neutralise_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--neutralise`."""
+    parser.add_argument(
+        "--neutralise",
+        action="store_true",
+        help="take the target's own expression, as estimated in the picture that is edited, off "
+        "that picture: for a target of whom no neutral picture is there (default: the expression "
+        "is added to what is there)",
+    )
+
+
 def photographs_of(args: argparse.Namespace, size: int = 0) -> "Photographs":
     """What the options ask for; without a size, that of a model.
 

@@ -28,6 +28,16 @@ def report_totals(totals: Totals, out: Path) -> int:
         print(
             f"{_images(totals.non_finite)} {have} non-finite pixels, drawn mid-grey (results.csv)"
         )
+    if totals.absolute:
+        print(
+            f"{_images(totals.absolute)}: the expression is estimated absolutely, without a "
+            "neutral picture of the source (results.csv, column note)"
+        )
+    if totals.nothing:
+        print(
+            f"{_images(totals.nothing)} without an edit: the expression does not differ from "
+            "neutral by more than the noise (results.csv, column note)"
+        )
     if totals.failed:
         print(f"{_images(totals.failed)} could not be made: {out / FAILURES}")
     if totals.bad_inputs:

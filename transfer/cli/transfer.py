@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glow_jax.cli.options import add_model_options, start_jax, whole_number
-from transfer.cli.photographs import add_photograph_options, photographs_of
+from transfer.cli.photographs import (
+    add_neutralise_option,
+    add_photograph_options,
+    photographs_of,
+)
 
 if TYPE_CHECKING:
     from transfer.requests import TransferRequest
@@ -32,7 +36,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="pictures of the source person, or a folder of them",
     )
     parser.add_argument(
-        "--source", type=Path, required=True, metavar="DIR", help="pictures of the source person"
+        "--source",
+        type=Path,
+        metavar="DIR",
+        help="pictures of the source person, neutral ones among them (default: none but the "
+        "expression's; then the expression is estimated against the neutral face of many people, "
+        "which is less exact; method paper needs them)",
     )
     parser.add_argument(
         "--target",
@@ -65,6 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="of each person use the N pictures that the judge's reader finds most neutral and "
         "most frontal (default: all; warp edits the most neutral of them)",
     )
+    add_neutralise_option(parser)
     parser.add_argument(
         "--align",
         dest="photographs",
@@ -106,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         photographs=photographs_of(args) if args.photographs else None,
         paste_back=args.paste_back,
         n_neutral=args.n_neutral,
+        neutralise=args.neutralise,
     )
     return make(request, compile_cache=args.compile_cache)
 

@@ -31,6 +31,7 @@ from glow_jax.io.landmarks68 import (
     RIGHT_EYE,
     UPPER_EDGES,
 )
+from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.features import features
 from transfer.expression.landmark_detector import Params, detect_landmarks
@@ -75,6 +76,7 @@ REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader
         "mouth_mask",
         "colour_statistics",
         "residual",
+        "population",
     ],
     meta_fields=["aus"],
 )
@@ -99,6 +101,8 @@ class ExpressionModel:
             first half is for a face of the mean colour, the second is added for each standard
             deviation of the face's colour. Rows: 2 A for the `terms` of the activations, then
             1 + 2 A for the inside of a newly open mouth.
+        population: for pictures of people without a neutral one; None in a file of version 0.1.
+            It is no part of `fingerprint`, since no other output depends on it.
     """
 
     aus: tuple[str, ...]
@@ -112,10 +116,14 @@ class ExpressionModel:
     mouth_mask: AnyArray
     colour_statistics: AnyArray
     residual: AnyArray
+    population: Population | None = None
 
 
 def named_arrays(model: ExpressionModel) -> dict[str, np.ndarray]:
-    """The arrays of a model by their names in expressions.npz, such as "moves" or "reader/bias"."""
+    """The arrays of a model by their names in expressions.npz, such as "moves" or "reader/bias".
+
+    The population is left out.
+    """
     arrays: dict[str, Any] = {}
     for attribute, name in NAMES_ON_DISK.items():
         value = getattr(model, attribute)
@@ -131,7 +139,7 @@ def named_arrays(model: ExpressionModel) -> dict[str, np.ndarray]:
 
 
 def fingerprint(model: ExpressionModel) -> str:
-    """SHA-256 of the names of the units and of all arrays; the ids of outputs depend on it."""
+    """SHA-256 of the names of the units and of `named_arrays`; the ids of outputs depend on it."""
     digest = hashlib.sha256(repr(model.aus).encode())
     for name, values in named_arrays(model).items():
         array, (group, _, key) = np.ascontiguousarray(values), name.partition("/")
@@ -153,7 +161,25 @@ def denoise(model: ExpressionModel, change: Activations) -> Activations:
     Differences below `noise` shrink towards 0, the others are scaled by `slope`; the result is
     clipped to +- MAX_ACTIVATION.
     """
-    noise, slope = jnp.asarray(model.noise)[None], jnp.asarray(model.slope)[None]
+    return _denoised(change, model.slope, model.noise)
+
+
+def absolute_activations(model: ExpressionModel, raw: Activations) -> Activations:
+    """Activations from raw activations of single pictures, against the population's neutral.
+
+    See `transfer.expression.absolute`.
+
+    Raises:
+        ValueError: the model has no population.
+    """
+    if model.population is None:
+        raise ValueError("the expression model has no population")
+    neutral, slope, noise, _ = model.population
+    return _denoised(raw - jnp.asarray(neutral)[None], slope, noise)
+
+
+def _denoised(change: Activations, slope: AnyArray, noise: AnyArray) -> Activations:
+    slope, noise = jnp.asarray(slope)[None], jnp.asarray(noise)[None]
     kept = change**3 / (change**2 + noise**2 + 1e-12)  # the Wiener filter of a single value
     return jnp.clip(kept * slope, -MAX_ACTIVATION, MAX_ACTIVATION)
 

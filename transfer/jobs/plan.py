@@ -86,7 +86,7 @@ def plan_of(
 
 def plan_transfer(
     expressions: Sequence[Path],
-    source: Path,
+    source: Path | None,
     targets: Sequence[Path],
     alphas: Sequence[float],
     method: str | None = None,
@@ -96,7 +96,8 @@ def plan_transfer(
 
     Args:
         expressions: pictures of the source person, each showing an expression, or folders.
-        source: a folder of the source person's pictures, or one picture.
+        source: a folder of the source person's pictures, or one picture; None where there is none
+            but each expression's own, whose person is called like the picture.
         targets: the same of the target people.
         alphas: how much of the expression to add; NaN chooses it.
         method: of `transfer.methods.METHODS`; None is the model's default.
@@ -105,12 +106,14 @@ def plan_transfer(
     Raises:
         InputError: a path is missing or holds no pictures, or two targets have the same name.
     """
-    shown = [str(p) for path in expressions for p in image_paths(path)]
-    folders = [source, *targets]
+    shown = list(dict.fromkeys(str(p) for path in expressions for p in image_paths(path)))
+    sources = [Path(picture) for picture in shown] if source is None else [source]
+    folders = [*sources, *targets]
     pictures = [tuple(str(p) for p in image_paths(folder)) for folder in folders]
     if keep is not None:
-        kept = {own: tuple(keep(own)) for own in dict.fromkeys(pictures)}
-        pictures = [kept[own] for own in pictures]
+        several = [own for own in dict.fromkeys(pictures) if len(own) > 1 or source is not None]
+        kept = {own: tuple(keep(own)) for own in several}
+        pictures = [kept.get(own, own) for own in pictures]
     _check_names(targets)
     paths = dict.fromkeys(shown + [p for own in pictures for p in own])
     files = {path: i for i, path in enumerate(paths)}
@@ -118,10 +121,11 @@ def plan_transfer(
     names = dict(zip(who, distinct_names(list(who.values())), strict=True))
     order = {own: i for i, own in enumerate(names)}
     people = {names[own]: [files[p] for p in own] for own in names}
+    owners = pictures[:1] * len(shown) if source is not None else pictures[: len(shown)]
     rows = [
-        (files[picture], order[pictures[0]], order[target], alpha)
-        for target in pictures[1:]
-        for picture in dict.fromkeys(shown)
+        (files[picture], order[owner], order[target], alpha)
+        for target in pictures[len(sources) :]
+        for picture, owner in zip(shown, owners, strict=True)
         for alpha in alphas
     ]
     plan = plan_of("transfer", rows, list(files), people, method)

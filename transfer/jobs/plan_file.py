@@ -3,7 +3,8 @@
 JOB.csv has a row an output, with the columns
 
     expression   a picture; a folder or a glob is a row for each of its pictures
-    source       whose expression it is: a folder, a glob or one picture of that person
+    source       whose expression it is: a folder, a glob or one picture of that person; empty
+                 where there is no picture of that person but the expression's
     target       who is to wear it: the same
     alpha        how much of it: a number, or "auto" for the largest inside a trust region
     method       (may be missing or empty) warp or paper
@@ -15,7 +16,7 @@ A cross product makes every expression of every source on every target, at every
     targets = ["people/*"]                  # a glob of folders is a person each
     method = "warp"                         # may be missing
     [[sources]]
-    person = "people/ann"
+    person = "people/ann"                   # may be missing
     expressions = ["shots/ann", "shots/ann-extra.png"]
 
 Paths are relative to the file's folder. Nothing of a picture is read here but that it is there.

@@ -182,7 +182,10 @@ class _Actor:
         if compile_cache:
             with contextlib.suppress(InputError):  # of this machine; it compiles each time
                 use_compile_cache()
-        models = load_models(request.model, request.precision, jax.local_devices())
+        devices = jax.local_devices()
+        models = load_models(
+            request.model, request.precision, devices, neutralise=request.neutralise
+        )
         codec = models.codec
         if codec.fingerprint != job.how["model"]:
             raise InputError(f"model {request.model!r} is another one on this machine")

@@ -29,6 +29,7 @@ from glow_jax.io.output_schema import (
 )
 from glow_jax.io.tables import SURROGATES, TableWriter, csv_line, read_table
 from transfer.jobs.output_folder import inputs_file, read_description, rows_file
+from transfer.methods.base import ABSOLUTE, NOTHING
 
 PARQUET_ROWS = 65_536  # that are held in memory
 
@@ -45,6 +46,8 @@ class Totals:
         non_finite: outputs with a non-finite pixel.
         max_error: largest round-trip error of a picture, grey levels.
         redone: pictures encoded again by the exact codec.
+        absolute: outputs whose expression was estimated without a neutral picture of the source.
+        nothing: outputs whose expression does not differ from neutral by more than the noise.
         parquet: whether results.parquet was written.
     """
 
@@ -55,6 +58,8 @@ class Totals:
     non_finite: int
     max_error: float
     redone: int
+    absolute: int
+    nothing: int
     parquet: bool
 
 
@@ -68,7 +73,7 @@ def write_tables(out: Path) -> Totals:
         raise InputError(f"{one_line(out)}: holds no job")
     places = np.full(description["outputs"], -1, np.int64)  # of rows in the file, by number
     keys = np.zeros(description["outputs"], np.int64)
-    n = failed = bad = non_finite = redone = 0
+    n = failed = bad = non_finite = redone = absolute = nothing = 0
     worst = 0.0
     with contextlib.ExitStack() as stack:
         # Lines are made in memory, whose lengths are known: TextIOWrapper.tell is slow.
@@ -101,6 +106,8 @@ def write_tables(out: Path) -> Totals:
                 places[n], keys[n] = at, int(row["row"])
                 at, n = at + len(line), n + 1
                 non_finite += row["non_finite_pixels"] != "0"
+                absolute += ABSOLUTE in row["note"]
+                nothing += NOTHING in row["note"]
         lines.flush()
         ends = np.append(places[1:n], at)
         with TableWriter(out / RESULTS, RESULT_FIELDS) as results:
@@ -109,7 +116,7 @@ def write_tables(out: Path) -> Totals:
                 results.write_line(os.pread(lines.fileno(), size, int(places[i])))
     parquet = _write_parquet(out)
     missing = description["outputs"] - n - failed
-    return Totals(n, failed, bad, missing, non_finite, worst, redone, parquet)
+    return Totals(n, failed, bad, missing, non_finite, worst, redone, absolute, nothing, parquet)
 
 
 def _write_parquet(out: Path) -> bool:

@@ -18,6 +18,12 @@ from transfer.expression.estimate import Faces
 from transfer.expression.model import ExpressionModel
 from transfer.photos.align import Aligned
 
+ABSOLUTE = "absolute"
+"""The expression was estimated without a neutral picture of the source."""
+
+NOTHING = "no expression"
+"""The expression's picture does not differ from neutral by more than the noise."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Models:
@@ -26,10 +32,12 @@ class Models:
     Attributes:
         codec: the flow as functions.
         expression_model: activations and what they do to faces, where the model has been fitted.
+        neutralise: whether a target's own expression is taken off the picture that is edited.
     """
 
     codec: Codec
     expression_model: ExpressionModel | None = None
+    neutralise: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +130,25 @@ class Method(Protocol):
         """What decides an output besides pictures, alpha, flow and precision, by name."""
         ...
 
+    @classmethod
+    def recipe_without_source(cls, models: Models) -> dict[str, str]:
+        """The same, of an output whose source has no picture but the expression's.
+
+        Raises:
+            InputError: the method needs others, or the models lack what it needs instead.
+        """
+        ...
+
     def prepare(self, rows: Rows) -> Any:
         """What `edit` needs of rows; called in the main thread, in the order of the job."""
         ...
 
     def edit(self, prepared: Any, alphas: np.ndarray) -> Decoded:
         """The outputs at alphas, float32 (B,); at 0 the unedited picture."""
+        ...
+
+    def notes(self, prepared: Any) -> list[str]:
+        """Of each row what results.csv is to say: ABSOLUTE, NOTHING, both, or ""."""
         ...
 
     def unedited(self, prepared: Any) -> Images:

@@ -17,7 +17,7 @@ from glow_jax.io.errors import InputError
 from transfer import arithmetic
 from transfer.codec import Images, Latents, to_bytes
 from transfer.expression.estimate import PeopleActivations
-from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
+from transfer.methods.base import NOTHING, Decoded, Models, Photograph, Reference, Rows
 from transfer.methods.safe_decode import decode_safely
 from transfer.photos.crop import moved
 from transfer.photos.paste import pasted
@@ -54,12 +54,30 @@ class Paper:
 
     @classmethod
     def check(cls, models: Models) -> None:
-        """Every flow can do it."""
+        """Every flow can do it, but it cannot neutralise targets.
+
+        Raises:
+            InputError: it is to.
+        """
+        if models.neutralise:
+            raise InputError("method paper cannot `neutralise` a target; use `method` warp")
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
         """The flow decides everything."""
         return {}
+
+    @classmethod
+    def recipe_without_source(cls, models: Models) -> dict[str, str]:
+        """The formula needs the source's mean.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "method paper subtracts the mean face of the source: give `source`, a folder with "
+            "other pictures of that person than the expression's, or use `method` warp"
+        )
 
     def prepare(self, rows: Rows) -> PreparedLatents:
         """See `Method`."""
@@ -81,6 +99,12 @@ class Paper:
             place(alphas),
         )
         return decode_safely(self._codec.decode, prepared.target, edited)
+
+    def notes(self, prepared: PreparedLatents) -> list[str]:
+        """See `Method`: an expression that equals its source's mean is none."""
+        pairs = zip(*map(jax.tree.leaves, (prepared.expression, prepared.source)), strict=True)
+        same = [(e == np.asarray(s)).reshape(len(e), -1).all(1) for e, s in pairs]
+        return [NOTHING if equal else "" for equal in np.all(same, axis=0)]
 
     def unedited(self, prepared: PreparedLatents) -> Images:
         """The mean faces of the targets, decoded."""
