@@ -13,7 +13,7 @@ import jax
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
-from glow_jax.io.output_schema import INPUTS, RESULTS
+from glow_jax.io.output_schema import INPUTS, NOTHING, RESULTS
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.tables import SURROGATES
@@ -30,7 +30,6 @@ from transfer.jobs.run import Progress, Run, no_progress, run
 from transfer.jobs.sheet import job_sheet
 from transfer.jobs.totals import Totals
 from transfer.methods import METHODS, default_method
-from transfer.methods.base import NOTHING
 from transfer.models import absolute_error, far_limit_of, load_models
 from transfer.photos.most_neutral import keep_most_neutral
 from transfer.photos.reader import AlignedFaces, loader_of

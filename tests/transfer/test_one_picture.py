@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.output_schema import ABSOLUTE, NOTHING
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance
 from tests.support.expressions import UNITS, painting_models, portraits, random_expressions
@@ -20,7 +21,6 @@ from transfer.jobs.plan import plan_transfer
 from transfer.jobs.plan_file import JobErrors, read_plan
 from transfer.jobs.sheet import job_sheet
 from transfer.methods import Models
-from transfer.methods.base import ABSOLUTE, NOTHING
 
 MADE_UP = Provenance("trainedAlgorithmicMedia", "test", {})
 N = len(UNITS)

@@ -131,7 +131,7 @@ def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
         mouth_mask=single("mouth"),
         colour_statistics=single("colours"),
         residual=single("rest"),
-        population=Population(*rows) if len(rows) == N_ROWS else None,
+        population=Population(*rows) if rows.ndim and len(rows) == N_ROWS else None,
     )
 
 

@@ -17,10 +17,12 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 from glow_jax.io.output_schema import (
+    ABSOLUTE,
     CHUNK_INPUT_FIELDS,
     FAILURES,
     INPUT_FIELDS,
     INPUTS,
+    NOTHING,
     NUMBERS,
     RESULT_FIELDS,
     RESULTS,
@@ -29,7 +31,6 @@ from glow_jax.io.output_schema import (
 )
 from glow_jax.io.tables import SURROGATES, TableWriter, csv_line, read_table
 from transfer.jobs.output_folder import inputs_file, read_description, rows_file
-from transfer.methods.base import ABSOLUTE, NOTHING
 
 PARQUET_ROWS = 65_536  # that are held in memory
 

@@ -18,12 +18,6 @@ from transfer.expression.estimate import Faces
 from transfer.expression.model import ExpressionModel
 from transfer.photos.align import Aligned
 
-ABSOLUTE = "absolute"
-"""The expression was estimated without a neutral picture of the source."""
-
-NOTHING = "no expression"
-"""The expression's picture does not differ from neutral by more than the noise."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Models:
@@ -148,7 +142,7 @@ class Method(Protocol):
         ...
 
     def notes(self, prepared: Any) -> list[str]:
-        """Of each row what results.csv is to say: ABSOLUTE, NOTHING, both, or ""."""
+        """Of each row what results.csv is to say: words of `glow_jax.io.output_schema`, or ""."""
         ...
 
     def unedited(self, prepared: Any) -> Images:

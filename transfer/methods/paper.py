@@ -14,10 +14,11 @@ import jax
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.output_schema import NOTHING
 from transfer import arithmetic
 from transfer.codec import Images, Latents, to_bytes
 from transfer.expression.estimate import PeopleActivations
-from transfer.methods.base import NOTHING, Decoded, Models, Photograph, Reference, Rows
+from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.methods.safe_decode import decode_safely
 from transfer.photos.crop import moved
 from transfer.photos.paste import pasted

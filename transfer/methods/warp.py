@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.output_schema import ABSOLUTE, NOTHING
 from transfer.codec import Images, to_bytes
 from transfer.expression.absolute import Population
 from transfer.expression.absolute import fingerprint as population_fingerprint
@@ -26,8 +27,6 @@ from transfer.expression.estimate import Estimate, PeopleActivations, is_below_n
 from transfer.expression.model import MAX_ACTIVATION, ExpressionModel, fingerprint
 from transfer.expression.paint import displaced, with_expression
 from transfer.methods.base import (
-    ABSOLUTE,
-    NOTHING,
     Decoded,
     Models,
     Photograph,

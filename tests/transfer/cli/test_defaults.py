@@ -43,6 +43,9 @@ def test_a_transfers_defaults_are_the_requests() -> None:
     request = requests.TransferRequest(["e"], ["t"], "out")
     for name in ("model", "precision", "method", "alphas", "batch_size", "paste_back", "n_neutral"):
         assert getattr(args, name) == getattr(request, name), name
+    assert args.neutralise == request.neutralise
+    without = parsed(transfer, "--expression", "e", "--target", "t", "-o", "out")
+    assert without.source is None and request.source is None
 
 
 @pytest.mark.parametrize(
