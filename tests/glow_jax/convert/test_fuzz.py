@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glow_jax.io.errors import InputError
-from tests.support.containers import sharded, tarred, zipped
-from tests.support.converted import Converted
-from tests.support.pytorch_files import tensors, write_legacy, write_zip
-from tests.support.safetensors_file import write_safetensors
-from tests.support.tensorflow_files import (
+from bench.robustness.files.containers import sharded, tarred, zipped
+from bench.robustness.files.pytorch_files import tensors, write_legacy, write_zip
+from bench.robustness.files.safetensors_file import write_safetensors
+from bench.robustness.files.tensorflow_files import (
     POOL,
     TOP,
     GraphWriter,
@@ -28,7 +26,9 @@ from tests.support.tensorflow_files import (
     shape_proto,
     write_bundle,
 )
-from tests.support.wrappings import NEIGHBOURS, RAW, old_tar, raw
+from bench.robustness.files.wrappings import NEIGHBOURS, RAW, old_tar, raw
+from glow_jax.io.errors import InputError
+from tests.support.converted import Converted
 
 OPTIONS: dict[str, dict[str, Any]] = {"index": {"image_size": (8, 8), "bits": 8}}  # to be told
 STRUCTURE = 4000  # bytes at either end, where a file's structure is
