@@ -23,7 +23,7 @@ def summary(name: str, found: Iterable[Outcome]) -> dict[str, Any]:
     """A kind's row: counts of each result, worst memory (MB) and time (s of CPU), its faults."""
     counts: Counter[str] = Counter()
     mb = s = 0.0
-    faults = []
+    faults: list[Any] = []
     for outcome in found:
         counts[outcome.result] += 1
         mb, s = max(mb, outcome.mb), max(s, outcome.s)
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     started = time.perf_counter()
 
     def run(kind: Any) -> dict[str, Any]:
-        count = max(1, round(kind.count * args.scale))
+        count = max(1, round(kind.n_inputs * args.scale))
         row = summary(kind.name, outcomes(kind.name, args.seed, count))
         print(one_line({k: v for k, v in row.items() if k != "faults"}), file=sys.stderr)
         for fault in row["faults"]:

@@ -20,7 +20,7 @@ class Kind(NamedTuple):
 
     Attributes:
         name: of the row in the table.
-        count: inputs of a whole run.
+        n_inputs: of a whole run.
         sound: a few inputs that must be accepted; called in the process that reads.
         read: reads an input in a folder as a verb does. Raises InputError where it refuses it.
         hostile: inputs made by hand, each known trouble of such a reader.
@@ -29,7 +29,7 @@ class Kind(NamedTuple):
     """
 
     name: str
-    count: int
+    n_inputs: int
     sound: Callable[[], list[Files]]
     read: Callable[[Path], object]
     hostile: Callable[[], list[Files]] = list

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-TIME_LIMIT = 60.0  # seconds of CPU of one input, and ten times as many by the clock
+TIME_LIMIT = 30.0  # seconds of CPU of one input, and ten times as many by the clock
 START_LIMIT = 600.0  # seconds by the clock until a worker begins
 ROOT = Path(__file__).parents[2]
 Process = subprocess.Popen[bytes]
@@ -110,10 +110,10 @@ class Lines:
 
     def next(self, limit: float) -> bytes | None:
         """The next line; None at the end; empty after `limit` s of CPU, or ten times as many."""
-        begun, used = time.monotonic(), _cpu(self._pid)
+        begun, used = time.monotonic(), cpu_seconds(self._pid)
         while not self._lines:
             if not select.select([self._pipe], [], [], 0.5)[0]:
-                if _cpu(self._pid) - used > limit or time.monotonic() - begun > 10 * limit:
+                if cpu_seconds(self._pid) - used > limit or time.monotonic() - begun > 10 * limit:
                     return b""
                 continue
             data = os.read(self._pipe, 2**16)
@@ -123,7 +123,7 @@ class Lines:
         return self._lines.pop(0)
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Seconds of CPU of a process; 0 where it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -238,7 +238,7 @@ def random_graph(rng: random.Random) -> bytes:
             else:
                 inputs = [rng.choice(found) for _ in range(rng.randrange(4))]
                 masks = {"begin_mask": field(3, rng.randrange(16)), "axis": field(3, 1)}
-                attrs = {**masks, "padding": field(2, rng.choice((b"SAME", b"VALID")))}
+                attrs: Any = {**masks, "padding": field(2, rng.choice((b"SAME", b"VALID")))}
                 found.append(g.node(rng.choice(ops.split()), *inputs, **attrs))
         g.node("AddV2", POOL, found[-1], name=TOP)
 
@@ -253,10 +253,9 @@ def random_header(rng: random.Random) -> bytes:
         if kind < 6:
             return rng.choice((0, 1, -1, 2**70, 1.5, True, None, "F32", "x", "__metadata__"))
         size = rng.randrange(4)
-        if kind < 7:
-            return [anything(depth + 1) for _ in range(size)]
         keys = ("dtype", "shape", "data_offsets", "w")
-        return {rng.choice(keys): anything(depth + 1) for _ in range(size)}
+        entries = [(rng.choice(keys), anything(depth + 1)) for _ in range(size)]
+        return [value for _, value in entries] if kind < 7 else dict(entries)
 
     text = json.dumps({"a": anything(), "b": anything()}).encode()
     return struct.pack("<Q", len(text)) + text + bytes(64)

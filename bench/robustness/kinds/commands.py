@@ -67,14 +67,14 @@ def _files() -> Files:
 
 
 @functools.cache
-def _base() -> Files:
+def base() -> Files:
     files = _files()
     row = b"shots/0.png,ann,bob,%s\n"
     return files | {"job.csv": files["job.csv"] + row % b"0.5" + row % b"1"}
 
 
 def _with(words: list[str], **changed: bytes) -> Files:
-    return {**_base(), **changed, "words.json": json.dumps(words).encode()}
+    return {**base(), **changed, "words.json": json.dumps(words).encode()}
 
 
 TRANSFER = ["transfer", "--expression", "shots", "--source", "ann", "--target", "bob"]

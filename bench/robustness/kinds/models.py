@@ -15,9 +15,9 @@ import glow_jax as gj
 from bench.robustness.damage import Files, one_changed
 from bench.robustness.kind import Kind, read_back
 from bench.speed.models import random_model
-from glow_jax.checkpoints import BUNDLED, read_card, read_config
+from glow_jax.checkpoints import read_card, read_config
 from glow_jax.latents import load_latents, save_latents
-from glow_jax.model_card import far_limit
+from glow_jax.model_card import BUNDLED, far_limit
 from glow_jax.program import OPERATIONS
 from glow_jax.training.log import FIELDS, rows_up_to
 from glow_jax.training.run_folder import claim, read_recoveries
@@ -122,7 +122,7 @@ def program_files() -> Files:
         "decoder": program("RealDiv"),
     }
     constants = io.BytesIO()
-    np.savez(constants, **{"0": np.array(2.0, np.float32)})
+    np.savez(constants, **{"0": np.array(2.0, np.float32)})  # type: ignore[arg-type]
     files = {"program.json": json.dumps(fields).encode(), "constants.npz": constants.getvalue()}
     return _with_hashes(files | {"card.json": b'{"origin": "made up"}'})
 

@@ -121,7 +121,7 @@ def _scores_csv() -> bytes:
     return "\n".join(rows).encode() + b"\n"
 
 
-def _published() -> Files:
+def published() -> Files:
     header = "[filename, " + ", ".join(f"{au}_r" for au in AUS) + "]"
 
     def line(name: str) -> str:
@@ -140,7 +140,7 @@ def _published() -> Files:
 
 
 def _authors() -> Files:
-    ours = _published()
+    ours = published()
     files = {}
     for k, expression in enumerate(("smile", "frown"), 1):
         files[f"likeliness/expression{k}.csv"] = ours[f"distances/{expression}.csv"]
@@ -213,7 +213,7 @@ KINDS = (
     Kind("jobs, TOML", 300, lambda: _job("job.toml", JOB_TOML), _read_job),
     Kind("jobs, YAML", 500, lambda: _job("job.yaml", JOB_YAML), _read_job, _hostile_yaml),
     Kind("scores.csv", 300, lambda: [{"scores.csv": _scores_csv()}], _read_scores),
-    Kind("published results", 400, lambda: [_published(), _authors()], read_published_folder),
+    Kind("published results", 400, lambda: [published(), _authors()], read_published_folder),
     Kind("outputs to judge (results, people, job)", 400, lambda: [_study()], _read_study),
     Kind("OpenFace's CSV", 200, lambda: [_openface_csv()], _read_openface),
     Kind("OpenFace's model folders", 200, _openface_models, lambda f: OpenFaceModels(f)),
