@@ -16,6 +16,7 @@ from bench.speed import measure
 from glow_jax.io.messages import one_line
 
 OUT = Path(__file__).parents[1] / "results" / "robustness.json"
+RESULTS = ("accepted", "refused", "printed", "traceback", "crash", "hang")
 MAX_FAULTS = 20  # of a kind, that are kept in words
 
 
@@ -32,7 +33,7 @@ def summary(name: str, found: Iterable[Outcome]) -> dict[str, Any]:
     return {
         "kind": name,
         "inputs": sum(counts.values()),
-        **{r: counts[r] for r in ("accepted", "refused", "traceback", "crash", "hang")},
+        **{r: counts[r] for r in RESULTS},
         "peak_mb": round(mb, 1),
         "worst_s": round(s, 2),
         "faults": faults,
@@ -71,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
-    faults = sum(row["traceback"] + row["crash"] + row["hang"] for row in rows)
+    faults = sum(row[result] for row in rows for result in RESULTS[2:])
     print(f"{sum(row['inputs'] for row in rows)} inputs, {faults} faults: {args.out}")
     return 1 if faults else 0
 

@@ -23,7 +23,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         number: of the input.
-        result: "accepted", "refused" (with one line), "traceback", "crash" or "hang".
+        result: "accepted", "refused" (with one line), "printed" (either, and something was printed
+            besides), "traceback", "crash" (of the process) or "hang".
         message: of the error.
         mb: resident memory above what the process had before, 10^6 bytes.
         s: seconds of CPU.

@@ -38,18 +38,18 @@ def main(argv: list[str]) -> None:
         warnings.simplefilter("ignore", kind_of_warning)
     kind = find(name)
     made = list(inputs(kind, seed, count))
-    _try(kind, made[0](), folder)  # what is imported, compiled or kept once
+    tried(kind, made[0](), folder)  # what is imported, compiled or kept once
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY_LIMIT, used + MEMORY_LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in range(first, count):
         files = made[number]()
         print(json.dumps({"begin": number}), file=answers)
-        print(json.dumps(_try(kind, files, folder)), file=answers)
+        print(json.dumps(tried(kind, files, folder)), file=answers)
     shutil.rmtree(folder / "input", ignore_errors=True)
 
 
-def _try(kind: Any, files: Any, folder: Path) -> dict[str, Any]:
+def tried(kind: Any, files: Any, folder: Path) -> dict[str, Any]:
     """One input's outcome: result, message, MB, seconds of CPU."""
     from bench.robustness.kind import write
     from glow_jax.io.errors import InputError
@@ -78,7 +78,7 @@ def _try(kind: Any, files: Any, folder: Path) -> dict[str, Any]:
     sys.stderr.flush()
     if os.fstat(1).st_size > before_printed and result != "traceback":
         text = os.pread(1, 300, before_printed).decode(errors="replace")
-        result, message = "traceback", f"printed besides: {text!r}"
+        result, message = "printed", f"{result}, and printed {text!r}"
     return {
         "result": result,
         "message": message[:500],

@@ -99,7 +99,7 @@ def restored(out: Path, manager: ocp.CheckpointManager, like: TrainState) -> Tra
     step = manager.latest_step()
     assert step is not None
     state = read_checkpoint(manager, step, like)
-    after = [r for r in read_recoveries(out) if r["restored_step"] == step]
+    after = [r for r in _recoveries(out) if r["restored_step"] == step]
     return _recovered(state, after[-1]) if after else state
 
 
@@ -116,28 +116,9 @@ def _recovered(state: TrainState, recovery: dict[str, Any]) -> TrainState:
     )
 
 
-def read_recoveries(out: Path) -> list[dict[str, Any]]:
-    """Where training of a run went back to a checkpoint, oldest first; none without the file.
-
-    Raises:
-        InputError: the file is damaged.
-    """
+def _recoveries(out: Path) -> list[dict[str, Any]]:
     file = out / "recoveries.json"
-    if not file.exists():
-        return []
-    try:
-        found = json.loads(file.read_bytes())
-        whole = all(
-            type(entry[name]) is int and entry[name] >= 0
-            for entry in found
-            for name in ("failed_step", "restored_step", "skipped_steps")
-        )
-        rates = all(type(entry["rate"]) is float and 0 < entry["rate"] <= 1 for entry in found)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        whole = rates = False
-    if not whole or not rates or not isinstance(found, list):
-        raise InputError(f"{one_line(file)}: damaged; choose a new directory")
-    return found
+    return json.loads(file.read_text()) if file.exists() else []
 
 
 def back_to_checkpoint(
@@ -165,7 +146,7 @@ def back_to_checkpoint(
     manager.wait_until_finished()
     step = manager.latest_step()
     assert step is not None
-    before = [r for r in read_recoveries(out) if r["restored_step"] <= step]
+    before = [r for r in _recoveries(out) if r["restored_step"] <= step]
     if sum(r["restored_step"] == step for r in before) >= MAX_RECOVERIES:
         raise InputError(f"{out}: diverged before step {failed}; lower learning_rate")
     rate = float(state.rate) / 2

@@ -19,8 +19,8 @@ from glow_jax.checkpoints import read_card, read_config
 from glow_jax.latents import load_latents, save_latents
 from glow_jax.model_card import BUNDLED, far_limit
 from glow_jax.program import OPERATIONS
+from glow_jax.training import run_folder
 from glow_jax.training.log import FIELDS, rows_up_to
-from glow_jax.training.run_folder import claim, read_recoveries
 from transfer.expression.file import load_expression_model, load_landmark_detector
 
 CONFIG = gj.GlowConfig(8, 8, n_levels=2, n_steps=1, hidden_width=8, n_bits=5)
@@ -215,8 +215,8 @@ RUN = {"model": {"n_levels": 2}, "recipe": {"n_steps": 3, "flip": True}, "train_
 
 def _read_run(folder: Path) -> None:
     """What `train` reads of a run before its checkpoints."""
-    claim(folder, RUN)
-    read_recoveries(folder)
+    run_folder.claim(folder, RUN)
+    run_folder._recoveries(folder)
     rows_up_to(folder / "log.csv", 10)
 
 
