@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from typing import Any
 from bench.robustness.pool import cpu_seconds
 from bench.robustness.verbs import Verb, make_inputs, outputs, verbs
 from bench.speed import measure
+from glow_jax.cli.launcher import launch
 from glow_jax.io.messages import one_line
 
 OUT = Path(__file__).parents[1] / "results" / "faults.json"
 LIMIT = 900.0  # seconds by the clock of one run, on a busy machine
+PAGE, DISK_PAGES = 4096, 16_384
 SAME, LINE = "same bytes", "one line"
 SIGNALS = {"kill -9": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 FAULTS = (
@@ -127,10 +130,11 @@ def started(words: list[str], folder: Path, before: Callable[[], object] = lambd
             file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if number == 2 else -1
             os.dup2(os.open(os.devnull, os.O_WRONLY) if file < 0 else file, number)
         before()
-        code = _main(words)
+        sys.argv[1:] = words
+        launch()
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else 1
     except BaseException:
-        import traceback
-
         traceback.print_exc()
         code = 70
     sys.stdout.flush()
@@ -248,12 +252,14 @@ def stopped(cell: Cell) -> str:
 def full(cell: Cell) -> str:
     """A disk on which half of the outputs fit; then one with room."""
     whole = sum(p.stat().st_size for p in (cell.folder / ".whole").rglob("*") if p.is_file())
-    with _disk(cell.folder / "out", f"size={max(4096, whole // 2)}"):
+    with _disk(cell.folder / "out", f"size={DISK_PAGES * PAGE}"):
+        filler = cell.folder / "out" / ".filler"
+        filler.write_bytes(bytes(PAGE * (DISK_PAGES - whole // 2 // PAGE)))
         child = cell.start()
         child.check((1, 2))
         if not child.errors():
             raise FaultError(f"exit code {child.code} and no line")
-        _mount(cell.folder / "out", "remount,size=1g")
+        filler.unlink()
         return LINE if cell.finish() in (SAME, LINE) else ""
 
 
@@ -276,10 +282,6 @@ def _disk(place: Path, options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def _mount(place: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", options, str(place)], check=True)
 
 
 def changed(cell: Cell) -> str:
@@ -465,8 +467,6 @@ def _fill(inputs: Path) -> None:
             make_inputs(inputs, run)
             os._exit(0)
         except BaseException:
-            import traceback
-
             traceback.print_exc()
             os._exit(1)
     if os.waitpid(pid, 0)[1]:

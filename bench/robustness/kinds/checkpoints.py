@@ -240,7 +240,7 @@ def random_graph(rng: random.Random) -> bytes:
                 masks = {"begin_mask": field(3, rng.randrange(16)), "axis": field(3, 1)}
                 attrs: Any = {**masks, "padding": field(2, rng.choice((b"SAME", b"VALID")))}
                 found.append(g.node(rng.choice(ops.split()), *inputs, **attrs))
-        g.node("AddV2", POOL, found[-1], name=TOP)
+        return g.node("AddV2", POOL, found[-1], name=TOP)
 
     return appended(whole)
 

@@ -1,16 +1,18 @@
 """Pictures, as every verb reads them and as the judge does."""
 
+import functools
 import importlib.util
 import io
+import random
 import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, features
+from PIL import Image, ImageCms
 
-from bench.robustness.damage import Files
+from bench.robustness.damage import Files, one_changed
 from bench.robustness.kind import Kind
 from eval.files import read_picture
 from glow_jax.io.errors import InputError
@@ -181,19 +183,24 @@ def _hostile_others() -> list[Files]:
     return [{name: data} for name, data in found.items()]
 
 
-def _phones() -> list[Files]:
-    """HEIC and AVIF, where this Python can write them."""
-    found = []
-    if features.check("avif"):
-        found.append({"a.avif": saved("AVIF")})
-    if importlib.util.find_spec("pillow_heif"):
-        import pillow_heif
+def _avif() -> list[Files]:
+    return [{"a.avif": saved("AVIF")}]
 
-        heif = pillow_heif.from_pillow(COLOUR.resize((64, 64)))
-        file = io.BytesIO()
-        heif.save(file)
-        found.append({"a.heic": file.getvalue()})
-    return found
+
+@functools.cache
+def _heic() -> list[Files]:
+    """HEIC, where this Python can write it; it is read with the extra `photos` alone."""
+    if not importlib.util.find_spec("pillow_heif"):
+        return []
+    import pillow_heif
+
+    file = io.BytesIO()
+    pillow_heif.from_pillow(COLOUR.resize((64, 64))).save(file)
+    return [{"a.heic": file.getvalue()}]
+
+
+def _phone(rng: random.Random, sound: list[Files]) -> Files:
+    return one_changed(rng, rng.choice([*sound, *_heic()]))
 
 
 KINDS = (
@@ -201,5 +208,5 @@ KINDS = (
     Kind("JPEG", 700, _jpeg, read, _hostile_jpeg),
     Kind("WebP", 500, _webp, read, _hostile_webp),
     Kind("GIF, BMP, TIFF, PPM, TGA, ICO", 500, _others, read, _hostile_others),
-    Kind("HEIC, AVIF", 400, _phones, read),
+    Kind("AVIF, HEIC", 400, _avif, read, _heic, _phone),
 )
