@@ -216,7 +216,6 @@ RUN = {"model": {"n_levels": 2}, "recipe": {"n_steps": 3, "flip": True}, "train_
 def _read_run(folder: Path) -> None:
     """What `train` reads of a run before its checkpoints."""
     run_folder.claim(folder, RUN)
-    run_folder._recoveries(folder)
     rows_up_to(folder / "log.csv", 10)
 
 
