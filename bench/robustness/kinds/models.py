@@ -202,7 +202,9 @@ def _expressions() -> list[Files]:
         arrays[name] = arrays[name][:, :keep]
     arrays["rest"] = arrays["rest"][:, : 4 * keep + 1]
     assert n >= keep
-    return [{"expressions.npz": _npz(**arrays)}]
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return [{"expressions.npz": file.getvalue()}]
 
 
 def _read_expressions(folder: Path) -> None:
