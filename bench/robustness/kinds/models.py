@@ -203,7 +203,7 @@ def _expressions() -> list[Files]:
     arrays["rest"] = arrays["rest"][:, : 4 * keep + 1]
     assert n >= keep
     file = io.BytesIO()
-    np.savez(file, **arrays)  # type: ignore[arg-type]
+    np.savez(file, **arrays)
     return [{"expressions.npz": file.getvalue()}]
 
 
