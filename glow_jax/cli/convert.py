@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from glow_jax.cli.facts import print_config
-from glow_jax.cli.options import whole_number
+from glow_jax.cli.options import add_compile_cache_option, start_jax, whole_number
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -56,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--key", metavar="NAME", help="which of several sets of weights: the keys that lead to it"
     )
     parser.add_argument("--licence", metavar="TEXT", help="of the weights, for the model's card")
+    add_compile_cache_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -82,10 +83,8 @@ def _with_flags(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """Convert the checkpoint and print what was made; the exit code."""
     from glow_jax.convert import convert
-    from glow_jax.devices import check_platform
 
-    check_platform()
-
+    start_jax(args.compile_cache)
     try:
         made = convert(
             args.source,

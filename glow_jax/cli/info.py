@@ -6,6 +6,7 @@ from typing import Any
 
 from glow_jax.cli.checks import check_unlabelled
 from glow_jax.cli.facts import print_config, print_fact
+from glow_jax.cli.options import add_compile_cache_option, start_jax
 from glow_jax.io.errors import InputError
 
 BATCH = 64
@@ -24,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="write into the model's card how likely the pictures of these folders are: the kind "
         "that it knows, but was not trained on; other pictures are then warned of",
     )
+    add_compile_cache_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -39,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     path = find(args.model)
     for folder in args.calibrate or ():
         image_paths(folder)  # raises for a folder that is missing, before the model is loaded
+    start_jax(args.compile_cache)
     model: Any = load(args.model, fold=False)
     if args.calibrate:
         _calibrate(path, model, args.calibrate)
