@@ -2,9 +2,11 @@
 
 import os
 import random
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from bench.robustness.__main__ import summary
 from bench.robustness.kind import Kind, inputs, write
 from bench.robustness.kinds import MODULES, all_kinds, find
 from bench.robustness.page import page
+from eval.files import read_picture
 from glow_jax.io.errors import InputError
+from glow_jax.io.pictures import read_image
 from tests.support.paths import ROOT
 
 KINDS = {kind.name: kind for kind in all_kinds()}
@@ -62,6 +66,18 @@ def test_much_damage_is_met_with_one_line(name: str) -> None:
     assert row["inputs"] == 100
     assert not row["traceback"] and not row["crash"] and not row["hang"], row["faults"]
     assert row["accepted"] and (row["refused"] or "lock" in name)
+
+
+def test_a_picture_a_pixel_wide_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """67 million rows take 2.5 GB besides their pixels."""
+    header = struct.pack(">IIBBBBB", 1, 2**26, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+    path = tmp_path / "a.png"
+    path.write_bytes(data + struct.pack(">I", zlib.crc32(chunk)) + bytes(64))
+    for reader in (read_image, read_picture):
+        with pytest.raises(InputError, match="a side of at most 65536"):
+            reader(path)
 
 
 # -- what the measurements rest on
