@@ -4,6 +4,9 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+MAX_CHARACTERS = 1500  # of a text in a message: a file may hold megabytes without a line end
+END = 300  # of them, from the text's end, where the name of a file is
+
 
 def reason(error: Exception) -> str:
     """Why, in one line: the system's words, the first line of the error's message, or its type."""
@@ -13,8 +16,13 @@ def reason(error: Exception) -> str:
 
 
 def one_line(text: object) -> str:
-    """Text on one line: its `repr` if it holds line ends or other control characters."""
+    """Text on one line: its `repr` if it holds line ends or other control characters.
+
+    Of a text of more than `MAX_CHARACTERS` the beginning and the end.
+    """
     line = str(text)
+    if len(line) > MAX_CHARACTERS:
+        line = f"{line[: MAX_CHARACTERS - END]} … {line[-END:]}"
     return line if line and line.isprintable() else repr(line)
 
 

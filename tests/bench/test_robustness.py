@@ -2,11 +2,9 @@
 
 import os
 import random
-import struct
 import subprocess
 import sys
 import zipfile
-import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from bench.robustness import damage, pool
 from bench.robustness.__main__ import summary
 from bench.robustness.kind import Kind, inputs, write
 from bench.robustness.kinds import MODULES, all_kinds, find
+from bench.robustness.kinds.pictures import png_of
 from bench.robustness.page import page
 from eval.files import read_picture
 from glow_jax.io.errors import InputError
@@ -70,11 +69,8 @@ def test_much_damage_is_met_with_one_line(name: str) -> None:
 
 def test_a_picture_a_pixel_wide_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     """67 million rows take 2.5 GB besides their pixels."""
-    header = struct.pack(">IIBBBBB", 1, 2**26, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
     path = tmp_path / "a.png"
-    path.write_bytes(data + struct.pack(">I", zlib.crc32(chunk)) + bytes(64))
+    path.write_bytes(png_of(1, 2**26, b""))
     for reader in (read_image, read_picture):
         with pytest.raises(InputError, match="a side of at most 65536"):
             reader(path)
@@ -194,6 +190,7 @@ def test_the_page_counts_faults_and_names_them() -> None:
         "peak_mb": 12.0,
         "worst_s": 0.5,
         "faults": [[3, "traceback", "KeyError"]],
+        "commit": "0" * 40,
     }
     cells = {"kill -9": "same bytes", "SIGTERM": "one line", "disk full": "fault: lost a file"}
     common = {"machine": machine, "seed": 1, "seconds": 60}
