@@ -53,7 +53,12 @@ def _slogdet(matrix: jax.Array) -> jax.Array:
     return jnp.linalg.slogdet(matrix)[1]
 
 
-@pytest.mark.parametrize("name", CLASSES)
+SLOW = ("checkerboard, additive", "exp, lu")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in CLASSES]
+)
 def test_laws(name: str) -> None:
     """Round trips, z and eps, folded and not; and logdet is the Jacobian's, all in float64."""
     with jax.enable_x64(True):

@@ -86,6 +86,7 @@ def test_five_in_a_row_go_back_at_half_the_rate(recovered: tuple[Path, list[str]
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(weights))
 
 
+@pytest.mark.slow
 def test_a_run_killed_as_it_goes_back_keeps_the_rate(
     recovered: tuple[Path, list[str]], tmp_path: Path
 ) -> None:

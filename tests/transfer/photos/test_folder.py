@@ -249,6 +249,7 @@ def test_other_settings_need_another_folder(album: Path, tmp_path: Path) -> None
         run([album / "person-36"], out, settings=Photographs(128))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_killed_anywhere_it_ends_with_the_same_files(album: Path, tmp_path: Path) -> None:
     whole, out = tmp_path / "whole", tmp_path / "killed"
