@@ -19,7 +19,7 @@ from eval.files import Picture
 from glow_jax.io.cache_folders import cache_home, make_private
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import install_hint, one_line, reason
+from glow_jax.io.messages import install_hint, one_line, printable, reason
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
 SHORT_SIDE = 160  # DeepFace pads and doubles pictures itself: a larger size is slower, not better
@@ -145,9 +145,14 @@ def load_deepface(home: Path) -> Any:
     Importing it makes folders, reads the environment and prints; so only this function does.
 
     Raises:
-        InputError: it is not installed, or the folder cannot be written.
+        InputError: it is not installed, or the folder cannot be written or has an odd name.
     """
     weights = home / ".deepface" / "weights"
+    if (name := str(home)) != printable(name):
+        raise InputError(
+            f"{one_line(home)}: what DeepFace loads its weights with needs a folder whose name is "
+            "UTF-8 and has no control characters; name another one for `cache`"
+        )
     try:
         make_private(home)
         weights.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """Action Units by OpenFace itself: CSV files that it wrote, or its program run here."""
 
-import csv
-import io
 import os
 import re
 import shutil
@@ -13,23 +11,26 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from PIL import Image
 
-from eval.files import Picture, read_bytes
+from eval.files import MAX_BYTES, Picture
 from eval.reading import Reading, from_columns
 from eval.table import AUS
 from glow_jax.io.errors import InputError
+from glow_jax.io.given_tables import Table, as_words, open_table
 from glow_jax.io.messages import one_line
 from glow_jax.io.signals import sigterm_raised
 
 BINARIES = ("FaceLandmarkImg", "FeatureExtraction")
 LEAST_CONFIDENCE = 0.5
+KNOWN = ("success", "confidence", "file", "input", *(f"{au}_{kind}" for au in AUS for kind in "rc"))
 TIME_LIMIT_S = 60  # per picture, and again as much for the start
 
 
 def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     """One picture's Action Units from a CSV of OpenFace 2.
 
-    Column names may have spaces around them; `success` and `confidence` may be missing. Of several
-    faces the most confident counts; of equally confident ones, the first.
+    A program or a spreadsheet may have saved it again (`glow_jax.io.given_tables`); `success` and
+    `confidence` may be missing. Of several faces the most confident counts; of equally confident
+    ones, the first.
 
     Args:
         path: the CSV.
@@ -41,21 +42,15 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     Raises:
         InputError: the file is no CSV of OpenFace's.
     """
-    text = read_bytes(path).decode("utf-8-sig", errors="replace")
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
-    try:
-        names = [(name or "").strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = names
-        missing = [f"{au}_r" for au in AUS if f"{au}_r" not in names]
-        if len(missing) == len(AUS):
+    with open_table(path, known=KNOWN, words=True, most_bytes=MAX_BYTES) as table:
+        if not any(f"{au}_r" in table.header for au in AUS):
             raise InputError(f"{one_line(path)}: no AU01_r, AU02_r … columns: not OpenFace's CSV")
-        faces = [_checked(path, row, reader.line_num) for row in reader]
-    except csv.Error as error:
-        raise InputError(f"{one_line(path)}: after line {reader.line_num}: {error}") from None
-    named = next((name for name in ("file", "input") if name in names), None)
+        faces = [_checked(table, line, cells) for line, cells in table]
+    named = next((name for name in ("file", "input") if name in table.header), None)
     if picture is not None and named:
         # OpenFace may have run on Windows, whose path syntax covers both separators.
-        faces = [face for face in faces if PureWindowsPath(face[named]).name == picture]
+        wanted = as_words(picture)
+        faces = [face for face in faces if PureWindowsPath(face[named]).name == wanted]
     found = [face for face in faces if _number(face.get("success"), 1) == 1]
     if not found:
         return Reading(0, problem="OpenFace found no face")
@@ -69,17 +64,18 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     return Reading(len(found), level, level, present)
 
 
-def _checked(path: Path, row: dict, line: int) -> dict[str, str]:
-    if None in row or None in row.values():
-        raise InputError(f"{one_line(path)}: line {line}: not as many cells as the header has")
-    cells = {name: (value or "").strip() for name, value in row.items()}
-    for name, value in cells.items():
+def _checked(table: Table, line: int, cells: list[str]) -> dict[str, str]:
+    row = dict(zip(table.header, cells, strict=True))
+    for name, value in row.items():
         if name[:2] == "AU" or name in ("success", "confidence"):
-            number = _number(value, 0)
+            row[name] = table.number(value)
+            number = _number(row[name], 0)
             if np.isinf(number):
-                raise InputError(f"{one_line(path)}: line {line}: {name} is {one_line(value)}")
-            cells[name] = "nan" if np.isnan(number) else value
-    return cells
+                where = f"{table.name}: line {line}"
+                raise InputError(f"{where}: {name} is {one_line(value)}; a number is needed")
+            if np.isnan(number):
+                row[name] = "nan"
+    return row
 
 
 def _number(text: str | None, otherwise: float) -> float:

@@ -135,14 +135,18 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     Raises:
         InputError: the file is not such a CSV, or a cell is wrong (`check_scores`).
     """
-    header, rows = read_csv(Path(path))
+    table, rows = read_csv(Path(path), (*COLUMNS, *EXTRAS))
+    header = table.header
     missing = [name for name in TEXT if name not in header]
     if missing:
-        raise InputError(f"{one_line(path)}, line 1: no column {', '.join(missing)}")
+        where = f"{one_line(path)}, line {table.header_line}"
+        raise InputError(f"{where}: no column {', '.join(missing)}")
     known = [name for name in header if name in COLUMNS or name in EXTRAS]
     given = pd.DataFrame([row for _, row in rows], columns=header, dtype=object)[known]
+    for name in set(known) - set(TEXT):
+        given[name] = given[name].map(table.number)
     absent = [name for name in COLUMNS if name not in header]
     frame = pd.concat([given, pd.DataFrame(np.nan, given.index, absent)], axis=1)
     scores = check_scores(frame, [place for place, _ in rows])
-    scores.attrs["ignored"] = [name for name in header if name not in known]
+    scores.attrs["ignored"] = [name for name in header if name and name not in known]
     return scores

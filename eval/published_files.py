@@ -13,16 +13,15 @@ Nothing in a file is executed, and no file larger than 64 MiB is read. Whatever 
 InputError, with file and line.
 """
 
-import csv
-import io
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from eval.files import read_bytes
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import counted, one_line, reason
+from glow_jax.io.given_tables import Table, as_words, open_table, read_text
+from glow_jax.io.messages import counted, one_line
 
 MOST_BYTES = 64 * 2**20
 MOST_CHARACTERS = 20_000  # in a line
@@ -41,20 +40,9 @@ class Faces(NamedTuple):
     rows: dict[str, dict[str, float]]
 
 
-def read_text(path: Path) -> str:
-    """The text of a file, without its byte order mark."""
-    try:
-        text = read_bytes(path, MOST_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{one_line(path)}: not UTF-8 text") from None
-    if "\0" in text:
-        raise InputError(f"{one_line(path)}: not text: it has zero bytes")
-    return text
-
-
 def read_lines(path: Path) -> list[tuple[str, str]]:
     """The lines that are not blank, each after its place, "FILE, line N"."""
-    lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = as_words(read_text(path, MOST_BYTES)).split("\n")
     found = [
         (f"{one_line(path)}, line {n}", line.strip())
         for n, line in enumerate(lines, 1)
@@ -68,24 +56,24 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
     return found
 
 
-def read_csv(path: Path) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """The header of a CSV, its cells stripped, and each row of as many cells after its place."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    rows = []
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append((f"{one_line(path)}, line {reader.line_num}", row))
-    except csv.Error as error:
-        raise InputError(f"{one_line(path)}, line {reader.line_num}: {reason(error)}") from None
-    if len(rows) < 2:
-        raise InputError(f"{one_line(path)}: {'no row below its header' if rows else 'empty'}")
-    (place, first), *rest = rows
-    header = [name.strip() for name in first]
-    _check_unique(header, place)
-    for place, row in rest:
-        _check_count(row, header, place)
-    return header, rest
+def read_csv(path: Path, known: Iterable[str] = ()) -> tuple[Table, list[tuple[str, list[str]]]]:
+    """A CSV, and each row after its place, "FILE, line N"; `known` names may be in capitals.
+
+    The first column may be without a name.
+    """
+    name = one_line(path)
+
+    def refuse(line: int, why: str) -> NoReturn:
+        raise InputError(f"{name}, line {line}: {why}")
+
+    with open_table(
+        path, known=known, nameless_first=True, words=True, most_bytes=MOST_BYTES, refuse=refuse
+    ) as table:
+        rows = [(f"{name}, line {line}", cells) for line, cells in table]
+    if not rows:
+        raise InputError(f"{name}: {'no row below its header' if table.header else 'empty'}")
+    _check_unique(table.header, f"{name}, line {table.header_line}")
+    return table, rows
 
 
 def read_distances(path: Path) -> dict[Key, tuple[float, float]]:
@@ -95,14 +83,14 @@ def read_distances(path: Path) -> dict[Key, tuple[float, float]]:
         InputError: a row or header is not as the module says, a value is no number or is
             negative, a row occurs twice, or a target lacks one of its two rows.
     """
-    header, rows = read_csv(path)
-    place = f"{one_line(path)}, line 1"
-    if len(header) < 4 or any(NUMBER.fullmatch(name) for name in header[-2:]):
+    table, rows = read_csv(path)
+    header, place = table.header, f"{one_line(path)}, line {table.header_line}"
+    if len(header) < 4 or any(NUMBER.fullmatch(table.number(name)) for name in header[-2:]):
         raise InputError(
             f"{place}: {counted(len(header), 'column')} that end in {one_line(header[-1])!r}; it "
             "needs a name, one alpha per column, and two columns of the mean faces' distances"
         )
-    alphas = [_alpha(name, f"{place}, an alpha's column") for name in header[1:-2]]
+    alphas = [_alpha(table.number(n), f"{place}, an alpha's column") for n in header[1:-2]]
     _check_unique([f"{alpha:g}" for alpha in alphas], place)
     found: dict[str, dict[str, list[float]]] = {}
     for place, (label, *cells) in rows:
@@ -112,7 +100,7 @@ def read_distances(path: Path) -> dict[Key, tuple[float, float]]:
         sides = found.setdefault(name, {})
         if side.lower() in sides:
             raise InputError(f"{place}: {one_line(label.strip())} occurs twice")
-        values = [number(cell, place, 0.0) for cell in cells]
+        values = [number(table.number(cell), place, 0.0) for cell in cells]
         sides[side.lower()] = values[:-2]
     for name, sides in found.items():
         if len(sides) < 2:

@@ -27,7 +27,7 @@ from eval.identity import Embedding, IdentityModel
 from eval.reading import Reading
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import failure, one_line, printable, reason
 from glow_jax.io.signals import end_with_parent, interrupts_blocked
 
 BATCH = 8
@@ -108,24 +108,24 @@ def _kinds(judges: Judges, reader: Reader | None) -> dict[str, str]:
     """The halves whose scores are kept, with the key of what makes them."""
     kinds = {}
     if judges.identity:
-        kinds["identity"] = f"{VERSION} {judges.identity.key}"
+        kinds["identity"] = printable(f"{VERSION} {judges.identity.key}")
     if reader and reader.key:
-        kinds["aus"] = f"{VERSION} {reader.key}"
+        kinds["aus"] = printable(f"{VERSION} {reader.key}")  # SQLite keeps UTF-8 alone
     return kinds
 
 
 def _hash(path: Path) -> str:
     try:
         return hashlib.sha256(read_bytes(path)).hexdigest()
-    except InputError:
+    except Exception:  # of one picture; `_unread` says which
         return ""
 
 
 def _unread(path: Path) -> Scored:
     try:
         read_bytes(path)
-    except InputError as error:
-        return Scored(problem=str(error))
+    except Exception as error:  # of one picture
+        return Scored(problem=failure(path, error))
     return Scored(problem=f"{one_line(path)}: changed during judging")
 
 
@@ -139,9 +139,9 @@ def _collect(
     if reader and not reader.key:
         try:
             picture = read_picture(path)
-        except InputError as error:
-            return Scored(problem=str(error))
-        answers["aus"] = reader.read([picture])[0]
+        except Exception as error:  # of one picture
+            return Scored(problem=failure(path, error))
+        answers["aus"] = _scored(reader.read, Reading, [picture])[0]
     return Scored(answers.get("identity"), answers.get("aus"))
 
 
@@ -228,8 +228,8 @@ def _work(judges: Judges, tasks: list[Task]) -> dict[str, dict[str, str]]:
     for sha, (path, kinds) in tasks:
         try:
             pictures[sha] = read_picture(path)
-        except InputError as error:
-            why = str(error).removeprefix(f"{one_line(path)}: ")
+        except Exception as error:  # of one picture
+            why = failure(path, error).removeprefix(f"{one_line(path)}: ")
             answers[sha] = dict.fromkeys(kinds, json.dumps({"unreadable": why}))
     for kind, (scorer, made) in _scorers(judges).items():
         wanted = [sha for sha, (_, kinds) in tasks if kind in kinds and sha in pictures]

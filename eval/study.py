@@ -12,9 +12,7 @@ results.csv is absolute or relative to the folder; other paths may also be relat
 or to the working directory. Pictures are only read, wherever they lie.
 """
 
-import csv
 import dataclasses
-import io
 import json
 import os
 import re
@@ -27,8 +25,10 @@ from eval.protocol.scores import EXTRAS
 from eval.references import Reference, reference_of
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
+from glow_jax.io.given_tables import read_rows
 from glow_jax.io.messages import one_line
 from glow_jax.io.output_schema import ABSOLUTE, JOB, MEANS, PEOPLE, RESULTS
+from glow_jax.io.spellings import plain, spelled_as_there
 
 NEEDED = (*KEYS, "file")
 NUMBERS = ("alpha", *EXTRAS)
@@ -72,7 +72,7 @@ def read_study(folder: str | Path) -> Study:
     outputs, methods, absolute = _read_outputs(folder)
     job = folder / JOB
     people, about = _of_job(job) if job.is_file() else ({}, {})
-    people = people or _of_table(folder / PEOPLE)
+    people = _as_named(people or _of_table(folder / PEOPLE), outputs)
     places = [Path(), folder, folder.parent]
     used = {(role, row[role]) for row in outputs for role in ("source", "target")}
     missing = sorted(person for _, person in used if not people.get(person))
@@ -105,16 +105,18 @@ def _read_outputs(folder: Path) -> tuple[list[dict], set[str], frozenset[str]]:
     seen: set[str] = set()
     methods: set[str] = set()
     absolute: set[str] = set()
-    for line, row in read_table(path, NEEDED):
+    table, rows = read_rows(path, NEEDED, (*NUMBERS, "id", "method", "note"))
+    for line, row in rows:
         where = f"{one_line(path)}: line {line}"
         output: dict = {name: row[name] for name in NEEDED}
+        output["file"] = _spelled(row["file"], [folder])
         output["id"] = row.get("id") or row["file"]
         if output["id"] in seen:
             raise InputError(f"{where}: id {one_line(output['id'])} occurs twice")
         seen.add(output["id"])
         for name in NUMBERS:
-            output[name] = _number(row.get(name, ""), f"{where}: {name}")
-        methods.add(row.get("method", ""))
+            output[name] = _number(table.number(row.get(name, "")), f"{where}: {name}")
+        methods.add(row.get("method", "").lower())
         if ABSOLUTE in row.get("note", ""):
             absolute.add(output["id"])
         outputs.append(output)
@@ -163,48 +165,29 @@ def _of_table(path: Path) -> dict[str, list[str]]:
             f"{one_line(path.parent)}: neither job.json nor people.csv (person, file) in it"
         )
     people: dict[str, list[str]] = {}
-    for _, row in read_table(path, ("person", "file")):
+    for _, row in read_rows(path, ("person", "file"))[1]:
         people.setdefault(row["person"], []).append(row["file"])
     return people
 
 
-def read_table(path: Path, needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a CSV, names and cells stripped, each with the number of its last line.
-
-    Raises:
-        InputError: it is no CSV, a needed column is missing, a column occurs twice, a row has
-            another length, or a needed cell is empty.
-    """
-    text = read_bytes(path).decode("utf-8-sig", errors="replace")
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    rows = []
-    try:
-        names = [(name or "").strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = names
-        missing = [name for name in needed if name not in names]
-        if missing:
-            raise InputError(f"{one_line(path)}: no column {', '.join(missing)}")
-        twice = [name for name in needed if names.count(name) > 1]
-        if twice:
-            raise InputError(f"{one_line(path)}: column {twice[0]} occurs twice")
-        for row in reader:
-            where = f"{one_line(path)}: line {reader.line_num}"
-            if None in row or None in row.values():
-                raise InputError(f"{where}: not as many cells as the header has")
-            cells = {name: value.strip() for name, value in row.items()}
-            empty = [name for name in needed if not cells[name]]
-            if empty:
-                raise InputError(f"{where}: {empty[0]} is empty")
-            rows.append((reader.line_num, cells))
-    except csv.Error as error:
-        raise InputError(f"{one_line(path)}: after line {reader.line_num}: {error}") from None
-    return rows
+def _as_named(people: dict[str, list[str]], outputs: list[dict]) -> dict[str, list[str]]:
+    """People by the names that the outputs give them, however both tables spell these."""
+    spelled = {plain(name): files for name, files in people.items()}
+    names = {row[role] for row in outputs for role in ("source", "target")}
+    other = {n: spelled[plain(n)] for n in names if n not in people and plain(n) in spelled}
+    return people | other
 
 
 def _located(name: str, places: list[Path]) -> Path:
     """The path in the first place where it leads to a file; the bare path if it does nowhere."""
+    name = _spelled(name, places)
     found = (place / name for place in places)
     return next((path for path in found if os.path.isfile(path)), Path(name))
+
+
+def _spelled(name: str, places: list[Path]) -> str:
+    """A path, spelled as it is on the disk in one of the places."""
+    return spelled_as_there(name, lambda one: any(os.path.exists(p / one) for p in places))
 
 
 def _references(folder: Path, used: set[tuple[str, str]]) -> dict[tuple[str, str], Path]:

@@ -1,6 +1,5 @@
 """The two calls of this package: `transfer`, for a few outputs, and `batch`, for any number."""
 
-import csv
 import dataclasses
 import functools
 import itertools
@@ -16,7 +15,7 @@ from glow_jax.io.messages import one_line
 from glow_jax.io.output_schema import INPUTS, NOTHING, RESULTS
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
-from glow_jax.io.tables import SURROGATES
+from glow_jax.io.tables import read_rows
 from transfer.jobs import batch as batches
 from transfer.jobs import output_folder
 from transfer.jobs.alphas import parse_alphas
@@ -55,7 +54,7 @@ class Summary:
         totals: of the folder.
         method: of a transfer.
         skipped: pictures of a transfer that could not be used, and why.
-        sheet: the contact sheet of a transfer.
+        sheet: the contact sheet of a transfer; None where no output could be made.
         pasted: photographs with results in them, where `paste_back` asked for them.
     """
 
@@ -140,7 +139,7 @@ def transfer(
         if request.paste_back:
             pasted = paste_back(job, models, out, faces, progress=progress)
         _notify_of_far(out, far_limit_of(request.model), notify)
-    sheet = _write_sheet(job, models.codec.name, out, load)
+    sheet = _write_sheet(job, models.codec.name, out, load) if done.totals.outputs else None
     summary = _summary(out, done)
     return dataclasses.replace(
         summary, method=method, skipped=tuple(skipped), sheet=sheet, pasted=pasted
@@ -218,8 +217,7 @@ def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
     asked = {item.id for item in job.items if math.isnan(item.alpha)}
     if not asked:
         return
-    with (out / RESULTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
-        taken = Counter(float(r["alpha"]) for r in csv.DictReader(file) if r["id"] in asked)
+    taken = Counter(float(r["alpha"]) for r in read_rows(out / RESULTS) if r["id"] in asked)
     counts = ", ".join(
         f"{alpha:g} for {n} image{'s' if n > 1 else ''}" for alpha, n in sorted(taken.items())
     )
@@ -229,8 +227,7 @@ def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
 def _notify_of_nothing(job: Job, out: Path, notify: Notify) -> None:
     """A line an output whose expression is none, the first MAX_LINES of them."""
     ids = {item.id for item in job.items}
-    with (out / RESULTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
-        rows = [r for r in csv.DictReader(file) if r["id"] in ids and NOTHING in r["note"]]
+    rows = [r for r in read_rows(out / RESULTS) if r["id"] in ids and NOTHING in r["note"]]
     for row in rows[:MAX_LINES]:
         notify(
             f"no edit: {row['file']}: {one_line(Path(row['expression']).name)} does not differ "
@@ -242,8 +239,7 @@ def _notify_of_nothing(job: Job, out: Path, notify: Notify) -> None:
 
 def _notify_of_far(out: Path, limit: float | None, notify: Notify) -> None:
     """One line if photographs are less likely than nearly all that the model knows."""
-    with (out / INPUTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
-        rows = [row for row in csv.DictReader(file) if row["bits_per_dim"]]
+    rows = [row for row in read_rows(out / INPUTS) if row["bits_per_dim"]]
     far = [row for row in rows if limit is not None and not float(row["bits_per_dim"]) <= limit]
     if far:
         worst = max(far, key=lambda row: float(row["bits_per_dim"]))

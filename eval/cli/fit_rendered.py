@@ -7,6 +7,7 @@ from pathlib import Path
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from glow_jax.io.terminal import printable_output
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,7 +24,11 @@ def main(argv: list[str] | None = None) -> int:
         default=Path("eval/rendered.npz"),
         help="where to write the models (default: %(default)s)",
     )
-    args = parser.parse_args(argv)
+    with printable_output():
+        return _run(parser.parse_args(argv))
+
+
+def _run(args: argparse.Namespace) -> int:
     from eval.fit_rendered import fit_models
     from glow_jax.io.files import write_atomically
 

@@ -10,6 +10,7 @@ from typing import Any
 from eval.run import Judgement, cache_or_temporary, judge_folder, judge_published
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from glow_jax.io.terminal import unfiltered
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +150,12 @@ class _Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._progress = Progress(
+            *columns,
+            console=Console(file=unfiltered(sys.stderr)),
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._task = self._progress.add_task(title, total=None)
         self._shown = False
 

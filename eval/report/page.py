@@ -2,7 +2,8 @@
 
 index.html holds everything it shows: style, drawings, small copies of pictures. It runs no
 script and, by its own content policy, loads nothing. The templates (Jinja2) escape every text that
-they are given. scores.csv is the scores table, figures.json the figures with what was run.
+they are given, and its control characters. scores.csv is the scores table, figures.json the figures
+with what was run.
 
 Charts are our own inline SVG (`charts`, `axes`, templates/chart.html), not matplotlib's, because:
 
@@ -33,7 +34,8 @@ from eval.report.pictures import Album, contact_sheet, worst_cases
 from eval.report.verdict import verdict
 from eval.report.view import name
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import counted
+from glow_jax.io.messages import counted, printable
+from glow_jax.io.tables import csv_line
 
 __all__ = ["Context", "write_report"]
 
@@ -72,10 +74,17 @@ def write_report(
     written = json.dumps(data, indent=1, allow_nan=False)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"scores.csv": scores.to_csv(index=False), "figures.json": written, "index.html": page}
+    files = {"scores.csv": _csv(scores), "figures.json": written, "index.html": page}
     for file, text in files.items():
         write_atomically(folder / file, text.encode("utf-8", "backslashreplace"))
     return folder / "index.html"
+
+
+def _csv(scores: pd.DataFrame) -> str:
+    """The table as `eval.published.read_scores` reads it; what is unknown is empty."""
+    rows = scores.itertuples(index=False, name=None)
+    cells = (["" if cell != cell else cell for cell in row] for row in rows)
+    return "".join(map(csv_line, [scores.columns, *cells]))
 
 
 @any_names
@@ -108,9 +117,18 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_printable,
     )
     made.filters |= {"anchor": _anchor, "counted": counted, "px": "{:.2f}".format}
     return made
+
+
+def _printable(value: Any) -> Any:
+    """Whatever a template shows, without control characters; what is escaped already stays so."""
+    if isinstance(value, str):
+        shown = printable(value)
+        return type(value)(shown) if shown != value else value
+    return value
 
 
 def _anchor(title: str) -> str:

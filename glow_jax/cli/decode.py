@@ -6,8 +6,10 @@ from pathlib import Path
 
 from glow_jax.cli.checks import check_unlabelled
 from glow_jax.cli.options import add_model_options, start_jax
-from glow_jax.io.errors import InputError
-from glow_jax.io.messages import counted, one_line
+from glow_jax.io.errors import InputError, OutputError
+from glow_jax.io.messages import counted, failure, one_line
+
+MAX_STEM_BYTES = 80
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,16 +41,27 @@ def run(args: argparse.Namespace) -> int:
     model = load(args.model, precision=args.precision)
     eps, names = load_latents(args.latents, model, force=args.force)
     args.out.mkdir(parents=True, exist_ok=True)
-    bad = 0
+    bad = written = 0
     for start in range(0, len(names), args.batch_size):
         batch = tuple(a[start : start + args.batch_size] for a in eps)
         bad += int((~np.isfinite(np.asarray(model.decode_x(batch)))).any((1, 2, 3)).sum())
         for i, image in enumerate(np.asarray(model.decode(batch)), start):
             recipe = {"decoded_from": args.latents.name, "index": i}
             provenance = Provenance("compositeWithTrainedAlgorithmicMedia", model.name, recipe)
-            stem = Path(names[i].replace("\\", "/")).stem[:80] or "image"
-            write_image(args.out / f"{i:05d}_{stem}.png", image, provenance)
-    print(f"{args.out}: {counted(len(names), 'image')}")
+            try:
+                write_image(args.out / f"{i:05d}_{_stem(names[i])}.png", image, provenance)
+                written += 1
+            except OutputError:
+                raise
+            except Exception as error:  # of one image
+                print(f"skipped: {failure(names[i], error)}", file=sys.stderr)
+    print(f"{args.out}: {counted(written, 'image')}")
     if bad:
         print(f"{counted(bad, 'image')} with non-finite pixels, drawn mid-grey", file=sys.stderr)
-    return 1 if bad else 0
+    return 1 if bad or written < len(names) else 0
+
+
+def _stem(name: str) -> str:
+    """A picture's name without its folder and suffix, of at most `MAX_STEM_BYTES`."""
+    stem = Path(name.replace("\\", "/")).stem.encode(errors="surrogateescape")
+    return stem[:MAX_STEM_BYTES].decode(errors="ignore") or "image"

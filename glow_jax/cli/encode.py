@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from glow_jax.cli.checks import check_can_be_written, check_unlabelled
 from glow_jax.cli.options import add_model_options, file_ending, start_jax
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import counted, one_line
+from glow_jax.io.messages import counted, failure, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,10 +74,10 @@ def _readable(
     for path in paths:
         try:
             images[path] = read_image(path, size, n_channels)
-        except InputError as error:
+        except Exception as error:  # of one image
             if len(paths) == 1:
-                raise
-            print(f"skipped: {error}", file=sys.stderr)
+                raise InputError(failure(path, error)) from None
+            print(f"skipped: {failure(path, error)}", file=sys.stderr)
     if not images:
         raise InputError(f"none of the {len(paths)} images can be used")
     return images

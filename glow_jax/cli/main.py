@@ -13,6 +13,7 @@ import glow_jax
 from glow_jax.cli.options import flags_of, with_flags
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.terminal import printable_output
 
 # Verb -> its module, with `add_options(parser)`, and its line in the list of verbs. A module is
 # imported when its verb is on the command line, so that `--help` loads none of them.
@@ -67,7 +68,11 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    words = sys.argv[1:] if argv is None else argv
+    with printable_output():
+        return _run(sys.argv[1:] if argv is None else argv)
+
+
+def _run(words: list[str]) -> int:
     args = _parser(words).parse_args(words)
     try:
         return args.run(args)

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and read without waiting for a pipe."""
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -8,17 +9,20 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from glow_jax.io.errors import InputError
+from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.messages import one_line, reason
 
 MAX_JSON_BYTES = 2**20
+# Of one file's name, not of its folder or disk.
+ERRORS_OF_A_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ, errno.EINVAL, errno.ENOTEMPTY)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file under a temporary name in its folder, then rename it into place.
 
     Raises:
-        InputError: the folder is missing or cannot be written to.
+        OutputError: the folder is missing or cannot be written to.
+        InputError: no file can have this name there.
     """
     target = Path(path)
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
@@ -27,7 +31,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
         os.replace(temporary, target)
     except (OSError, ValueError) as error:
-        raise InputError(f"{one_line(target)}: cannot be written ({reason(error)})") from error
+        of_name = isinstance(error, ValueError) or error.errno in ERRORS_OF_A_NAME
+        kind = InputError if of_name else OutputError
+        raise kind(f"{one_line(target)}: cannot be written ({reason(error)})") from error
     finally:
         with contextlib.suppress(OSError, ValueError):  # renamed, or never created
             temporary.unlink()

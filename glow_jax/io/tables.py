@@ -1,26 +1,34 @@
-"""CSV tables that are whole or absent, whose cells may be names of files in no encoding."""
+"""CSV tables that are whole or absent, whose cells may be names of files in no encoding.
+
+A spreadsheet takes text that begins with = + - @, a tab or a carriage return for a formula. Such a
+cell is written with an apostrophe before it, which is taken off again when the table is read here.
+"""
 
 import csv
 import io
 import os
+import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glow_jax.io.errors import InputError
+from glow_jax.io.errors import OutputError
 from glow_jax.io.messages import one_line, reason
 
 SURROGATES = "surrogateescape"  # names of files need not be UTF-8
 
 Row = dict[str, Any]
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # and what would be read as one with its apostrophe
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+|inf|nan)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
 
 class TableWriter:
     """A CSV that is written row by row and appears when it is whole; or, without rows, is gone.
 
     Raises, on entry and on exit:
-        InputError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
 
     def __init__(self, path: Path, fields: Sequence[str], optional: bool = False):
@@ -33,7 +41,7 @@ class TableWriter:
         try:
             self._file = open(self._temporary, "xb")
         except OSError as error:
-            raise InputError(f"{one_line(self._path)}: {reason(error)}") from None
+            raise OutputError(f"{one_line(self._path)}: {reason(error)}") from None
         self._file.write(csv_line(self._fields).encode())
         return self
 
@@ -55,7 +63,7 @@ class TableWriter:
             elif kind is None:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
-            raise InputError(f"{one_line(self._path)}: {reason(error)}") from None
+            raise OutputError(f"{one_line(self._path)}: {reason(error)}") from None
         finally:
             self._temporary.unlink(missing_ok=True)
 
@@ -64,18 +72,44 @@ def write_table(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, A
     """Write a CSV, all of it or nothing.
 
     Raises:
-        InputError: it cannot be written.
+        OutputError: it cannot be written.
     """
     with TableWriter(path, fields) as table:
         for row in rows:
             table.write(row)
 
 
-def csv_line(cells: Sequence[Any]) -> str:
-    """One row as a line of CSV."""
+def csv_line(cells: Iterable[Any]) -> str:
+    """One row as a line of CSV, text that looks like a formula after an apostrophe."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(map(guarded, cells))  # quotes cells with \r
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def guarded(cell: Any) -> Any:
+    """A cell, with an apostrophe before it where it is text that looks like a formula."""
+    text = str(cell) if isinstance(cell, (str, os.PathLike)) else ""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else cell
+
+
+def without_guard(cell: str) -> str:
+    """A cell's text, without the apostrophe of `guarded`."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
+
+
+def read_cells(file: Iterable[str]) -> Iterator[list[str]]:
+    """The cells of each row of a table that was written here, the header first."""
+    for row in csv.reader(file, strict=True):
+        yield list(map(without_guard, row))
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a whole table that was written here, by the names of its columns."""
+    with open(path, encoding="utf-8", errors=SURROGATES, newline="") as file:
+        cells = read_cells(file)
+        header = next(cells, [])
+        for row in cells:
+            yield dict(zip(header, row, strict=True))
 
 
 def read_table(path: Path, fields: Sequence[str]) -> list[Row] | None:
@@ -85,7 +119,7 @@ def read_table(path: Path, fields: Sequence[str]) -> list[Row] | None:
             text = file.read()
         if not text.endswith("\n"):
             return None
-        cells = list(csv.reader(io.StringIO(text), strict=True))
+        cells = list(read_cells(io.StringIO(text)))
     except (OSError, csv.Error):
         return None
     if not cells or cells[0] != list(fields) or any(len(row) != len(fields) for row in cells):

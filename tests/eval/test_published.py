@@ -146,6 +146,22 @@ def test_a_list_may_be_written_in_other_ways(folder: Path) -> None:
     assert scores[same].equals(plain[same])
 
 
+def test_files_that_a_spreadsheet_saved_again(folder: Path) -> None:
+    wanted = read_published_folder(folder)
+    smile = DISTANCES["smile"].replace(",", ";").replace(".", ",").replace("\n", ";;\r\n")
+    write(folder / "distances" / "smile.csv", smile.encode("utf-16"))
+    text = (folder / "aus" / "smile.txt").read_text()
+    write(folder / "aus" / "smile.txt", text.replace("\n", "\r").encode("utf-16"))
+    assert read_published_folder(folder).equals(wanted)
+
+
+def test_a_scores_table_that_a_spreadsheet_saved_again(folder: Path, tmp_path: Path) -> None:
+    scores = read_published_folder(folder)
+    text = scores.to_csv(index=False, sep=";", decimal=",").replace("AU01", "au01")
+    write(tmp_path / "again.csv", text.replace("\n", ";\r\n").encode("utf-16") + b"\r\0\n\0")
+    assert read_scores(tmp_path / "again.csv").equals(scores)
+
+
 def test_names_with_underscores_and_quotes(tmp_path: Path) -> None:
     name = "o'neil_jr"
     write(tmp_path / "d.csv", f"x,0.3,a,b\n{name}_source,1,0,1\n{name}_target,0.5,1,0\n")
@@ -189,7 +205,7 @@ WRONG = {
     "negative": (replaced(SMILE, "1.4,0", "-1.4,0"), "line 3: -1.4 is not within 0 to 1e+06"),
     "cells": (
         replaced(SMILE, "1.1,1.2,", "1.1,"),
-        "distances/smile.csv, line 2: 4 items; the header has 5",
+        "distances/smile.csv, line 2: 4 cells; the header has 5",
     ),
     "label": (
         replaced(SMILE, "bob_source", "bob"),
@@ -218,7 +234,7 @@ WRONG = {
     ),
     "empty distances": (written(SMILE, "\n"), "distances/smile.csv: empty"),
     "header alone": (written(SMILE, "x,0.3,a,b\n"), "distances/smile.csv: no row below its header"),
-    "binary": (written(SMILE, b"\x89PNG\xff\xfe"), "distances/smile.csv: not UTF-8 text"),
+    "binary": (written(SMILE, b"\x89PNG\xff\xfe"), "distances/smile.csv: no row below its header"),
     "zeros": (written(FROWN, b"[\0\0\0]"), "aus/frown.txt: not text: it has zero bytes"),
     "empty aus": (written(FROWN, ""), "aus/frown.txt: empty"),
     "header of aus alone": (written(FROWN, HEADER), "aus/frown.txt: no line below its header"),
@@ -394,9 +410,13 @@ def test_a_scores_table_comes_back_from_csv(folder: Path, tmp_path: Path) -> Non
         (" 1.5 ", "inf", "scores.csv, line 2, column AU12: 'inf' is not finite"),
         ('"two, too"', "one", "scores.csv, line 3: id 'one' again (first: "),
         ("NA,sue", "NA,", "scores.csv, line 3, column source: empty; it needs a name"),
-        (",good", "", "scores.csv, line 2: 9 items; the header has 10"),
-        ('"two', 'two"', "scores.csv, line 3: 11 items"),
-        ('"two, too"', '"two', "scores.csv, line 3: unexpected end of data"),
+        (",good", "", "scores.csv, line 2: 9 cells; the header has 10"),
+        ('"two', 'two"', "scores.csv, line 3: 11 cells"),
+        (
+            '"two, too"',
+            '"two',
+            "scores.csv, line 3: not a table of separated cells (unexpected end of data)",
+        ),
     ],
 )
 def test_a_wrong_plain_csv(old: str, new: str, message: str, tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ def _print_left_out(others: Counter[str]) -> None:
 
 
 def _write_sheet(out: Path, summary: "Summary", ranked: bool) -> None:
+    import numpy as np
+
     from glow_jax.io.pictures import read_image, write_image
     from glow_jax.io.provenance import Provenance
     from transfer.photos.folder import MADE_BY
@@ -151,7 +153,14 @@ def _write_sheet(out: Path, summary: "Summary", ranked: bool) -> None:
         for name, crops in summary.people.items()
     }
     lines = [f"{one_line(f.photograph)}: {f.reason}" for f in summary.failures]
-    sheet = align_sheet(people, lines, lambda file: read_image(out / file))
+
+    def load(file: str) -> "np.ndarray":
+        try:
+            return read_image(out / file)
+        except InputError:  # damaged since; the tile stays empty
+            return np.full((1, 1, 3), 255, np.uint8)
+
+    sheet = align_sheet(people, lines, load)
     generated = any(
         crop.source_type in GENERATED for own in summary.people.values() for crop in own
     )
@@ -160,6 +169,7 @@ def _write_sheet(out: Path, summary: "Summary", ranked: bool) -> None:
 
 
 def _tile(crop: "Crop", ranked: bool) -> "Tile":
+    from glow_jax.io.messages import printable
     from transfer.photos.sheet import Tile
 
     row = crop.row
@@ -168,7 +178,7 @@ def _tile(crop: "Crop", ranked: bool) -> "Tile":
     words += [f"{float(row['bits_per_dim']):.2f} b/dim"] if row["bits_per_dim"] else []
     first = f"{crop.rank}. " if ranked else ""
     name = Path(row["photograph"]).stem
-    return Tile(crop.file, (f"{first}{name}{of}", ", ".join(words)), crop.far)
+    return Tile(crop.file, (printable(f"{first}{name}{of}"), ", ".join(words)), crop.far)
 
 
 def _report(out: Path, summary: "Summary", far_bits: float | None) -> int:

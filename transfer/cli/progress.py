@@ -1,9 +1,13 @@
 """Progress bars of the command line."""
 
+import sys
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from glow_jax.io.messages import printable
+from glow_jax.io.terminal import unfiltered
 
 
 class Bars:
@@ -17,8 +21,11 @@ class Bars:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        self._console = Console(stderr=True)
-        self._progress = Progress(*columns, console=self._console)
+        self._console = Console(file=unfiltered(sys.stderr))
+        # What others print does not pass through the console, which does not filter it.
+        self._progress = Progress(
+            *columns, console=self._console, redirect_stdout=False, redirect_stderr=False
+        )
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> "Bars":
@@ -36,5 +43,6 @@ class Bars:
         self._progress.update(self._tasks[stage], completed=done)
 
     def print(self, line: str) -> None:
-        """Print a line above the bars, as it is."""
-        self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        """Print a line above the bars."""
+        text = printable(line)
+        self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)

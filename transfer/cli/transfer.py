@@ -1,6 +1,7 @@
 """The verb `transfer`."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method",
+        type=str.lower,
         choices=method_names(),
         help="(default: warp where the model has an expression model, else paper; it is printed)",
     )
@@ -131,8 +133,12 @@ def make(request: "TransferRequest", *, compile_cache: bool) -> int:
     with Bars() as bars:
         summary = transfer(request, progress=bars.update, notify=bars.print)
     code = report(summary, summary.out)
-    print(f"sheet:   {summary.sheet}")
+    if summary.sheet is not None:
+        print(f"sheet:   {summary.sheet}")
     if summary.pasted is not None:
-        made, kept = summary.pasted.made, summary.pasted.kept
+        made, kept, failures = summary.pasted.made, summary.pasted.kept, summary.pasted.failures
         print(f"pasted:  {summary.out / 'pasted'} ({made} made, {kept} were there)")
+        for why in failures:
+            print(f"not pasted: {why}", file=sys.stderr)
+        code = max(code, 1 if failures else 0)
     return code

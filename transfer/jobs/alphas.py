@@ -21,7 +21,7 @@ def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
     """
     alphas: list[float] = []
     for word in words:
-        if word == AUTO:
+        if word.strip().lower() == AUTO:
             alphas.append(np.nan)
             continue
         try:
@@ -59,7 +59,7 @@ def parse_alpha(text: str) -> float:
         InputError: it is neither, or beyond MAX_ALPHA.
     """
     text = text.strip()
-    if text == AUTO:
+    if text.lower() == AUTO:
         return math.nan
     try:
         value = float(text)
@@ -67,7 +67,8 @@ def parse_alpha(text: str) -> float:
         value = math.inf
     if not abs(value) <= MAX_ALPHA:
         described = f"alpha {one_line(text)!r}" if text else "no alpha"
-        raise InputError(f"{described}; use a number within {MAX_ALPHA:g} of 0, or {AUTO}")
+        comma = " with a decimal point" if "," in text else ""
+        raise InputError(f"{described}; use a number{comma} within {MAX_ALPHA:g} of 0, or {AUTO}")
     return value
 
 

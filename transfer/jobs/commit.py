@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from glow_jax.io.errors import OutputError
 from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import failure, one_line, reason
 from glow_jax.io.output_schema import CHUNK_INPUT_FIELDS
 from glow_jax.io.pictures import image_bytes
 from glow_jax.io.provenance import Provenance
@@ -16,7 +18,7 @@ from glow_jax.io.tables import Row
 from transfer.codec import Codec
 from transfer.jobs import output_folder
 from transfer.jobs.compute import Output
-from transfer.jobs.inputs import USABLE, Inputs
+from transfer.jobs.inputs import USABLE, Inputs, Trouble
 from transfer.jobs.job import PICTURES, SHARDS, Job
 from transfer.jobs.shards import WRITERS as WRITE_SHARD
 from transfer.jobs.shards import Record
@@ -38,9 +40,27 @@ class Commit:
         self._chunks = chunk[self._by_chunk]
 
     def write(self, output: Output) -> Output:
-        """Encode a picture, and write it unless it goes into a shard. Several threads may call."""
+        """Encode a picture, and write it unless it goes into a shard. Several threads may call.
+
+        Raises:
+            OutputError: the folder cannot be written to. What is wrong with one picture or its
+                name is in the output's row.
+        """
         if output.image is None:
             return output
+        try:
+            return self._written(output)
+        except OutputError:
+            raise
+        except Exception as error:
+            file = output.row["file"]
+            trouble = Trouble("write", file, failure(file, error))
+            return dataclasses.replace(
+                output, image=None, row=output.row | dataclasses.asdict(trouble)
+            )
+
+    def _written(self, output: Output) -> Output:
+        assert output.image is not None
         row, sharded = output.row, self._job.format in SHARDS
         provenance = Provenance(SOURCE_TYPE, self._codec.name, self._recipe(row))
         ending = ".png" if sharded else PICTURES[self._job.format]
@@ -49,7 +69,10 @@ class Commit:
             return dataclasses.replace(output, image=None, data=data)
         path = self._out / row["file"]
         if path.parent not in self._folders:
-            path.parent.mkdir(exist_ok=True)
+            try:
+                path.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{one_line(path.parent)}: {reason(error)}") from None
             self._folders.add(path.parent)
         write_atomically(path, data)
         return dataclasses.replace(output, image=None, row=row | {"bytes": len(data)})

@@ -2,20 +2,27 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+import jax
 import numpy as np
 
+from glow_jax.io.errors import OutputError
+from glow_jax.io.messages import failure
 from glow_jax.io.output_schema import ROW_FIELDS
 from glow_jax.io.tables import Row
 from transfer.codec import to_bytes
-from transfer.jobs.inputs import Inputs
+from transfer.jobs.inputs import Inputs, Trouble
 from transfer.jobs.job import Job
 from transfer.jobs.schedule import Group
 from transfer.methods import METHODS, Method, Models
 from transfer.methods.base import Decoded, Rows
 from transfer.methods.trust_region import largest_alphas
+
+ENDS_THE_RUN = (OutputError, jax.errors.JaxRuntimeError)
+"""Exceptions that no row is to blame for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +34,14 @@ class Batch:
         places: of each row that can be made, its place in the arrays.
         alphas: float32 (B,), NaN where they are to be chosen.
         prepared: by the method; None where no row can be made.
+        failed: rows that cannot be made although their pictures can be used.
     """
 
     groups: tuple[Group, ...]
     places: dict[int, int]
     alphas: np.ndarray
     prepared: Any = None
+    failed: Mapping[int, Trouble] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +81,53 @@ class Compute:
         return self._methods[name]
 
     def prepare(self, groups: tuple[Group, ...]) -> Batch:
-        """What groups need, whose pictures are known to `inputs`."""
-        plan = self._job.plan
+        """What groups need, whose pictures are known to `inputs`.
+
+        Where that fails, each row is tried alone, and those that fail alone are left out.
+        """
         places = {
             row: g * self._batch_size + i
             for g, group in enumerate(groups)
             for i, row in enumerate(group.rows)
             if self._inputs.trouble(row) is None
         }
+        try:
+            return self._prepared(groups, places)
+        except ENDS_THE_RUN:
+            raise
+        except Exception as error:
+            failed = dict(self._failing(groups, places))
+            if not failed:  # only together, and none of them is made
+                failed = {row: self._trouble("prepare", row, error) for row in places}
+            return self._prepared(
+                groups, {row: at for row, at in places.items() if row not in failed}, failed
+            )
+
+    def _failing(
+        self, groups: tuple[Group, ...], places: Mapping[int, int]
+    ) -> Iterator[tuple[int, Trouble]]:
+        """Rows that cannot be prepared alone, and why."""
+        for row, place in places.items():
+            try:
+                self._prepared(groups, {row: place})
+            except ENDS_THE_RUN:
+                raise
+            except Exception as error:
+                yield row, self._trouble("prepare", row, error)
+
+    def _trouble(self, stage: str, row: int, error: Exception) -> Trouble:
+        path = self._job.plan.files[self._job.plan.expression[row]]
+        return Trouble(stage, path, failure(path, error))
+
+    def _prepared(
+        self,
+        groups: tuple[Group, ...],
+        places: dict[int, int],
+        failed: Mapping[int, Trouble] = MappingProxyType({}),
+    ) -> Batch:
+        plan = self._job.plan
         if not places:
-            return Batch(groups, places, np.zeros(0))
+            return Batch(groups, places, np.zeros(0), failed=failed)
         rows = [next(iter(places))] * self._batch_size * self._models.codec.n_devices
         for row, place in places.items():
             rows[place] = row
@@ -89,11 +135,17 @@ class Compute:
         prepared = self.method(groups[0].method).prepare(
             Rows(*(column[rows].tolist() for column in columns))
         )
-        return Batch(groups, places, plan.alpha[rows].astype(np.float32), prepared)
+        return Batch(groups, places, plan.alpha[rows].astype(np.float32), prepared, failed)
 
     def outputs(self, batch: Batch) -> list[Output]:
         """Edit and decode a batch: an output a row, in order, with the picture or without."""
-        made = self._made(batch) if batch.places else {}
+        made, failed = dict[int, tuple[np.ndarray, Row]](), dict(batch.failed)
+        try:
+            made = self._made(batch) if batch.places else made
+        except ENDS_THE_RUN:
+            raise
+        except Exception as error:  # of one row or another of the batch
+            failed |= {row: self._trouble("edit", row, error) for row in batch.places}
         outputs = []
         for group in batch.groups:
             for row in group.rows:
@@ -102,7 +154,7 @@ class Compute:
                     image, cells = made[row]
                     outputs.append(Output(group.chunk, last, cells, image))
                     continue
-                trouble = self._inputs.trouble(row)
+                trouble = failed.get(row) or self._inputs.trouble(row)
                 assert trouble is not None
                 cells = row_of(self._job, row) | dataclasses.asdict(trouble)
                 outputs.append(Output(group.chunk, last, cells))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glow_jax.io.errors import InputError
+from glow_jax.io.errors import OutputError
 from glow_jax.io.messages import one_line, reason
 
 MEMORY_BYTES = 2**24  # of memory, for the arrays that were read last
@@ -54,7 +54,7 @@ class DiskCache:
         """Keep an array, of the first one's shape and type.
 
         Raises:
-            InputError: the disk is full, or the folder cannot be written to.
+            OutputError: the disk is full, or the folder cannot be written to.
         """
         try:
             if self.capacity is None:
@@ -72,6 +72,6 @@ class DiskCache:
         except OSError as error:
             where = one_line(self._folder)
             why = f"the cache cannot be written ({reason(error)}); `cache_bytes` bounds it"
-            raise InputError(f"{where}: {why}") from None
+            raise OutputError(f"{where}: {why}") from None
         self._places[key] = place
         self._in_memory.pop(key, None)

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import failure, one_line
 from transfer.codec import Codec, Images, Latents
 from transfer.jobs.disk_cache import DiskCache
 from transfer.jobs.job import Job
@@ -170,7 +171,8 @@ class Inputs:
         for i in kept.keys() - found.keys():
             pixels = self._prefetcher.take(i)
             if isinstance(pixels, str):
-                raise InputError(f"{self.job.plan.files[i]}: changed during the run ({pixels})")
+                name = one_line(self.job.plan.files[i])
+                raise InputError(f"{name}: changed during the run ({pixels})")
             found[i] = pixels
             self._pixels.put(i, pixels)
         return np.stack([found[i] for i in pictures])
@@ -293,8 +295,8 @@ def check_inputs(job: Job, load: LoadPicture) -> list[Trouble]:
     def reason(i: int) -> str:
         try:
             load(plan.files[i])
-        except InputError as error:
-            return str(error)
+        except Exception as error:  # of one picture, which must not end the run
+            return failure(plan.files[i], error)
         return ""
 
     with ThreadPoolExecutor(4) as pool:

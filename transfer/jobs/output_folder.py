@@ -187,7 +187,8 @@ def forget(out: Path, chunk: int) -> None:
     for path in (rows_file(out, chunk), inputs_file(out, chunk)):
         path.unlink(missing_ok=True)
     for file in _files(rows):
-        (out / file).unlink(missing_ok=True)
+        with contextlib.suppress(IsADirectoryError, PermissionError):  # whoever writes it says so
+            (out / file).unlink(missing_ok=True)
 
 
 def _files(rows: Iterable[Row]) -> set[str]:

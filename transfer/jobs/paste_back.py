@@ -6,7 +6,6 @@ pasted.csv   which output is in which photograph
 How an output is put back is its method's business. What is there is kept: run it again to go on.
 """
 
-import csv
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -14,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from glow_jax.io.errors import InputError
+from glow_jax.io.messages import failure
 from glow_jax.io.output_schema import PASTED, RESULTS
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance
-from glow_jax.io.tables import SURROGATES, write_table
+from glow_jax.io.tables import Row, read_rows, write_table
 from transfer.codec import Images
 from transfer.jobs.commit import SOURCE_TYPE
+from transfer.jobs.compute import ENDS_THE_RUN
 from transfer.jobs.job import Item, Job
 from transfer.jobs.run import Progress, no_progress
 from transfer.methods import METHODS, Method, Models
@@ -33,10 +33,11 @@ PHOTOGRAPHS_IN_MEMORY = 2
 
 @dataclasses.dataclass(frozen=True)
 class Pasted:
-    """How many photographs were made now, and how many were there."""
+    """How many photographs were made now, how many were there, and why others could not be made."""
 
     made: int
     kept: int
+    failures: tuple[str, ...] = ()
 
 
 def paste_back(
@@ -57,36 +58,49 @@ def paste_back(
         progress: called with a stage and how far it is.
 
     Raises:
-        InputError: the folder cannot be written, or a photograph changed.
+        OutputError: the folder cannot be written to.
     """
     cropped = _CroppedFaces(job, faces)
     method = functools.cache(lambda name: METHODS[name](models, cropped))
     read = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(read_image)
     rows = _results(out)
     (out / PASTED).mkdir(exist_ok=True)
-    table, made = [], 0
+    table, made, failures = [], 0, list[str]()
     wanted = [(row, job.item(row)) for row in np.sort(job.order).tolist()]
     wanted = [(row, item) for row, item in wanted if item.id in rows]
     wanted.sort(key=lambda pair: int(job.plan.target[pair[0]]))
-    for done, (row, item) in enumerate(wanted, 1):
+
+    def pasted(row: int, item: Item, file: Path) -> tuple[str, bool]:
+        """The photograph of an output, and whether the result was not there yet."""
         one: Method = method(item.method)
         picture = one.photograph(int(job.plan.target[row]))
         path = job.plan.files[picture]
+        if file.is_file():
+            return path, False
+        alpha = float(rows[item.id]["alpha"])
+        photograph = Photograph(picture, read(path), faces.face(path))
+        expression, source = int(job.plan.expression[row]), int(job.plan.source[row])
+        image = read_image(out / item.file)[None]
+        result = one.paste(expression, source, photograph, alpha, image)
+        write_image(file, result, _provenance(item, alpha, path, models))
+        return path, True
+
+    for done, (row, item) in enumerate(wanted, 1):
         file = Path(PASTED, Path(item.file).name)
-        table.append({"id": item.id, "file": item.file, "photograph": path, "pasted": str(file)})
-        if not (out / file).is_file():
-            alpha = float(rows[item.id]["alpha"])
-            photograph = Photograph(picture, read(path), faces.face(path))
-            columns = (job.plan.expression, job.plan.source)
-            expression, source = (int(column[row]) for column in columns)
-            image = read_image(out / item.file)[None]
-            result = one.paste(expression, source, photograph, alpha, image)
-            provenance = _provenance(item, alpha, path, models)
-            write_image(out / file, result, provenance)
-            made += 1
+        try:
+            path, new = pasted(row, item, out / file)
+        except ENDS_THE_RUN:
+            raise
+        except Exception as error:  # of one photograph
+            failures.append(failure(item.file, error))
+        else:
+            made += new
+            table.append(
+                {"id": item.id, "file": item.file, "photograph": path, "pasted": str(file)}
+            )
         progress("paste back", done, len(wanted))
     write_table(out / "pasted.csv", FIELDS, table)
-    return Pasted(made, len(wanted) - made)
+    return Pasted(made, len(table) - made, tuple(failures))
 
 
 class _CroppedFaces:
@@ -102,7 +116,7 @@ class _CroppedFaces:
     def _can_be_used(self, picture: int) -> bool:
         try:
             self._faces(self._job.plan.files[picture])
-        except InputError:
+        except Exception:
             return False  # the job's tables list it
         return True
 
@@ -110,9 +124,8 @@ class _CroppedFaces:
         return np.stack([self._faces(self._job.plan.files[i]) for i in pictures])
 
 
-def _results(out: Path) -> dict[str, dict[str, str]]:
-    with (out / RESULTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
-        return {row["id"]: row for row in csv.DictReader(file)}
+def _results(out: Path) -> dict[str, Row]:
+    return {row["id"]: row for row in read_rows(out / RESULTS)}
 
 
 def _provenance(item: Item, alpha: float, photograph: str, models: Models) -> Provenance:

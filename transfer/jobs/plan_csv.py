@@ -1,11 +1,10 @@
 """A job's table, JOB.csv: a row an output."""
 
-import csv
 from pathlib import Path
-from typing import Any, TextIO
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.given_tables import Table, open_table
+from glow_jax.io.messages import one_line
 from transfer.jobs.alphas import parse_alpha
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
 from transfer.jobs.plan_columns import Columns
@@ -13,51 +12,47 @@ from transfer.jobs.plan_paths import Errors, Paths
 from transfer.methods import method_names
 
 NEEDED = ("expression", "source", "target", "alpha")
-ACCEPTED = (*NEEDED, "method", "id")
+OPTIONAL = ("method", "id")
+ACCEPTED = (*NEEDED, *OPTIONAL)
 
 
-def read_csv(path: Path, file: TextIO, paths: Paths) -> Plan:
+def read_csv(path: Path, paths: Paths) -> Plan:
     """The plan of a table.
 
     Raises:
         JobErrors: something in the table is wrong.
-        InputError: it has no rows.
+        InputError: it cannot be read, or has no rows.
     """
     errors, columns = paths.errors, Columns()
-    reader = csv.reader(file, strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        place = _places(header, errors)
-        at = {name: place.get(name) for name in ACCEPTED}
-        user_ids: list[str] = []
-        _read_rows(reader, len(header), at, paths, columns, user_ids)
-    except csv.Error as error:
-        errors.add(reader.line_num, f"not a table of comma-separated values ({reason(error)})")
+    user_ids: list[str] = []
+    with open_table(path, known=ACCEPTED, optional=OPTIONAL, refuse=errors.add) as table:
+        place = _places(table, errors)
+        _read_rows(table, place, paths, columns, user_ids)
     errors.check()
     if not len(columns.alpha):
         raise InputError(f"{one_line(path)}: no rows in it")
     return columns.plan(path, paths, user_ids if "id" in place else None)
 
 
-def _places(header: list[str], errors: Errors) -> dict[str, int]:
+def _places(table: Table, errors: Errors) -> dict[str, int]:
     """Where each column is; raises InputError where one is missing, unknown or there twice."""
+    header, line = table.header, table.header_line
     accepted = f"needed are {', '.join(NEEDED)}; method and id may be there"
     for name in NEEDED:
         if name not in header:
-            errors.add(1, f"no column {name!r}; {accepted}")
+            errors.add(line, f"no column {name!r}; {accepted}")
     for name in dict.fromkeys(header):
         if name not in ACCEPTED:
-            errors.add(1, f"unknown column {name!r}; {accepted}")
+            errors.add(line, f"unknown column {one_line(name)!r}; {accepted}")
         elif header.count(name) > 1:
-            errors.add(1, f"column {name!r} comes twice")
+            errors.add(line, f"column {name!r} comes twice")
     errors.check()
     return {name: i for i, name in enumerate(header)}
 
 
 def _read_rows(
-    reader: Any,
-    width: int,
-    at: dict[str, int | None],
+    table: Table,
+    at: dict[str, int],
     paths: Paths,
     columns: Columns,
     user_ids: list[str],
@@ -65,33 +60,27 @@ def _read_rows(
     """Add every row to `columns`; once there is an error, rows are only checked."""
     errors = paths.errors
     i_expression, i_source, i_target, i_alpha = (at[name] for name in NEEDED)
-    i_method, i_id = at["method"], at["id"]
+    i_method, i_id = at.get("method"), at.get("id")
     alphas: dict[str, float] = {}
     methods = {"": METHOD_OF_MODEL} | {method: i for i, method in enumerate(method_names())}
     lines: dict[str, int] = {}  # of the user's own ids
-    for row in reader:
-        line = reader.line_num
-        if len(row) != width:
-            if row:
-                errors.add(line, f"{len(row)} cells; the header has {width}")
-            continue
+    for line, row in table:
         alpha = alphas.get(row[i_alpha])
         if alpha is None:
             try:
-                alpha = alphas[row[i_alpha]] = parse_alpha(row[i_alpha])
+                alpha = alphas[row[i_alpha]] = parse_alpha(table.number(row[i_alpha]))
             except InputError as error:
                 errors.add(line, str(error))
-        method = METHOD_OF_MODEL if i_method is None else methods.get(row[i_method].strip())
+        word = "" if i_method is None else row[i_method]
+        method = methods.get(word.lower())
         if method is None:
-            errors.add(
-                line, f"method {one_line(row[i_method])!r}; use {' or '.join(method_names())}"
-            )
-        pictures = paths.expressions(row[i_expression].strip(), line)
-        text = row[i_source].strip()
-        source = paths.person(text, line) if text else None
-        target = paths.person(row[i_target].strip(), line)
+            errors.add(line, f"method {one_line(word)!r}; use {' or '.join(method_names())}")
+        pictures = paths.expressions(row[i_expression], line, "expression")
+        text = row[i_source]
+        source = paths.person(text, line, "source") if text else None
+        target = paths.person(row[i_target], line, "target")
         if i_id is not None:
-            user_id = row[i_id].strip()
+            user_id = row[i_id]
             if user_id and lines.setdefault(user_id, line) != line:
                 first = lines[user_id]
                 errors.add(line, f"id {one_line(user_id)!r} is taken by line {first}")

@@ -1,6 +1,7 @@
 """Jobs from files: a table (.csv), or a cross product (.toml, .yaml). All of it is checked.
 
-JOB.csv has a row an output, with the columns
+JOB.csv (or .tsv), saved by any spreadsheet (`glow_jax.io.given_tables`), has a row an output, with
+the columns
 
     expression   a picture; a folder or a glob is a row for each of its pictures
     source       whose expression it is: a folder, a glob or one picture of that person; empty
@@ -23,17 +24,18 @@ Paths are relative to the file's folder. Nothing of a picture is read here but t
 """
 
 import os
-import stat
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.given_tables import read_text, workbook
+from glow_jax.io.messages import one_line
 from transfer.jobs.plan import Plan
 from transfer.jobs.plan_csv import read_csv
 from transfer.jobs.plan_paths import Errors, JobErrors, Paths
 from transfer.jobs.plan_product import read_product
 
-ENDINGS = (".csv", ".toml", ".yaml", ".yml")
+TABLES = (".csv", ".tsv")
+ENDINGS = (".csv", ".toml", ".yaml", ".yml", ".tsv")
 
 __all__ = ["JobErrors", "read_plan"]
 
@@ -47,18 +49,9 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     """
     path = Path(path)
     kind = path.suffix.lower()
+    if why := workbook(path):
+        raise InputError(why)
     if kind not in ENDINGS:
         raise InputError(f"{one_line(path)}: not a job; use {', '.join(ENDINGS)}")
     paths = Paths(os.path.dirname(path), Errors(one_line(path)))
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise InputError(f"{one_line(path)}: not an ordinary file")
-        # Names of files need not be UTF-8.
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            if kind == ".csv":
-                return read_csv(path, file, paths)
-            return read_product(path, file.read(), paths)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from None
+    return read_csv(path, paths) if kind in TABLES else read_product(path, read_text(path), paths)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import SUFFIXES, image_paths, left_out
+from glow_jax.io.spellings import spelled_as_there
 
 MAX_SHOWN = 20  # errors whose lines are kept; the others are counted
 
@@ -28,11 +29,12 @@ class Errors:
         """No error yet in the file of a name."""
         self.name, self.count, self.lines = name, 0, list[str]()
 
-    def add(self, line: int, text: str) -> None:
-        """Note an error of a line."""
+    def add(self, line: int, text: str, column: str = "") -> None:
+        """Note an error of a line, and of a column of a table."""
         self.count += 1
         if len(self.lines) < MAX_SHOWN:
-            self.lines.append(f"{self.name}: line {line}: {text}")
+            where = f"column {column}: " if column else ""
+            self.lines.append(f"{self.name}: line {line}: {where}{text}")
 
     def check(self) -> None:
         """Raise JobErrors if there were any."""
@@ -63,31 +65,32 @@ class Paths:
         self._expressions: dict[str, tuple[int, ...] | str] = {}
         self._people: dict[str, int | str] = {}
 
-    def expressions(self, text: str, line: int) -> tuple[int, ...]:
+    def expressions(self, text: str, line: int, column: str = "") -> tuple[int, ...]:
         """The pictures that a text names; none, and an error, where there are none."""
         found = self._expressions.get(text)
         if found is None:
             try:
-                found = self._numbers(self._pictures(text))
+                found = self._numbers(self._pictures(self._spelled(text)))
             except InputError as error:
                 found = str(error)
             self._expressions[text] = found
         if isinstance(found, str):
-            self.errors.add(line, found)
+            self.errors.add(line, found, column)
             return ()
         return found
 
-    def person(self, text: str, line: int) -> int:
+    def person(self, text: str, line: int, column: str = "") -> int:
         """The person whose pictures a text names; -1, and an error, where there are none."""
         found = self._people.get(text)
         if found is None:
             try:
-                found = self._person(text, self._pictures(text))
+                spelled = self._spelled(text)
+                found = self._person(spelled, self._pictures(spelled))
             except InputError as error:
                 found = str(error)
             self._people[text] = found
         if isinstance(found, str):
-            self.errors.add(line, found)
+            self.errors.add(line, found, column)
             return -1
         return found
 
@@ -97,12 +100,23 @@ class Paths:
 
     def people_of(self, text: str, line: int) -> list[int]:
         """People: of a glob that matches folders, one each; otherwise one."""
+        text = self._spelled(text)
         if glob.has_magic(text) and not os.path.lexists(os.path.join(self.folder, text)):
             matches = self._matches(text)
             folders = [m for m in matches if os.path.isdir(os.path.join(self.folder, m))]
             if folders:
                 return [self.person(folder, line) for folder in folders]
         return [self.person(text, line)]
+
+    def _spelled(self, text: str) -> str:
+        """A path or glob, spelled as what it names is."""
+
+        def exists(one: str) -> bool:
+            if os.path.lexists(os.path.join(self.folder, one)):
+                return True
+            return glob.has_magic(one) and bool(self._matches(one))
+
+        return spelled_as_there(text, exists)
 
     def _person(self, text: str, pictures: list[str]) -> int:
         return self._numbered(self._numbers(pictures), os.path.join(self.folder, text))

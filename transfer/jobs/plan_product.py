@@ -39,11 +39,12 @@ def read_product(path: Path, text: str, paths: Paths) -> Plan:
     errors.check()
     method = METHOD_OF_MODEL
     if "method" in document:
-        if document["method"] not in method_names():
+        name = str(document["method"]).strip().lower()
+        if name not in method_names():
             wrong = one_line(document["method"])
             errors.add(lines.of("method"), f"method {wrong!r}; use {' or '.join(method_names())}")
         else:
-            method = method_names().index(document["method"])
+            method = method_names().index(name)
     alphas: tuple[float, ...] = ()
     try:
         alphas = parse_alphas([str(a) for a in document["alphas"]])

@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from glow_jax.io.errors import InputError
+from glow_jax.io.messages import failure
 
 LoadPicture = Callable[[str], np.ndarray]
-"""A path to pixels, uint8 (H, W, C) of the model's size; InputError says why there are none."""
+"""A path to pixels, uint8 (H, W, C) of the model's size; an exception says why there are none."""
 
 
 class Prefetcher:
@@ -53,5 +53,5 @@ class Prefetcher:
     def _one(self, picture: int) -> np.ndarray | str:
         try:
             return self._load(self._files[picture])
-        except InputError as error:
-            return str(error)
+        except Exception as error:  # of one picture, which must not end the run
+            return failure(self._files[picture], error)

@@ -9,7 +9,7 @@ from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
 from transfer.codec import Codec, to_bytes
 from transfer.jobs.commit import SOURCE_TYPE
-from transfer.jobs.compute import Compute
+from transfer.jobs.compute import ENDS_THE_RUN, Compute
 from transfer.jobs.inputs import Inputs
 from transfer.jobs.job import Job
 from transfer.jobs.names import file_name
@@ -24,10 +24,12 @@ def reference_file(out: Path, role: str, person: str) -> Path:
 def write_references(job: Job, codec: Codec, inputs: Inputs, compute: Compute, out: Path) -> None:
     """Write every reference picture that is not there yet, decoded.
 
-    A source without another picture than the expression's has none.
+    A source without another picture than the expression's has none. A person whose reference
+    picture cannot be made is left out; so are, with the reason in the tables, the outputs that
+    need it.
 
     Raises:
-        InputError: one cannot be written.
+        OutputError: the folder cannot be written to.
     """
     wanted = {}
     with_source = job.order[~job.alone[job.order]]
@@ -47,7 +49,12 @@ def write_references(job: Job, codec: Codec, inputs: Inputs, compute: Compute, o
     for path, (person, method) in wanted.items():
         if not inputs.usable(person):
             continue
-        reference = compute.method(method).reference(person)
-        values = np.asarray(codec.decode(inputs.tree(reference.latents[None])))
-        recipe = {"mean_of": [Path(job.plan.files[i]).name for i in reference.pictures]}
-        write_image(path, to_bytes(values)[0], Provenance(SOURCE_TYPE, codec.name, recipe))
+        try:
+            reference = compute.method(method).reference(person)
+            values = np.asarray(codec.decode(inputs.tree(reference.latents[None])))
+            recipe = {"mean_of": [Path(job.plan.files[i]).name for i in reference.pictures]}
+            write_image(path, to_bytes(values)[0], Provenance(SOURCE_TYPE, codec.name, recipe))
+        except ENDS_THE_RUN:
+            raise
+        except Exception:  # the next person's may be made
+            continue

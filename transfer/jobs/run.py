@@ -200,7 +200,7 @@ class Worker:
         """Make and commit chunks; returns how many outputs were made.
 
         Raises:
-            InputError: the device's memory is too small for a batch, or a file cannot be written.
+            InputError: the memory is too small for a batch, or the folder cannot be written to.
         """
         total = sum(len(self._job.chunk(k)) for k in chunks)
         for chunk in chunks:
@@ -214,10 +214,11 @@ class Worker:
                     self._commit.finish(output.chunk, of_chunk)
                     of_chunk = []
                 progress("transfer", done, total)
-        except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            why = f"{self._batch_size} images at once do not fit into the device's memory"
+            whose = "this machine's" if isinstance(error, MemoryError) else "the device's"
+            why = f"{self._batch_size} images at once do not fit into {whose} memory"
             raise InputError(f"{why}; give a smaller `batch_size`") from error
         return n_made
 

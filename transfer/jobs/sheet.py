@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from glow_jax.io.messages import printable
 from glow_jax.io.pictures import read_image
 from transfer.jobs.alphas import AUTO
 from transfer.jobs.job import Job
@@ -27,7 +28,7 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     the expression's has no mean. The label says where the expression was estimated absolutely.
 
     Args:
-        job: a finished job of one method.
+        job: a finished job of one method, with an output at least.
         out: its folder.
         load: a path to pixels, as the job was run with.
 
@@ -50,16 +51,18 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     rows, labels = [], []
     for (target, picture, source), made in series.items():
         shown = _rgb(load(plan.files[picture]))
-        blank = np.full_like(shown, 255)
         is_alone = (target, picture, source) in alone
-        first = [
-            shown,
-            blank if is_alone else read_image(reference_file(out, "source", plan.names[source])),
-            read_image(reference_file(out, "target", plan.names[target])),
+        files = [
+            None if is_alone else reference_file(out, "source", plan.names[source]),
+            reference_file(out, "target", plan.names[target]),
+            *(made.get(alpha) for alpha in alphas),
         ]
-        rows.append(first + [read_image(made[a]) if a in made else blank for a in alphas])
+        blank = np.full_like(shown, 255)
+        tiles = [read_image(file) if file and file.exists() else blank for file in files]
+        rows.append([shown, *tiles])
         absolute = " (estimated absolutely)" if is_alone else ""
-        labels.append(f"{Path(plan.files[picture]).stem} on {plan.names[target]}{absolute}")
+        label = f"{Path(plan.files[picture]).stem} on {plan.names[target]}{absolute}"
+        labels.append(printable(label))
     return grid(rows, header, labels)
 
 

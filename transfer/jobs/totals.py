@@ -1,7 +1,6 @@
 """The tables of a whole folder, gathered from those of its chunks."""
 
 import contextlib
-import csv
 import dataclasses
 import itertools
 import os
@@ -29,7 +28,7 @@ from glow_jax.io.output_schema import (
     TROUBLE_FIELDS,
 )
 from glow_jax.io.packages import installed
-from glow_jax.io.tables import SURROGATES, TableWriter, csv_line, read_table
+from glow_jax.io.tables import SURROGATES, TableWriter, csv_line, read_cells, read_table
 from transfer.jobs.output_folder import inputs_file, read_description, rows_file
 
 PARQUET_ROWS = 65_536  # that are held in memory
@@ -134,7 +133,8 @@ def _write_parquet(out: Path) -> bool:
     try:
         with (
             open(out / RESULTS, encoding="utf-8", errors="replace", newline="") as file,
-            parquet.ParquetWriter(temporary, schema) as writer,
+            open(temporary, "xb") as made,  # pyarrow takes no path that is not UTF-8
+            parquet.ParquetWriter(made, schema) as writer,
         ):
             for columns in _columns(file):
                 arrays = [pa.array(columns[f.name], f.type) for f in schema]
@@ -147,13 +147,13 @@ def _write_parquet(out: Path) -> bool:
 
 def _columns(file: TextIO) -> Iterator[dict[str, list[Any]]]:
     """Columns of a table, some rows at a time; an empty number is None."""
-    reader = csv.reader(file)
-    header = next(reader)
-    while rows := list(itertools.islice(reader, PARQUET_ROWS)):
+    cells = read_cells(file)
+    header = next(cells)
+    while rows := list(itertools.islice(cells, PARQUET_ROWS)):
         columns: dict[str, list[Any]] = {}
-        for name, cells in zip(header, zip(*rows, strict=True), strict=True):
+        for name, column in zip(header, zip(*rows, strict=True), strict=True):
             parse = {"float64": float, "int64": int}.get(NUMBERS.get(name, ""))
             columns[name] = (
-                list(cells) if parse is None else [parse(c) if c else None for c in cells]
+                list(column) if parse is None else [parse(c) if c else None for c in column]
             )
         yield columns

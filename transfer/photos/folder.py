@@ -26,7 +26,7 @@ from jaxtyping import UInt8
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import failure, one_line, reason
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_source_type
 from transfer.jobs.plan import file_name
@@ -148,8 +148,27 @@ def align_photograph(
     """Write the crops of a photograph, then its record.
 
     Returns:
-        Its record's name; or, on one line, why the photograph cannot be read.
+        Its record's name; or, on one line, why the photograph cannot be used.
+
+    Raises:
+        InputError: the folder cannot be written to, or the judge cannot measure at all.
     """
+    try:
+        return _aligned(photograph, out, settings, face_detector, measure_aus)
+    except InputError:
+        raise
+    except Exception as error:  # of one photograph: others may still be aligned
+        path = photograph.path
+        return failure(path, error).removeprefix(f"{one_line(path)}: ")
+
+
+def _aligned(
+    photograph: Photograph,
+    out: Path,
+    settings: Photographs,
+    face_detector: FaceDetector,
+    measure_aus: MeasureAus | None,
+) -> Result | str:
     path = photograph.path
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
@@ -167,10 +186,7 @@ def align_photograph(
         return str(error).removeprefix(f"{one_line(path)}: ")
     except OSError as error:
         return f"cannot be read ({reason(error)})"
-    try:
-        good, bad = faces_in(pixels, face_detector, settings.size, settings.which, settings.limits)
-    except ValueError as error:  # of the detector; other photographs may still be aligned
-        return reason(error)
+    good, bad = faces_in(pixels, face_detector, settings.size, settings.which, settings.limits)
     faces = []
     for face in good:
         file = f"faces/{inside}.png" if face.count == 1 else f"faces/{inside}_{face.number}.png"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import failure, one_line
 from transfer.photos.judge_adapter import measure_aus, pose_of_picture
 from transfer.photos.neutral import Measurement, chosen, scores
 from transfer.photos.reader import AlignedFaces
@@ -32,10 +32,16 @@ def keep_most_neutral(
         for file in files:
             try:
                 pixels = load(file)
-            except InputError:
+            except Exception:  # the job lists it, with the reason
                 continue
             usable.append(file)
-            measurements.append(_measured(faces, file, pixels))
+            try:
+                measurements.append(_measured(faces, file, pixels))
+            except InputError:  # the judge cannot be used at all
+                raise
+            except Exception as error:
+                notify(f"not measured: {failure(file, error)}")
+                measurements.append(None)
         if not usable:
             return list(files)
         best = [usable[i] for i in chosen(scores(measurements), n)]

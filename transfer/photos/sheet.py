@@ -7,6 +7,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from glow_jax.io.messages import printable
+
 MAX_COLUMNS, MAX_ROWS, MAX_LINES = 8, 60, 30
 TILE_PX, GAP_PX, LINE_PX, HEAD_PX = 128, 10, 17, 30
 INK, QUIET, PAPER, WARNING = (30, 30, 34), (110, 110, 116), (250, 250, 248), (200, 90, 20)
@@ -53,7 +55,7 @@ def align_sheet(
     for name, tiles in shown.items():
         hidden = len(people[name]) - len(tiles)
         more = f" ({hidden} more: align.csv)" if hidden else ""
-        heading = f"{name or 'files'}: {len(people[name])}{more}"
+        heading = printable(f"{name or 'files'}: {len(people[name])}{more}")
         draw.text((GAP_PX, y + 4), _cut(heading, 80), INK, ImageFont.load_default(17))
         y += HEAD_PX
         for start in range(0, len(tiles), columns):

@@ -1,10 +1,8 @@
 """The tables of a folder of aligned faces: align.csv, landmarks.jsonl and failures.csv."""
 
-import csv
 import dataclasses
-import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from glow_jax.io.files import write_atomically
+from glow_jax.io.messages import failure
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import SourceType
+from glow_jax.io.tables import write_table
 from transfer.photos import neutral
 from transfer.photos.neutral import Measurement
 from transfer.photos.pose import Pose
@@ -112,7 +112,7 @@ def gather(
             rows.setdefault(person, []).append(_row(record, face))
             faces.setdefault(person, []).append(face)
     everything = [row for own in rows.values() for row in own]
-    _add_bits(out, everything, bits, far_bits, progress)
+    failures += _add_bits(out, everything, bits, far_bits, progress)
     people = {}
     for person, own in rows.items():
         score = neutral.scores(_measurements(faces[person]))
@@ -175,22 +175,28 @@ def _add_bits(
     bits: Bits | None,
     far_bits: float | None,
     progress: Progress,
-) -> None:
-    if bits is None:
-        return
-    for start in range(0, len(rows), BATCH_SIZE):
-        part = rows[start : start + BATCH_SIZE]
-        values = bits(np.stack([read_image(out / row["file"]) for row in part]))
-        for row, value in zip(part, values, strict=True):
+) -> list[Failure]:
+    """Add the likelihood to the rows of crops; which crops cannot be read again."""
+    failures: list[Failure] = []
+    for start in range(0, len(rows) if bits is not None else 0, BATCH_SIZE):
+        pixels, part = [], rows[start : start + BATCH_SIZE]
+        for row in list(part):
+            try:
+                pixels.append(read_image(out / row["file"]))
+            except Exception as error:  # of one crop
+                failures.append(Failure(row["photograph"], failure(out / row["file"], error)))
+                part.remove(row)
+        for row, value in zip(part, bits(np.stack(pixels)) if bits and pixels else [], strict=True):
             row["bits_per_dim"] = f"{value:.4f}"
             row["far"] = "" if far_bits is None else int(value > far_bits)
-        progress("likelihood", start + len(part), len(rows))
+        progress("likelihood", min(start + BATCH_SIZE, len(rows)), len(rows))
+    return failures
 
 
 def write_tables(out: Path, people: dict[str, list[Crop]], failures: list[Failure]) -> None:
     """Write the three tables; without failures the third is removed."""
     rows = [crop.row for crops in people.values() for crop in crops]
-    _write_csv(out / "align.csv", FIELDS, rows)
+    write_table(out / "align.csv", FIELDS, rows)
     lines = (
         json.dumps({"photograph": record["given"]} | {k: face[k] for k in LANDMARK_FIELDS})
         for _, record in records(out)
@@ -200,14 +206,6 @@ def write_tables(out: Path, people: dict[str, list[Crop]], failures: list[Failur
     write_atomically(out / "landmarks.jsonl", text.encode(errors="surrogateescape"))
     if failures:
         table = ({"photograph": f.photograph, "reason": f.reason} for f in failures)
-        _write_csv(out / "failures.csv", ["photograph", "reason"], table)
+        write_table(out / "failures.csv", ["photograph", "reason"], table)
     else:
         (out / "failures.csv").unlink(missing_ok=True)
-
-
-def _write_csv(path: Path, fields: list[str], rows: Iterable[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode(errors="surrogateescape"))

@@ -82,6 +82,65 @@ def test_columns_come_in_any_order_and_names_need_not_be_utf8(home: Path) -> Non
     assert plan.files[plan.expression[0]] == str(odd)
 
 
+SPELLINGS = {
+    "backslashes": (b"shots\\smile.png", b"people\\ann", b".\\people\\bob"),
+    "one accent, as elsewhere": ("shots/\u00fc.png", "people/\u00e9mile", "people/bob"),
+    "accents of their own": ("shots/u\u0308.png", "people/e\u0301mile", "people/bob"),
+    "both, and backslashes": ("shots\\u\u0308.png", "people\\\u00e9mile\\*.png", "people/bob"),
+    "Windows-1252": (b"shots/\xfc.png", b"people/\xe9mile", b"people/bob"),
+    "Windows-1252, backslashes": (b"shots\\\xfc.png", b"people\\\xe9mile", b"people/bob"),
+}
+
+
+@pytest.mark.parametrize("kind", SPELLINGS)
+def test_paths_are_spelled_as_they_are_there(home: Path, kind: str) -> None:
+    (home / "shots" / "u\u0308.png").write_bytes(b"")  # as macOS writes it
+    (home / "people" / "\u00e9mile").mkdir()  # as others do
+    (home / "people" / "\u00e9mile" / "1.png").write_bytes(b"")
+    cells = [c if isinstance(c, bytes) else c.encode() for c in SPELLINGS[kind]]
+    (home / "job.csv").write_bytes(HEADER.encode() + b"\n" + b",".join(cells) + b",1\n")
+    plan = read_plan(home / "job.csv")
+    plain = kind == "backslashes"
+    shot, person = ("smile.png", "people/ann") if plain else ("u\u0308.png", "people/\u00e9mile")
+    assert names(plan.files[i] for i in plan.expression) == [shot]
+    (source, target) = (plan.pictures[i] for i in (plan.source[0], plan.target[0]))
+    assert {Path(plan.files[i]).parent for i in source} == {home / person}
+    assert plan.files[target[0]] == str(home / "people/bob/b.jpg")
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "toml"])
+def test_words_may_be_in_capitals_and_numbers_with_commas(home: Path, ending: str) -> None:
+    row = ["shots/smile.png", "people/ann", "people/bob"]
+    header = ["Expression", "SOURCE", "Target ", "alpha", "METHOD"]
+    lines = [header, [*row, "AUTO", "Warp"], [*row, "0,5", "PAPER"], [*row, "1.5", ""]]
+    mark = "\t" if ending == "tsv" else ";"
+    text = "\r\n".join(mark.join(line) for line in lines)
+    if ending == "toml":
+        text = TOML.replace("auto", "AUTO").replace('"paper"', '"Paper"')
+        with open(home / "job.toml", "w", encoding="utf-16") as file:
+            file.write(text)
+        plan = read_plan(home / "job.toml")
+        assert np.isnan(plan.alpha).any() and set(plan.method.tolist()) == {1}
+        return
+    plan = read_plan(table(home, text, name=f"job.{ending}"))
+    np.testing.assert_array_equal(plan.alpha, [np.nan, 0.5, 1.5])
+    assert plan.method.tolist() == [0, 1, -1]
+
+
+def test_a_decimal_comma_among_commas_is_told(home: Path) -> None:
+    row = "shots/smile.png,people/ann,people/bob,"
+    (first, second) = errors(table(home, HEADER, row + '"0,5"', row + "0,5"))
+    assert first.startswith("line 2: alpha '0,5'; use a number with a decimal point")
+    assert second.startswith("line 3: 5 cells; the header has 4 (a comma inside a cell")
+
+
+@pytest.mark.parametrize("name", ["job.xlsx", "job.ods", "job.csv"])
+def test_a_workbook_is_told_what_to_do(home: Path, name: str) -> None:
+    (home / name).write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(InputError, match="a workbook, .* save the sheet as CSV$"):
+        read_plan(home / name)
+
+
 def test_a_file_may_be_named_like_a_pattern(home: Path) -> None:
     (home / "shots" / "a[1].png").write_bytes(b"")
     plan = read_plan(table(home, HEADER, "shots/a[1].png,people/ann,people/bob,1"))
@@ -117,7 +176,9 @@ def test_all_errors_are_found_and_the_first_are_told(home: Path) -> None:
     with pytest.raises(JobErrors, match=r"line 3: alpha 'x'.* \(the first of 100 errors\)") as e:
         read_plan(path)
     assert e.value.count == 100 and len(e.value.lines) == 20
-    assert e.value.lines[1].endswith("line 3: shots/0.png: No such file or directory")
+    assert e.value.lines[1].endswith(
+        "line 3: column expression: shots/0.png: No such file or directory"
+    )
 
 
 def test_ids_are_their_own(home: Path) -> None:

@@ -1,0 +1,51 @@
+"""What the command line prints, without characters that would control the terminal."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from glow_jax.io.messages import printable
+
+
+class PrintableStream:
+    """A text stream to which everything is written `printable`, and in its own encoding.
+
+    Attributes:
+        unfiltered: the stream itself, for whatever moves the cursor, such as a progress bar.
+    """
+
+    def __init__(self, stream: Any):
+        """Nothing is written yet."""
+        self.unfiltered = stream
+
+    def write(self, text: str) -> int:
+        """Write text; what the stream's encoding lacks is escaped too."""
+        encoding = getattr(self.unfiltered, "encoding", None) or "utf-8"
+        shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+        self.unfiltered.write(shown)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unfiltered, name)
+
+
+@contextlib.contextmanager
+def printable_output() -> Iterator[None]:
+    """Standard output and standard error are `PrintableStream`s meanwhile."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (stream and PrintableStream(stream) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def unfiltered(stream: Any) -> Any:
+    """The stream itself, of one that `printable_output` replaced."""
+    return getattr(stream, "unfiltered", stream)
