@@ -13,10 +13,11 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from PIL import Image
 
-from eval.files import Picture, read_bytes
+from eval.files import Picture
 from eval.reading import Reading, from_columns
 from eval.table import AUS
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line
 from glow_jax.io.signals import sigterm_raised
 

@@ -19,9 +19,9 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from eval.files import read_bytes
 from eval.table import AUS
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import counted, one_line, reason
 
 MOST_BYTES = 64 * 2**20

@@ -1,6 +1,7 @@
 """The verb `decode`: latents to images."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from glow_jax.cli.checks import check_unlabelled
 from glow_jax.cli.options import add_model_options, start_jax
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
+
+MAX_STEM_BYTES = 80
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +49,14 @@ def run(args: argparse.Namespace) -> int:
         for i, image in enumerate(np.asarray(model.decode(batch)), start):
             recipe = {"decoded_from": args.latents.name, "index": i}
             provenance = Provenance("compositeWithTrainedAlgorithmicMedia", model.name, recipe)
-            stem = Path(names[i].replace("\\", "/")).stem[:80] or "image"
-            write_image(args.out / f"{i:05d}_{stem}.png", image, provenance)
+            write_image(args.out / f"{i:05d}_{_stem(names[i])}.png", image, provenance)
     print(f"{args.out}: {counted(len(names), 'image')}")
     if bad:
         print(f"{counted(bad, 'image')} with non-finite pixels, drawn mid-grey", file=sys.stderr)
     return 1 if bad else 0
+
+
+def _stem(name: str) -> str:
+    """The stem of an image's name as part of a file's name, of at most `MAX_STEM_BYTES`."""
+    stem = re.sub(r"[^\w.+ -]+", "-", Path(name.replace("\\", "/")).stem)
+    return stem.encode("utf-8", "ignore")[:MAX_STEM_BYTES].decode("utf-8", "ignore") or "image"

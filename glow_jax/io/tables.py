@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line, reason
 
 SURROGATES = "surrogateescape"  # names of files need not be UTF-8
@@ -79,14 +80,13 @@ def csv_line(cells: Sequence[Any]) -> str:
 
 
 def read_table(path: Path, fields: Sequence[str]) -> list[Row] | None:
-    """Rows of a whole table with just these columns; None where it is damaged or missing."""
+    """Rows of a whole table with just these columns; None where it is damaged or a link."""
     try:
-        with open(path, encoding="utf-8", errors=SURROGATES, newline="") as file:
-            text = file.read()
+        text = read_bytes(path, follow_link=False).decode("utf-8", SURROGATES)
         if not text.endswith("\n"):
             return None
-        cells = list(csv.reader(io.StringIO(text), strict=True))
-    except (OSError, csv.Error):
+        cells = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (InputError, csv.Error):
         return None
     if not cells or cells[0] != list(fields) or any(len(row) != len(fields) for row in cells):
         return None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from glow_jax.io.files import write_atomically
+from glow_jax.io.output_folders import make_folder
 from glow_jax.io.output_schema import CHUNK_INPUT_FIELDS
 from glow_jax.io.pictures import image_bytes
 from glow_jax.io.provenance import Provenance
@@ -49,7 +50,7 @@ class Commit:
             return dataclasses.replace(output, image=None, data=data)
         path = self._out / row["file"]
         if path.parent not in self._folders:
-            path.parent.mkdir(exist_ok=True)
+            make_folder(self._out, Path(row["file"]).parent)
             self._folders.add(path.parent)
         write_atomically(path, data)
         return dataclasses.replace(output, image=None, row=row | {"bytes": len(data)})
@@ -92,8 +93,7 @@ class Commit:
             for output in pictures
         ]
         file = pictures[0].row["file"]
-        path = self._out / file
-        path.parent.mkdir(exist_ok=True)
+        path = make_folder(self._out, Path(file).parent) / Path(file).name
         WRITE_SHARD[self._job.format](path, records)
         size, place = path.stat().st_size, itertools.count()
         return [

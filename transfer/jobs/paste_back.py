@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.output_folders import has_file, make_folder
 from glow_jax.io.output_schema import PASTED, RESULTS
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance
@@ -63,7 +64,7 @@ def paste_back(
     method = functools.cache(lambda name: METHODS[name](models, cropped))
     read = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(read_image)
     rows = _results(out)
-    (out / PASTED).mkdir(exist_ok=True)
+    make_folder(out, PASTED)
     table, made = [], 0
     wanted = [(row, job.item(row)) for row in np.sort(job.order).tolist()]
     wanted = [(row, item) for row, item in wanted if item.id in rows]
@@ -74,7 +75,7 @@ def paste_back(
         path = job.plan.files[picture]
         file = Path(PASTED, Path(item.file).name)
         table.append({"id": item.id, "file": item.file, "photograph": path, "pasted": str(file)})
-        if not (out / file).is_file():
+        if not has_file(out, file):
             alpha = float(rows[item.id]["alpha"])
             photograph = Photograph(picture, read(path), faces.face(path))
             columns = (job.plan.expression, job.plan.source)

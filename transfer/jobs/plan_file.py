@@ -31,7 +31,7 @@ from glow_jax.io.messages import one_line, reason
 from transfer.jobs.plan import Plan
 from transfer.jobs.plan_csv import read_csv
 from transfer.jobs.plan_paths import Errors, JobErrors, Paths
-from transfer.jobs.plan_product import read_product
+from transfer.jobs.plan_product import MAX_CHARACTERS, read_product
 
 ENDINGS = (".csv", ".toml", ".yaml", ".yml")
 
@@ -57,7 +57,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             if kind == ".csv":
                 return read_csv(path, file, paths)
-            return read_product(path, file.read(), paths)
+            return read_product(path, file.read(MAX_CHARACTERS + 1), paths)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
