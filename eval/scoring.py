@@ -100,12 +100,12 @@ def score(
                 kept.put(sha, {(kind, kinds[kind]): text for kind, text in answers.items()})
             done += len(found)
             progress(done, total)
-        found = {
+        scored = {
             path: _collect(path, sha, kinds, kept, reader) if sha else _unread(path)
             for path, sha in hashes.items()
         }
-        kept.check_sizes([one.embedding for one in found.values() if one.embedding])
-        return found
+        kept.check_sizes([one.embedding for one in scored.values() if one.embedding])
+        return scored
 
 
 def _kinds(judges: Judges, reader: Reader | None) -> dict[str, str]:

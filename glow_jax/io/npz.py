@@ -1,5 +1,6 @@
 """Arrays of a .npz file: sizes and types are known before anything is unpacked."""
 
+import io
 import math
 import os
 import stat
@@ -16,7 +17,7 @@ from glow_jax.io.messages import one_line, reason
 
 MAX_DIRECTORY_BYTES = 2**23
 MAX_AXES = 32
-KINDS = "fiubU"  # of NumPy's types: floats, integers, booleans, text
+KINDS = "fciubU"  # of NumPy's types: numbers, booleans, text
 PART = 2**20  # bytes that are unpacked at once
 
 
@@ -54,7 +55,7 @@ def zip_directory_bytes(end: bytes) -> int:
     return int(size)
 
 
-def _arrays(path: Path, file: IO[bytes], most: int) -> dict[str, np.ndarray]:
+def _arrays(path: Path, file: io.BufferedReader, most: int) -> dict[str, np.ndarray]:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**16 - 98))
     if zip_directory_bytes(file.read()) > MAX_DIRECTORY_BYTES:
@@ -72,7 +73,7 @@ def _arrays(path: Path, file: IO[bytes], most: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _array(stream: IO[bytes], size: int) -> np.ndarray:
+def _array(stream: IO[bytes] | zipfile.ZipExtFile, size: int) -> np.ndarray:
     """Of a .npy file's stream of so many bytes; raises ValueError where it is not one."""
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("an array of another version")
@@ -85,7 +86,7 @@ def _array(stream: IO[bytes], size: int) -> np.ndarray:
     if n_bytes + stream.tell() != size:
         raise ValueError("an array that is not all there, or longer than it says")
     array = np.empty(shape, dtype, order="F" if fortran else "C")
-    data = memoryview(array.reshape(-1, order="A").view(np.uint8)) if n_bytes else memoryview(b"")
+    data = array.reshape(-1, order="A").view(np.uint8).data if n_bytes else memoryview(b"")
     for start in range(0, n_bytes, PART):
         part = stream.read(min(PART, n_bytes - start))
         data[start : start + len(part)] = part
