@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import io
-import stat
 import warnings
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from glow_jax.io.colour import to_srgb
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line, reason
 
-MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 2**16  # pixels: Pillow needs memory for each row besides its pixels
 
@@ -32,29 +31,6 @@ class Picture:
     path: Path
     sha256: str
     pixels: np.ndarray
-
-
-def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
-    """A file's bytes.
-
-    Args:
-        path: of an ordinary file.
-        most: bytes that are read; a larger file is refused.
-
-    Raises:
-        InputError: it is missing, unreadable, no ordinary file or above `most` bytes.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
-            raise InputError(f"{one_line(path)}: not an ordinary file")
-        if status.st_size > most:
-            raise InputError(f"{one_line(path)}: {status.st_size} bytes; at most {most} are read")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from None
 
 
 def read_picture(path: Path, data: bytes | None = None) -> Picture:

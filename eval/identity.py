@@ -20,6 +20,7 @@ from glow_jax.io.cache_folders import cache_home, make_private
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import install_hint, one_line, printable, reason
+from glow_jax.io.output_folders import make_folder
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
 SHORT_SIDE = 160  # DeepFace pads and doubles pictures itself: a larger size is slower, not better
@@ -154,8 +155,7 @@ def load_deepface(home: Path) -> Any:
             "UTF-8 and has no control characters; name another one for `cache`"
         )
     try:
-        make_private(home)
-        weights.mkdir(parents=True, exist_ok=True)
+        make_folder(make_private(home), ".deepface", "weights")
         for name in SHIPPED:
             _place(dlib_file(name), weights / name)
     except OSError as error:

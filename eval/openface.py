@@ -18,12 +18,13 @@ import numpy as np
 
 from eval.faces import find_face, working_size
 from eval.fhog import fhog
-from eval.files import Picture, read_bytes
+from eval.files import Picture
 from eval.pdm import MODES, POINTS, read_point_model
 from eval.reading import Reading, unknown
 from eval.table import AUS
 from eval.warp import moved, similarity, warp
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line
 
 SIZE = 112

@@ -19,11 +19,12 @@ import numpy as np
 
 from eval.faces import Face, find_face, landmarks_in, working_size
 from eval.fhog import fhog
-from eval.files import Picture, read_bytes
+from eval.files import Picture
 from eval.reading import Reading, unknown
 from eval.table import AUS
 from eval.warp import moved, similarity, warp
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.landmarks68 import STEADY
 from glow_jax.io.messages import one_line, reason
 

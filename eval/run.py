@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from glow_jax.io.cache_folders import cache_folder, make_private
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line, reason
+from glow_jax.io.output_folders import has_folder, make_folder
 from glow_jax.io.output_schema import RESULTS
 from glow_jax.io.packages import need
 
@@ -177,6 +178,19 @@ def modules_needed(identity: bool = True, reader: str = "rendered") -> tuple[str
     return tuple(dict.fromkeys(needed))
 
 
+def own_report(out: Path) -> Path:
+    """The folder for the report inside a folder of outputs.
+
+    Raises:
+        InputError: it is a link, or a file.
+    """
+    folder = out / "report"
+    if os.path.lexists(folder) and not has_folder(out, "report"):
+        why = "is not a folder, or a link to one, which is not followed; name another"
+        raise InputError(f"{one_line(folder)}: {why}")
+    return folder
+
+
 def summary(found: dict) -> str:
     """Identity rate and AU gain in a few words.
 
@@ -231,10 +245,7 @@ def _make(folder: Path) -> None:
     """
     if (folder / RESULTS).exists():
         raise InputError(f"{one_line(folder)}: holds outputs; name another folder for the report")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{one_line(folder)}: cannot be made ({reason(error)})") from None
+    make_folder(folder)
 
 
 def _written(report: Path, scores: Any, found: dict, context: Any) -> Path:

@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 
 from eval.action_units import Reader, make_reader
-from eval.files import Picture, read_bytes, read_picture
+from eval.files import Picture, read_picture
 from eval.identity import Embedding, IdentityModel
 from eval.reading import Reading
 from eval.table import AUS
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import failure, one_line, printable, reason
+from glow_jax.io.output_folders import why_not_own
 from glow_jax.io.signals import end_with_parent, interrupts_blocked
 
 BATCH = 8
@@ -98,10 +100,12 @@ def score(
                 kept.put(sha, {(kind, kinds[kind]): text for kind, text in answers.items()})
             done += len(found)
             progress(done, total)
-        return {
+        scored = {
             path: _collect(path, sha, kinds, kept, reader) if sha else _unread(path)
             for path, sha in hashes.items()
         }
+        kept.check_sizes([one.embedding for one in scored.values() if one.embedding])
+        return scored
 
 
 def _kinds(judges: Judges, reader: Reader | None) -> dict[str, str]:
@@ -273,6 +277,8 @@ def _reading(fields: dict) -> Reading:
 
 
 FAILED = '{"unreadable"'
+TABLE = "scores (kind text, key text, sha text, data text, primary key (kind, key, sha))"
+MAX_ROW_BYTES = 2**22  # of one score
 
 
 class ScoreCache:
@@ -287,11 +293,15 @@ class ScoreCache:
         self._path = path
         with self._clear_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
+            if why := why_not_own(path):  # SQLite writes in place
+                raise OSError(why)
             self._db = sqlite3.connect(path)
-            self._db.execute(
-                "create table if not exists scores "
-                "(kind text, key text, sha text, data text, primary key (kind, key, sha))"
-            )
+            self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
+            # Anything else, a view or a trigger say, would run as a program.
+            schema = self._db.execute("select type, sql from sqlite_schema limit 3").fetchall()
+            if schema not in ([], [("table", f"CREATE TABLE {TABLE}"), ("index", None)]):
+                raise OSError("it holds other tables")
+            self._db.execute(f"create table if not exists {TABLE}")
             self._db.execute("select kind, key, sha, data from scores limit 1").fetchall()
 
     def __enter__(self) -> "ScoreCache":
@@ -312,7 +322,10 @@ class ScoreCache:
     def _row(self, kind: str, key: str, sha: str) -> tuple[str] | None:
         query = "select data from scores where kind = ? and key = ? and sha = ?"
         with self._clear_errors():
-            return self._db.execute(query, (kind, key, sha)).fetchone()
+            row = self._db.execute(query, (kind, key, sha)).fetchone()
+        if row is not None and not isinstance(row[0], str):
+            raise self._damaged()
+        return row
 
     def has(self, kind: str, key: str, sha: str) -> bool:
         """Whether a score is kept; a failure does not count, since its cause may be gone."""
@@ -328,9 +341,15 @@ class ScoreCache:
                 return str(fields["unreadable"])
             return _embedding(fields) if kind == "identity" else _reading(fields)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise InputError(
-                f"{one_line(self._path)}: holds a damaged score; delete the file"
-            ) from None
+            raise self._damaged() from None
+
+    def check_sizes(self, embeddings: Iterable[Embedding]) -> None:
+        """Raise InputError unless a model's embeddings are all of one length."""
+        if len({embedding.vector.size for embedding in embeddings} - {0}) > 1:
+            raise self._damaged()
+
+    def _damaged(self) -> InputError:
+        return InputError(f"{one_line(self._path)}: holds a damaged score; delete the file")
 
     def put(self, sha: str, answers: dict[tuple[str, str], str]) -> None:
         """Keep the scores of one picture."""

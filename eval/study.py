@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.files import read_bytes
 from eval.protocol.scores import EXTRAS
 from eval.references import Reference, reference_of
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.given_tables import read_rows
 from glow_jax.io.messages import one_line
 from glow_jax.io.output_schema import ABSOLUTE, JOB, MEANS, PEOPLE, RESULTS

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -29,9 +30,16 @@ from jax.typing import DTypeLike
 
 from glow_jax.config import GlowConfig, Precision
 from glow_jax.devices import check_platform
-from glow_jax.graph_model import GraphConfig, GraphGlow, from_json, read_constants, to_json
+from glow_jax.graph_model import (
+    MAX_TEXT_BYTES,
+    GraphConfig,
+    GraphGlow,
+    from_json,
+    read_constants,
+    to_json,
+)
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import read_json_object
+from glow_jax.io.files import read_bytes, read_json_object
 from glow_jax.io.messages import reason
 from glow_jax.model import Glow
 from glow_jax.model_card import BUNDLED, CARD, calibrate, far_limit, read_card
@@ -62,6 +70,9 @@ __all__ = [
 ]
 
 GRAPH_FILES = ("program.json", "constants.npz")
+MAX_GRAPH_BYTES = 2**31  # of one of them
+MAX_OVERHEAD_BYTES = 2**26  # of weights/, besides its arrays
+MAX_ITEM_BYTES = 8  # of a number in it: float64
 STORED_NAMES = {"inv_conv": "mix"}  # of a module's arrays: attribute -> name on disk
 # Fields of GlowConfig that count in a fingerprint whatever their value, in this order.
 FINGERPRINTED = (
@@ -283,9 +294,10 @@ def _checked_weights(path: Path, config: GlowConfig) -> Weights:
         saved = read_json_object(path / "files.json")
     except InputError as error:
         raise InputError(f"{path}: not a whole checkpoint: {error}") from None
-    folder = (path / "weights").resolve()
-    check_files(path, folder, saved)
-    return read_weights(path, folder, _expected(config))
+    folder, expected = (path / "weights").resolve(), _expected(config)
+    n_elements = sum(math.prod(a.shape) for a in jax.tree.leaves(expected))
+    check_files(path, folder, saved, MAX_OVERHEAD_BYTES + 2 * MAX_ITEM_BYTES * n_elements)
+    return read_weights(path, folder, expected)
 
 
 def _expected(config: GlowConfig) -> Weights:
@@ -336,12 +348,13 @@ def _load_graph(path: Path) -> GraphGlow:
         for name in GRAPH_FILES:
             if not (path / name).is_file():
                 raise InputError(f"{name} is missing")
-            data = (path / name).read_bytes()
+            data = read_bytes(path / name, MAX_GRAPH_BYTES)
             if saved.get(name) != hashlib.sha256(data).hexdigest():
                 raise InputError(f"damaged: {name} is not what was saved")
             digest.update(data)
         constants = read_constants(path / "constants.npz")
-        model = from_json((path / "program.json").read_text(encoding="utf-8"), constants)
+        text = read_bytes(path / "program.json", MAX_TEXT_BYTES).decode("utf-8")
+        model = from_json(text, constants)
     except InputError as error:
         raise InputError(f"{path}: not a whole checkpoint: {error}") from None
     except (OSError, ValueError, KeyError) as error:

@@ -7,7 +7,9 @@ CPU's instructions, so that each kind of CPU has a folder of its own.
 
 import contextlib
 import hashlib
+import os
 import platform
+import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,9 @@ from pathlib import Path
 import jax
 
 from glow_jax.io.cache_folders import cache_folder, private_folder
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
+from glow_jax.io.output_folders import open_for_append
 
 MIN_SECONDS = 0.5  # of compiling: below it, reading is no faster
 ENDING = "-cache"  # of the files that JAX writes
@@ -61,14 +66,17 @@ def remove_damaged(folder: Path) -> None:
     """
     stamp = folder / LAST_CHECK
     try:
-        since = stamp.stat().st_mtime - MARGIN
+        since = stamp.lstat().st_mtime - MARGIN
     except OSError:
         since = 0.0
-    with contextlib.suppress(OSError):  # another process may remove a file as well
-        stamp.touch()
+    with contextlib.suppress(OSError, InputError):  # another process may remove a file as well
+        with open_for_append(stamp) as file:
+            os.utime(file)
         for path in folder.glob(f"*{ENDING}"):
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime >= since and not is_whole(path.read_bytes()):
+                status = path.lstat()
+                ours = stat.S_ISREG(status.st_mode)
+                if not ours or (status.st_mtime >= since and not is_whole(read_bytes(path))):
                     path.unlink()
 
 

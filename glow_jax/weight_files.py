@@ -6,6 +6,9 @@ unpickled. A SHA-256 of every file, kept beside the folder, finds damage before 
 
 import contextlib
 import hashlib
+import math
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import open_without_waiting
 from glow_jax.io.messages import errors_only, one_line, reason
 
 Weights = dict[str, Any]
+MAX_FILES = 100_000  # of one folder
+MAX_FREE_BYTES = 2**28  # of arrays, whatever their files hold
+MAX_EXPANSION = 8
 
 
 def quiet_orbax() -> contextlib.AbstractContextManager[None]:
@@ -57,6 +64,7 @@ def read_weights(path: Path, folder: Path, expected: Weights) -> Weights:
         ):
             stored = checkpointer.metadata(folder).item_metadata.tree
         check_arrays(path, expected, stored)
+        check_expands(path, folder, stored)
         # As NumPy arrays: JAX would round float64 away.
         numpy_arrays = jax.tree.map(lambda a: ocp.RestoreArgs(restore_type=np.ndarray), stored)
         with (
@@ -96,22 +104,81 @@ def check_arrays(path: Path, expected: Weights, stored: Any) -> None:
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its path inside the folder."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {
-        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files
-    }
+    return {name: _sha256(folder / name) for name in sorted(_file_sizes(folder))}
 
 
-def check_files(path: Path, folder: Path, saved: Mapping[str, Any]) -> None:
-    """Raise InputError unless the folder's files are those that were saved, by SHA-256."""
-    found = file_hashes(folder)
-    for name in sorted(set(saved) | set(found)):
-        if name not in found:
+def _sha256(path: Path) -> str:
+    with open(path, "rb", opener=open_without_waiting) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file_sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file of a folder, by its path inside the folder; links to files count.
+
+    Raises:
+        InputError: it cannot be listed, or holds pipes, devices or more than `MAX_FILES` files.
+    """
+
+    def fail(error: OSError) -> None:
+        raise InputError(f"{one_line(error.filename)}: cannot be listed ({reason(error)})")
+
+    sizes: dict[str, int] = {}
+    for at, _, names in os.walk(folder, onerror=fail):
+        for name in names:
+            path = Path(at, name)
+            inside = path.relative_to(folder).as_posix()
+            try:
+                status = path.stat()
+            except OSError:  # a link to nothing, or to itself
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                why = f"weights/{one_line(inside)} is not an ordinary file"
+                raise InputError(f"{one_line(folder.parent)}: {why}")
+            sizes[inside] = status.st_size
+        if len(sizes) > MAX_FILES:
+            raise InputError(f"{one_line(folder)}: more than {MAX_FILES} files")
+    return sizes
+
+
+def check_files(path: Path, folder: Path, saved: Mapping[str, Any], most: int) -> None:
+    """Check that the folder's files are those that were saved, by SHA-256.
+
+    Args:
+        path: the checkpoint, for messages.
+        folder: its weights.
+        saved: SHA-256 by path inside the folder.
+        most: bytes of all files; more are not read.
+
+    Raises:
+        InputError: a file is missing, is damaged or does not belong to it, or they are too large.
+    """
+    sizes = _file_sizes(folder)
+    for name in sorted(set(saved) ^ set(sizes)):
+        if name in saved:
             raise InputError(f"{path}: incomplete: weights/{one_line(name)} is missing")
-        if name not in saved:
-            raise InputError(f"{path}: weights/{one_line(name)} does not belong to it")
-        if saved[name] != found[name]:
+        raise InputError(f"{path}: weights/{one_line(name)} does not belong to it")
+    if (size := sum(sizes.values())) > most:
+        why = f"weights/ holds {size} bytes; the arrays of its config.json need at most {most}"
+        raise InputError(f"{path}: {why}")
+    for name in sorted(sizes):
+        try:
+            found = _sha256(folder / name)
+        except OSError as error:
+            why = f"weights/{one_line(name)} cannot be read ({reason(error)})"
+            raise InputError(f"{path}: {why}") from None
+        if saved[name] != found:
             raise InputError(f"{path}: damaged: weights/{one_line(name)} is not what was saved")
+
+
+def check_expands(path: Path, folder: Path, stored: Any) -> None:
+    """Raise InputError where a folder's arrays unpack to much more than its files.
+
+    Trained weights hardly compress; arrays of one value do, those of a new model's last layers.
+    """
+    n_bytes = sum(math.prod(a.shape) * jnp.dtype(a.dtype).itemsize for a in jax.tree.leaves(stored))
+    size = sum(_file_sizes(folder).values())
+    if n_bytes > MAX_FREE_BYTES + MAX_EXPANSION * size:
+        raise InputError(f"{path}: {size} bytes of weights/ that unpack to {n_bytes} are refused")
 
 
 def _dotted(path: tuple[Any, ...]) -> str:

@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.run import Judgement, cache_or_temporary, judge_folder, judge_published
+from eval.run import (
+    Judgement,
+    cache_or_temporary,
+    judge_folder,
+    judge_published,
+    own_report,
+)
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 from glow_jax.io.terminal import unfiltered
@@ -83,7 +89,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge a folder; 1 if something in it could not be judged."""
-    report = args.report or args.out / "report"
+    report = args.report or own_report(args.out)
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: use a whole number from 0")
     if args.published:
@@ -120,7 +126,7 @@ def judge_by_default(out: Path) -> Judgement:
     with cache_or_temporary(None, _notify) as cache, _Bar("judging") as progress:
         return judge_folder(
             out,
-            out / "report",
+            own_report(out),
             cache=cache,
             identity=IdentityModel(home=cache),
             workers=os.cpu_count() or 1,

@@ -35,6 +35,7 @@ from eval.report.verdict import verdict
 from eval.report.view import name
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import counted, printable
+from glow_jax.io.output_folders import make_folder
 from glow_jax.io.tables import csv_line
 
 __all__ = ["Context", "write_report"]
@@ -65,15 +66,13 @@ def write_report(
 
     Raises:
         InputError: the scores table does not pass `check_scores`, or a file cannot be written.
-        OSError: the folder cannot be made.
     """
     checked = check_scores(scores)
     checked["alpha"] = checked["alpha"].round(6)  # as in the figures: 0.1 + 0.2 is 0.3
     page = build_page(checked, figures, context)
     data = {**figures, "run": about.run_data(context)}
     written = json.dumps(data, indent=1, allow_nan=False)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(Path(folder))
     files = {"scores.csv": _csv(scores), "figures.json": written, "index.html": page}
     for file, text in files.items():
         write_atomically(folder / file, text.encode("utf-8", "backslashreplace"))

@@ -1,6 +1,7 @@
 """The verb `decode`: latents to images."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -62,6 +63,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _stem(name: str) -> str:
-    """A picture's name without its folder and suffix, of at most `MAX_STEM_BYTES`."""
-    stem = Path(name.replace("\\", "/")).stem.encode(errors="surrogateescape")
-    return stem[:MAX_STEM_BYTES].decode(errors="ignore") or "image"
+    """The stem of an image's name as part of a file's name, of at most `MAX_STEM_BYTES`."""
+    stem = re.sub(r"[^\w.+ -]+", "-", Path(name.replace("\\", "/")).stem)
+    return stem.encode("utf-8", "ignore")[:MAX_STEM_BYTES].decode("utf-8", "ignore") or "image"

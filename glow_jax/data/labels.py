@@ -10,7 +10,10 @@ import numpy as np
 from PIL import Image
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.files import read_bytes
+from glow_jax.io.messages import one_line, reason
+
+MAX_LABELS_BYTES = 2**28
 
 
 def parse_labels(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -28,6 +31,18 @@ def parse_labels(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         if not known:
             raise InputError(f"{one_line(path)}: line {number} is not a picture's label")
         yield label
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file of labels.
+
+    Raises:
+        InputError: it cannot be read, is no ordinary file, or is larger than `MAX_LABELS_BYTES`.
+    """
+    try:
+        return read_bytes(path, MAX_LABELS_BYTES).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from None
 
 
 def png_buffer(pixels: np.ndarray) -> io.BytesIO:

@@ -12,6 +12,7 @@ from typing import Any
 from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.messages import one_line, reason
 
+MAX_BYTES = 2**28
 MAX_JSON_BYTES = 2**20
 # Of one file's name, not of its folder or disk.
 ERRORS_OF_A_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ, errno.EINVAL, errno.ENOTEMPTY)
@@ -42,6 +43,35 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 def open_without_waiting(path: str, flags: int) -> int:
     """An `opener` for `open` that does not wait for a writer where the path is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_bytes(path: Path, most: int = MAX_BYTES, *, follow_link: bool = True) -> bytes:
+    """A file's bytes.
+
+    Args:
+        path: of an ordinary file.
+        most: bytes that are read; a larger file is refused.
+        follow_link: read the file that a link leads to; else a link is refused.
+
+    Raises:
+        InputError: it is missing, unreadable, no ordinary file or above `most` bytes.
+    """
+    flag = 0 if follow_link else os.O_NOFOLLOW
+    try:
+        with open(path, "rb", opener=lambda p, f: open_without_waiting(p, f | flag)) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+                raise InputError(f"{one_line(path)}: not an ordinary file")
+            if status.st_size > most:
+                why = f"{status.st_size} bytes; at most {most} are read"
+                raise InputError(f"{one_line(path)}: {why}")
+            return file.read(most + 1)
+    except IsADirectoryError:
+        raise InputError(f"{one_line(path)}: not an ordinary file") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from None
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

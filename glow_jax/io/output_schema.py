@@ -18,7 +18,7 @@ JOB, PEOPLE, RESULTS, INPUTS, FAILURES = (
     "inputs.csv",
     "failures.csv",
 )
-IMAGES, MEANS, PASTED = "images", "means", "pasted"
+IMAGES, ROWS, MEANS, PASTED = "images", "rows", "means", "pasted"
 ABSOLUTE = "absolute"
 """In the column `note`: the expression was estimated without a neutral picture of the source."""
 NOTHING = "no expression"

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glow_jax.io.errors import OutputError
+from glow_jax.io.errors import InputError, OutputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line, reason
 
 SURROGATES = "surrogateescape"  # names of files need not be UTF-8
@@ -113,14 +114,13 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def read_table(path: Path, fields: Sequence[str]) -> list[Row] | None:
-    """Rows of a whole table with just these columns; None where it is damaged or missing."""
+    """Rows of a whole table with just these columns; None where it is damaged or a link."""
     try:
-        with open(path, encoding="utf-8", errors=SURROGATES, newline="") as file:
-            text = file.read()
+        text = read_bytes(path, follow_link=False).decode("utf-8", SURROGATES)
         if not text.endswith("\n"):
             return None
-        cells = list(read_cells(io.StringIO(text)))
-    except (OSError, csv.Error):
+        cells = list(read_cells(io.StringIO(text, newline="")))
+    except (InputError, csv.Error):
         return None
     if not cells or cells[0] != list(fields) or any(len(row) != len(fields) for row in cells):
         return None

@@ -8,6 +8,8 @@ import contextlib
 import csv
 import importlib
 import io
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from glow_jax import pixels
-from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import install_hint
+from glow_jax.io import output_folders
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes, write_atomically
+from glow_jax.io.messages import install_hint, one_line, reason
 from glow_jax.io.pictures import tiled, write_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.model import Glow
@@ -47,11 +51,14 @@ Row = dict[str, Any]
 
 def rows_up_to(file: Path, step: int) -> list[dict[str, str]]:
     """The whole rows of a log up to `step`; none if there is no log."""
-    if not file.exists():
+    if not os.path.lexists(file):
         return []
-    with file.open(newline="") as f:
-        rows = [r for r in csv.DictReader(f) if None not in r.values() and list(r) == FIELDS]
-    return [r for r in rows if r["step"].isdigit() and int(r["step"]) <= step]
+    text = io.StringIO(read_bytes(file).decode(errors="replace"), newline="")
+    try:
+        rows = [r for r in csv.DictReader(text) if None not in r.values() and list(r) == FIELDS]
+    except csv.Error as error:
+        raise InputError(f"{one_line(file)}: {reason(error)}") from None
+    return [r for r in rows if re.fullmatch(r"\d{1,18}", r["step"]) and int(r["step"]) <= step]
 
 
 def truncate(file: Path, step: int) -> None:
@@ -65,8 +72,9 @@ def truncate(file: Path, step: int) -> None:
 
 def append(file: Path, row: Row) -> None:
     """Add a row to the log."""
-    with file.open("a", newline="") as f:
-        csv.DictWriter(f, FIELDS).writerow({k: _text(v) for k, v in row.items()})
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, FIELDS).writerow({k: _text(v) for k, v in row.items()})
+    output_folders.append(file, text.getvalue().encode())
 
 
 def _text(value: int | float) -> str:
@@ -104,7 +112,6 @@ def pictures(model: Glow, originals: np.ndarray, seed: int) -> dict[str, np.ndar
 
 def write_pictures(folder: Path, step: int, sheets: Mapping[str, np.ndarray], seed: int) -> None:
     """Write a step's sheets as PNG files with their provenance."""
-    folder.mkdir(exist_ok=True)
     for name, sheet in sheets.items():
         made = "trained" if name == "samples" else "compositeWithTrained"
         recipe = {"step": step, "seed": seed, "temperature": TEMPERATURE}

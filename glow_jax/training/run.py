@@ -27,6 +27,7 @@ from glow_jax.config import GlowConfig
 from glow_jax.data import ArraySource, Source, prefetched
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
+from glow_jax.io.output_folders import make_folder
 from glow_jax.model import Glow
 from glow_jax.training import log as training_log
 from glow_jax.training import parallel
@@ -325,7 +326,8 @@ def _log(out: Path, step: int, seed: int, reporting: Reporting) -> Iterator[trai
         def write(row: dict[str, Any], sheets: Any) -> None:
             training_log.append(out / "log.csv", row)
             if sheets:
-                training_log.write_pictures(out / "images", row["step"], sheets, seed)
+                images = make_folder(out, "images")
+                training_log.write_pictures(images, row["step"], sheets, seed)
             board(row, sheets)
 
         yield write

@@ -24,8 +24,14 @@ from glow_jax.checkpoints import save
 from glow_jax.config import GlowConfig
 from glow_jax.data import Source
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import read_json_object, write_atomically
+from glow_jax.io.files import MAX_JSON_BYTES, read_bytes, read_json_object, write_atomically
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.output_folders import (
+    check_no_links,
+    make_folder,
+    remove_temporary,
+    temporary_files,
+)
 from glow_jax.model import Glow
 from glow_jax.model_card import HELD_OUT_BITS
 from glow_jax.training import log as training_log
@@ -34,6 +40,7 @@ from glow_jax.training.step import TrainConfig, TrainState
 from glow_jax.weight_files import quiet_orbax
 
 MAX_RECOVERIES = 5  # to one checkpoint
+MAX_STEP = 2**31
 
 
 @contextlib.contextmanager
@@ -118,7 +125,21 @@ def _recovered(state: TrainState, recovery: dict[str, Any]) -> TrainState:
 
 def _recoveries(out: Path) -> list[dict[str, Any]]:
     file = out / "recoveries.json"
-    return json.loads(file.read_text()) if file.exists() else []
+    if not os.path.lexists(file):
+        return []
+    kinds = {"failed_step": int, "restored_step": int, "rate": float, "skipped_steps": int}
+    try:
+        found = json.loads(read_bytes(file, MAX_JSON_BYTES))
+        known = isinstance(found, list) and all(
+            {name: type(value) for name, value in r.items()} == kinds
+            and all(0 <= value < MAX_STEP for value in r.values())
+            for r in found
+        )
+    except (ValueError, AttributeError, RecursionError):
+        known = False
+    if not known:
+        raise InputError(f"{one_line(file)}: not the record of a run; choose a new directory")
+    return list(found)
 
 
 def back_to_checkpoint(
@@ -175,8 +196,11 @@ def best_checkpoint(manager: ocp.CheckpointManager) -> tuple[int, float] | None:
 def export_model(model: Glow, out: Path, card: dict[str, Any], dtype: Any) -> None:
     """Write the folder model/ of a run, with its curve."""
     for partial in out.glob(".model.*"):  # of a run that was killed while it exported
-        shutil.rmtree(partial)
-    curve = {"log.csv": (out / "log.csv").read_bytes()}
+        if partial.is_symlink() or not partial.is_dir():
+            partial.unlink()
+        else:
+            shutil.rmtree(partial)
+    curve = {"log.csv": read_bytes(out / "log.csv")}
     save(model, out / "model", card, dtype=dtype, files=curve)
 
 
@@ -203,9 +227,11 @@ def describe(
 def claim(out: Path, description: dict[str, Any]) -> None:
     """Make the run's directory, or check that it holds this very run, unfinished."""
     file = out / "run.json"
-    if (out / "model").exists():
+    for name in ("checkpoints", "images", "tensorboard"):
+        check_no_links(out / name)
+    if os.path.lexists(out / "model"):
         raise InputError(f"{out}: this run is finished; its model is in {out / 'model'}")
-    if file.exists():
+    if os.path.lexists(file):
         try:
             there = read_json_object(file)
         except InputError as error:
@@ -215,9 +241,9 @@ def claim(out: Path, description: dict[str, Any]) -> None:
                 f"{out}: holds a run with another model, recipe or data; choose a new directory"
             )
         return
-    partial = out / ".run.json"  # the only file of a run that was killed on the next lines
-    if out.exists() and (not out.is_dir() or set(out.iterdir()) - {partial}):
+    # A temporary file is all that a run killed on the last line leaves.
+    if out.exists() and (not out.is_dir() or set(out.iterdir()) - set(temporary_files(out))):
         raise InputError(f"{out}: not empty and not a training run; choose a new directory")
-    out.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps(description, indent=2) + "\n")
-    os.replace(partial, file)
+    make_folder(out)
+    remove_temporary(out)
+    write_atomically(file, (json.dumps(description, indent=2) + "\n").encode())

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.files import read_bytes, read_picture
+from eval.files import read_picture
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import write_atomically
+from glow_jax.io.files import read_bytes, write_atomically
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import read_image
 from tests.support.icc import ADOBE_RGB, matrix_profile

@@ -2,7 +2,6 @@
 
 import io
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.npz import read_npz
 from transfer.expression.absolute import N_ROWS, Population
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES
@@ -91,22 +91,7 @@ def load_landmark_detector(path: str | os.PathLike) -> Params:
 
 
 def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    path = Path(path)
-    try:
-        if not path.is_file():  # opening a pipe would block
-            raise InputError(f"{one_line(path)}: no such file")
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
-            raise InputError(f"{one_line(path)}: unpacks to more than {MAX_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in file.files}
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{one_line(path)}: not readable ({reason(error)})") from None
-    except Exception as error:  # zlib, struct and others for a damaged archive
-        raise InputError(f"{one_line(path)}: damaged ({reason(error)})") from None
+    return read_npz(Path(path), MAX_BYTES)
 
 
 def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from glow_jax.io.errors import OutputError
+from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import failure, one_line, reason
+from glow_jax.io.messages import failure
+from glow_jax.io.output_folders import make_folder
 from glow_jax.io.output_schema import CHUNK_INPUT_FIELDS
 from glow_jax.io.pictures import image_bytes
 from glow_jax.io.provenance import Provenance
@@ -70,9 +71,9 @@ class Commit:
         path = self._out / row["file"]
         if path.parent not in self._folders:
             try:
-                path.parent.mkdir(exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{one_line(path.parent)}: {reason(error)}") from None
+                make_folder(self._out, Path(row["file"]).parent)
+            except InputError as error:
+                raise OutputError(str(error)) from None
             self._folders.add(path.parent)
         write_atomically(path, data)
         return dataclasses.replace(output, image=None, row=row | {"bytes": len(data)})
@@ -115,8 +116,7 @@ class Commit:
             for output in pictures
         ]
         file = pictures[0].row["file"]
-        path = self._out / file
-        path.parent.mkdir(exist_ok=True)
+        path = make_folder(self._out, Path(file).parent) / Path(file).name
         WRITE_SHARD[self._job.format](path, records)
         size, place = path.stat().st_size, itertools.count()
         return [

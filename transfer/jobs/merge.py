@@ -2,15 +2,18 @@
 
 import contextlib
 import os
+import stat
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import write_atomically
+from glow_jax.io.files import read_bytes, write_atomically
 from glow_jax.io.messages import one_line
+from glow_jax.io.output_folders import make_folder
 from glow_jax.io.output_schema import JOB, PEOPLE
 from transfer.jobs.output_folder import (
+    chunks_on_disk,
     inputs_file,
     make_folders,
     read_description,
@@ -18,6 +21,8 @@ from transfer.jobs.output_folder import (
     rows_of_chunk,
 )
 from transfer.jobs.totals import Totals, write_tables
+
+MAX_SHARD_BYTES = 2**32  # of a file that is copied
 
 
 def merge(outs: Sequence[Path], out: Path) -> Totals:
@@ -44,8 +49,8 @@ def merge(outs: Sequence[Path], out: Path) -> Totals:
         raise InputError(f"{one_line(out)}: holds another job; choose a new output folder")
     for folder in outs:
         if not (out.exists() and os.path.samefile(folder, out)):
-            for chunk in range(n_chunks):
-                if rows_of_chunk(out, chunk) is None:
+            for chunk in chunks_on_disk(folder):
+                if chunk < n_chunks and rows_of_chunk(out, chunk) is None:
                     _bring(folder, out, chunk)
     return write_tables(out)
 
@@ -70,19 +75,25 @@ def _bring(folder: Path, out: Path, chunk: int) -> None:
     if rows is None:
         return
     for file in {row["file"].partition("#")[0] for row in rows if not row["stage"]}:
-        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out, Path(file).parent)
         _link(folder / file, out / file)
     _link(inputs_file(folder, chunk), inputs_file(out, chunk))
     _link(rows_file(folder, chunk), rows_file(out, chunk))
 
 
 def _link(source: Path, target: Path) -> None:
-    """A file under a second name, whole or not at all; a copy where that cannot be."""
+    """A file under a second name, whole or not at all; a copy where that cannot be.
+
+    Raises:
+        InputError: it is no ordinary file, or cannot be read or written.
+    """
+    if not stat.S_ISREG(source.lstat().st_mode):  # a link's second name is the same link
+        raise InputError(f"{one_line(source)}: is not an ordinary file")
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         os.link(source, temporary)
     except OSError:
-        write_atomically(target, source.read_bytes())
+        write_atomically(target, read_bytes(source, MAX_SHARD_BYTES))
         return
     os.replace(temporary, target)
     with contextlib.suppress(OSError):  # rename does nothing where both are the same file

@@ -7,6 +7,8 @@ state. All files and tables: `glow_jax.io.output_schema`.
 import contextlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,24 @@ from typing import Any
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import write_atomically
+from glow_jax.io.files import read_bytes, write_atomically
 from glow_jax.io.locks import LockedError, exclusive, is_held
 from glow_jax.io.messages import one_line, reason
-from glow_jax.io.output_schema import CHUNK_INPUT_FIELDS, JOB, PEOPLE, PEOPLE_FIELDS, ROW_FIELDS
+from glow_jax.io.output_folders import has_folder, make_folder, remove_file, temporary_files
+from glow_jax.io.output_schema import (
+    CHUNK_INPUT_FIELDS,
+    IMAGES,
+    JOB,
+    PEOPLE,
+    PEOPLE_FIELDS,
+    ROW_FIELDS,
+    ROWS,
+)
 from glow_jax.io.tables import Row, read_table, write_table
 from transfer.jobs.job import Job
+
+MAX_JOB_BYTES = 2**24  # of job.json
+MAX_OUTPUTS = 2**31  # of a job, and chunks
 
 
 def check(out: Path, job: Job) -> dict[str, Any] | None:
@@ -86,21 +100,19 @@ def claimed(out: Path, job: Job, description: Mapping[str, Any], share: str) -> 
 
 def _sweep(out: Path) -> None:
     """Remove what a killed run left half written, unless another run is at work here."""
-    left = [p for folder in (out, out / "rows", out / "images") for p in folder.glob(".*.tmp")]
-    left += (out / "images").glob("*/.*.tmp")
+    left = [path for inside in ("", ROWS, IMAGES) for path in temporary_files(out, inside)]
+    for folder in (out / IMAGES).iterdir():
+        left += temporary_files(out, IMAGES, folder.name)
     # Whoever writes such a file holds a lock, and did when we saw it.
     if sum(map(is_held, out.glob(".lock-*"))) == 1:
         for path in left:
-            path.unlink(missing_ok=True)
+            remove_file(out, path.relative_to(out))
 
 
 def make_folders(out: Path) -> None:
     """The folders that outputs and rows go into."""
-    try:
-        for name in ("images", "rows"):
-            (out / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{one_line(out)}: cannot be made ({reason(error)})") from None
+    for name in (IMAGES, ROWS):
+        make_folder(out, name)
 
 
 def read_description(out: Path) -> dict[str, Any] | None:
@@ -110,18 +122,19 @@ def read_description(out: Path) -> dict[str, Any] | None:
         InputError: it is damaged.
     """
     file = out / JOB
-    if not file.exists():
+    if not os.path.lexists(file):
         return None
     try:
-        there = json.loads(file.read_text(encoding="utf-8"))
-        if not all(isinstance(there[name], int) for name in ("outputs", "chunks", "chunk_size")):
-            raise TypeError
-        if not isinstance(there["digest"], str):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError):
+        there = json.loads(read_bytes(file, MAX_JOB_BYTES))
+        sizes = [there[name] for name in ("outputs", "chunks", "chunk_size")]
+        known = isinstance(there["digest"], str) and isinstance(there.get("how", {}), dict)
+        known &= all(type(n) is int and 0 <= n <= MAX_OUTPUTS for n in sizes)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        known = False
+    if not known:
         why = "not a readable job; choose a new output folder"
-        raise InputError(f"{one_line(file)}: {why}") from None
-    return there
+        raise InputError(f"{one_line(file)}: {why}")
+    return dict(there)
 
 
 def _write_people(path: Path, job: Job) -> None:
@@ -139,12 +152,27 @@ def _write_people(path: Path, job: Job) -> None:
 # -- what is done
 
 
+def chunks_on_disk(out: Path) -> list[int]:
+    """The numbers of the chunks that have tables, in order; done or not.
+
+    Raises:
+        InputError: the folder of the tables cannot be listed.
+    """
+    if not has_folder(out, ROWS):
+        return []
+    try:
+        names = os.listdir(out / ROWS)
+    except OSError as error:
+        raise InputError(f"{one_line(out / ROWS)}: {reason(error)}") from None
+    return sorted(int(name[:-4]) for name in names if re.fullmatch(r"\d{7,10}\.csv", name, re.A))
+
+
 def rows_file(out: Path, chunk: int) -> Path:
-    return out / "rows" / f"{chunk:07d}.csv"
+    return out / ROWS / f"{chunk:07d}.csv"
 
 
 def inputs_file(out: Path, chunk: int) -> Path:
-    return out / "rows" / f"{chunk:07d}.inputs.csv"
+    return out / ROWS / f"{chunk:07d}.inputs.csv"
 
 
 def rows_of_chunk(out: Path, chunk: int) -> list[Row] | None:
@@ -157,9 +185,10 @@ def rows_of_chunk(out: Path, chunk: int) -> list[Row] | None:
     sizes = {row["file"].partition("#")[0]: row["bytes"] for row in rows if not row["stage"]}
     for file, size in sizes.items():
         try:
-            if str(os.stat(out / file).st_size) != size:
+            status = os.lstat(out / file)
+            if not stat.S_ISREG(status.st_mode) or str(status.st_size) != size:
                 return None
-        except OSError:
+        except (OSError, ValueError):
             return None
     return rows
 
@@ -185,10 +214,10 @@ def forget(out: Path, chunk: int) -> None:
     """Remove a chunk's tables, and those of its outputs that no longer are what it makes."""
     rows = read_table(rows_file(out, chunk), ROW_FIELDS) or []
     for path in (rows_file(out, chunk), inputs_file(out, chunk)):
-        path.unlink(missing_ok=True)
+        remove_file(out, path.relative_to(out))
     for file in _files(rows):
-        with contextlib.suppress(IsADirectoryError, PermissionError):  # whoever writes it says so
-            (out / file).unlink(missing_ok=True)
+        with contextlib.suppress(InputError):  # whoever writes it says so
+            remove_file(out, file)
 
 
 def _files(rows: Iterable[Row]) -> set[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.messages import failure
+from glow_jax.io.output_folders import has_file, make_folder
 from glow_jax.io.output_schema import PASTED, RESULTS
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance
@@ -64,7 +65,7 @@ def paste_back(
     method = functools.cache(lambda name: METHODS[name](models, cropped))
     read = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(read_image)
     rows = _results(out)
-    (out / PASTED).mkdir(exist_ok=True)
+    make_folder(out, PASTED)
     table, made, failures = [], 0, list[str]()
     wanted = [(row, job.item(row)) for row in np.sort(job.order).tolist()]
     wanted = [(row, item) for row, item in wanted if item.id in rows]
@@ -75,20 +76,20 @@ def paste_back(
         one: Method = method(item.method)
         picture = one.photograph(int(job.plan.target[row]))
         path = job.plan.files[picture]
-        if file.is_file():
+        if has_file(out, file):
             return path, False
         alpha = float(rows[item.id]["alpha"])
         photograph = Photograph(picture, read(path), faces.face(path))
         expression, source = int(job.plan.expression[row]), int(job.plan.source[row])
         image = read_image(out / item.file)[None]
         result = one.paste(expression, source, photograph, alpha, image)
-        write_image(file, result, _provenance(item, alpha, path, models))
+        write_image(out / file, result, _provenance(item, alpha, path, models))
         return path, True
 
     for done, (row, item) in enumerate(wanted, 1):
         file = Path(PASTED, Path(item.file).name)
         try:
-            path, new = pasted(row, item, out / file)
+            path, new = pasted(row, item, file)
         except ENDS_THE_RUN:
             raise
         except Exception as error:  # of one photograph

@@ -32,7 +32,7 @@ from glow_jax.io.messages import one_line
 from transfer.jobs.plan import Plan
 from transfer.jobs.plan_csv import read_csv
 from transfer.jobs.plan_paths import Errors, JobErrors, Paths
-from transfer.jobs.plan_product import read_product
+from transfer.jobs.plan_product import MAX_CHARACTERS, read_product
 
 TABLES = (".csv", ".tsv")
 ENDINGS = (".csv", ".toml", ".yaml", ".yml", ".tsv")
@@ -54,4 +54,6 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     if kind not in ENDINGS:
         raise InputError(f"{one_line(path)}: not a job; use {', '.join(ENDINGS)}")
     paths = Paths(os.path.dirname(path), Errors(one_line(path)))
-    return read_csv(path, paths) if kind in TABLES else read_product(path, read_text(path), paths)
+    if kind in TABLES:
+        return read_csv(path, paths)
+    return read_product(path, read_text(path, 4 * MAX_CHARACTERS), paths)

@@ -4,6 +4,7 @@ import glob
 import os
 import re
 import stat
+import time
 from collections.abc import Sequence
 
 from glow_jax.io.errors import InputError
@@ -11,6 +12,9 @@ from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import SUFFIXES, image_paths, left_out
 from glow_jax.io.spellings import spelled_as_there
 
+MAX_FOLDERS = 50_000  # that a pattern searches
+MAX_MATCHES = 2_000_000  # of a pattern
+MAX_CPU_SECONDS = 10.0  # of one search
 MAX_SHOWN = 20  # errors whose lines are kept; the others are counted
 
 
@@ -157,9 +161,24 @@ class Paths:
         return [str(p) for p in image_paths(path)]
 
     def _matches(self, text: str) -> list[str]:
-        if os.path.isabs(text):
-            return sorted(glob.glob(text, recursive=True))
-        return sorted(glob.glob(text, root_dir=self.folder or ".", recursive=True))
+        """Paths that a pattern matches, in order, of a bounded search."""
+        parts = text.split("/")
+        for n in range(1, len(parts)):
+            if glob.has_magic(parts[n - 1]):
+                searched = "/".join(parts[:n]) + "/"
+                self._at_most(text, MAX_FOLDERS, "folders", searched)
+        return sorted(self._at_most(text, MAX_MATCHES, "files", text))
+
+    def _at_most(self, text: str, most: int, what: str, pattern: str) -> list[str]:
+        root = None if os.path.isabs(pattern) else self.folder or "."
+        found = glob.iglob(pattern, root_dir=root, recursive=True)
+        some, start = [], time.process_time()
+        for path in found:
+            some.append(path)
+            if len(some) > most or time.process_time() - start > MAX_CPU_SECONDS:
+                why = f"searches too many folders (stopped after {len(some)} {what}); name fewer"
+                raise InputError(f"{one_line(text)}: {why}")
+        return some
 
 
 def _named(path: str) -> str:

@@ -14,9 +14,13 @@ from transfer.jobs.alphas import parse_alphas
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
 from transfer.jobs.plan_columns import Columns
 from transfer.jobs.plan_paths import Errors, Paths
+from transfer.jobs.plan_yaml import read_yaml
 from transfer.methods import method_names
 
 MAX_ROWS = 2**31 - 1
+MAX_CHARACTERS = 2**22  # of a file
+MAX_DOTS = 1000  # of a line of TOML, besides those in texts
+QUOTED = re.compile(r"""(?<=[=,\[\s])("[^"]*"|'[^']*')(?=\s*[],])""")  # values in a list
 
 
 def read_product(path: Path, text: str, paths: Paths) -> Plan:
@@ -27,12 +31,16 @@ def read_product(path: Path, text: str, paths: Paths) -> Plan:
         InputError: it cannot be parsed, or asks for too many outputs.
     """
     errors = paths.errors
+    if len(text) > MAX_CHARACTERS:
+        limit = f"at most {MAX_CHARACTERS} characters are read; give a CSV"
+        raise InputError(f"{one_line(path)}: too long: {limit}")
     document = _parsed(path, text)
     accepted = ("sources", "targets", "alphas", "method")
     lines = Lines(text)
     for name in document:
         if name not in accepted:
-            errors.add(lines.of(name), f"unknown name {name!r}; accepted are {', '.join(accepted)}")
+            unknown = f"unknown name {name[:80]!r}"
+            errors.add(lines.of(name), f"{unknown}; accepted are {', '.join(accepted)}")
     for name in accepted[:3]:
         if not isinstance(document.get(name), list) or not document[name]:
             errors.add(lines.of(name), f"{name} must be a list that is not empty")
@@ -41,13 +49,13 @@ def read_product(path: Path, text: str, paths: Paths) -> Plan:
     if "method" in document:
         name = str(document["method"]).strip().lower()
         if name not in method_names():
-            wrong = one_line(document["method"])
+            wrong = one_line(document["method"])[:80]
             errors.add(lines.of("method"), f"method {wrong!r}; use {' or '.join(method_names())}")
         else:
             method = method_names().index(name)
     alphas: tuple[float, ...] = ()
     try:
-        alphas = parse_alphas([str(a) for a in document["alphas"]])
+        alphas = parse_alphas([_alpha(a) for a in document["alphas"]])
     except InputError as error:
         errors.add(lines.of("alphas"), str(error))
     targets = [
@@ -86,6 +94,12 @@ def _of_sources(
             continue
         for picture in pictures:
             yield paths.alone(picture[0]), [picture]
+
+
+def _alpha(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InputError(f"alphas must be numbers or texts, not {type(value).__name__}")
+    return str(value)
 
 
 def _texts(values: list[Any], what: str, lines: "Lines", errors: Errors) -> list[str]:
@@ -136,23 +150,21 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     name = one_line(path)
     try:
         if path.suffix.lower() == ".toml":
+            _check_dots(text)
             return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{name}: not TOML ({reason(error)})") from None
-    try:
-        import yaml
-    except ImportError:
-        raise InputError(f"{name}: YAML needs `pip install pyyaml`; TOML needs nothing") from None
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        why = getattr(error, "problem", None) or reason(error)
-        raise InputError(f"{name}: {where}not YAML ({one_line(why)})") from None
+    document = read_yaml(name, text)
     if not isinstance(document, dict):
         raise InputError(f"{name}: needs sources, targets and alphas")
     return document
+
+
+def _check_dots(text: str) -> None:
+    """Raise ValueError for a key of so many parts that tomllib takes minutes."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > MAX_DOTS and re.sub(QUOTED, "", line).count(".") > MAX_DOTS:
+            raise ValueError(f"line {number} has more than {MAX_DOTS} dots")
 
 
 class Lines:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glow_jax.io.output_folders import has_file, make_folder
 from glow_jax.io.output_schema import MEANS
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
@@ -40,11 +41,11 @@ def write_references(job: Job, codec: Codec, inputs: Inputs, compute: Compute, o
         people, rows = np.unique(column[needed], return_index=True)
         for person, row in zip(people.tolist(), needed[rows].tolist(), strict=True):
             path = reference_file(out, role, job.plan.names[person])
-            if not path.exists():
+            if not has_file(out, path.relative_to(out)):
                 wanted[path] = person, method_names()[job.plan.method[row]]
     if not wanted:
         return
-    (out / MEANS).mkdir(exist_ok=True)
+    make_folder(out, MEANS)
     inputs.prepare(job.order.tolist())
     for path, (person, method) in wanted.items():
         if not inputs.usable(person):

@@ -1,5 +1,6 @@
 """The tables of a whole folder, gathered from those of its chunks."""
 
+import array
 import contextlib
 import dataclasses
 import itertools
@@ -13,7 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import one_line, reason
 from glow_jax.io.output_schema import (
     ABSOLUTE,
     CHUNK_INPUT_FIELDS,
@@ -28,10 +29,11 @@ from glow_jax.io.output_schema import (
     TROUBLE_FIELDS,
 )
 from glow_jax.io.packages import installed
-from glow_jax.io.tables import SURROGATES, TableWriter, csv_line, read_cells, read_table
-from transfer.jobs.output_folder import inputs_file, read_description, rows_file
+from glow_jax.io.tables import SURROGATES, Row, TableWriter, csv_line, read_cells, read_table
+from transfer.jobs.output_folder import chunks_on_disk, inputs_file, read_description, rows_file
 
 PARQUET_ROWS = 65_536  # that are held in memory
+NEEDED = ("round_trip_error", "row")  # numbers of an output that was made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,52 +73,87 @@ def write_tables(out: Path) -> Totals:
     description = read_description(out)
     if description is None:
         raise InputError(f"{one_line(out)}: holds no job")
-    places = np.full(description["outputs"], -1, np.int64)  # of rows in the file, by number
-    keys = np.zeros(description["outputs"], np.int64)
-    n = failed = bad = non_finite = redone = absolute = nothing = 0
+    places, keys = array.array("q"), array.array("q")  # of rows: in the file, and in the plan
+    failed = bad = non_finite = redone = absolute = nothing = at = 0
     worst = 0.0
     with contextlib.ExitStack() as stack:
         # Lines are made in memory, whose lengths are known: TextIOWrapper.tell is slow.
         lines = stack.enter_context(tempfile.TemporaryFile(dir=out))
         inputs = stack.enter_context(TableWriter(out / INPUTS, INPUT_FIELDS))
         failures = stack.enter_context(TableWriter(out / FAILURES, TROUBLE_FIELDS, optional=True))
-        at = 0
-        for chunk in range(description["chunks"]):
-            rows = read_table(rows_file(out, chunk), ROW_FIELDS)
-            pictures = read_table(inputs_file(out, chunk), CHUNK_INPUT_FIELDS)
-            if rows is None or pictures is None:
+        for row in _rows_of_inputs_and_outputs(out, description["chunks"]):
+            if "row" not in row and row["reason"]:
+                bad += 1
+                trouble = {"stage": "read", "path": row["file"], "reason": row["reason"]}
+                failures.write(dict.fromkeys(TROUBLE_FIELDS, "") | trouble)
                 continue
-            for row in pictures:
-                if row["reason"]:
-                    bad += 1
-                    trouble = {"stage": "read", "path": row["file"], "reason": row["reason"]}
-                    failures.write(dict.fromkeys(TROUBLE_FIELDS, "") | trouble)
-                    continue
+            if row.get("stage"):
+                failed += 1
+                failures.write(row)
+                continue
+            worst = float(np.maximum(worst, float(row["round_trip_error"])))  # keeps a NaN
+            if "row" not in row:
                 inputs.write(row)
-                worst = float(np.maximum(worst, float(row["round_trip_error"])))  # keeps a NaN
                 redone += row["redone_in_exact"] == "1"
-            for row in rows:
-                if row["stage"]:
-                    failed += 1
-                    failures.write(row)
-                    continue
-                worst = float(np.maximum(worst, float(row["round_trip_error"])))  # keeps a NaN
-                line = csv_line([row[name] for name in RESULT_FIELDS]).encode(errors=SURROGATES)
-                lines.write(line)
-                places[n], keys[n] = at, int(row["row"])
-                at, n = at + len(line), n + 1
-                non_finite += row["non_finite_pixels"] != "0"
-                absolute += ABSOLUTE in row["note"]
-                nothing += NOTHING in row["note"]
+                continue
+            line = csv_line([row[name] for name in RESULT_FIELDS]).encode(errors=SURROGATES)
+            lines.write(line)
+            places.append(at)
+            keys.append(int(row["row"]))
+            at += len(line)
+            non_finite += row["non_finite_pixels"] != "0"
+            absolute += ABSOLUTE in row["note"]
+            nothing += NOTHING in row["note"]
         lines.flush()
-        ends = np.append(places[1:n], at)
+        ends = np.append(places[1:], at)
         with TableWriter(out / RESULTS, RESULT_FIELDS) as results:
-            for i in np.argsort(keys[:n], kind="stable").tolist():
+            for i in np.argsort(np.array(keys), kind="stable").tolist():
                 size = int(ends[i] - places[i])
                 results.write_line(os.pread(lines.fileno(), size, int(places[i])))
     parquet = _write_parquet(out)
+    n = len(keys)
     missing = description["outputs"] - n - failed
     return Totals(n, failed, bad, missing, non_finite, worst, redone, absolute, nothing, parquet)
+
+
+def _rows_of_inputs_and_outputs(out: Path, n_chunks: int) -> Iterator[Row]:
+    """The rows of every chunk that is done: of its pictures first, then, with "row", its outputs.
+
+    Raises:
+        InputError: a number in one is none; a stranger's, since we write none such.
+    """
+    for chunk in chunks_on_disk(out):
+        rows = read_table(rows_file(out, chunk), ROW_FIELDS)
+        pictures = read_table(inputs_file(out, chunk), CHUNK_INPUT_FIELDS)
+        if rows is None or pictures is None or chunk >= n_chunks:
+            continue
+        for path, table in ((inputs_file(out, chunk), pictures), (rows_file(out, chunk), rows)):
+            for row in table:
+                _check_numbers(path, row)
+                yield row
+
+
+def _check_numbers(path: Path, row: Row) -> None:
+    made = not (row.get("stage") or row.get("reason"))
+    name = ""
+    try:
+        for name in (*NUMBERS, "row"):
+            if row.get(name) or (made and name in row and name in NEEDED):
+                _number(name, row[name])
+    except ValueError:
+        raise InputError(
+            f"{one_line(path)}: {name} is {one_line(row[name])[:80]}, which is not a number"
+        ) from None
+
+
+def _number(name: str, text: str) -> float | int:
+    """Raises ValueError where it is none, or none of 64 bits."""
+    if NUMBERS.get(name) == "float64":
+        return float(text)
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError
+    return value
 
 
 def _write_parquet(out: Path) -> bool:
@@ -140,6 +177,8 @@ def _write_parquet(out: Path) -> bool:
                 arrays = [pa.array(columns[f.name], f.type) for f in schema]
                 writer.write_batch(pa.record_batch(arrays, schema=schema))
         os.replace(temporary, out / "results.parquet")
+    except (OSError, ValueError) as error:  # a cell that is no number, of a stranger's table
+        raise InputError(f"{one_line(out / 'results.parquet')}: {reason(error)}") from None
     finally:
         temporary.unlink(missing_ok=True)
     return True
@@ -152,8 +191,9 @@ def _columns(file: TextIO) -> Iterator[dict[str, list[Any]]]:
     while rows := list(itertools.islice(cells, PARQUET_ROWS)):
         columns: dict[str, list[Any]] = {}
         for name, column in zip(header, zip(*rows, strict=True), strict=True):
-            parse = {"float64": float, "int64": int}.get(NUMBERS.get(name, ""))
             columns[name] = (
-                list(column) if parse is None else [parse(c) if c else None for c in column]
+                [_number(name, c) if c else None for c in column]
+                if name in NUMBERS
+                else list(column)
             )
         yield columns

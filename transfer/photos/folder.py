@@ -16,6 +16,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,14 +26,17 @@ import numpy as np
 from jaxtyping import UInt8
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import write_atomically
+from glow_jax.io.files import read_bytes, write_atomically
 from glow_jax.io.messages import failure, one_line, reason
+from glow_jax.io.output_folders import make_folder
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_source_type
 from transfer.jobs.plan import file_name
 from transfer.photos.align import FaceDetector, faces_in
 from transfer.photos.reader import Photograph, Photographs
 from transfer.photos.records import (
+    FACES,
+    RECORDS,
     absolute,
     describe_crop,
     paths_of,
@@ -101,8 +105,8 @@ def align_folder(
     """
     _claim(out, settings)
     for folder in {photograph.person for photograph in photographs}:
-        for part in ("faces", "records"):
-            (out / part / folder).mkdir(parents=True, exist_ok=True)
+        for part in (FACES, RECORDS):
+            make_folder(out, part, folder)
     work = functools.partial(
         align_photograph,
         out=out,
@@ -174,7 +178,7 @@ def _aligned(
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         name = f"{file_name(path.stem)}_{sha256[:8]}"
         inside = f"{photograph.person}/{name}" if photograph.person else name
-        record_path = out / "records" / f"{inside}.json"
+        record_path = out / RECORDS / f"{inside}.json"
         record = read_record(record_path, out, sha256)
         if record is not None:
             if record["photograph"] != absolute(path):  # it was moved
@@ -189,7 +193,7 @@ def _aligned(
     good, bad = faces_in(pixels, face_detector, settings.size, settings.which, settings.limits)
     faces = []
     for face in good:
-        file = f"faces/{inside}.png" if face.count == 1 else f"faces/{inside}_{face.number}.png"
+        file = f"{FACES}/{inside}.png" if face.count == 1 else f"{FACES}/{inside}_{face.number}.png"
         aus = None if measure_aus is None else measure_aus(face.pixels)
         description = describe_crop(face, file, aus)
         recipe = {key: description[key] for key in ("transform", "box", "face", "faces")}
@@ -230,8 +234,8 @@ def _ahead(
 def _claim(out: Path, settings: Photographs) -> None:
     file, key = out / "align.json", settings.key
     try:
-        if file.exists():
-            if file.read_text(encoding="utf-8").strip() != key:
+        if os.path.lexists(file):
+            if read_bytes(file).decode(errors="replace").strip() != key:
                 raise InputError(
                     f"{one_line(out)}: holds crops made with other settings; choose a new folder"
                 )
@@ -240,7 +244,7 @@ def _claim(out: Path, settings: Photographs) -> None:
             raise InputError(f"{one_line(out)}: is not a folder")
         if out.exists() and any(out.iterdir()):
             raise InputError(f"{one_line(out)}: holds other files; choose a new folder")
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         write_atomically(file, (key + "\n").encode())
     except OSError as error:
         raise InputError(f"{one_line(out)}: cannot be used ({reason(error)})") from None

@@ -15,10 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from glow_jax.io.files import write_atomically
+from glow_jax.io.files import read_bytes, write_atomically
+from glow_jax.io.output_folders import has_file, remove_file
 from transfer.photos.align import Aligned
 
 Record = dict[str, Any]
+FACES, RECORDS = "faces", "records"  # folders of the crops, and of the records
+MAX_BYTES = 2**24  # of a record
+MAX_NUMBER = 1e9
+N_LANDMARKS = 68
 
 
 def describe_crop(
@@ -67,7 +72,7 @@ def absolute(path: Path) -> str:
 
 
 def read_record(path: Path, out: Path, sha256: str | None = None) -> Record | None:
-    """A record that is complete and whose crops exist; None otherwise.
+    """A record that is complete and whose crops exist in the folder; None otherwise.
 
     Args:
         path: of the record.
@@ -75,18 +80,63 @@ def read_record(path: Path, out: Path, sha256: str | None = None) -> Record | No
         sha256: of the photograph's bytes; a record of other bytes does not count.
     """
     try:
-        record = json.loads(path.read_bytes().decode(errors="surrogateescape"))
+        record = json.loads(
+            read_bytes(path, MAX_BYTES, follow_link=False).decode(errors="surrogateescape")
+        )
         same = sha256 is None or record["sha256"] == sha256
-        crops_exist = all((out / face["file"]).is_file() for face in record["faces"])
-        usable = same and crops_exist and isinstance(record["problems"], list)
-    except (OSError, ValueError, KeyError, TypeError):
+        usable = same and _is_record(record)
+        crops_exist = usable and all(_is_crop(out, face["file"]) for face in record["faces"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return record if usable else None
+    return record if crops_exist else None
+
+
+def _is_record(record: Any) -> bool:
+    """Whether a JSON value is a record as the module describes it, whoever wrote it.
+
+    May raise KeyError, TypeError or AttributeError where it is not.
+    """
+    texts = [record[name] for name in ("photograph", "given", "person", "sha256")]
+    texts += record["problems"] + ([] if record["declared"] is None else [record["declared"]])
+    if not isinstance(record["problems"], list) or not all(isinstance(t, str) for t in texts):
+        return False
+    return isinstance(record["faces"], list) and all(map(_is_face, record["faces"]))
+
+
+def _is_face(face: Any) -> bool:
+    shapes = {"transform": (2, 3), "box": (4,), "landmarks": (N_LANDMARKS, 2), "pose_deg": (3,)}
+    shapes |= dict.fromkeys(("side_px", "outside", "sharpness"), ())
+    counts = [face["face"], face["faces"]]
+    if not isinstance(face["file"], str) or not all(type(n) is int and n > 0 for n in counts):
+        return False
+    if not all(_numbers(face[name], shape) for name, shape in shapes.items()):
+        return False
+    aus = face["aus"]
+    if aus is None:
+        return True
+    known = [[0 if value is None else value for value in values] for values in aus]
+    return len(known) == 2 and all(_numbers(values, (len(known[0]),)) for values in known)
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a JSON value is finite numbers of a shape."""
+    if not shape:
+        return type(values) in (int, float) and abs(values) < MAX_NUMBER
+    return (
+        isinstance(values, list)
+        and len(values) == shape[0]
+        and all(_numbers(value, shape[1:]) for value in values)
+    )
+
+
+def _is_crop(out: Path, file: str) -> bool:
+    """Whether a file lies in the folder's faces/, and no link leads to it."""
+    return Path(file).parts[:1] == (FACES,) and has_file(out, file)
 
 
 def records(out: Path) -> Iterator[tuple[Path, Record]]:
     """The complete records of a folder, by path."""
-    for path in sorted((out / "records").rglob("*.json")):
+    for path in sorted((out / RECORDS).rglob("*.json")):
         record = read_record(path, out)
         if record is not None:
             yield path, record
@@ -100,8 +150,8 @@ def remove_older(out: Path, current: dict[str, str]) -> None:
         current: names of the current records, by the absolute paths of their photographs.
     """
     for path, record in records(out):
-        name = path.relative_to(out / "records").with_suffix("").as_posix()
+        name = path.relative_to(out / RECORDS).with_suffix("").as_posix()
         if current.get(record["photograph"], name) != name:
             path.unlink(missing_ok=True)
             for face in record["faces"]:
-                (out / face["file"]).unlink(missing_ok=True)
+                remove_file(out, face["file"])

@@ -13,7 +13,6 @@ in flight, over the same bytes, and the folder ends the same.
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from glow_jax.data.labels import parse_labels
+from glow_jax.data.labels import parse_labels, read_lines
 from glow_jax.data.photoreal_faces.workers import Make, Plan, make_shards, shard_file, text
+from glow_jax.io import output_folders
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import write_atomically
+from glow_jax.io.files import read_bytes, write_atomically
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.output_folders import remove_temporary
 
 DATASET, LABELS, REJECTED, CARD = "dataset.json", "labels.jsonl", "rejected.jsonl", "README.md"
 PEOPLE_PER_SHARD = 20
@@ -94,13 +95,13 @@ def read_labels(
     folder = Path(out)
     path = folder / str(side) / LABELS
     try:
-        facts = json.loads((folder / DATASET).read_bytes())
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError, RecursionError) as error:
+        facts = json.loads(read_bytes(folder / DATASET))
+        lines = read_lines(path)
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{one_line(path)}: cannot be read ({reason(error)}); `glow-jax generate -o "
             f"{one_line(folder)}` makes it or goes on making it"
-        ) from error
+        ) from None
     found = facts.get("kind") if isinstance(facts, dict) else None
     if kind is not None and found != kind:
         raise InputError(f"{one_line(folder)}: holds {one_line(found)}; {kind} are needed")
@@ -124,11 +125,11 @@ def _claim(folder: Path, plan: Plan) -> None:
     path = folder / DATASET
     try:
         there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-        theirs = json.loads(path.read_bytes()) if DATASET in there else None
+        theirs = json.loads(read_bytes(path)) if DATASET in there else None
         if theirs is None and any(not n.startswith(".") for n in there):
             raise InputError(f"{one_line(folder)}: holds other files; make a new folder")
         for name in ("shards", *map(str, plan.sizes_px)):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            output_folders.make_folder(folder, name)
     except InputError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -146,10 +147,8 @@ def _claim(folder: Path, plan: Plan) -> None:
                 f"{one_line(path)}: {one_line(key)} is {was}, but {now} in this run; continue "
                 "with the same, or make a new folder"
             )
-    for inside in (folder, folder / "shards", *(folder / str(s) for s in plan.sizes_px)):
-        for left in inside.glob(".*.tmp"):  # of `write_atomically`, killed
-            if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", left.name):
-                left.unlink(missing_ok=True)
+    for inside in ("", "shards", *map(str, plan.sizes_px)):
+        remove_temporary(folder, inside)
 
 
 def read_shard(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
@@ -160,13 +159,22 @@ def read_shard(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
     """
     path = shard_file(folder, shard)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from error
-    if not all(isinstance(r, dict) and isinstance(r.get("identity"), int) for r in rows):
-        raise InputError(f"{one_line(path)}: a line is not a picture's label")
+        rows = [json.loads(line) for line in read_lines(path)]
+        known = all(map(_is_label, rows))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        known = False
+    if not known:
+        raise InputError(f"{one_line(path)}: not the labels of pictures; remove it")
     return iter(rows)
+
+
+def _is_label(row: Any) -> bool:
+    """Whether a JSON value is a shard's line. May raise ValueError, KeyError or TypeError."""
+    if type(row["identity"]) is not int or "file" not in row:
+        return type(row["identity"]) is int
+    points = np.asarray(row["landmarks"], np.float64)
+    is_name = isinstance(row["file"], str) and os.path.basename(row["file"]) == row["file"]
+    return is_name and points.ndim == 2 and bool(np.isfinite(points).all())
 
 
 def _is_done(folder: Path, plan: Plan, shard: int, people: list[int]) -> bool:

@@ -27,10 +27,11 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from glow_jax.data.labels import parse_labels
+from glow_jax.data.labels import parse_labels, read_lines
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import write_atomically
+from glow_jax.io.files import read_bytes, write_atomically
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.output_folders import make_folder, remove_temporary
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from glow_jax.io.signals import end_with_parent, interrupts_blocked
@@ -169,12 +170,9 @@ def read_labels(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     """
     path = Path(folder) / LABELS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{one_line(path)}: cannot be read ({reason(error)}); it is written when all pictures "
-            "are rendered"
-        ) from error
+        lines = read_lines(path)
+    except InputError as error:
+        raise InputError(f"{error}; it is written when all pictures are rendered") from None
     yield from parse_labels(path, lines)
 
 
@@ -208,10 +206,10 @@ def _claim(folder: Path, specs: Sequence[Spec], facts: Mapping[str, Any]) -> Non
     path = folder / DATASET
     try:
         there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
-        theirs = json.loads(path.read_bytes()) if DATASET in there else None
+        theirs = json.loads(read_bytes(path)) if DATASET in there else None
         if theirs is None and any(n != "masks" and not n.startswith(".") for n in there):
             raise InputError(f"{one_line(folder)}: holds other files; render into a new folder")
-        (folder / "masks").mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "masks")
     except InputError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -224,7 +222,8 @@ def _claim(folder: Path, specs: Sequence[Spec], facts: Mapping[str, Any]) -> Non
             f"{one_line(path)}: {one_line(key)} is {_brief(value)}, but {_brief(wanted)} in this "
             "run; continue with the same, or render into a new folder"
         )
-    _remove_temporary(folder)
+    remove_temporary(folder)
+    remove_temporary(folder, "masks")
 
 
 def _differences(theirs: Any, ours: Any, key: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
@@ -239,14 +238,6 @@ def _differences(theirs: Any, ours: Any, key: str = "") -> Iterator[tuple[str, t
 
 def _brief(value: Any) -> str:
     return one_line(value if isinstance(value, str) else json.dumps(value))[:60]
-
-
-def _remove_temporary(folder: Path) -> None:
-    """What `write_atomically` leaves behind when it is killed."""
-    for inside in (folder, folder / "masks"):
-        for path in inside.glob(".*.tmp"):
-            if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name):
-                path.unlink(missing_ok=True)
 
 
 def _line_on_disk(folder: Path, spec: Spec, format: Format) -> str | None:

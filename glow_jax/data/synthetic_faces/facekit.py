@@ -16,7 +16,6 @@ import json
 import os
 import re
 import stat
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from jaxtyping import Float32, Int
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.npz import read_npz
 
 IDENTITY_MODES = 100  # of the light model (its README.md)
 ENVIRONMENT = "GLOW_JAX_FACEKIT"
@@ -356,23 +356,12 @@ _KINDS = {
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """The archive's arrays, their names and sizes checked before anything is unpacked."""
-    try:
-        if not path.is_file():
-            raise InputError(f"{one_line(path)}: no such file or folder")
-        with zipfile.ZipFile(path) as archive:
-            sizes = {i.filename.removesuffix(".npy"): i.file_size for i in archive.infolist()}
-        if missing := sorted(set(_KINDS) - set(sizes)):
-            raise InputError(f"{one_line(path)}: not a packed FaceKit: no {', '.join(missing)}")
-        if sum(sizes.values()) > MAX_FILE_BYTES:
-            raise InputError(f"{one_line(path)}: unpacks to over {MAX_FILE_BYTES >> 20} MiB")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in _KINDS}
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many types for damaged files
-        raise InputError(
-            f"{one_line(path)}: not a readable packed FaceKit ({reason(error)})"
-        ) from None
+    if not path.is_file():
+        raise InputError(f"{one_line(path)}: no such file or folder")
+    arrays = read_npz(path, MAX_FILE_BYTES)
+    if missing := sorted(set(_KINDS) - set(arrays)):
+        raise InputError(f"{one_line(path)}: not a packed FaceKit: no {', '.join(missing)}")
+    return {name: arrays[name] for name in _KINDS}
 
 
 def _check(kit: FaceKit, name: str, partial: bool) -> None:

@@ -87,7 +87,7 @@ def test_broken_expressions_beside_a_model_end_in_one_line(
     (tmp_path / "model" / "expressions.npz").write_bytes(b"PK")
     words = ["transfer", "--expression", f"{home}/shots", "--source", f"{home}/ann"]
     words += ["--target", f"{home}/bob", "--model", f"{tmp_path}/model", "-o", f"{tmp_path}/out"]
-    assert "expressions.npz: not readable" in fails(capsys, words)
+    assert "expressions.npz: not a readable .npz" in fails(capsys, words)
     assert not (tmp_path / "out").exists()
 
 
