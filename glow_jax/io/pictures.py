@@ -4,11 +4,8 @@ Files may be hostile: Pillow gets only the bytes that make pixels (`containers`)
 decoded before its size is known.
 """
 
+import dataclasses
 import io
-import os
-import re
-import stat
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +13,12 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from glow_jax.io.colour import to_srgb
+from glow_jax.io.colour import HDR_TRANSFERS, primaries_to_srgb, to_srgb
 from glow_jax.io.containers import (
     Scan,
     StrPath,
     damaged,
-    exif_orientation,
+    scan_bytes,
     scan_file,
 )
 from glow_jax.io.errors import InputError
@@ -32,8 +29,6 @@ from glow_jax.io.provenance import Provenance, creator, recipe_json, xmp_packet
 MAX_PIXELS = 2**26  # 8192 x 8192
 MAX_SIDE = 2**16  # pixels: Pillow needs memory for each row besides its pixels
 MAX_JPEG_PIXELS = 2**28  # of a JPEG, which is decoded at a half, a quarter or an eighth
-MAX_KINDS = 8  # of files left out, that a line names
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 
 Pixels = npt.NDArray[np.uint8]
 JPEG_END = b"\xff\xd9"
@@ -43,12 +38,14 @@ JUNK = b"\x55" * 4096  # no marker in it
 def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int = 3) -> Pixels:
     """Read a PNG, JPEG or still WebP file, known by its content and not by its suffix.
 
-    EXIF orientation is applied. Transparency is laid over white, as viewers show it (a
-    colour key in a 2-, 4- or 16-bit PNG is ignored). 16-bit grey is scaled by 255/65535
-    and rounded; 16-bit colour keeps its high byte (Pillow). Colours with an ICC profile are
-    converted to sRGB; CMYK without one is converted as Pillow does. Of a multi-picture JPEG the
-    first picture counts. A JPEG of more than `MAX_PIXELS` is decoded at a half, a quarter or an
-    eighth of its size. Of a JPEG without an end marker all pixels must be there.
+    HEIC is read where the extra `photos` is installed, AVIF where Pillow decodes it.
+    EXIF orientation is applied, of HEIC and AVIF that of their container. Transparency is laid
+    over white, as viewers show it (a colour key in a 2-, 4- or 16-bit PNG is ignored). 16-bit
+    grey is scaled by 255/65535 and rounded; more than 8 bits of colour keep their high byte
+    (Pillow, libheif). Colours with an ICC profile, or with Display P3's or BT.2020's primaries,
+    are converted to sRGB; CMYK without a profile is converted as Pillow does. Of a multi-picture
+    JPEG the first picture counts. A JPEG of more than `MAX_PIXELS` is decoded at a half, a quarter
+    or an eighth of its size. Of a JPEG without an end marker all pixels must be there.
 
     Args:
         path: an ordinary file of at most `MAX_FILE_BYTES` and `MAX_PIXELS`, a JPEG of at most
@@ -65,63 +62,37 @@ def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int
     """
     if channels not in (1, 3):
         raise InputError(f"channels is {channels!r}; it must be 1 or 3")
-    name = one_line(path)
-    scan = scan_file(path)
-    orientation = exif_orientation(scan.exif)
-    _check_header(scan, name, size, swapped=orientation >= 5)
+    return _read(scan_file(path), one_line(path), size, channels)
+
+
+def first_frame(data: bytes, name: str) -> Pixels:
+    """The picture in a file's bytes, of an animation the first; else as `read_image`.
+
+    Args:
+        data: of a kind that `containers.is_known` knows.
+        name: for messages.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    scan = scan_bytes(data, name)
+    if scan.animated and scan.data:
+        scan = dataclasses.replace(scan, animated=False)
+    return _read(scan, name, None, 3)
+
+
+def _read(scan: Scan, name: str, size: tuple[int, int] | None, channels: int) -> Pixels:
+    _check_header(scan, name, size)
     try:
         pixels = _decode(scan, channels)
     except UnidentifiedImageError as error:
         raise damaged(name, scan.kind, "its header is not valid") from error
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise damaged(name, scan.kind, reason(error)) from error
-    return np.ascontiguousarray(_upright(pixels, orientation))
-
-
-def image_paths(path: StrPath) -> list[Path]:
-    """List the images of a folder, or the one file given.
-
-    In a folder, whatever is named like an image (`SUFFIXES`, any case) is listed, broken
-    links too, so that reading them reports them; hidden names and folders are skipped.
-    Names sort naturally: 2.png before 10.png. A file given by name may have any suffix.
-
-    Raises:
-        InputError: `path` does not exist, cannot be listed or holds no image.
-    """
-    folder, name = Path(path), one_line(path)
-    try:
-        if not stat.S_ISDIR(os.stat(folder).st_mode):
-            return [folder]
-        found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES]
-        found = [p for p in found if not p.name.startswith(".") and not p.is_dir()]
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise InputError(f"{name}: cannot be read ({reason(error)})") from error
-    if not found:
-        raise InputError(f"{name}: no images in this folder; accepted: {', '.join(SUFFIXES)}")
-    return sorted(found, key=lambda p: (_natural(p.name), p.name))
-
-
-def left_out(path: StrPath) -> str:
-    """One line about the files of a folder that `image_paths` does not list; "" if there are none.
-
-    Hidden files and folders in it are not counted.
-    """
-    folder = Path(path)
-    try:
-        names = sorted(p.name for p in folder.iterdir() if not p.is_dir())
-    except (OSError, ValueError):  # not a folder, or none that can be listed: `image_paths` says so
-        return ""
-    kinds = Counter(
-        Path(name).suffix.lower() or "no suffix"
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() not in SUFFIXES
-    )
-    if not kinds:
-        return ""
-    number = sum(kinds.values())
-    files = "1 file that is" if number == 1 else f"{number} files that are"
-    listed = ", ".join(f"{suffix} {n}" for suffix, n in kinds.most_common(MAX_KINDS))
-    return f"{one_line(folder)}: left out {files} not PNG, JPEG or WebP ({one_line(listed)})"
+    return np.ascontiguousarray(_upright(pixels, scan.orientation))
 
 
 def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
@@ -167,8 +138,10 @@ def image_bytes(
         raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
 
 
-def _check_header(scan: Scan, name: str, size: tuple[int, int] | None, swapped: bool) -> None:
-    width, height = (scan.height, scan.width) if swapped else (scan.width, scan.height)
+def _check_header(scan: Scan, name: str, size: tuple[int, int] | None) -> None:
+    width, height = scan.width, scan.height
+    if scan.orientation >= 5:
+        width, height = height, width
     most = MAX_JPEG_PIXELS if scan.kind == "JPEG" else MAX_PIXELS
     if scan.animated:
         raise InputError(f"{name}: animated images are not accepted; save one frame")
@@ -177,6 +150,11 @@ def _check_header(scan: Scan, name: str, size: tuple[int, int] | None, swapped: 
     if max(width, height) > MAX_SIDE:
         raise InputError(
             f"{name}: {width} x {height} pixels; a side of at most {MAX_SIDE} accepted"
+        )
+    if scan.transfer in HDR_TRANSFERS and not scan.icc:
+        raise InputError(
+            f"{name}: a high-dynamic-range picture ({HDR_TRANSFERS[scan.transfer]}); save it as "
+            "one of standard range"
         )
     if size is not None and tuple(size) != (height, width):
         raise InputError(
@@ -203,7 +181,7 @@ def _decode(scan: Scan, channels: int) -> Pixels:
 
 
 def _decode_data(scan: Scan, data: bytes, channels: int) -> Pixels:
-    with Image.open(io.BytesIO(data), formats=[scan.kind]) as image:
+    with _opened(scan, data) as image:
         if image.size != (scan.width, scan.height):
             raise ValueError("two different sizes in its header")
         shrink = 1
@@ -212,18 +190,47 @@ def _decode_data(scan: Scan, data: bytes, channels: int) -> Pixels:
         if shrink > 1:
             image.draft(image.mode, (scan.width // shrink, scan.height // shrink))
         image.load()
+        flat = image
         if image.mode.startswith("I"):  # 16-bit grey
             grey = np.asarray(image).astype(np.uint32)
             flat = Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
-        elif image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            colours = to_srgb(rgba.convert("RGB"), scan.icc).convert("RGB")
-            colours.putalpha(rgba.getchannel("A"))
-            flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
-        else:
-            flat = to_srgb(image.convert("RGB") if image.mode == "P" else image, scan.icc)
+        flat = flattened(flat, scan.icc, scan.primaries)
         pixels = np.asarray(flat.convert("L" if channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], channels).copy()
+
+
+def flattened(image: Image.Image, icc: bytes, primaries: int = 2) -> Image.Image:
+    """A decoded picture of 8 bits in sRGB, its transparency laid over white.
+
+    Args:
+        image: of any mode of 8 bits or less.
+        icc: the profile of its numbers; empty for none.
+        primaries: of its numbers where there is no profile, by ITU-T H.273.
+    """
+    if image.has_transparency_data:
+        straight = image.convert("LA") if image.mode == "La" else image
+        rgba = straight.convert("RGBA")
+        colours = _in_srgb(rgba.convert("RGB"), icc, primaries).convert("RGB")
+        colours.putalpha(rgba.getchannel("A"))
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+    return _in_srgb(image.convert("RGB") if image.mode == "P" else image, icc, primaries)
+
+
+def _opened(scan: Scan, data: bytes) -> Image.Image:
+    """The picture, of which nothing but the size is decoded yet; HEIC's is decoded."""
+    if scan.kind != "HEIC":
+        return Image.open(io.BytesIO(data), formats=[scan.kind])
+    import pillow_heif
+
+    found = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
+    if found.size != (scan.width, scan.height):
+        raise ValueError("two different sizes in its header")
+    picture: Image.Image = found.to_pillow()
+    return picture
+
+
+def _in_srgb(image: Image.Image, icc: bytes, primaries: int) -> Image.Image:
+    return to_srgb(image, icc) if icc else primaries_to_srgb(image, primaries)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -285,9 +292,3 @@ def tiled(images: Pixels, columns: int) -> Pixels:
     blank = np.zeros((rows * columns - n, height, width, channels), images.dtype)
     tiles = np.concatenate([images, blank]).reshape(rows, columns, height, width, channels)
     return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
-
-
-def _natural(name: str) -> list[str | int]:
-    """Alternating text and numbers, text first, so that any two keys compare."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)]
