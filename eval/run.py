@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eval.action_units import OF_MEDIAPIPE, default_choice
 from glow_jax.io.cache_folders import cache_folder, make_private
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line, reason
@@ -104,21 +105,19 @@ def judge_folder(
     Raises:
         InputError: the folder, a model or its weights are not as they should be.
     """
-    need("eval", *REPORT)
-    from eval.action_units import default_choice
-    from eval.study import read_study
-
-    study = read_study(out)
-    reader = reader or default_choice(study.photographs)
-    need("eval", *modules_needed(identity is not None, reader))
+    need("eval", *modules_needed(identity is not None, reader or "rendered"))
     if reader == "py-feat":
         need("py-feat", "feat")
+    if reader == "mediapipe":
+        need("mediapipe", *OF_MEDIAPIPE)
     from eval.judge import check, judge
     from eval.protocol import figures
     from eval.report import Context
     from eval.scoring import Judges
+    from eval.study import read_study
 
-    judges = Judges(identity, reader)
+    study = read_study(out)
+    judges = Judges(identity, reader or default_choice(study.photographs))
     action_units = check(judges)
     _make(report)
     judged = judge(study, judges, action_units, cache / SCORES, workers=workers, progress=progress)

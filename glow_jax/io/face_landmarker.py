@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import install_hint
@@ -27,13 +26,13 @@ class LandmarkedFace(NamedTuple):
 
     Attributes:
         blendshapes: 52 of ARKit's (`_neutral` among them), 0 to 1.
-        mesh: right and down, as shares of the picture's width and height.
-        rotation: that turns columns (x right, y up, z to the camera); may be scaled.
+        mesh: (478, 2) right and down, as shares of the picture's width and height.
+        rotation: (3, 3) that turns columns (x right, y up, z to the camera); may be scaled.
     """
 
     blendshapes: Mapping[str, float]
-    mesh: Float[np.ndarray, "478 2"]
-    rotation: Float[np.ndarray, "3 3"]
+    mesh: np.ndarray
+    rotation: np.ndarray
 
 
 def landmarker_file(extra: str) -> Path:
@@ -83,8 +82,8 @@ class FaceLandmarker:
         """Free the network. Left to the interpreter's end, MediaPipe prints an exception there."""
         self._landmarker.close()
 
-    def __call__(self, picture: UInt8[np.ndarray, "H W 3"]) -> list[LandmarkedFace]:
-        """The faces of a picture."""
+    def __call__(self, picture: np.ndarray) -> list[LandmarkedFace]:
+        """The faces of a picture, uint8 (H, W, 3)."""
         image = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
         )
