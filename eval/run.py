@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval.action_units import OF_MEDIAPIPE, default_choice
 from glow_jax.io.cache_folders import cache_folder, make_private
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line, reason
@@ -106,6 +105,8 @@ def judge_folder(
         InputError: the folder, a model or its weights are not as they should be.
     """
     need("eval", *modules_needed(identity is not None, reader or "rendered"))
+    from eval.action_units import OF_MEDIAPIPE, default_choice
+
     if reader == "py-feat":
         need("py-feat", "feat")
     if reader == "mediapipe":
