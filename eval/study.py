@@ -47,6 +47,7 @@ class Study:
         references: of ("source" or "target", person), the reference picture.
         reference: what the targets' reference pictures are.
         about: what job.json says of the maker: model, method, versions.
+        photographs: whether job.json says that faces were cut out of photographs (`--align`).
         absolute: ids of outputs of whose source no other picture than the expression's was there.
     """
 
@@ -57,6 +58,7 @@ class Study:
     references: dict[tuple[str, str], Path]
     reference: Reference
     about: dict[str, str]
+    photographs: bool = False
     absolute: frozenset[str] = frozenset()
 
 
@@ -71,7 +73,7 @@ def read_study(folder: str | Path) -> Study:
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
     outputs, methods, absolute = _read_outputs(folder)
     job = folder / JOB
-    people, about = _of_job(job) if job.is_file() else ({}, {})
+    people, about, photographs = _of_job(job) if job.is_file() else ({}, {}, False)
     people = _as_named(people or _of_table(folder / PEOPLE), outputs)
     places = [Path(), folder, folder.parent]
     used = {(role, row[role]) for row in outputs for role in ("source", "target")}
@@ -92,6 +94,7 @@ def read_study(folder: str | Path) -> Study:
         references,
         reference_of(methods - {""} or {about.get("method", "")}, pictures, len(targets)),
         about,
+        photographs,
         absolute,
     )
 
@@ -153,8 +156,8 @@ def _number(text: str, where: str) -> float:
     return value
 
 
-def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """People's photographs, if the job lists them, and its model, method and versions."""
+def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool]:
+    """People's photographs, if the job lists them; `Study.about`; `Study.photographs`."""
     try:
         job = json.loads(read_bytes(path))
         people: dict[str, list[str]] = {}
@@ -168,7 +171,8 @@ def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
                         "but have other pictures; rename one folder and transfer again"
                     )
         about = {"flow": f"{job['model']['name']}, {job['precision']}", "method": job["method"]}
-        return people, {k: str(v) for k, v in (about | job["versions"]).items()}
+        about = {k: str(v) for k, v in (about | job["versions"]).items()}
+        return people, about, bool(job.get("how", {}).get("reading"))
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

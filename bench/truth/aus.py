@@ -1,10 +1,10 @@
-"""How well AUs are read on rendered people: `python -m bench.truth.aus FACES [--openface DIR]`.
+"""How well AUs are read on rendered people: `python -m bench.truth.aus FACES [--mediapipe]`.
 
 FACES holds pictures and `labels.jsonl` (file, identity, aus as activations 0-1; a person's first
 picture is neutral), as `eval.fit_rendered` takes them. Prints, for each AU, the correlation r of
 what is read with the truth: by the bundled models from a picture alone (*level*) and relative to
-the person's neutral picture (*relative*), and by OpenFace's static models where their folder is
-given.
+the person's neutral picture (*relative*), by OpenFace's static models where their folder is given
+(--openface), and by MediaPipe relative to the neutral picture.
 """
 
 import argparse
@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("faces", type=Path, help="folder of pictures and labels.jsonl")
     parser.add_argument("--openface", metavar="DIR", help="OpenFace's AU_predictors folder")
+    parser.add_argument("--mediapipe", action="store_true", help="read by MediaPipe too")
     parser.add_argument(
         "--people", type=int, default=100, help="only identities below this (default: %(default)s)"
     )
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         ours = read("rendered", paths)
         theirs = read(f"openface:{args.openface}", paths) if args.openface else None
+        shapes = read("mediapipe", paths) if args.mediapipe else None
     except (InputError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"bench.truth.aus: error: {error}", file=sys.stderr)
         return 2
@@ -51,10 +53,13 @@ def main(argv: list[str] | None = None) -> int:
     others = neutral != np.arange(len(rows))
     relative = np.clip(ours[:, 0][neutral] + ours[:, 1] - ours[:, 1][neutral], 0, 5)
     print(f"{len(rows)} pictures of {len(first)} people")
-    print("AU     level relative" + ("  OpenFace" if theirs is not None else ""))
+    changed = None if shapes is None else shapes[:, 1] - shapes[:, 1][neutral]
+    heading = "AU     level relative" + ("  OpenFace" if theirs is not None else "")
+    print(heading + ("  MediaPipe" if changed is not None else ""))
     for i, au in enumerate(AUS):
         cells = [r(ours[:, 0, i], truth[:, i]), r(relative[others, i], truth[others, i])]
         cells += [r(theirs[:, 0, i], truth[:, i])] if theirs is not None else []
+        cells += [r(changed[others, i], truth[others, i])] if changed is not None else []
         print(au, "  ", "     ".join(f"{cell:5.2f}" for cell in cells))
     return 0
 

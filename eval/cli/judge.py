@@ -58,10 +58,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--aus",
-        default="rendered",
         metavar="READER",
-        help="rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, py-feat or "
-        "none (default: %(default)s)",
+        help="rendered, mediapipe, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, "
+        "py-feat or none (default: mediapipe where job.json says that faces were cut out of "
+        "photographs and the extra mediapipe is installed; else rendered)",
     )
     parser.add_argument(
         "--cache",

@@ -124,7 +124,7 @@ def test_each_picture_is_encoded_once_and_outputs_are_decoded_in_full_batches(
 def test_free_places_of_a_batch_are_taken_by_the_pictures_that_are_needed_next(
     home: Path, tmp_path: Path
 ) -> None:
-    lines = [f"ann/0.png,ann/0.png,{who}/{i}.png,1" for who in ("bob", "cat") for i in range(4)]
+    lines = [f"ann/0.png,ann/1.png,{who}/{i}.png,1" for who in ("bob", "cat") for i in range(4)]
     (home / "job.csv").write_text("\n".join(["expression,source,target,alpha", *lines]) + "\n")
     encoded = []
 
@@ -133,7 +133,7 @@ def test_free_places_of_a_batch_are_taken_by_the_pictures_that_are_needed_next(
         return linear_codec().encode(images)
 
     make(job_of(home), tmp_path / "out", linear_models(encode=encode))
-    assert encoded == [4, 4, 1]  # not 4 and 1, then 4
+    assert encoded == [4, 4, 2]  # not 4 and 2, then 4
 
 
 def test_rows_that_ask_for_the_same_are_one_output(home: Path, tmp_path: Path) -> None:

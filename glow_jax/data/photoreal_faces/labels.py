@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from glow_jax.data.photoreal_faces.files import INSTALL, network_file
-from glow_jax.data.synthetic_faces.people import BLENDSHAPES
-from glow_jax.io.errors import InputError
+from glow_jax.io.blendshapes import BLENDSHAPES, mean_of_sides
+from glow_jax.io.face_landmarker import FaceLandmarker
 
 # The mesh's vertex at each of the 68 landmarks (Multi-PIE's order): jaw line, brows, nose, eyes,
 # outer lips, inner lips. On 39 pictures dlib's landmarks are 1 to 4 % of the eyes' distance away
@@ -49,9 +48,7 @@ class Label:
 
     def mean(self, name: str) -> float:
         """A blendshape by its name without Left or Right: of both sides, the mean."""
-        found = [self.blendshapes[n] for n in (name, f"{name}Left", f"{name}Right")
-                 if n in self.blendshapes]  # fmt: skip
-        return float(np.mean(found)) if found else float("nan")
+        return mean_of_sides(self.blendshapes, name)
 
 
 class Labeller:
@@ -62,37 +59,19 @@ class Labeller:
     """
 
     def __init__(self) -> None:
-        try:
-            import mediapipe
-            from mediapipe.tasks.python import BaseOptions, vision
-        except ImportError as error:
-            raise InputError(f"{error.name} is not installed; {INSTALL}") from None
-        self._mediapipe = mediapipe
-        options = vision.FaceLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(network_file("landmarker"))),
-            output_face_blendshapes=True,
-            output_facial_transformation_matrixes=True,
-        )
-        self._landmarker = vision.FaceLandmarker.create_from_options(options)
+        self._landmarker = FaceLandmarker("photoreal")
 
     def close(self) -> None:
-        """Free the network. Left to the interpreter's end, MediaPipe prints an exception there."""
+        """Free the network; see `FaceLandmarker.close`."""
         self._landmarker.close()
 
     def __call__(self, picture: UInt8[np.ndarray, "H W 3"]) -> Label | None:
         """The label, or None where no face is found."""
-        image = self._mediapipe.Image(
-            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(picture)
-        )
-        found = self._landmarker.detect(image)
-        if not found.face_landmarks or not found.face_blendshapes:
+        faces = self._landmarker(picture)
+        if not faces:
             return None
-        mesh = found.face_landmarks[0]
-        return Label(
-            {c.category_name: float(c.score) for c in found.face_blendshapes[0]},
-            np.array([(mesh[i].x, mesh[i].y) for i in MESH_68]),
-            pose_deg(np.asarray(found.facial_transformation_matrixes[0])[:3, :3]),
-        )
+        blendshapes, mesh, rotation = faces[0]
+        return Label(blendshapes, mesh[list(MESH_68)], pose_deg(rotation))
 
 
 def pose_deg(rotation: Any) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from glow_jax.io.blendshapes import BLENDSHAPES
 from glow_jax.io.errors import InputError
 
 Setting = Literal["free", "pairs", "matched", "truth"]
@@ -21,28 +22,6 @@ Crop = Literal["own", "neutral"]
 HairStyle = Literal["bald", "short", "fringe", "long"]
 Colour = tuple[float, float, float]  # linear RGB, 0-1
 
-# Action Units as FaceKit's blendshapes, left and right together. FaceKit's own assignment, but for
-# AU10, AU25 and AU26, where the shapes named here look more like the FACS manual's pictures.
-BLENDSHAPES = {
-    "AU1": "browInnerUp",
-    "AU2": "browOuterUp",
-    "AU4": "browDown",
-    "AU5": "eyeWide",
-    "AU6": "cheekSquint",
-    "AU7": "eyeSquint",
-    "AU9": "noseSneer",
-    "AU10": "mouthUpperUp",
-    "AU12": "mouthSmile",
-    "AU14": "mouthDimple",
-    "AU15": "mouthFrown",
-    "AU17": "mouthShrugLower",
-    "AU18": "mouthPucker",
-    "AU20": "mouthStretch",
-    "AU24": "mouthPress",
-    "AU25": "mouthLowerDown",
-    "AU26": "jawOpen",
-    "AU45": "eyeBlink",
-}
 AUS = tuple(BLENDSHAPES)
 
 # Canonical expressions after Ekman & Friesen's prototypes, as far as these shapes have them.

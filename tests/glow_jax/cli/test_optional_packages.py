@@ -58,6 +58,7 @@ CASES = [
     *((name, "eval", ["eval", "OUT"]) for name in ("pandas", "jinja2", "cv2", "dlib", "deepface")),
     ("face_recognition_models", "eval", ["eval", "OUT"]),
     ("pandas", "eval", ["eval", "OUT", "--published"]),
+    ("mediapipe", "mediapipe", ["eval", PEOPLE, "--identity", "none", "--aus", "mediapipe"]),
     ("feat", "py-feat", ["eval", PEOPLE, "--identity", "none", "--aus", "py-feat"]),
     ("deepface", "eval", ["demo", "--judge", "-o", "OUT"]),
     ("mitsuba", "render", ["render", "-o", "OUT"]),

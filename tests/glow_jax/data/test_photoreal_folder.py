@@ -1,6 +1,7 @@
 """A folder of generated people survives whatever happens to its processes; TFDS reads it."""
 
 import functools
+import importlib.util
 import json
 import os
 import signal
@@ -188,7 +189,7 @@ def test_pose_is_that_of_the_renders() -> None:
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:  # fmt: skip # noqa: E501
-    monkeypatch.setattr(network_files.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["generate", "-o", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
     assert "openvino is not installed: " in message and "'.[photoreal]' in a clone" in message

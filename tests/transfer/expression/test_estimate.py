@@ -1,13 +1,17 @@
 """Activations estimated from pictures: which are neutral, and what an expression changes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.support.expressions import UNITS, portraits, random_expressions
 from transfer.expression import estimate
+from transfer.expression.absolute import Population
 from transfer.expression.estimate import (
     are_neutral,
     expression_activations,
+    is_below_noise,
     most_neutral,
     raw_activations,
 )
@@ -61,9 +65,20 @@ def test_each_person_and_each_expression_is_estimated_once(model: ExpressionMode
 
     people = estimate.PeopleActivations(model, Faces())
     first = people.expression(4, 0)
-    np.testing.assert_array_equal(people.expression(4, 0), first)
+    assert people.expression(4, 0) is first and not first.absolute
     assert people.most_neutral(0) in (0, 1, 2) and people.most_neutral(1) in (3, 4)
     assert sorted(asked) == [[0, 1, 2], [3, 4], [4]]
     shown = raw_activations(model, images[[4]])[0]
     wanted = expression_activations(model, shown, raw_activations(model, images[:3]))
-    np.testing.assert_array_equal(first, wanted)
+    np.testing.assert_array_equal(first.activations, wanted)
+
+
+def test_what_is_below_the_noise_is_no_expression(model: ExpressionModel) -> None:
+    """At the noise a difference is halved (`denoise`); the population has a noise of its own."""
+    level = np.full(len(UNITS), 0.01, np.float32)
+    assert is_below_noise(model, level / 2, absolute=False)
+    assert not is_below_noise(model, level, absolute=False)
+    rows = (0 * level, 2 + 0 * level, 10 * level, level)
+    wider = dataclasses.replace(model, population=Population(*rows))
+    assert is_below_noise(wider, 10 * level, absolute=True)
+    assert not is_below_noise(wider, 10 * level, absolute=False)
