@@ -11,10 +11,11 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from PIL import Image
 
-from eval.files import MAX_BYTES, Picture
+from eval.files import Picture
 from eval.reading import Reading, from_columns
 from eval.table import AUS
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import MAX_BYTES
 from glow_jax.io.given_tables import Table, as_words, open_table
 from glow_jax.io.messages import one_line
 from glow_jax.io.signals import sigterm_raised
