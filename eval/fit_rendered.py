@@ -22,7 +22,7 @@ from eval.faces import find_face, working_size
 from eval.files import read_picture
 from eval.rendered import FACE_SIZE, FEATURES, QUALITY, WORST_R, features
 from eval.table import AUS
-from eval.warp import moved, similarity
+from eval.warp import similarity, transform_points
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import MIRROR, STEADY
 from glow_jax.io.messages import counted, one_line, reason
@@ -84,7 +84,9 @@ def make_template(paths: list[Path]) -> np.ndarray:
         found = [p for p in pool.map(landmarks_of, paths, chunksize=20) if np.isfinite(p).all()]
     template = found[0]
     for _ in range(5):
-        template = np.mean([moved(p, similarity(p[STEADY], template[STEADY])) for p in found], 0)
+        template = np.mean(
+            [transform_points(p, similarity(p[STEADY], template[STEADY])) for p in found], 0
+        )
     height, width = FACE_SIZE
     template = template * WIDTH * width / np.ptp(template[:17, 0])
     template += np.array([(width - 1) / 2, MIDDLE * height]) - template[STEADY].mean(0)

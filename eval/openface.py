@@ -22,7 +22,7 @@ from eval.files import Picture, read_bytes
 from eval.pdm import MODES, POINTS, read_point_model
 from eval.reading import Reading, unknown
 from eval.table import AUS
-from eval.warp import moved, similarity, warp
+from eval.warp import similarity, transform_points, warp
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -117,7 +117,7 @@ class OpenFaceModels:
         matrix = similarity(landmarks[RIGID], mean[RIGID])
         # The centre of the fitted model is put in the middle, not that of the landmarks.
         matrix[:, 2] = SIZE / 2 - matrix[:, :2] @ pose[4:]
-        outline = moved(landmarks, matrix)
+        outline = transform_points(landmarks, matrix)
         outline[RAISED, 1] -= RAISED_BY
         mask = _inside(outline[self._triangles])
         face = warp(pixels, matrix, (SIZE, SIZE)) * mask[..., None]

@@ -22,7 +22,7 @@ from eval.fhog import fhog
 from eval.files import Picture, read_bytes
 from eval.reading import Reading, unknown
 from eval.table import AUS
-from eval.warp import moved, similarity, warp
+from eval.warp import similarity, transform_points, warp
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import STEADY
 from glow_jax.io.messages import one_line, reason
@@ -136,7 +136,7 @@ def features(pixels: np.ndarray, face: Face, template: np.ndarray) -> np.ndarray
 
 def _features(pixels: np.ndarray, landmarks: np.ndarray, template: np.ndarray) -> np.ndarray:
     matrix = similarity(landmarks[STEADY], template[STEADY])
-    shape = moved(landmarks, matrix) - template
+    shape = transform_points(landmarks, matrix) - template
     mouth = mouth_matrix(template) @ np.vstack([matrix, [0, 0, 1]])
     parts = [
         fhog(warp(pixels, matrix, FACE_SIZE)).ravel(),

@@ -19,7 +19,7 @@ def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
     return np.column_stack([turn, goal - turn @ centre])
 
 
-def moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """(N, 2) points under a (2, 3) affine map."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 

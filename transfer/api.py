@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from glow_jax.io.output_schema import INPUTS, RESULTS
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
@@ -29,33 +29,36 @@ from transfer.jobs.plan_file import read_plan
 from transfer.jobs.run import Progress, Run, no_progress, run
 from transfer.jobs.sheet import job_sheet
 from transfer.jobs.totals import Totals
-from transfer.methods import METHODS, default_method
+from transfer.methods import METHODS, default_method, method_class
 from transfer.models import far_limit_of, load_models
+from transfer.photos.aligned_faces import AlignedFaces, loader_of
 from transfer.photos.most_neutral import keep_most_neutral
-from transfer.photos.reader import AlignedFaces, loader_of
 from transfer.requests import BatchRequest, StrPath, TransferRequest
 
 SHEET = "sheet.png"
 MAX_IDS = 1000  # of a job's outputs, in the metadata of its sheet
 
 Notify = Callable[[str], None]
-"""Called with lines about what was decided or left out."""
+"""Called with one line of text for the user: a choice that was made, or inputs left out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a call did, and what its folder holds.
+    """What `transfer` or `batch` did, and what its output folder holds.
+
+    `method`, `skipped`, `sheet` and `pasted` are set by `transfer` only.
 
     Attributes:
-        out: the folder.
-        made, kept: outputs written now, and found from an earlier run.
-        seconds: from the first picture read to the last output.
-        encoded_again: pictures that the cache had no room for.
-        totals: of the folder.
-        method: of a transfer.
-        skipped: pictures of a transfer that could not be used, and why.
-        sheet: the contact sheet of a transfer.
-        pasted: photographs with results in them, where `paste_back` asked for them.
+        out: the output folder.
+        made: number of outputs written by this call.
+        kept: number of outputs that an earlier call had written.
+        seconds: time from the first picture read to the last output written.
+        encoded_again: how often a picture was encoded again, because the cache had dropped it.
+        totals: counts over the whole folder.
+        method: name of the method.
+        skipped: pictures that could not be used, and why.
+        sheet: path of the contact sheet.
+        pasted: number of photographs with a pasted result, if `paste_back` was requested.
     """
 
     out: Path
@@ -76,19 +79,20 @@ def transfer(
     progress: Progress = no_progress,
     notify: Notify = lambda line: None,
 ) -> Summary:
-    """Move every expression of a source to every target, at every alpha.
+    """Transfer every expression of a source to every target, at every alpha.
 
-    It may be killed at any moment; called again, it goes on, and ends with the same files.
+    The process may be killed at any moment; the same call then makes the outputs that are missing,
+    and the folder ends with the same files.
 
     Args:
-        request: what is asked for.
-        progress: called with a stage and how far it is.
+        request: the expressions, the people and the settings.
+        progress: called with the name of a stage, the number of items done, and their total.
         notify: called with lines for the user: the method, pictures that are left out, pictures
-            that are far from what the model knows.
+            that are unlikely under the model.
 
     Raises:
-        InputError: a path is missing, no picture of a person can be used, the model cannot do the
-            method, or `out` holds something else.
+        InputError: a path is missing, no picture of a person can be used, the method does not work
+            with the model, or `out` holds the outputs of another request, or other files.
     """
     out = Path(request.out)
     _check_paths([*request.expressions, request.source, *request.targets])
@@ -106,7 +110,7 @@ def transfer(
         [Path(path) for path in request.expressions],
         Path(request.source),
         [Path(path) for path in request.targets],
-        alphas or METHODS[method].default_alphas,
+        alphas or method_class(method).default_alphas,
         method,
         keep,
     )
@@ -148,20 +152,21 @@ def batch(
     progress: Progress = no_progress,
     notify: Notify = lambda line: None,
 ) -> Summary:
-    """Make every output that a job's file asks for and that is not in `out` yet.
+    """Make every output that a job file lists and that is not in `out` yet.
 
-    It may be killed at any moment; called again, it goes on, and ends with the same files.
+    The process may be killed at any moment; the same call then makes the outputs that are missing,
+    and the folder ends with the same files.
 
     Args:
-        request: what is asked for.
-        devices: to compute on; all local ones by default.
-        progress: called with a stage and how far it is.
+        request: the job file and the settings.
+        devices: JAX devices to compute on; empty means all local devices.
+        progress: called with the name of a stage, the number of items done, and their total.
         notify: called with a line for each folder in which files were left out.
 
     Raises:
-        InputError: something in the job's file is wrong (`transfer.jobs.plan_file.JobErrors` has
-            all lines), or the folder holds something else. Pictures that cannot be used are no
-            errors, but rows of failures.csv.
+        InputError: the job file has errors (`transfer.jobs.plan_file.JobErrors` holds them line by
+            line), or `out` holds the outputs of another job, or other files. A picture that
+            cannot be used is no error, but a row of failures.csv.
     """
     plan = read_plan(request.job)
     for note in plan.notes:
@@ -171,10 +176,19 @@ def batch(
 
 
 def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str:
-    """One line about pictures that a model finds too unlikely."""
+    """One line about the pictures that are unlikely under a model.
+
+    Args:
+        n: number of these pictures.
+        of: number of all pictures.
+        worst: path of the least likely picture.
+        bits: bits/dim of that picture.
+        limit: bits/dim that 99.9 % of held-out pictures stay below.
+    """
     return (
-        f"far from what the model knows: {n} of {of} pictures, {one_line(worst)} most with "
-        f"{bits} bits/dim; 99.9 % of the pictures of its kind are below {limit:.3f}"
+        f"unlikely under the model: {n} of {counted(of, 'picture')}; the least likely is "
+        f"{one_line(worst)} with {bits} bits/dim; 99.9 % of the model's held-out pictures are "
+        f"below {limit:.3f}"
     )
 
 
@@ -200,20 +214,18 @@ def _write_sheet(job: Job, model: str, out: Path, load: Callable) -> Path:
 
 
 def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
-    """One line about the alphas that were chosen, if any were to be."""
+    """One line about the alphas that were chosen, if the request has alpha "auto"."""
     asked = {item.id for item in job.items if math.isnan(item.alpha)}
     if not asked:
         return
     with (out / RESULTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
         taken = Counter(float(r["alpha"]) for r in csv.DictReader(file) if r["id"] in asked)
-    counts = ", ".join(
-        f"{alpha:g} for {n} image{'s' if n > 1 else ''}" for alpha, n in sorted(taken.items())
-    )
-    notify(f"alpha auto took {counts or 'nothing: no image could be made'}")
+    counts = ", ".join(f"{alpha:g} for {counted(n, 'image')}" for alpha, n in sorted(taken.items()))
+    notify(f"alpha auto chose {counts or 'nothing: no image could be made'}")
 
 
 def _notify_of_far(out: Path, limit: float | None, notify: Notify) -> None:
-    """One line if photographs are less likely than nearly all that the model knows."""
+    """One line about the photographs whose bits/dim are above the model's limit, if any are."""
     with (out / INPUTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
         rows = [row for row in csv.DictReader(file) if row["bits_per_dim"]]
     far = [row for row in rows if limit is not None and not float(row["bits_per_dim"]) <= limit]

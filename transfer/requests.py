@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from glow_jax.io.errors import InputError
-from transfer.photos.reader import Photographs
+from transfer.photos.aligned_faces import Photographs
 
 CACHE_BYTES = 4 * 10**9
 StrPath = str | os.PathLike[str]

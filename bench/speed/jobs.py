@@ -84,7 +84,7 @@ def made(case: Row) -> Row:
     from transfer.jobs.job import make_job
     from transfer.jobs.plan_file import read_plan
     from transfer.jobs.run import run
-    from transfer.methods import Models
+    from transfer.methods.base import Models
     from transfer.models import load_models
 
     if case["stand_in"]:

@@ -78,11 +78,24 @@ def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int
 
 
 def image_paths(path: StrPath) -> list[Path]:
-    """List the images of a folder, or the one file given.
+    """List the images of a folder, or the one file given; see `list_images`.
+
+    Raises:
+        InputError: `path` does not exist, cannot be listed or holds no image.
+    """
+    return list_images(path)[0]
+
+
+def list_images(path: StrPath) -> tuple[list[Path], str]:
+    """List the images of a folder, or the one file given, and describe the folder's other files.
 
     In a folder, whatever is named like an image (`SUFFIXES`, any case) is listed, broken
     links too, so that reading them reports them; hidden names and folders are skipped.
     Names sort naturally: 2.png before 10.png. A file given by name may have any suffix.
+
+    Returns:
+        The images; and one line about the files that are not listed, without hidden files and
+        folders, or "" if there are none.
 
     Raises:
         InputError: `path` does not exist, cannot be listed or holds no image.
@@ -90,35 +103,23 @@ def image_paths(path: StrPath) -> list[Path]:
     folder, name = Path(path), one_line(path)
     try:
         if not stat.S_ISDIR(os.stat(folder).st_mode):
-            return [folder]
-        found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES]
-        found = [p for p in found if not p.name.startswith(".") and not p.is_dir()]
+            return [folder], ""
+        files = [p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir()]
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise InputError(f"{name}: cannot be read ({reason(error)})") from error
-    if not found:
+    files.sort(key=lambda p: (_natural(p.name), p.name))
+    images = [p for p in files if p.suffix.lower() in SUFFIXES]
+    if not images:
         raise InputError(f"{name}: no images in this folder; accepted: {', '.join(SUFFIXES)}")
-    return sorted(found, key=lambda p: (_natural(p.name), p.name))
+    return images, _left_out(folder, [p for p in files if p.suffix.lower() not in SUFFIXES])
 
 
-def left_out(path: StrPath) -> str:
-    """One line about the files of a folder that `image_paths` does not list; "" if there are none.
-
-    Hidden files and folders in it are not counted.
-    """
-    folder = Path(path)
-    try:
-        names = sorted(p.name for p in folder.iterdir() if not p.is_dir())
-    except (OSError, ValueError):  # not a folder, or none that can be listed: `image_paths` says so
+def _left_out(folder: Path, others: list[Path]) -> str:
+    """One line about the files of a folder that are no images; "" if there are none."""
+    if not others:
         return ""
-    kinds = Counter(
-        Path(name).suffix.lower() or "no suffix"
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() not in SUFFIXES
-    )
-    if not kinds:
-        return ""
-    number = sum(kinds.values())
-    files = "1 file that is" if number == 1 else f"{number} files that are"
+    kinds = Counter(path.suffix.lower() or "no suffix" for path in sorted(others))
+    files = "1 file that is" if len(others) == 1 else f"{len(others)} files that are"
     listed = ", ".join(f"{suffix} {n}" for suffix, n in kinds.most_common(MAX_KINDS))
     return f"{one_line(folder)}: left out {files} not PNG, JPEG or WebP ({one_line(listed)})"
 

@@ -37,7 +37,7 @@ from transfer.jobs.plan_file import read_plan
 from transfer.jobs.run import Run, run
 from transfer.jobs.schedule import lower_priority
 from transfer.jobs.shards import crc32c, framed
-from transfer.methods import Models
+from transfer.methods.base import Models
 from transfer.methods.trust_region import AUTO_ALPHAS
 
 MADE_UP = Provenance("trainedAlgorithmicMedia", "test", {})

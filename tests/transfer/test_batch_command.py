@@ -24,7 +24,7 @@ from transfer.models import auto_batch_size, load_models
 def test_a_batch_and_its_shards(job: Path, tmp_path: Path, capsys) -> None:
     assert main(words(job, tmp_path / "whole")) == 0
     said = capsys.readouterr()
-    assert "24 images made, 0 were there" in said.out
+    assert "24 images made, 0 were already there" in said.out
     assert "24 outputs: 24 paper" in said.err and "4 pictures, 2 people" not in said.err
     with (tmp_path / "whole" / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -38,7 +38,7 @@ def test_a_batch_and_its_shards(job: Path, tmp_path: Path, capsys) -> None:
     assert "24 images, 0 failed, 0 missing" in capsys.readouterr().out
     assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
     assert main(words(job, tmp_path / "whole")) == 0
-    assert "0 images made, 24 were there" in capsys.readouterr().out
+    assert "0 images made, 24 were already there" in capsys.readouterr().out
 
 
 def test_a_bad_picture_is_exit_code_1(job: Path, tmp_path: Path, capsys) -> None:
@@ -78,7 +78,7 @@ def test_a_picture_mended_to_anothers_equal_ends_the_job(
 def test_a_dry_run_makes_nothing(job: Path, tmp_path: Path, capsys) -> None:
     assert main(words(job, tmp_path / "out", "--dry-run", "--batch-size", "4")) == 0
     said = capsys.readouterr().out
-    assert "measured here on 8 outputs" in said and "estimate: " in said and "on disk: " in said
+    assert "measured on 8 outputs" in said and "estimate for" in said and "disk space: " in said
     assert not (tmp_path / "out").exists()
 
 

@@ -18,7 +18,7 @@ from transfer.jobs.job import Job, make_job
 from transfer.jobs.plan import plan_transfer
 from transfer.jobs.plan_file import read_plan
 from transfer.jobs.sheet import grid, job_sheet
-from transfer.methods import Models
+from transfer.methods.base import Models
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Bars:
-    """One progress bar a stage, on standard error; they are shown from the first stage on."""
+    """Progress bars on standard error, one per stage; nothing is shown before the first stage."""
 
     def __init__(self) -> None:
-        """No bar yet."""
+        """Without any bar yet."""
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -29,12 +29,12 @@ class Bars:
             self._progress.stop()
 
     def update(self, stage: str, done: int, total: int) -> None:
-        """Move the bar of a stage; `transfer.jobs.run.Progress`."""
+        """Update the bar of a stage; this is a `transfer.jobs.run.Progress`."""
         if stage not in self._tasks:
             self._progress.start()
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done)
 
     def print(self, line: str) -> None:
-        """Print a line above the bars, as it is."""
+        """Print a line above the bars, without markup."""
         self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -11,7 +11,8 @@ from transfer.codec import Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
 
-MAX_ABOVE_NEUTRAL = 0.15  # of `neutrality`, above a person's most neutral picture: still neutral
+# A picture is neutral whose `distance_from_neutral` exceeds the person's least one by at most this.
+MAX_ABOVE_NEUTRAL = 0.15
 MAX_KEPT = 65_536  # people, and expressions, whose activations are kept
 MULTIPLE = 8  # pictures are padded to a multiple of it, so that few shapes are compiled
 
@@ -25,13 +26,13 @@ def raw_activations(model: ExpressionModel, images: Images) -> np.ndarray:
 
 def are_neutral(raw: np.ndarray) -> np.ndarray:
     """(N,) bool: which pictures of a person are neutral; the most neutral one always is."""
-    excess = em.neutrality(raw)
+    excess = em.distance_from_neutral(raw)
     return excess <= excess.min() + MAX_ABOVE_NEUTRAL
 
 
 def most_neutral(model: ExpressionModel, images: Images) -> int:
     """Index of the most neutral of a person's pictures."""
-    return int(em.neutrality(raw_activations(model, images)).argmin())
+    return int(em.distance_from_neutral(raw_activations(model, images)).argmin())
 
 
 def expression_activations(
@@ -81,7 +82,7 @@ class PeopleActivations:
 
     def most_neutral(self, person: int) -> int:
         """A person's most neutral picture."""
-        return self._faces.usable(person)[int(em.neutrality(self.raw(person)).argmin())]
+        return self._faces.usable(person)[int(em.distance_from_neutral(self.raw(person)).argmin())]
 
     def expression(self, picture: int, source: int) -> np.ndarray:
         """(A,) activations of an expression's picture, against its person's neutral ones."""

@@ -158,7 +158,7 @@ def denoise(model: ExpressionModel, change: Activations) -> Activations:
     return jnp.clip(kept * slope, -MAX_ACTIVATION, MAX_ACTIVATION)
 
 
-def neutrality(raw: np.ndarray) -> np.ndarray:
+def distance_from_neutral(raw: np.ndarray) -> np.ndarray:
     """(N,) how far each picture of one person is from neutral: 0 is neutral.
 
     The squared excess of each raw activation over the person's median, summed over the units. The

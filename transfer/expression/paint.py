@@ -57,7 +57,7 @@ def warped(model: ExpressionModel, images: Images, activations: np.ndarray) -> n
 def displaced(
     model: ExpressionModel, image: Images, activations: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What an expression does to one crop, for `transfer.photos.paste.moved_back`.
+    """What an expression does to one crop, for `transfer.photos.paste.paste_warp`.
 
     Args:
         model: of expressions.

@@ -15,9 +15,9 @@ from transfer.jobs.job import CHUNK_SIZE, SHARDS, Job, make_job
 from transfer.jobs.plan import Plan
 from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.run import Progress, Run, no_progress, run
-from transfer.methods import Models
+from transfer.methods.base import Models
 from transfer.models import auto_batch_size, load_models
-from transfer.photos.reader import loader_of
+from transfer.photos.aligned_faces import loader_of
 from transfer.requests import BatchRequest
 
 RECORDS_IN_A_SHARD = 1024

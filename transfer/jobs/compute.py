@@ -13,8 +13,8 @@ from transfer.codec import to_bytes
 from transfer.jobs.inputs import Inputs
 from transfer.jobs.job import Job
 from transfer.jobs.schedule import Group
-from transfer.methods import METHODS, Method, Models
-from transfer.methods.base import Decoded, Rows
+from transfer.methods import method_class
+from transfer.methods.base import Decoded, Method, Models, Rows
 from transfer.methods.trust_region import largest_alphas
 
 
@@ -68,7 +68,7 @@ class Compute:
     def method(self, name: str) -> Method:
         """The instance that serves this job."""
         if name not in self._methods:
-            self._methods[name] = METHODS[name](self._models, self._inputs)
+            self._methods[name] = method_class(name)(self._models, self._inputs)
         return self._methods[name]
 
     def prepare(self, groups: tuple[Group, ...]) -> Batch:

@@ -22,7 +22,8 @@ from glow_jax.io.files import open_without_waiting
 from transfer.jobs.alphas import alpha_text
 from transfer.jobs.names import file_name
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
-from transfer.methods import METHODS, Models, default_method, method_names
+from transfer.methods import default_method, method_class, method_names
+from transfer.methods.base import Models
 
 VERSION = 2  # of how outputs are made: other pixels for the same inputs are another version
 TARGETS_IN_CACHE = 1024  # that are worked on together: their faces stay in the cache
@@ -218,7 +219,7 @@ def make_job(
 def _check_methods(plan: Plan, models: Models) -> None:
     for number in np.unique(plan.method).tolist():
         try:
-            METHODS[method_names()[number]].check(models)
+            method_class(method_names()[number]).check(models)
         except InputError as error:
             line = int(plan.line[int((plan.method == number).argmax())])
             where = f"{plan.origin}: line {line}: " if line else ""
@@ -228,7 +229,8 @@ def _check_methods(plan: Plan, models: Models) -> None:
 def _recipes(models: Models) -> dict[str, dict[str, str]]:
     """What decides the outputs of each method that the models can do."""
     found = {}
-    for name, method in METHODS.items():
+    for name in method_names():
+        method = method_class(name)
         try:
             method.check(models)
         except InputError:

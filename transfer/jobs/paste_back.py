@@ -23,9 +23,9 @@ from transfer.codec import Images
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.job import Item, Job
 from transfer.jobs.run import Progress, no_progress
-from transfer.methods import METHODS, Method, Models
-from transfer.methods.base import Photograph
-from transfer.photos.reader import AlignedFaces
+from transfer.methods import method_class
+from transfer.methods.base import Method, Models, Photograph
+from transfer.photos.aligned_faces import AlignedFaces
 
 FIELDS = ["id", "file", "photograph", "pasted"]
 PHOTOGRAPHS_IN_MEMORY = 2
@@ -33,7 +33,7 @@ PHOTOGRAPHS_IN_MEMORY = 2
 
 @dataclasses.dataclass(frozen=True)
 class Pasted:
-    """How many photographs were made now, and how many were there."""
+    """Number of photographs written now, and number that an earlier run had written."""
 
     made: int
     kept: int
@@ -60,7 +60,7 @@ def paste_back(
         InputError: the folder cannot be written, or a photograph changed.
     """
     cropped = _CroppedFaces(job, faces)
-    method = functools.cache(lambda name: METHODS[name](models, cropped))
+    method = functools.cache(lambda name: method_class(name)(models, cropped))
     read = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(read_image)
     rows = _results(out)
     (out / PASTED).mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_paths, left_out
+from glow_jax.io.pictures import list_images
 from transfer.jobs.names import distinct_names, file_name, own_name
 from transfer.methods import method_names
 
@@ -105,9 +105,10 @@ def plan_transfer(
     Raises:
         InputError: a path is missing or holds no pictures, or two targets have the same name.
     """
-    shown = [str(p) for path in expressions for p in image_paths(path)]
     folders = [source, *targets]
-    pictures = [tuple(str(p) for p in image_paths(folder)) for folder in folders]
+    listed = {path: list_images(path) for path in dict.fromkeys([*expressions, *folders])}
+    shown = [str(p) for path in expressions for p in listed[path][0]]
+    pictures = [tuple(str(p) for p in listed[folder][0]) for folder in folders]
     if keep is not None:
         kept = {own: tuple(keep(own)) for own in dict.fromkeys(pictures)}
         pictures = [kept[own] for own in pictures]
@@ -125,8 +126,7 @@ def plan_transfer(
         for alpha in alphas
     ]
     plan = plan_of("transfer", rows, list(files), people, method)
-    notes = dict.fromkeys(map(left_out, [*expressions, *folders]))
-    return dataclasses.replace(plan, notes=tuple(filter(None, notes)))
+    return dataclasses.replace(plan, notes=tuple(line for _, line in listed.values() if line))
 
 
 def _check_names(targets: Sequence[Path]) -> None:

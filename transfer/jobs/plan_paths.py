@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
-from glow_jax.io.pictures import SUFFIXES, image_paths, left_out
+from glow_jax.io.pictures import SUFFIXES, list_images
 
 MAX_SHOWN = 20  # errors whose lines are kept; the others are counted
 
@@ -128,9 +128,10 @@ class Paths:
             return [path]
         if not stat.S_ISDIR(mode):
             raise InputError(f"{one_line(text)}: neither a picture nor a folder")
-        if line := left_out(path):
+        images, line = list_images(path)
+        if line:
             self.notes[line] = None
-        return [str(p) for p in image_paths(path)]
+        return [str(p) for p in images]
 
     def _matches(self, text: str) -> list[str]:
         if os.path.isabs(text):

@@ -30,7 +30,7 @@ from transfer.jobs.job import Job
 from transfer.jobs.run import Progress, Run, Worker, describe, no_progress, pending_chunks
 from transfer.jobs.totals import write_tables
 from transfer.models import load_models
-from transfer.photos.reader import loader_of
+from transfer.photos.aligned_faces import loader_of
 from transfer.requests import BatchRequest
 
 # Of Ray: with "0" its processes bind to the loopback interface, on every system. Whoever reaches

@@ -24,7 +24,8 @@ from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.references import write_references
 from transfer.jobs.schedule import ahead, groups_of, lower_priority, on_devices, side_by_side
 from transfer.jobs.totals import Totals, write_tables
-from transfer.methods import Models, method_names
+from transfer.methods import method_names
+from transfer.methods.base import Models
 
 CACHE_BYTES = 4 * 10**9
 N_READ_THREADS = 4

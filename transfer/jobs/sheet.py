@@ -11,7 +11,7 @@ from transfer.jobs.alphas import AUTO
 from transfer.jobs.job import Job
 from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.references import reference_file
-from transfer.methods import METHODS, method_names
+from transfer.methods import method_class, method_names
 
 MIN_TILE_PX = 128
 GAP_PX = 6
@@ -41,7 +41,7 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
             alpha = AUTO if np.isnan(item.alpha) else f"{item.alpha:g}"
             series.setdefault(key, {})[alpha] = out / item.file
     alphas = list(dict.fromkeys(alpha for made in series.values() for alpha in made))
-    kind = METHODS[method_names()[plan.method[0]]].reference_name
+    kind = method_class(method_names()[plan.method[0]]).reference_name
     header = ["expression", f"source {kind}", f"target {kind}", *(f"alpha {a}" for a in alphas)]
     rows, labels = [], []
     for (target, picture, source), made in series.items():

@@ -19,8 +19,8 @@ from transfer.codec import Images, Latents, to_bytes
 from transfer.expression.estimate import PeopleActivations
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.methods.safe_decode import decode_safely
-from transfer.photos.crop import moved
-from transfer.photos.paste import pasted
+from transfer.photos.crop import transform_points
+from transfer.photos.paste import paste_picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +111,8 @@ class Paper:
     ) -> np.ndarray:
         """The output enlarged, its colours matched around the face."""
         face = photograph.face
-        landmarks = moved(face.landmarks, face.transform)
-        return pasted(photograph.pixels, face.transform, landmarks, result[0])
+        landmarks = transform_points(face.landmarks, face.transform)
+        return paste_picture(photograph.pixels, face.transform, landmarks, result[0])
 
 
 @partial(jax.jit, donate_argnums=1)

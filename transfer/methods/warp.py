@@ -19,7 +19,7 @@ from transfer.expression.estimate import PeopleActivations
 from transfer.expression.model import MAX_ACTIVATION, ExpressionModel, fingerprint
 from transfer.expression.paint import displaced, with_expression
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
-from transfer.photos.paste import moved_back
+from transfer.photos.paste import paste_warp
 
 MIN_ACTIVATION = 1e-6  # of the strongest unit: a weaker expression has no largest alpha
 
@@ -103,7 +103,7 @@ class Warp:
         picture = self._faces.pixels([photograph.picture])
         activations = alpha * self._people.expression(expression, source)
         change = displaced(self._model, picture, activations[None])
-        return moved_back(photograph.pixels, photograph.face.transform, *change)
+        return paste_warp(photograph.pixels, photograph.face.transform, *change)
 
 
 def max_alphas_of(activations: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ arrays; the face detector is an argument.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -21,8 +22,8 @@ from transfer.photos.crop import (
     crop,
     crop_transform,
     inverse,
-    moved,
     side_of,
+    transform_points,
 )
 from transfer.photos.pose import Pose, pose_of
 
@@ -121,7 +122,7 @@ def outside_of(transform: Transform, height: int, width: int) -> float:
     """Share (0-1) of a crop that lies outside a photograph of `height` x `width` pixels."""
     n = OUTSIDE_SAMPLES
     row, column = np.divmod(np.arange(n * n), n)
-    places = moved((np.stack([column, row], 1) + 0.5) / n, inverse(transform))
+    places = transform_points((np.stack([column, row], 1) + 0.5) / n, inverse(transform))
     inside = ((places >= 0) & (places < (width, height))).all(1)
     return float(1 - inside.mean())
 
@@ -165,28 +166,41 @@ def why_not(face: Aligned, height: int, width: int, limits: Limits) -> str | Non
     size, side = len(face.pixels), face.side_px
     least = size if limits.side_px is None else limits.side_px
     if side < least:
-        return f"the face is too small: its crop is {side:.0f} pixels wide; {least:g} are needed"
+        width_px = _rounded_down(side, 1)
+        return f"the face is too small: its crop is {width_px:g} pixels wide; {least:g} are needed"
     beyond = MAX_CUT * side
     low, high = face.landmarks.min(0), face.landmarks.max(0)
     if (low < -beyond).any() or (high > np.array((width, height)) + beyond).any():
         return "the face is cut by the photograph's border"
     if face.outside > MAX_OUTSIDE:
+        percent = _rounded_up(100 * face.outside, 1)
         return (
-            f"the face is too near the photograph's border: {face.outside:.0%} of the crop lies "
-            f"outside; at most {MAX_OUTSIDE:.0%} can be reflected"
+            f"the face is too near the photograph's border: {percent:g} % of the crop are outside "
+            f"the photograph; at most {100 * MAX_OUTSIDE:g} % may be"
         )
     for name, angle, most in (
         ("yaw", face.pose.yaw, limits.yaw_deg),
         ("pitch", face.pose.pitch, limits.pitch_deg),
     ):
         if abs(angle) > most:
-            return f"the face is too far turned: {name} {angle:.0f} degrees; at most {most:g}"
+            turned = _rounded_up(abs(angle), 1)
+            return f"the face is turned too far: {name} {turned:g} degrees; at most {most:g}"
     if face.sharpness < limits.sharpness:
         return (
-            f"the face is too blurred: sharpness {face.sharpness:.2f}; {limits.sharpness:g} is "
-            f"needed at {size} pixels"
+            f"the face is too blurred: sharpness {_rounded_down(face.sharpness, 2)}; "
+            f"{limits.sharpness:g} is needed at {size} pixels"
         )
     return None
+
+
+def _rounded_down(value: float, digits: int) -> float:
+    """At most `value`: a number below a limit never reads as the limit."""
+    return math.floor(value * 10**digits) / 10**digits
+
+
+def _rounded_up(value: float, digits: int) -> float:
+    """At least `value`: a number above a limit never reads as the limit."""
+    return math.ceil(value * 10**digits) / 10**digits
 
 
 Which = (

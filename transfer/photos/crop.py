@@ -65,7 +65,7 @@ def side_of(transform: Transform) -> float:
     return float(1 / np.sqrt(np.linalg.det(transform[:, :2])))
 
 
-def moved(points: Points, transform: Transform) -> Points:
+def transform_points(points: Points, transform: Transform) -> Points:
     """(N, 2) points after a transform."""
     return points @ transform[:, :2].T + transform[:, 2]
 
@@ -90,7 +90,7 @@ def crop(photograph: Pixels, transform: Transform, size: int) -> Crop:
         ValueError: the whole square lies outside the photograph.
     """
     side, back = side_of(transform), inverse(transform)
-    corners = moved(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), back)
+    corners = transform_points(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), back)
     border = max(BORDER * side, 3.0)
     low = np.floor(corners.min(0) - border).astype(int)
     high = np.ceil(corners.max(0) + border).astype(int)

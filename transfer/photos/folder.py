@@ -31,7 +31,8 @@ from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_source_type
 from transfer.jobs.plan import file_name
 from transfer.photos.align import FaceDetector, faces_in
-from transfer.photos.reader import Photograph, Photographs
+from transfer.photos.aligned_faces import Photographs
+from transfer.photos.listing import PhotographFile
 from transfer.photos.records import (
     absolute,
     describe_crop,
@@ -72,7 +73,7 @@ class Summary:
 
 
 def align_folder(
-    photographs: Sequence[Photograph],
+    photographs: Sequence[PhotographFile],
     out: Path,
     settings: Photographs,
     face_detector: FaceDetector,
@@ -138,7 +139,7 @@ class Result:
 
 
 def align_photograph(
-    photograph: Photograph,
+    photograph: PhotographFile,
     *,
     out: Path,
     settings: Photographs,

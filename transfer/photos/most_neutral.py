@@ -6,9 +6,9 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from transfer.photos.aligned_faces import AlignedFaces
 from transfer.photos.judge_adapter import measure_aus, pose_of_picture
 from transfer.photos.neutral import Measurement, chosen, scores
-from transfer.photos.reader import AlignedFaces
 
 LoadPicture = Callable[[str], np.ndarray]
 

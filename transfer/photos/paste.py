@@ -1,6 +1,6 @@
 """Paste edited faces back into their photographs, at full resolution.
 
-`moved_back` is for method "warp", whose edit is a warp and an addition. Only the addition has the
+`paste_warp` is for method "warp", whose edit is a warp and an addition. Only the addition has the
 model's low resolution; the warp is a thin-plate spline, which moves the photograph's own pixels:
 
     warped(p) = photograph( p + A⁻¹ s(A p) )
@@ -10,9 +10,9 @@ A is the transform from the photograph to the crop, s the spline's reverse displ
 mask of the face, and removed the share (0-1) of the warped photograph that is taken away, between
 lips that part. Without displacements and additions the photograph comes back byte for byte.
 
-`pasted` is for any other picture of the face (method "paper"). The picture is enlarged, its colours
-are matched to the photograph at the mask's edge, and it is blended in by the mask. The matching
-adds the membrane c,
+`paste_picture` is for any other picture of the face (method "paper"). The picture is enlarged, its
+colours are matched to the photograph at the mask's edge, and it is blended in by the mask. The
+matching adds the membrane c,
 
     Laplace(c) = 0 inside the mask,   c = photograph - picture outside
 
@@ -37,7 +37,7 @@ from scipy.spatial import ConvexHull
 
 from glow_jax.io.landmarks68 import raised_brows
 from transfer.expression.warp import warp
-from transfer.photos.crop import Pixels, Transform, crop, inverse, moved
+from transfer.photos.crop import Pixels, Transform, crop, inverse, transform_points
 
 Landmarks = Float[np.ndarray, "68 2"]
 Field = Float[np.ndarray, "G G 2"]
@@ -57,7 +57,7 @@ MIN_SHIFT_PX = 0.02  # pixels that are displaced by less stay
 BAND_ROWS = 256  # rows of the photograph that are computed at once
 
 
-def moved_back(
+def paste_warp(
     photograph: Pixels,
     transform: Transform,
     landmarks: Landmarks,
@@ -101,7 +101,7 @@ def moved_back(
     return result
 
 
-def pasted(
+def paste_picture(
     photograph: Pixels,
     transform: Transform,
     landmarks: Landmarks,
@@ -223,7 +223,7 @@ def _bands(
         places: (h, w, 2) these pixels in sides of the crop.
     """
     height, width = photograph.shape[:2]
-    corners = moved(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), inverse(transform))
+    corners = transform_points(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), inverse(transform))
     low = np.maximum(np.floor(corners.min(0)).astype(int), 0)
     high = np.minimum(np.ceil(corners.max(0)).astype(int), (width, height))
     columns = slice(int(low[0]), int(max(high[0], low[0])))

@@ -38,9 +38,7 @@ def test_the_list_of_verbs_loads_nothing_heavy(words: list[str]) -> None:
     assert not loaded & {*HEAVY, "transfer", "eval"}
 
 
-@pytest.mark.parametrize(
-    "verb", ["encode", "decode", "sample", "convert", "info", "train", "eval", "merge", "facekit"]
-)
+@pytest.mark.parametrize("verb", sorted(VERBS))
 def test_the_help_of_a_verb_loads_no_jax(verb: str) -> None:
     code = f"from glow_jax.cli.main import main\ntry: main([{verb!r}, '--help'])"
     assert not loaded_by(f"{code}\nexcept SystemExit: pass") & {"jax", "flax", "orbax", "scipy"}

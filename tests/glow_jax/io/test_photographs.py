@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from glow_jax.io import pictures
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_paths, left_out, read_image
+from glow_jax.io.pictures import image_paths, list_images, read_image
 from tests.support.icc import ADOBE_RGB, SRGB, matrix_profile, to_srgb
 
 
@@ -229,14 +229,19 @@ def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path: Path) -> None:
     for name in ("a.png", "b.HEIC", "c.heic", "d.tiff", "notes", ".hidden.heic"):
         saved(tmp_path / name, b"")
     (tmp_path / "folder.heic").mkdir()
-    assert left_out(tmp_path) == (
+    images, line = list_images(tmp_path)
+    assert [p.name for p in images] == ["a.png"]
+    assert line == (
         f"{tmp_path}: left out 4 files that are not PNG, JPEG or WebP "
         "(.heic 2, .tiff 1, no suffix 1)"
     )
-    (tmp_path / "one").mkdir()
-    assert left_out(tmp_path / "one") == "" == left_out(tmp_path / "nowhere")
-    saved(tmp_path / "one" / "x.avif", b"")
-    assert "left out 1 file that is not PNG, JPEG or WebP (.avif 1)" in left_out(tmp_path / "one")
+    assert list_images(tmp_path / "d.tiff") == ([tmp_path / "d.tiff"], "")
+    one = tmp_path / "one"
+    one.mkdir()
+    saved(one / "x.png", b"")
+    assert list_images(one) == ([one / "x.png"], "")
+    saved(one / "x.avif", b"")
+    assert "left out 1 file that is not PNG, JPEG or WebP (.avif 1)" in list_images(one)[1]
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(summary: Summary, out: Path) -> int:
     kept = summary.n_pictures - summary.n_rendered - len(summary.failures)
-    print(f"{counted(summary.n_rendered, 'picture')} rendered, {kept} were there")
+    print(f"{counted(summary.n_rendered, 'picture')} rendered, {kept} were already there")
     print(f"labels: {one_line(out / 'labels.jsonl')}")
     if summary.failures:
         first, n_failed = summary.failures[0], counted(len(summary.failures), "picture")
