@@ -111,8 +111,8 @@ def test_an_interrupted_batch_keeps_its_batch_size(job: Path, tmp_path: Path) ->
         (["--format", "gif"], "invalid choice"),
         (["--cache-gb", "0"], "number from"),
         (["--model", "nowhere"], "no such model"),
-        (["-o", "{job}"], "no job of ours"),
-        (["-o", "{home}/ann"], "no job of ours"),
+        (["-o", "{job}"], "no glow-jax job"),
+        (["-o", "{home}/ann"], "no glow-jax job"),
         (["--precision", "half"], "invalid choice"),
     ],
 )
@@ -129,13 +129,13 @@ def test_all_lines_of_a_wrong_table_are_told_before_a_model_is_loaded(
     assert main([*words(job, tmp_path / "out"), "--model", "nowhere"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 5 and all("line" in line for line in said)
-    assert "line 3: id 'a' is taken by line 2" in said[3]
+    assert "line 3: id 'a' is used in line 2" in said[3]
     assert "(the first of 4 errors)" in said[-1] and "error: " in said[-1]
 
 
 def test_merge_needs_jobs(job: Path, tmp_path: Path, capsys) -> None:
     merge = ["merge", str(tmp_path), "-o", f"{tmp_path}/out"]
-    assert "holds no job" in fails(capsys, merge)
+    assert "holds no glow-jax job" in fails(capsys, merge)
 
 
 # -- devices

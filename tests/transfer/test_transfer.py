@@ -155,7 +155,7 @@ def test_another_job_does_not_overwrite_a_folder(people: Path, tmp_path: Path) -
     run(plan(people, models), models, out, batch_size=4)
     with pytest.raises(InputError, match="another job"):
         run(plan(people, models, (0.7,)), models, out, batch_size=4)
-    with pytest.raises(InputError, match="no job of ours"):
+    with pytest.raises(InputError, match="no glow-jax job"):
         run(plan(people, models), models, people, batch_size=4)
     (out / "job.json").write_text("{")
     with pytest.raises(InputError, match="not a readable job"):

@@ -1,4 +1,4 @@
-"""Activations of an expression, estimated against its person's neutral pictures."""
+"""Estimate an expression's activations, relative to the neutral pictures of the same person."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -13,19 +13,19 @@ from transfer.expression.model import ExpressionModel
 
 # A picture is neutral whose `distance_from_neutral` exceeds the person's least one by at most this.
 MAX_ABOVE_NEUTRAL = 0.15
-MAX_KEPT = 65_536  # people, and expressions, whose activations are kept
+MAX_KEPT = 65_536  # people, and expressions, whose activations are kept in memory
 MULTIPLE = 8  # pictures are padded to a multiple of it, so that few shapes are compiled
 
 _raw, _denoised = jax.jit(em.raw_activations), jax.jit(em.denoise)
 
 
 def raw_activations(model: ExpressionModel, images: Images) -> np.ndarray:
-    """(N, A) of pictures; only differences within a person mean something."""
+    """(N, A) raw activations of pictures: only differences between one person's are meaningful."""
     return np.asarray(_raw(model, _padded(images)))[: len(images)]
 
 
 def are_neutral(raw: np.ndarray) -> np.ndarray:
-    """(N,) bool: which pictures of a person are neutral; the most neutral one always is."""
+    """(N,) bool: which pictures of one person are neutral; the most neutral one always is."""
     excess = em.distance_from_neutral(raw)
     return excess <= excess.min() + MAX_ABOVE_NEUTRAL
 
@@ -38,11 +38,11 @@ def most_neutral(model: ExpressionModel, images: Images) -> int:
 def expression_activations(
     model: ExpressionModel, expression: np.ndarray, source: np.ndarray
 ) -> np.ndarray:
-    """(A,) activations of an expression, against the neutral pictures of its person.
+    """(A,) activations of an expression, relative to the neutral pictures of the same person.
 
     Args:
-        model: of expressions.
-        expression: (A,) raw activations of its picture.
+        model: the expression model.
+        expression: (A,) raw activations of the expression's picture.
         source: (N, A) raw activations of the person's pictures.
     """
     change = expression - source[are_neutral(source)].mean(0)
@@ -51,7 +51,7 @@ def expression_activations(
 
 @runtime_checkable
 class Faces(Protocol):
-    """The faces of people's pictures, by number."""
+    """Pictures of faces, by the numbers of pictures and people in a job's plan."""
 
     def usable(self, person: int) -> list[int]:
         """A person's pictures that can be used."""
@@ -63,7 +63,7 @@ class Faces(Protocol):
 
 
 class PeopleActivations:
-    """Activations of the people of a job: each person and each expression is estimated once."""
+    """Activations of a job's pictures; each person and each expression is estimated once."""
 
     def __init__(self, model: ExpressionModel, faces: Faces):
         """Nothing is estimated yet."""
@@ -85,7 +85,7 @@ class PeopleActivations:
         return self._faces.usable(person)[int(em.distance_from_neutral(self.raw(person)).argmin())]
 
     def expression(self, picture: int, source: int) -> np.ndarray:
-        """(A,) activations of an expression's picture, against its person's neutral ones."""
+        """(A,) activations of an expression, relative to the source's neutral pictures."""
         key = (picture, source)
         if key not in self._expressions:
             if len(self._expressions) >= MAX_KEPT:
@@ -96,6 +96,6 @@ class PeopleActivations:
 
 
 def _padded(images: np.ndarray) -> jax.Array:
-    """The first of several pictures repeated at the end, up to a multiple."""
+    """Pictures filled up to a multiple of MULTIPLE with copies of the first one."""
     missing = -len(images) % MULTIPLE if len(images) > 1 else 0
     return jnp.asarray(np.concatenate([images, np.repeat(images[:1], missing, axis=0)]))

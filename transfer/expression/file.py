@@ -1,4 +1,4 @@
-"""expressions.npz: an expression model on disk, one file of arrays beside a flow's weights."""
+"""The file expressions.npz, which holds an expression model; it is beside a flow's weights."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from transfer.expression.landmark_detector import Params, parameter_shapes
 from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, named_arrays
 
 NAME = "expressions.npz"
-MAX_BYTES = 2**30  # of a file's arrays, unpacked
+MAX_BYTES = 2**30  # of all arrays of a file together, after unpacking
 
 
 def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> None:
@@ -41,7 +41,7 @@ def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> No
 
 
 def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
-    """Load a file that `save_expression_model` wrote; all arrays become float32.
+    """Load a file of `save_expression_model`; all arrays become float32.
 
     Raises:
         InputError: there is no such file, or it does not hold an expression model.
@@ -76,7 +76,7 @@ def load_landmark_detector(path: str | os.PathLike) -> Params:
     """Load the weights of the landmark detector alone from such a file.
 
     Raises:
-        InputError: as `load_expression_model`.
+        InputError: there is no such file, or it holds no landmark detector.
     """
     try:
         return _landmark_detector(_arrays(path))

@@ -22,7 +22,7 @@ REGRESSOR_PENALTY = 10.0  # of the AU regressor's ridge regression, on the squar
 REGRESSOR_STEPS = 4500  # of the AU regressor's network
 DISPLACEMENT_PENALTY = 1.0  # of the displacements' ridge regression, on the squared norm
 MIN_COLOUR_DEVIATION = 1.0  # grey levels
-MAX_SLOPE = 4.0  # an AU whose estimates are so weak that its slope would be larger stays weak
+MAX_SLOPE = 4.0  # largest slope: an AU that is estimated too weakly for it stays too weak
 NOISES = np.linspace(0, 0.4, 21)  # noise levels that the calibration tries
 
 
@@ -38,15 +38,15 @@ def fit(
     """Fit a whole expression model.
 
     Args:
-        faces: rendered with setting "pairs"; none of these people may be in an evaluation.
+        faces: rendered with setting "pairs"; no evaluation may use these people.
         n_steps: gradient steps of the landmark detector's training.
         n_regressor_steps: gradient steps of the AU regressor's network.
         seed: of both trainings.
-        landmark_detector: its weights; None trains it.
-        progress: called with lines to show.
+        landmark_detector: weights of a trained landmark detector; None trains one.
+        progress: called with lines for the user.
 
     Raises:
-        InputError: too few people, or no pairs.
+        InputError: there are too few people, or no pairs.
     """
     training, calibration = split(faces)
     pairs = pairs_of(faces)
@@ -132,9 +132,9 @@ def fit_displacements(pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY) -> np
 def calibrate(estimated: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope and noise (A,), float32, of `transfer.expression.model.denoise`.
 
-    The noise is the one with which denoised estimates correlate best with the truth. With the
-    slope, the regression of denoised estimates on the truth has slope 1: an expression keeps its
-    strength. Least squares would weaken it, the more the noisier the estimates are.
+    The noise is chosen so that denoised estimates correlate best with the truth. The slope is
+    chosen so that the regression of denoised estimates on the truth has slope 1: an expression
+    keeps its strength. Least squares would weaken it, more so where estimates are noisier.
 
     Args:
         estimated: (N, A) differences of raw activations, of people the regressor was not trained

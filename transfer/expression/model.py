@@ -1,13 +1,14 @@
-"""The expression model: what facial expressions change in any face, fitted on rendered people.
+"""The expression model: how facial expressions change a face, fitted on rendered people.
 
 `ExpressionModel` holds a landmark detector, a regressor of Action Units (AUs), the displacement of
-each landmark per AU, and the residual: what a warped picture still lacks. An expression is
-estimated as AU activations from pictures of the source person; pose, light and identity cancel
-between two pictures of one person. It is applied to a picture of the target person in two steps:
-the picture is warped by the displaced landmarks, and the residual is added. The residual lies over
-a mean shape, where mouths and eyes of all faces meet (as in active appearance models; Cootes et
-al. 1998). It adds folds and lids to the picture; between lips that part it replaces the picture by
-the inside of the mouth. Nothing is trained for the people in the pictures.
+each landmark per AU, and the residual: the difference between a picture with the expression and a
+warped neutral picture. An expression is estimated as AU activations from pictures of the source
+person; pose, light and identity cancel between two pictures of one person. The expression is
+applied to a picture of the target person in two steps: the picture is warped by the displaced
+landmarks, and the residual is added. The residual is defined in the frame of a mean shape, in which
+the mouths and eyes of all faces coincide (as in active appearance models; Cootes et al. 1998). The
+residual adds folds and lids to the picture; between lips that part it replaces the picture by the
+inside of the mouth. Nothing is trained for the people in the pictures.
 
 Fitted by ridge regression in closed form, except the landmark detector and one half of the AU
 regressor (`transfer.expression.fit`, `transfer.expression.au_regressor`).
@@ -41,7 +42,9 @@ Landmarks = Float[Array, "B 68 2"]
 Activations = Float[Array, "B A"]
 AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
 
-MAX_ACTIVATION = 1.1  # estimated activations are clipped to +- this; 1 is a unit's full strength
+MAX_ACTIVATION = (
+    1.1  # estimated activations are clipped to +- this; 1 is the full strength of an AU
+)
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
@@ -80,7 +83,7 @@ REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader
 )
 @dataclasses.dataclass(frozen=True)
 class ExpressionModel:
-    """All that is needed to estimate expressions and to apply them; A Action Units.
+    """The arrays that estimate expressions and apply them; A is the number of Action Units.
 
     Attributes:
         aus: names of the units, such as "AU12".
@@ -95,10 +98,10 @@ class ExpressionModel:
         mean_shape: (68, 2) landmarks with mouth and eyes open, in sides of the picture.
         mouth_mask: (S, S) 1 between the lips of `mean_shape`, 0 outside them.
         colour_statistics: (2, 3) mean and standard deviation of `face_colour`, grey levels.
-        residual: (2, 4 A + 1, S, S, 3) grey levels over the mean shape; see `residual_edit`. The
-            first half is for a face of the mean colour, the second is added for each standard
-            deviation of the face's colour. Rows: 2 A for the `terms` of the activations, then
-            1 + 2 A for the inside of a newly open mouth.
+        residual: (2, 4 A + 1, S, S, 3) grey levels in the frame of the mean shape; see
+            `residual_edit`. The first half is for a face of the mean colour; the second half is
+            added once per standard deviation of the face's colour. Rows: 2 A for the `terms` of
+            the activations, then 1 + 2 A for the inside of a newly open mouth.
     """
 
     aus: tuple[str, ...]
@@ -142,7 +145,7 @@ def fingerprint(model: ExpressionModel) -> str:
 
 
 def raw_activations(model: ExpressionModel, images: Images) -> Activations:
-    """AU activations plus an unknown offset per person: only differences mean something."""
+    """AU activations plus an unknown offset per person: only differences are meaningful."""
     landmarks = detect_landmarks(model.landmark_detector, images)
     return predict(model.au_regressor, features(images, landmarks, model.template))
 
@@ -159,10 +162,10 @@ def denoise(model: ExpressionModel, change: Activations) -> Activations:
 
 
 def distance_from_neutral(raw: np.ndarray) -> np.ndarray:
-    """(N,) how far each picture of one person is from neutral: 0 is neutral.
+    """(N,) distances of the pictures of one person from a neutral expression; 0 is neutral.
 
-    The squared excess of each raw activation over the person's median, summed over the units. The
-    median stands for the person's unknown offset: most activations of most pictures are 0.
+    The squared excess of each raw activation over the person's median, summed over the AUs. The
+    median estimates the person's unknown offset, since most activations of most pictures are 0.
 
     Args:
         raw: (N, A) raw activations of pictures of one person.
@@ -173,7 +176,7 @@ def distance_from_neutral(raw: np.ndarray) -> np.ndarray:
 def displace(model: ExpressionModel, activations: Activations, landmarks: Landmarks) -> Landmarks:
     """Displacements of landmarks by an expression, in sides of the picture.
 
-    They are turned and scaled as the eyes are; lids and lips that meet do not cross.
+    The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross.
     """
     across = _between_eyes(landmarks)
     local = jnp.einsum(
@@ -193,7 +196,7 @@ def _between_eyes(landmarks: Landmarks) -> Float[Array, "B 2"]:
 def _uncrossed(
     landmarks: Landmarks, displacements: Landmarks, down: Float[Array, "B 1 2"]
 ) -> Landmarks:
-    """Displacements that leave MIN_GAP between lids and between lips, or the gap there was.
+    """Displacements that leave a gap of MIN_GAP, or the old gap if smaller, between lids and lips.
 
     Args:
         landmarks: before they are displaced.
@@ -234,7 +237,7 @@ def warped(
     Args:
         model: of expressions.
         images: uint8 RGB, square, aligned.
-        activations: of the expression; alpha is already in them.
+        activations: of the expression, already multiplied by alpha.
 
     Returns:
         Pictures, grey levels (0-255), and landmarks, in sides of the picture.
@@ -265,7 +268,7 @@ def residual_edit(
     displacements: Landmarks,
     activations: Activations,
 ) -> Float[Array, "B S S 4"]:
-    """What warped pictures still lack, over the mean shape: the edit that `apply_edit` takes.
+    """The residual of warped pictures, in the frame of the mean shape: the edit of `apply_edit`.
 
     Args:
         model: of expressions.
@@ -275,8 +278,8 @@ def residual_edit(
         activations: of the expression.
 
     Returns:
-        Three channels to add, grey levels; in the fourth the share (0-1) of the warped picture to
-        remove.
+        Three channels to add, grey levels; the fourth channel is the share (0-1) of the warped
+        picture to remove.
     """
     opening = newly_open(landmarks, displacements)[:, None]
     parts = jnp.concatenate([terms(activations), opening, opening * terms(activations)], 1)
@@ -321,7 +324,7 @@ def colour_deviations(model: ExpressionModel, colours: Float[Array, "B 3"]) -> F
 def to_mean_shape(
     model: ExpressionModel, pixels: Float[Array, "B H W C"], landmarks: Landmarks, side: int
 ) -> Float[Array, "B S S C"]:
-    """Pictures warped so that their landmarks lie at the mean shape's; `side` pixels wide."""
+    """Pictures warped so that their landmarks are the mean shape's; `side` pixels wide."""
     return warp_to(pixels, landmarks, _mean_shapes(model, landmarks), (side, side))
 
 

@@ -1,4 +1,4 @@
-"""Batches of a job: what they need is prepared, edited by their method, decoded and measured."""
+"""Compute batches of outputs: prepare the inputs, edit and decode them, measure the outputs."""
 
 import dataclasses
 import time
@@ -20,13 +20,13 @@ from transfer.methods.trust_region import largest_alphas
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Groups side by side, one a device, and what their outputs are made from.
+    """Groups that are computed at once, one per device, and their prepared inputs.
 
     Attributes:
-        groups: at most one a device, all of one method.
-        places: of each row that can be made, its place in the arrays.
-        alphas: float32 (B,), NaN where they are to be chosen.
-        prepared: by the method; None where no row can be made.
+        groups: at most one per device, all of one method.
+        places: from each row that can be made to its index in the arrays.
+        alphas: float32 (B,), NaN where alpha is "auto".
+        prepared: result of the method's `prepare`; None if no row can be made.
     """
 
     groups: tuple[Group, ...]
@@ -37,14 +37,14 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """A row that was made, or cannot be.
+    """The result for one row: an output, or the reason why there is none.
 
     Attributes:
-        chunk: that the row belongs to.
-        last: whether it is the last row of that chunk.
-        row: of the chunk's table; "stage" is empty where the output was made.
-        image: uint8 (H, W, C), where it was made and not yet written.
-        data: the picture's file, where it goes into a shard.
+        chunk: number of the row's chunk.
+        last: whether the row is the last one of its chunk.
+        row: cells of the chunk's table; "stage" is empty if the output was made.
+        image: uint8 (H, W, C), if the output was made and is not written yet.
+        data: bytes of the picture's file, if it goes into a shard.
     """
 
     chunk: int
@@ -55,24 +55,24 @@ class Output:
 
 
 class Compute:
-    """Prepares batches in the main thread, and makes their outputs in any."""
+    """Prepares batches in the main thread, and computes their outputs in any thread."""
 
     def __init__(
         self, job: Job, models: Models, inputs: Inputs, batch_size: int, *, likelihood: bool
     ):
-        """The codec of `models` takes `batch_size` images a device at once."""
+        """The codec of `models` must take batches of `batch_size` images per device."""
         self._job, self._models, self._inputs = job, models, inputs
         self._batch_size, self._likelihood = batch_size, likelihood
         self._methods: dict[str, Method] = {}
 
     def method(self, name: str) -> Method:
-        """The instance that serves this job."""
+        """The instance of a method for this job; made at the first call."""
         if name not in self._methods:
             self._methods[name] = method_class(name)(self._models, self._inputs)
         return self._methods[name]
 
     def prepare(self, groups: tuple[Group, ...]) -> Batch:
-        """What groups need, whose pictures are known to `inputs`."""
+        """Prepare the inputs of groups, whose pictures `inputs` must have read already."""
         plan = self._job.plan
         places = {
             row: g * self._batch_size + i
@@ -92,7 +92,7 @@ class Compute:
         return Batch(groups, places, plan.alpha[rows].astype(np.float32), prepared)
 
     def outputs(self, batch: Batch) -> list[Output]:
-        """Edit and decode a batch: an output a row, in order, with the picture or without."""
+        """Edit and decode a batch: one `Output` per row, in order."""
         made = self._made(batch) if batch.places else {}
         outputs = []
         for group in batch.groups:
@@ -109,7 +109,7 @@ class Compute:
         return outputs
 
     def _made(self, batch: Batch) -> dict[int, tuple[np.ndarray, Row]]:
-        """Pictures and their cells, by row."""
+        """The pictures that can be made, and their table cells, by row."""
         started = time.perf_counter()
         alphas, decoded = self._decoded(batch)
         values = decoded.values
@@ -119,7 +119,7 @@ class Compute:
         seconds = (time.perf_counter() - started) / len(batch.places)
         made = {}
         for row, place in batch.places.items():
-            # As it was asked for, not as the device rounds it.
+            # The requested alpha, not the device's float32.
             alpha = float(alphas[place] if batch.groups[0].auto else self._job.plan.alpha[row])
             made[row] = (
                 images[place],
@@ -151,7 +151,7 @@ class Compute:
 
 
 def row_of(job: Job, row: int) -> Row:
-    """What is known of an output before it is made."""
+    """The table cells of an output that are known before it is made."""
     item = job.item(row)
     return dict.fromkeys(ROW_FIELDS, "") | {
         "id": item.id,

@@ -1,11 +1,11 @@
-"""A job's table, JOB.csv: a row an output."""
+"""Read a job file in CSV, which has one row per output."""
 
 import csv
 from pathlib import Path
 from typing import Any, TextIO
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import counted, one_line, reason
 from transfer.jobs.alphas import parse_alpha
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
 from transfer.jobs.plan_columns import Columns
@@ -17,11 +17,11 @@ ACCEPTED = (*NEEDED, "method", "id")
 
 
 def read_csv(path: Path, file: TextIO, paths: Paths) -> Plan:
-    """The plan of a table.
+    """Read a plan from a table.
 
     Raises:
-        JobErrors: something in the table is wrong.
-        InputError: it has no rows.
+        JobErrors: the table has errors.
+        InputError: the table has no rows.
     """
     errors, columns = paths.errors, Columns()
     reader = csv.reader(file, strict=True)
@@ -35,13 +35,13 @@ def read_csv(path: Path, file: TextIO, paths: Paths) -> Plan:
         errors.add(reader.line_num, f"not a table of comma-separated values ({reason(error)})")
     errors.check()
     if not len(columns.alpha):
-        raise InputError(f"{one_line(path)}: no rows in it")
+        raise InputError(f"{one_line(path)}: the table has no rows")
     return columns.plan(path, paths, user_ids if "id" in place else None)
 
 
 def _places(header: list[str], errors: Errors) -> dict[str, int]:
-    """Where each column is; raises InputError where one is missing, unknown or there twice."""
-    accepted = f"needed are {', '.join(NEEDED)}; method and id may be there"
+    """The index of each column; adds an error for one that is missing, unknown or repeated."""
+    accepted = f"needed are {', '.join(NEEDED)}; optional are method and id"
     for name in NEEDED:
         if name not in header:
             errors.add(1, f"no column {name!r}; {accepted}")
@@ -49,7 +49,7 @@ def _places(header: list[str], errors: Errors) -> dict[str, int]:
         if name not in ACCEPTED:
             errors.add(1, f"unknown column {name!r}; {accepted}")
         elif header.count(name) > 1:
-            errors.add(1, f"column {name!r} comes twice")
+            errors.add(1, f"column {name!r} is repeated")
     errors.check()
     return {name: i for i, name in enumerate(header)}
 
@@ -73,7 +73,7 @@ def _read_rows(
         line = reader.line_num
         if len(row) != width:
             if row:
-                errors.add(line, f"{len(row)} cells; the header has {width}")
+                errors.add(line, f"{counted(len(row), 'cell')}; the header has {width}")
             continue
         alpha = alphas.get(row[i_alpha])
         if alpha is None:
@@ -93,7 +93,7 @@ def _read_rows(
             user_id = row[i_id].strip()
             if user_id and lines.setdefault(user_id, line) != line:
                 first = lines[user_id]
-                errors.add(line, f"id {one_line(user_id)!r} is taken by line {first}")
+                errors.add(line, f"id {one_line(user_id)!r} is used in line {first}")
             user_ids += [user_id] * len(pictures)
         if not errors.count:
             assert alpha is not None and method is not None

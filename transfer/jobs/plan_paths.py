@@ -1,4 +1,4 @@
-"""The pictures and people that a job's file names, each path looked up once; and its errors."""
+"""The pictures and people in a job file, each path looked up once; and the file's errors."""
 
 import glob
 import os
@@ -10,11 +10,11 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import SUFFIXES, list_images
 
-MAX_SHOWN = 20  # errors whose lines are kept; the others are counted
+MAX_SHOWN = 20  # errors of which the message is kept; further ones are only counted
 
 
 class JobErrors(InputError):
-    """What is wrong with a job's file; `lines` tells the first few errors, one each."""
+    """Errors in a job file: `lines` has one line for each of the first, `count` is their number."""
 
     def __init__(self, lines: Sequence[str], count: int):
         self.lines, self.count = list(lines), count
@@ -22,38 +22,38 @@ class JobErrors(InputError):
 
 
 class Errors:
-    """Errors of a file, the first few in words."""
+    """Collects the errors of a job file."""
 
     def __init__(self, name: str):
-        """No error yet in the file of a name."""
+        """Without any errors; `name` is that of the file, for messages."""
         self.name, self.count, self.lines = name, 0, list[str]()
 
     def add(self, line: int, text: str) -> None:
-        """Note an error of a line."""
+        """Add an error in a line."""
         self.count += 1
         if len(self.lines) < MAX_SHOWN:
             self.lines.append(f"{self.name}: line {line}: {text}")
 
     def check(self) -> None:
-        """Raise JobErrors if there were any."""
+        """Raise JobErrors if there are any errors."""
         if self.count:
             raise JobErrors(self.lines, self.count)
 
 
 class Paths:
-    """Pictures and people by number, each text looked up once.
+    """Numbers the pictures and people of a job file; each path is looked up once.
 
     Attributes:
-        folder: in which relative paths start.
-        errors: of the file so far.
-        files: numbers of pictures, by path.
-        people: numbers of people, by their pictures.
-        of_people: each person's path, by number.
-        notes: a line for each folder in which files were left out.
+        folder: folder in which relative paths start.
+        errors: errors of the file so far.
+        files: number of each picture, by path.
+        people: number of each person, by the numbers of the person's pictures.
+        of_people: path of each person, by number.
+        notes: one line for each folder in which files were left out.
     """
 
     def __init__(self, folder: str, errors: Errors):
-        """Nothing is looked up yet; relative paths start at `folder`."""
+        """Without any paths; relative paths start at `folder`."""
         self.folder, self.errors = folder, errors
         self.files: dict[str, int] = {}
         self.people: dict[tuple[int, ...], int] = {}
@@ -63,7 +63,7 @@ class Paths:
         self._people: dict[str, int | str] = {}
 
     def expressions(self, text: str, line: int) -> tuple[int, ...]:
-        """The pictures that a text names; none, and an error, where there are none."""
+        """The pictures that a path or glob stands for; without any, an error is added."""
         found = self._expressions.get(text)
         if found is None:
             try:
@@ -77,7 +77,7 @@ class Paths:
         return found
 
     def person(self, text: str, line: int) -> int:
-        """The person whose pictures a text names; -1, and an error, where there are none."""
+        """The person with the pictures of a path or glob; without any, -1 and an added error."""
         found = self._people.get(text)
         if found is None:
             try:
@@ -91,7 +91,7 @@ class Paths:
         return found
 
     def people_of(self, text: str, line: int) -> list[int]:
-        """People: of a glob that matches folders, one each; otherwise one."""
+        """The people of a path or glob: one per folder that a glob matches, else one in all."""
         if glob.has_magic(text) and not os.path.lexists(os.path.join(self.folder, text)):
             matches = self._matches(text)
             folders = [m for m in matches if os.path.isdir(os.path.join(self.folder, m))]
@@ -140,7 +140,7 @@ class Paths:
 
 
 def _named(path: str) -> str:
-    """A person's path without what is a pattern in it: people/ann_*.png is people/ann."""
+    """A person's path without the pattern of a glob: people/ann_*.png becomes people/ann."""
     if not glob.has_magic(path) or os.path.lexists(path):
         return path
     folder, name = os.path.split(path)

@@ -1,4 +1,4 @@
-"""A job's cross product, in TOML or YAML: every expression on every target, at every alpha."""
+"""Read a job file in TOML or YAML: every expression on every target, at every alpha."""
 
 import re
 import tomllib
@@ -20,11 +20,11 @@ MAX_ROWS = 2**31 - 1
 
 
 def read_product(path: Path, text: str, paths: Paths) -> Plan:
-    """The plan of a cross product.
+    """Read a plan from a cross product.
 
     Raises:
-        JobErrors: something in the file is wrong.
-        InputError: it cannot be parsed, or asks for too many outputs.
+        JobErrors: the file has errors.
+        InputError: the file cannot be parsed, or lists too many outputs.
     """
     errors = paths.errors
     document = _parsed(path, text)
@@ -62,15 +62,19 @@ def read_product(path: Path, text: str, paths: Paths) -> Plan:
 def _of_sources(
     sources: list[Any], paths: Paths, lines: "Lines"
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Each source's person, and (expression, line) of what it shows."""
+    """Of each source: the person, and (expression, line) of each of its expressions."""
     errors = paths.errors
     for number, source in enumerate(sources, 1):
         where = f"sources, number {number}"
         if not isinstance(source, dict) or set(source) != {"person", "expressions"}:
-            errors.add(lines.of("sources"), f"{where}: needs person and expressions, nothing else")
+            errors.add(
+                lines.of("sources"), f"{where}: needs person and expressions, and nothing else"
+            )
             continue
         if not isinstance(source["person"], str) or not isinstance(source["expressions"], list):
-            errors.add(lines.of("sources"), f"{where}: person is a path, expressions a list")
+            errors.add(
+                lines.of("sources"), f"{where}: person must be a path, and expressions a list"
+            )
             continue
         person = paths.person(source["person"], lines.of(source["person"]))
         texts = _texts(source["expressions"], f"{where}: expressions", lines, errors)
@@ -95,7 +99,7 @@ def _product(
     alphas: tuple[float, ...],
     method: int,
 ) -> Plan:
-    """Source by source, expression by expression, target by target, alpha by alpha."""
+    """The rows of all combinations, ordered by source, expression, target and alpha."""
     columns, each = Columns(), len(targets) * len(alphas)
     total = sum(len(pictures) for _, pictures in products) * each
     if total > MAX_ROWS:
@@ -134,7 +138,9 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         import yaml
     except ImportError:
-        raise InputError(f"{name}: YAML needs `pip install pyyaml`; TOML needs nothing") from None
+        raise InputError(
+            f"{name}: a YAML file needs pyyaml (pip install pyyaml); a TOML file needs no package"
+        ) from None
     try:
         document = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
@@ -148,7 +154,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
 
 
 class Lines:
-    """The line of a file in which a text stands first, which its parser does not report."""
+    """Line numbers of texts in a file, which the parsers of TOML and YAML do not report."""
 
     def __init__(self, text: str):
         """The lines of a file's text."""

@@ -1,4 +1,4 @@
-"""A contact sheet of a job: what went in, the means, and the outputs by alpha."""
+"""A contact sheet of a job: expressions, reference pictures, and the outputs by alpha."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,13 +22,13 @@ INK, BACKGROUND = (30, 30, 34), (250, 250, 248)
 def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     """One row for each target and expression, labelled.
 
-    Columns: the source with the expression, the source mean, the target mean, then the
-    outputs by alpha. What could not be made is left out.
+    Columns: the picture of the expression, the reference pictures of source and target, then the
+    outputs by alpha. Outputs that could not be made are left out.
 
     Args:
         job: a finished job of one method.
-        out: its folder.
-        load: a path to pixels, as the job was run with.
+        out: the job's output folder.
+        load: the function with which the job read its pictures.
 
     Returns:
         uint8 (H, W, 3).

@@ -1,4 +1,4 @@
-"""The tables of a whole folder, gathered from those of its chunks."""
+"""Write the tables of a whole output folder from the tables of its chunks."""
 
 import contextlib
 import csv
@@ -30,21 +30,21 @@ from glow_jax.io.output_schema import (
 from glow_jax.io.tables import SURROGATES, TableWriter, csv_line, read_table
 from transfer.jobs.output_folder import inputs_file, read_description, rows_file
 
-PARQUET_ROWS = 65_536  # that are held in memory
+PARQUET_ROWS = 65_536  # rows in memory while results.parquet is written
 
 
 @dataclasses.dataclass(frozen=True)
 class Totals:
-    """Of a folder's tables.
+    """Counts over an output folder.
 
     Attributes:
-        outputs: that are there.
-        failed: that could not be made.
-        bad_inputs: pictures that could not be used.
-        missing: outputs of chunks that are not done.
-        non_finite: outputs with a non-finite pixel.
-        max_error: largest round-trip error of a picture, grey levels.
-        redone: pictures encoded again by the exact codec.
+        outputs: number of outputs that were made.
+        failed: number of outputs that could not be made.
+        bad_inputs: number of pictures that could not be used.
+        missing: number of outputs in chunks that are not done.
+        non_finite: number of outputs with a non-finite pixel.
+        max_error: largest round-trip error of an input picture, grey levels.
+        redone: number of input pictures that the exact codec had to encode.
         parquet: whether results.parquet was written.
     """
 
@@ -59,19 +59,21 @@ class Totals:
 
 
 def write_tables(out: Path) -> Totals:
-    """Gather the rows of all chunks that are done into the folder's tables, in the plan's order.
+    """Write the folder's tables from the rows of all chunks that are done, in the plan's order.
 
-    Rows go through a file without a name, so that any number of them needs little memory.
+    Rows are sorted through a temporary file, so that memory does not grow with their number.
     """
     description = read_description(out)
     if description is None:
-        raise InputError(f"{one_line(out)}: holds no job")
-    places = np.full(description["outputs"], -1, np.int64)  # of rows in the file, by number
+        raise InputError(f"{one_line(out)}: holds no glow-jax job")
+    places = np.full(
+        description["outputs"], -1, np.int64
+    )  # positions of rows in the temporary file, by row number
     keys = np.zeros(description["outputs"], np.int64)
     n = failed = bad = non_finite = redone = 0
     worst = 0.0
     with contextlib.ExitStack() as stack:
-        # Lines are made in memory, whose lengths are known: TextIOWrapper.tell is slow.
+        # Positions are sums of the lengths of lines, because TextIOWrapper.tell is slow.
         lines = stack.enter_context(tempfile.TemporaryFile(dir=out))
         inputs = stack.enter_context(TableWriter(out / INPUTS, INPUT_FIELDS))
         failures = stack.enter_context(TableWriter(out / FAILURES, TROUBLE_FIELDS, optional=True))
@@ -113,7 +115,7 @@ def write_tables(out: Path) -> Totals:
 
 
 def _write_parquet(out: Path) -> bool:
-    """results.csv with numbers as numbers; False where pyarrow is not installed."""
+    """Write results.parquet, which has numbers as numbers; False if pyarrow is not installed."""
     if importlib.util.find_spec("pyarrow") is None:
         return False
     import pyarrow as pa
@@ -138,7 +140,7 @@ def _write_parquet(out: Path) -> bool:
 
 
 def _columns(file: TextIO) -> Iterator[dict[str, list[Any]]]:
-    """Columns of a table, some rows at a time; an empty number is None."""
+    """The columns of a table, PARQUET_ROWS rows at a time; an empty number becomes None."""
     reader = csv.reader(file)
     header = next(reader)
     while rows := list(itertools.islice(reader, PARQUET_ROWS)):

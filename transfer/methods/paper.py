@@ -1,9 +1,9 @@
 """Method "paper": y = f⁻¹( z̄_target + α (z_expression − z̄_source) ), on the flow's eps.
 
-A bar is the mean over a person's pictures in latent space.
+z̄ is the mean of a person's pictures in latent space.
 
-Source: Valenzuela, Segura, Diego, Gómez, CVPR Workshops 2021. The formula itself, and others on
-latents, are `transfer.arithmetic`.
+Source: Valenzuela, Segura, Diego, Gómez, CVPR Workshops 2021. The formula itself, and other
+formulas on latents, are in `transfer.arithmetic`.
 """
 
 import dataclasses
@@ -28,10 +28,10 @@ class PreparedLatents:
     """Latents (B, ...) of a batch's rows.
 
     Attributes:
-        target: mean faces, in the host's memory.
-        target_on_device: the same, where the batch is computed.
-        expression: expression pictures, in the host's memory: each edit uses up a copy.
-        source: mean faces, where the batch is computed.
+        target: mean faces of the targets, in the host's memory.
+        target_on_device: the same, on the devices.
+        expression: expressions' pictures, in the host's memory: each edit donates a copy to JAX.
+        source: mean faces of the sources, on the devices.
     """
 
     target: Latents
@@ -54,11 +54,11 @@ class Paper:
 
     @classmethod
     def check(cls, models: Models) -> None:
-        """Every flow can do it."""
+        """Works with every flow."""
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
-        """The flow decides everything."""
+        """Nothing but the flow determines the outputs."""
         return {}
 
     def prepare(self, rows: Rows) -> PreparedLatents:
@@ -95,21 +95,22 @@ class Paper:
         return Reference(self._faces.mean(person), self._faces.usable(person))
 
     def photograph(self, person: int) -> int:
-        """The target's most neutral photograph, as the expression model finds.
+        """The target's most neutral photograph, which the expression model finds.
 
         Raises:
             InputError: there is no expression model.
         """
         if self._people is None:
             raise InputError(
-                "the model has no expressions.npz, which finds the most neutral photograph"
+                "the model has no expressions.npz, which is needed to find the most neutral "
+                "photograph"
             )
         return self._people.most_neutral(person)
 
     def paste(
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> np.ndarray:
-        """The output enlarged, its colours matched around the face."""
+        """The output is enlarged, and its colours are matched to those around the face."""
         face = photograph.face
         landmarks = transform_points(face.landmarks, face.transform)
         return paste_picture(photograph.pixels, face.transform, landmarks, result[0])
@@ -119,5 +120,5 @@ class Paper:
 def transfer_batch(
     z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: Any
 ) -> Latents:
-    """`arithmetic.transfer` of each row of a batch, at its own alpha; uses up `z_src`."""
+    """`arithmetic.transfer` of each row of a batch, at its own alpha; `z_src` is donated."""
     return jax.vmap(arithmetic.transfer)(z_tgt_mean, z_src, z_src_mean, alphas)

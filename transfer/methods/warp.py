@@ -1,11 +1,11 @@
-"""Method "warp": activations of Action Units, read from the source, put on the target's pixels.
+"""Method "warp": the source's Action Unit activations, applied to a picture of the target.
 
     a      = activations(expression) - mean over the source's neutral pictures of activations
     x'     = the target's most neutral picture, warped by alpha * a
     output = x' + A⁻¹( alpha * a * residual )
 
-A⁻¹ carries what lies over a mean shape to the face. The flow is not part of the edit: what it adds
-was measured, and is less than nothing (docs/results/truth.md).
+A⁻¹ maps the frame of the mean shape to the face. The flow is not part of the edit, because edits in
+its latent space were measured to be worse (docs/results/truth.md).
 """
 
 import dataclasses
@@ -21,16 +21,18 @@ from transfer.expression.paint import displaced, with_expression
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.photos.paste import paste_warp
 
-MIN_ACTIVATION = 1e-6  # of the strongest unit: a weaker expression has no largest alpha
+MIN_ACTIVATION = (
+    1e-6  # of the strongest AU; weaker expressions count as this one in `max_alphas_of`
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedPictures:
-    """What a batch's rows edit, and by what.
+    """The inputs of a batch of edits.
 
     Attributes:
-        pictures: uint8 (B, H, W, 3), the targets' most neutral ones.
-        activations: float32 (B, A) of the expressions.
+        pictures: the targets' most neutral pictures, uint8 (B, H, W, 3).
+        activations: activations of the expressions, float32 (B, A).
     """
 
     pictures: Images
@@ -51,7 +53,7 @@ class Warp:
 
     @classmethod
     def check(cls, models: Models) -> None:
-        """An expression model is needed.
+        """Check that there is an expression model.
 
         Raises:
             InputError: there is none.
@@ -60,7 +62,7 @@ class Warp:
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
-        """The expression model decides the outputs."""
+        """The expression model determines the outputs."""
         return {"expressions": fingerprint(_model_of(models))}
 
     def prepare(self, rows: Rows) -> PreparedPictures:
@@ -99,7 +101,7 @@ class Warp:
     def paste(
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> np.ndarray:
-        """The photograph's own pixels moved, and the residual added; `result` is not used."""
+        """The photograph itself is warped, and the residual added; `result` is not used."""
         picture = self._faces.pixels([photograph.picture])
         activations = alpha * self._people.expression(expression, source)
         change = displaced(self._model, picture, activations[None])
@@ -107,7 +109,7 @@ class Warp:
 
 
 def max_alphas_of(activations: np.ndarray) -> np.ndarray:
-    """(B,) alphas beyond which some activation (B, A) would be larger than a face's can be."""
+    """(B,) largest alphas with which no activation (B, A) exceeds MAX_ACTIVATION."""
     return MAX_ACTIVATION / np.maximum(np.abs(activations).max(1), MIN_ACTIVATION)
 
 

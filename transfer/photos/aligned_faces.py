@@ -13,7 +13,7 @@ from glow_jax.io.pictures import read_image
 from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
 from transfer.photos.judge_adapter import face_detector
 
-VERSION = 1  # of the alignment; it changes when a photograph gives other pixels
+VERSION = 1  # of the alignment; increased whenever the same photograph gives other pixels
 DEFAULT_LIMITS = Limits()
 MAX_KEPT_FACES = 4096  # aligned faces that are kept in memory
 
@@ -23,9 +23,10 @@ class Photographs:
     """How faces are cut out of photographs.
 
     Attributes:
-        size: of the crops, pixels; 0 is that of the model.
-        which: of a photograph's faces: "largest", "all", or a number from left to right, from 1.
-        limits: that a face must satisfy.
+        size: side of the crops, pixels; 0 is the model's image size.
+        which: the face of a photograph to use: "largest", "all", or a number, counted from left to
+            right from 1.
+        limits: limits that a face must satisfy.
         detector: name of the face detector, such as "dlib".
     """
 
@@ -36,7 +37,7 @@ class Photographs:
 
     @property
     def key(self) -> str:
-        """JSON text; equal keys make equal crops of every photograph. It enters output ids."""
+        """The settings as JSON text, which is part of output ids: equal keys give equal crops."""
         limits = {
             "pitch_deg": self.limits.pitch_deg,
             "sharpness": self.limits.sharpness,
@@ -54,9 +55,9 @@ class Photographs:
 
 
 class AlignedFaces:
-    """A function from paths of photographs to their aligned faces, for jobs to load pictures with.
+    """A function from the path of a photograph to its aligned face, for jobs to load pictures.
 
-    It may be called from several threads. The last faces are kept in memory.
+    It may be called from several threads. The faces used last are kept in memory.
 
     Attributes:
         settings: how faces are cut out.
@@ -67,8 +68,8 @@ class AlignedFaces:
 
         Args:
             face_detector: finds all faces of a photograph.
-            settings: with one face of each photograph.
-            channels: of the result, 3 (RGB) or 1 (luma).
+            settings: settings that select one face per photograph.
+            channels: channels of the result, 3 (RGB) or 1 (luma).
 
         Raises:
             InputError: the settings ask for all faces.
@@ -76,7 +77,7 @@ class AlignedFaces:
         if settings.which == "all":
             raise InputError("face all: a transfer takes one face of each photograph; use largest")
         self._face_detector, self.settings, self._channels = face_detector, settings, channels
-        # Pasting back needs each face again.
+        # A face that was read for its crop is needed again to paste a result back.
         self.face = functools.lru_cache(MAX_KEPT_FACES)(self._face)
 
     def __call__(self, path: str) -> np.ndarray:
@@ -111,20 +112,23 @@ class AlignedFaces:
 def loader_of(
     photographs: Photographs | None, size: tuple[int, int], channels: int
 ) -> tuple[Callable[[str], np.ndarray], str]:
-    """What loads pictures for a model, and what of it decides outputs: "" where nothing does.
+    """The function that loads pictures for a model, and its settings as text for output ids.
 
     Args:
-        photographs: how faces are cut out; None: pictures must have the model's size.
+        photographs: settings by which faces are cut out of photographs; None if the pictures are
+            aligned faces of the model's size, for which the text is "".
         size: (height, width) of the model's pictures.
-        channels: of the model's pictures.
+        channels: number of channels of the model's pictures.
 
     Raises:
-        InputError: the model's pictures are not square, or the detector is not to be had.
+        InputError: the model's pictures are not square, or the face detector is not available.
     """
     if photographs is None:
         return lambda path: read_image(path, size, channels), ""
     if size[0] != size[1]:
-        raise InputError(f"aligned faces are square; the model's pictures are {size[1]}x{size[0]}")
+        raise InputError(
+            f"aligned faces are square, but the model's pictures are {size[1]}x{size[0]}"
+        )
     photographs = dataclasses.replace(photographs, size=size[0])
     faces = AlignedFaces(face_detector(photographs.detector), photographs, channels)
     return faces, photographs.key

@@ -30,18 +30,18 @@ def list_photographs(
     """List photographs, and count the other files.
 
     A folder that contains photographs is a person with the folder's name; a folder of folders is a
-    collection of people. Hidden names are skipped, links to folders are not followed.
+    collection of people. Hidden files and folders are skipped, links to folders are not followed.
 
     Args:
         paths: files and folders.
-        leave_out: a folder that is not searched.
+        leave_out: a folder that is not searched, such as the output folder.
 
     Returns:
         Photographs, and the number of other files by suffix.
 
     Raises:
-        InputError: a path does not exist, there is no photograph, or two folders have the name of
-            one person.
+        InputError: a path does not exist, there is no photograph, or two folders would be one
+            person.
     """
     found: list[PhotographFile] = []
     others: Counter[str] = Counter()
@@ -59,7 +59,7 @@ def list_photographs(
             person = "/".join(part for part in (own, *folder.relative_to(path).parts) if part)
             if people.setdefault(person, folder).resolve() != folder.resolve():
                 raise InputError(
-                    f"{one_line(folder)} and {one_line(people[person])} are one person, "
+                    f"{one_line(folder)} and {one_line(people[person])} would both be person "
                     f"{person!r}; rename one of them"
                 )
             found += [PhotographFile(file, person) for file in files]
@@ -70,7 +70,7 @@ def list_photographs(
 
 
 def _walk(top: Path, hidden: Path | None, others: Counter[str]) -> list[tuple[Path, list[Path]]]:
-    """Folders below one that contain photographs, and the photographs, in natural order."""
+    """All folders in `top` that contain photographs, each with its photographs in natural order."""
     found = []
     for at, folders, files in os.walk(top):
         folder = Path(at)

@@ -213,8 +213,8 @@ CHANGES: list[tuple[dict[str, list[str]], str]] = [
     ({"--source": ["{home}/model"]}, "no images"),
     ({"--target": ["{home}/none"]}, "none"),
     ({"--target": ["{home}/bob", "--target", "{home}/bob"]}, "two targets"),
-    ({"-o": ["{home}/ann"]}, "no job of ours"),
-    ({"-o": ["{home}/ann/0.png"]}, "no job of ours"),
+    ({"-o": ["{home}/ann"]}, "no glow-jax job"),
+    ({"-o": ["{home}/ann/0.png"]}, "no glow-jax job"),
     ({"-o": ["{home}/ann/0.png/x"]}, "cannot be made"),
     ({"--model": ["{home}/nothing"]}, "no such model"),
     *(

@@ -191,7 +191,7 @@ def test_folders_are_people(tmp_path: Path) -> None:
     assert list_photographs([tmp_path / "c"], tmp_path / "c/ben")[0] == [found[3]]
     (tmp_path / "b/a").mkdir(parents=True)
     (tmp_path / "b/a/1.png").write_bytes(b"")
-    with pytest.raises(InputError, match="are one person, 'a'; rename one"):
+    with pytest.raises(InputError, match="would both be person 'a'; rename one"):
         list_photographs([tmp_path / "a", tmp_path / "b"])
 
 
