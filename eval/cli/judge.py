@@ -1,4 +1,4 @@
-"""The verb `eval`."""
+"""The verb `eval`: score outputs and write a report."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Scores every output of a folder with DeepFace (identity) and an Action Unit reader "
         "(expression), and writes a report: index.html, scores.csv, figures.json. The defaults "
-        "need no network. After an interruption, run it again: scores are kept."
+        "need no network. The same command continues an interrupted run: scores are kept."
     )
     parser.add_argument(
         "out",
@@ -27,7 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "with results.csv and people.csv",
     )
     parser.add_argument(
-        "-o", "--report", type=Path, metavar="DIR", help="where to write (default: OUT/report)"
+        "-o",
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="folder of the report (default: OUT/report)",
     )
     parser.add_argument(
         "--published",
@@ -39,37 +43,42 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--identity",
         default="Dlib",
         metavar="MODEL",
-        help="DeepFace's model, as Dlib, Facenet, ArcFace; or none (default: %(default)s)",
+        help="DeepFace's identity model, such as Dlib, Facenet or ArcFace; or none, which leaves "
+        "identity out (default: %(default)s)",
     )
     parser.add_argument(
-        "--detector", default="dlib", help="DeepFace's face detector (default: %(default)s)"
+        "--detector",
+        default="dlib",
+        metavar="NAME",
+        help="DeepFace's face detector (default: %(default)s)",
     )
     parser.add_argument(
         "--metric",
         default="euclidean",
-        help="euclidean, euclidean_l2, cosine or angular (default: %(default)s)",
+        help="distance between embeddings of faces: euclidean, euclidean_l2, cosine or angular "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--aus",
         default="rendered",
         metavar="READER",
-        help="rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDER, py-feat or "
-        "none (default: %(default)s)",
+        help="Action Unit reader: rendered, openface:FOLDER, openface-binary[:PATH], "
+        "openface-csv:FOLDER or py-feat; none leaves expressions out (default: %(default)s)",
     )
     parser.add_argument(
         "--cache",
         type=Path,
         metavar="DIR",
-        help="folder for DeepFace's weights and for scores, which are kept by the content of the "
-        "pictures; it is trusted, so use one of your own "
-        "(default: GLOW_JAX_CACHE, or else glow-jax in the user's cache)",
+        help="folder for DeepFace's weights and for scores, which are stored by the content of the "
+        "pictures. Its content is trusted, so use a folder of your own (default: GLOW_JAX_CACHE, "
+        "or else glow-jax in the user's cache folder)",
     )
     parser.add_argument(
         "--workers",
         type=int,
         default=os.cpu_count() or 1,
         metavar="N",
-        help="number of processes (default: one per core, %(default)s)",
+        help="number of processes (default: one per processor, here %(default)s)",
     )
     parser.add_argument(
         "--seed",
@@ -81,14 +90,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge a folder; 1 if something in it could not be judged."""
+    """Judge a folder; returns the exit code, 1 if something could not be judged."""
     report = args.report or args.out / "report"
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: use a whole number from 0")
     if args.published:
         judgement = judge_published(args.out, report, seed=args.seed, command=_command())
         for name in judgement.ignored:
-            print(f"column {one_line(name)} is not known, and left out", file=sys.stderr)
+            print(f"column {one_line(name)} is unknown and left out", file=sys.stderr)
         return _said(judgement)
     if not 0 < args.workers <= 512:
         raise InputError(f"--workers {args.workers}: use a whole number from 1 to 512")

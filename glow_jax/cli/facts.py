@@ -1,10 +1,10 @@
-"""Lines about a model, for `info` and `convert`."""
+"""Print the properties of a model, for `info` and `convert`."""
 
 from typing import Any
 
 from glow_jax.io.messages import one_line
 
-SHOWN_IF_SET = (  # fields of GlowConfig, each on a line of its own where it is not at its default
+SHOWN_IF_SET = (  # fields of GlowConfig that are printed only if they differ from the default
     "learned_top_prior",
     "n_classes",
     "scale",
@@ -18,7 +18,7 @@ SHOWN_IF_SET = (  # fields of GlowConfig, each on a line of its own where it is 
 
 
 def print_config(config: Any) -> None:
-    """Print a config, what differs from the defaults, and the work of one image."""
+    """Print a config: size, structure, other fields that are not at their defaults, and FLOP."""
     import dataclasses
 
     from glow_jax.config import GlowConfig
@@ -39,7 +39,7 @@ def print_config(config: Any) -> None:
 
 
 def print_fact(name: str, value: Any) -> None:
-    """A line of a card; of a list or an object, one line an entry."""
+    """Print a field of a card; a list or an object takes one line per entry."""
     if isinstance(value, dict):
         for key, item in value.items():
             print_fact(f"{name}.{key}", item)

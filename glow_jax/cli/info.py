@@ -1,4 +1,4 @@
-"""The verb `info`: what a model is."""
+"""The verb `info`: the properties of a model."""
 
 import argparse
 from pathlib import Path
@@ -21,14 +21,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="write into the model's card how likely the pictures of these folders are: the kind "
-        "that it knows, but was not trained on; other pictures are then warned of",
+        help="compute bits/dim of the pictures in these folders and write their quantiles into the "
+        "model's card. The pictures must be held-out ones of the kind that the model was trained "
+        "on; `transfer` and `align` then warn of less likely pictures",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the model is; the exit code."""
+    """Print the properties of the model; returns the exit code."""
     import jax
     from flax import nnx
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     path = find(args.model)
     for folder in args.calibrate or ():
-        image_paths(folder)  # raises for a folder that is missing, before the model is loaded
+        image_paths(folder)  # raises InputError for a missing folder before the model is loaded
     model: Any = load(args.model, fold=False)
     if args.calibrate:
         _calibrate(path, model, args.calibrate)
@@ -71,7 +72,7 @@ def _calibrate(path: Path, model: Any, folders: list[Path]) -> None:
         images = load_folder(folder, size, model.config.n_channels)
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            missing = BATCH - len(batch)  # one compiled shape
+            missing = BATCH - len(batch)  # fill up the batch, so that one shape is compiled
             whole = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
             bits.append(np.asarray(folded.bits_per_dim(whole))[: len(batch)])
     calibrate(path, np.concatenate(bits))

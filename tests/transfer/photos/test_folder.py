@@ -81,7 +81,7 @@ def test_the_command(album: Path, tmp_path: Path, capsys) -> None:
     assert "9 photographs" not in printed.out
     assert "8 photographs aligned, 0 were already there: 6 crops of 2 people" in printed.out
     assert "3 could not be used" in printed.out
-    assert "left out: 1 files that are not PNG, JPEG or WebP (.mov 1)" in printed.err
+    assert "left out: 1 file that is not PNG, JPEG or WebP (.mov 1)" in printed.err
     reasons = {Path(r["photograph"]).name: r["reason"] for r in rows_of(out / "failures.csv")}
     assert reasons["wall.png"] == "no face found"
     assert reasons["small.png"].startswith("the face is too small: its crop is 5")
