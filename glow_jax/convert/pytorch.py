@@ -228,10 +228,10 @@ def glowip(source: Source, options: Options) -> Parts:
     )
     runs = runs_of(positions, 1, 3, "glow_modules")
     if positions[0] != 1:
-        raise InputError("glow_modules.1 is missing: half a state_dict?")
+        raise InputError("glow_modules.1 is missing: is the state_dict incomplete?")
     if len(runs[-1]) != 1:
         raise InputError(
-            f"its last level has {len(runs[-1])} steps; that code makes one: half a state_dict?"
+            f"its last level has {len(runs[-1])} steps; that code makes one: is the state_dict incomplete?"
         )
     width, half = source.shape("glow_modules.1.coupling.net.conv1.weight", 4)[:2]
     first = 2 * half

@@ -46,7 +46,7 @@ def runs_of(indices: list[int], step: int, gap: int, what: str) -> list[list[int
         elif index - before == gap:
             levels.append([index])
         else:
-            raise InputError(f"{what}.{before + step} is missing: half a state_dict?")
+            raise InputError(f"{what}.{before + step} is missing: is the state_dict incomplete?")
     return levels
 
 
@@ -57,7 +57,7 @@ def count(source: Source, pattern: str, what: str) -> int:
         raise InputError(f"no {what} found")
     if found != set(range(len(found))):
         missing = min(set(range(max(found))) - found)
-        raise InputError(f"{what} {missing} is missing: half a state_dict?")
+        raise InputError(f"{what} {missing} is missing: is the state_dict incomplete?")
     return len(found)
 
 

@@ -103,7 +103,7 @@ def test_averages_without_buffers_are_whole_too(converted: Converted) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ema": True}, "`ema`: no averaged weights there; the file has weights in"),
+        ({"ema": True}, "`ema`: the file has no averaged weights; it has weights in"),
         ({"key": "ema"}, "`key` ema: the file has weights in"),
         ({"key": ""}, "`key` '': the file has weights in"),
         ({"key": "flow"}, "`key` flow: the file has weights in"),
