@@ -340,7 +340,7 @@ def _inside_and_ring(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _top(mean: np.ndarray, log_scale: np.ndarray, n: int) -> Tree:
-    """The convolution of zeros with an edge indicator that gives these maps; may raise NotCanonical."""
+    """The convolution of zeros, with edge indicator, that gives these maps, or NotCanonical."""
     maps = np.concatenate(
         [np.broadcast_to(a, (1, *mean.shape[1:3], n)) for a in (mean, log_scale)], -1
     )

@@ -231,7 +231,8 @@ def glowip(source: Source, options: Options) -> Parts:
         raise InputError("glow_modules.1 is missing: is the state_dict incomplete?")
     if len(runs[-1]) != 1:
         raise InputError(
-            f"its last level has {len(runs[-1])} steps; that code makes one: is the state_dict incomplete?"
+            f"its last level has {len(runs[-1])} steps; that code makes one: is the state_dict "
+            "incomplete?"
         )
     width, half = source.shape("glow_modules.1.coupling.net.conv1.weight", 4)[:2]
     first = 2 * half
