@@ -14,9 +14,8 @@ Scale = Literal["sigmoid", "sigmoid_plus", "inverse_sigmoid", "exp", "exp_tanh"]
 Prior = Literal["conditional", "position"]
 Precision = Literal["exact", "fast"]
 
-MAX_DIMENSION = (
-    4096  # upper limit of sides in pixels, channels and hidden units, against malformed files
-)
+# Upper limit of sides in pixels, channels and hidden units, against malformed files.
+MAX_DIMENSION = 4096
 MAX_DEPTH = 1024  # upper limit of steps of flow per level
 
 

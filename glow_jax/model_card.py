@@ -15,9 +15,8 @@ from glow_jax.io.messages import counted
 
 BUNDLED = Path(__file__).parent / "models"  # directories of the models in the package
 CARD = "card.json"
-KNOWN_BITS = (
-    "known_bits_per_dim"  # likelihood of held-out pictures: their number, and quantiles of bits/dim
-)
+# Likelihood of held-out pictures: their number, and quantiles of bits/dim.
+KNOWN_BITS = "known_bits_per_dim"
 HELD_OUT_BITS = "held_out_bits_per_dim"  # mean over held-out pictures, at the trained bits
 MIN_CALIBRATION = 100  # pictures
 QUANTILES = (0.5, 0.95, 0.99, 0.999)

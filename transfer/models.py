@@ -25,9 +25,8 @@ from transfer.methods.base import Models
 
 AXIS = "batch"
 UNKNOWN_WIDTH = 512  # assumed of a graph model's coupling networks
-CPU_PIXELS = (
-    16 * 64 * 64
-)  # images of a batch on a CPU: more are not faster (faces64: 6.4 ms per image from 8 on)
+# Images of a batch on a CPU: more are not faster (faces64: 6.4 ms per image from 8 on).
+CPU_PIXELS = 16 * 64 * 64
 SHARE = 0.25  # share of a device's memory that a batch may use, by `bytes_per_image`
 MAX_BATCH = 64
 

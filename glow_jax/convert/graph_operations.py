@@ -14,9 +14,8 @@ from glow_jax.convert.graph import Expression, Node, afford, attribute, sized
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
-MAX_ELEMENTS = (
-    2**23
-)  # largest number of elements of a computed constant; weights are only passed through
+# Largest number of elements of a computed constant; weights are only passed through.
+MAX_ELEMENTS = 2**23
 PRODUCTS_A_STEP = 2**16  # multiplications that count as one step of the budget
 EXACT_BELOW = 100_000  # float constants with fewer elements are computed in float64
 

@@ -1,4 +1,4 @@
-"""The words for data on a command line, and what they open.
+"""Open the data that a text on the command line names.
 
 folder:DIR                   image files of the model's aspect ratio
 tfds:NAME[/CONFIG][@SPLIT]   any image data set of TFDS; the split is "train" by default
@@ -16,7 +16,7 @@ from glow_jax.io.pictures import image_paths
 WORDS = " or ".join(
     ["folder:DIR, tfds:NAME[/CONFIG][@SPLIT]", *(f"{name}[@SPLIT]" for name in DATA_SETS)]
 )
-HELD_OUT_SPLITS = ("test", "validation")  # in the order of preference
+HELD_OUT_SPLITS = ("test", "validation")  # splits for held-out images, in order of preference
 
 
 def open_data(
@@ -26,16 +26,16 @@ def open_data(
     crop: int = 0,
     data_dir: str | Path | None = None,
 ) -> Source:
-    """The images that `words` name, at a model's size; in memory where they fit.
+    """Open the images that `words` name, at a model's size; in memory if they fit.
 
     Args:
-        words: as above.
+        words: a name of data; see the module.
         shape: (height, width, channels) of the model's images.
         crop: side in pixels of a centre crop before the resize; 0 for none.
         data_dir: TFDS's folder, its own default if None.
 
     Raises:
-        InputError: other words, or data that cannot be read.
+        InputError: `words` name no data, or the data cannot be read.
     """
     kind, rest = _parsed(words)
     size, n_channels = shape[:2], shape[2]
@@ -54,10 +54,10 @@ def check_data(words: str) -> None:
 
 
 def default_held_out(words: str, size: int, data_dir: str | Path | None = None) -> str:
-    """The held-out part of the data set that `words` train on: its test or validation split.
+    """The held-out part of the data set that `words` name: its test or validation split.
 
     Raises:
-        InputError: a folder, which has none, or a data set without such a split.
+        InputError: `words` name a folder, or a data set without such a split.
     """
     kind, rest = _parsed(words)
     if kind == "folder":

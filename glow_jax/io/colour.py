@@ -1,4 +1,4 @@
-"""Colours of pictures with an ICC profile, brought to sRGB: that of a picture without a profile.
+"""Convert pictures with an ICC profile to sRGB, the colour space of pictures without a profile.
 
 Source: ICC.1:2022 (the header of a profile); IEC 61966-2-1 (sRGB).
 """
@@ -10,22 +10,22 @@ from PIL import Image, ImageCms
 
 MAX_PROFILE_BYTES = 2**20
 SPACES = {"RGB": b"RGB ", "CMYK": b"CMYK", "L": b"GRAY"}  # Pillow's mode -> the profile's
-PROBE = 5  # levels a channel that tell whether a profile is sRGB's own
-SAME = 1  # grey levels: what rounding in a conversion from sRGB to sRGB may change
+PROBE = 5  # levels per channel at which a profile is compared with sRGB
+SAME = 1  # grey levels: largest rounding error of a conversion from sRGB to sRGB
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """A picture whose numbers mean the same colours in sRGB.
+    """Convert the colours of a picture to sRGB.
 
-    Nothing is changed where there is no profile, where the profile is damaged or is another kind
-    of picture's (as viewers do), or where it is sRGB's own.
+    The picture is not changed if it has no profile, if the profile is damaged or of another colour
+    model (as in viewers), or if it is that of sRGB.
 
     Args:
         image: mode RGB, L or CMYK.
-        profile: ICC profile of its numbers; empty is none.
+        profile: ICC profile of the picture; empty if there is none.
 
     Returns:
-        Mode RGB where colours were converted, otherwise `image`.
+        An image of mode RGB if colours were converted, otherwise `image`.
     """
     space = SPACES.get(image.mode)
     if space is None or not _is_profile(profile, space):

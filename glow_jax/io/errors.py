@@ -1,5 +1,5 @@
-"""The one exception that means: the user's input is wrong."""
+"""The exception for wrong input of the user."""
 
 
 class InputError(ValueError):
-    """Bad input. The message is one clear line: what was wrong, where, what is accepted."""
+    """Wrong input. The message is one line: what is wrong, where, and what is accepted."""

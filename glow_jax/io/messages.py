@@ -1,4 +1,4 @@
-"""Names and reasons that fit on one line of a message, and loggers that stay quiet."""
+"""Helpers for messages of one line, and a way to silence loggers."""
 
 import contextlib
 import logging
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 
 
 def reason(error: Exception) -> str:
-    """Why, in one line: the system's words, the first line of the error's message, or its type."""
+    """An error as one line: the system's text, the first line of its message, or its type."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = text.strip().splitlines()
     return one_line(lines[0] if lines else type(error).__name__)[:300]
 
 
 def one_line(text: object) -> str:
-    """Text on one line: its `repr` if it holds line ends or other control characters."""
+    """Text on one line: its `repr` if it has line ends or other control characters."""
     line = str(text)
     return line if line and line.isprintable() else repr(line)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and its noun: "1 image", "2 images"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and its noun: "1 image", "2 images"; `plural` is for nouns like "person"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 @contextlib.contextmanager
@@ -36,5 +36,5 @@ def errors_only(logger_name: str) -> Iterator[None]:
 
 
 def install_hint(extra: str) -> str:
-    """How to install what an extra of setup.cfg brings: glow-jax is on no package index."""
+    """How to install an extra of setup.cfg, from a clone: glow-jax is on no package index."""
     return f"install the extra `{extra}`: pip install -e '.[{extra}]' in a clone of glow-jax"

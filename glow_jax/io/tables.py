@@ -1,4 +1,4 @@
-"""CSV tables that are whole or absent, whose cells may be names of files in no encoding."""
+"""CSV tables, written atomically, whose cells may be file names that are not valid UTF-8."""
 
 import csv
 import io
@@ -11,20 +11,20 @@ from typing import Any
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
-SURROGATES = "surrogateescape"  # names of files need not be UTF-8
+SURROGATES = "surrogateescape"  # file names need not be valid UTF-8
 
 Row = dict[str, Any]
 
 
 class TableWriter:
-    """A CSV that is written row by row and appears when it is whole; or, without rows, is gone.
+    """A CSV that is written row by row, and appears under its name when it is complete.
 
     Raises, on entry and on exit:
         InputError: the file cannot be written.
     """
 
     def __init__(self, path: Path, fields: Sequence[str], optional: bool = False):
-        """A table at `path`; an `optional` one without rows is removed instead."""
+        """A table at `path`; with `optional`, the file is removed if there are no rows."""
         self._path, self._fields, self._optional = path, fields, optional
         self._temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
         self._n = 0
@@ -38,12 +38,12 @@ class TableWriter:
         return self
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Write the fields of a row."""
+        """Write a row."""
         line = csv_line([row[name] for name in self._fields])
         self.write_line(line.encode(errors=SURROGATES))
 
     def write_line(self, line: bytes) -> None:
-        """Write a row that is a line already."""
+        """Write a row that is given as a line of CSV."""
         self._file.write(line)
         self._n += 1
 
@@ -61,7 +61,7 @@ class TableWriter:
 
 
 def write_table(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV, all of it or nothing.
+    """Write a CSV atomically.
 
     Raises:
         InputError: it cannot be written.
@@ -79,7 +79,7 @@ def csv_line(cells: Sequence[Any]) -> str:
 
 
 def read_table(path: Path, fields: Sequence[str]) -> list[Row] | None:
-    """Rows of a whole table with just these columns; None where it is damaged or missing."""
+    """The rows of a table with exactly these columns; None if it is damaged or missing."""
     try:
         with open(path, encoding="utf-8", errors=SURROGATES, newline="") as file:
             text = file.read()

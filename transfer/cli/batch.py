@@ -252,8 +252,8 @@ def _describe(prepared: "Prepared", seconds: float) -> None:
     used = int((job.first_use[1] >= 0).sum())
     twice = f" ({counted(job.duplicates, 'duplicate row')} left out)" if job.duplicates else ""
     print(f"{counted(len(job.order), 'output')}{twice}: {methods}", file=sys.stderr)
-    who = "1 person" if people == 1 else f"{people} people"
-    print(f"{counted(used, 'picture')}, {who}; planned in {seconds:.1f} s", file=sys.stderr)
+    inputs = f"{counted(used, 'picture')}, {counted(people, 'person', 'people')}"
+    print(f"{inputs}; planned in {seconds:.1f} s", file=sys.stderr)
     chunks, at_once = counted(job.n_chunks, "chunk"), counted(prepared.batch_size, "image")
     print(
         f"{codec.name}, {codec.precision}; {chunks} of {job.chunk_size}, {at_once} at once on "

@@ -16,12 +16,10 @@ OPENING_AUS = {
     "AU25": 0.5,
     "AU5": 0.3,
 }  # activations of the mean shape: mouth and eyes are open
-FOREHEAD_HEIGHT = (
-    0.2  # distance of the face mask above the brows, in distances from the eyes to the chin
-)
-RIM_WIDTH = (
-    0.06  # width of the edge over which the face mask falls from 1 to 0, in sides of the picture
-)
+# Distance of the face mask above the brows, in distances from the eyes to the chin.
+FOREHEAD_HEIGHT = 0.2
+# Width of the edge over which the face mask falls from 1 to 0, in sides of the picture.
+RIM_WIDTH = 0.06
 OVERSAMPLING = 8  # pixels drawn per pixel of the mouth mask's side
 
 

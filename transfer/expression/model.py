@@ -42,9 +42,8 @@ Landmarks = Float[Array, "B 68 2"]
 Activations = Float[Array, "B A"]
 AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
 
-MAX_ACTIVATION = (
-    1.1  # estimated activations are clipped to +- this; 1 is the full strength of an AU
-)
+# Estimated activations are clipped to +- this; 1 is the full strength of an AU.
+MAX_ACTIVATION = 1.1
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 

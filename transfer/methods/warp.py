@@ -21,9 +21,8 @@ from transfer.expression.paint import displaced, with_expression
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.photos.paste import paste_warp
 
-MIN_ACTIVATION = (
-    1e-6  # of the strongest AU; weaker expressions count as this one in `max_alphas_of`
-)
+# Of the strongest AU; weaker expressions count as this one in `max_alphas_of`.
+MIN_ACTIVATION = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,9 +32,8 @@ Crop = UInt8[np.ndarray, "S S 3"]
 Points = Float[np.ndarray, "N 2"]
 Transform = Float[np.ndarray, "2 3"]
 
-SAMPLES_PER_PIXEL = (
-    3  # photograph pixels per crop pixel before the last resampling; more are averaged first
-)
+# Photograph pixels per crop pixel before the last resampling; more are averaged first.
+SAMPLES_PER_PIXEL = 3
 BORDER = 0.1  # sides of the crop that are read around the square, for the filters
 MIN_REFLECTION = 0.3  # width of a reflection, in sides of the crop
 REFLECTION_BLUR = 0.02  # sigma of a reflection's blur, in sides of the crop

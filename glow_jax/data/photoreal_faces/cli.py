@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from glow_jax.cli.options import whole_number
 from glow_jax.data.photoreal_faces.people import SIZES_PX
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +79,9 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda done, wanted: bar.update(task, completed=done, total=wanted),
         )
     print(
-        f"{summary.n_people_made} people made now, {len(args.people) - summary.n_people_made} "
-        f"were there: {summary.n_pictures} pictures, {summary.n_rejected} rejected"
+        f"{counted(summary.n_people_made, 'person', 'people')} made now, "
+        f"{len(args.people) - summary.n_people_made} were already there: "
+        f"{counted(summary.n_pictures, 'picture')}, {summary.n_rejected} rejected"
     )
     for side in sizes:
         print(f"labels: {one_line(args.out / str(side) / LABELS)}")

@@ -1,4 +1,4 @@
-"""The networks' files, which come with Python packages: found without importing those, checked."""
+"""Find and check the files of networks in Python packages, without importing the packages."""
 
 import hashlib
 import importlib.util
@@ -52,7 +52,7 @@ def network_file(name: str) -> Path:
     """The path of one of `FILES`.
 
     Raises:
-        InputError: its package is not installed, or the file is another version's.
+        InputError: the package is not installed, or the file is of another version.
     """
     package, inside, wanted = FILES[name]
     path = package_folder(package) / inside
@@ -69,10 +69,10 @@ def network_file(name: str) -> Path:
 
 
 def package_folder(package: str) -> Path:
-    """Where a package is installed; it is not imported.
+    """The folder in which a package is installed; the package is not imported.
 
     Raises:
-        InputError: it is not installed.
+        InputError: the package is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -81,7 +81,7 @@ def package_folder(package: str) -> Path:
 
 
 def versions() -> dict[str, str | None]:
-    """The versions of what computes pixels and labels."""
+    """The versions of the packages that compute pixels and labels."""
     found: dict[str, str | None] = {}
     for package in ("openvino", "mediapipe"):
         try:

