@@ -1,4 +1,4 @@
-"""Action Unit readers: each gives 17 intensities of 0-5 for a picture.
+"""Action Unit readers, which measure 17 intensities of 0-5 in a picture.
 
 rendered                 linear models trained on rendered people; the default, needs no network
 openface:FOLDER          OpenFace 2's static models from its AU_predictors folder, in Python
@@ -7,9 +7,9 @@ openface-csv:FOLDER      CSVs that OpenFace wrote elsewhere
 py-feat                  py-feat's detector; weights from its hub at first use
 none                     no Action Units
 
-A reader has `name` and `notes` for the report, a `key` that changes whenever its answers would, and
-`read`, which gives one `eval.reading.Reading` per picture; where no face is found, or the reader
-fails, the reading says so in `problem`.
+A reader has `name` and `notes` for the report, a `key` that changes whenever its results may
+change, and `read`, which returns one `eval.reading.Reading` per picture. If no face is found or the
+reader fails, the reading has the reason in `problem`.
 """
 
 import os
@@ -24,7 +24,7 @@ CHOICES = "rendered, openface:FOLDER, openface-binary[:PATH], openface-csv:FOLDE
 
 
 class Reader(Protocol):
-    """What every reader has; `key` is empty where readings must not be kept."""
+    """The protocol of a reader; `key` is empty if its readings must not be cached."""
 
     name: str
     key: str
@@ -40,7 +40,7 @@ def make_reader(choice: str) -> Reader | None:
     Raises:
         InputError: there is no such choice, or what the reader needs is not installed.
     """
-    # Each is imported where it is chosen: py-feat alone takes seconds.
+    # A reader is imported when it is chosen, because py-feat takes seconds to import.
     kind, _, where = choice.partition(":")
     if kind == "none" and not where:
         return None

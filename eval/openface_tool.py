@@ -1,4 +1,4 @@
-"""Action Units by OpenFace itself: CSV files that it wrote, or its program run here."""
+"""Action Units by OpenFace: from CSV files that it wrote, or by running its program."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     """One picture's Action Units from a CSV of OpenFace 2.
 
     Column names may have spaces around them; `success` and `confidence` may be missing. Of several
-    faces the most confident counts; of equally confident ones, the first.
+    faces the one with the highest confidence is used; of equal ones, the first.
 
     Args:
         path: the CSV.
@@ -62,7 +62,9 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     confidence = np.array([_number(face.get("confidence"), 1) for face in found])
     if np.isnan(confidence).all():
         return Reading(len(found), problem="OpenFace's confidence is not a number")
-    best = int(np.nanargmax(confidence))  # a face of unknown confidence is not the most confident
+    best = int(
+        np.nanargmax(confidence)
+    )  # a face of unknown confidence counts as the least confident
     if confidence[best] < LEAST_CONFIDENCE:
         return Reading(len(found), problem=f"OpenFace's confidence is {confidence[best]:.2f}")
     level, present = from_columns(found[best])
@@ -101,7 +103,7 @@ class OpenFaceCsvs:
         name, key, notes: as of the other readers.
     """
 
-    key = ""  # not kept: readings depend on file names, and are quick to make
+    key = ""  # not cached: readings depend on file names, and are fast
 
     def __init__(self, folder: str | Path):
         """Check the folder.
@@ -117,7 +119,7 @@ class OpenFaceCsvs:
         self._taken: dict[Path, str] = {}
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
-        """Readings from the pictures' CSVs; where one is missing or wrong, with `problem`.
+        """Readings from the pictures' CSVs; if a CSV is missing or wrong, with a `problem`.
 
         Raises:
             InputError: one CSV would serve two different pictures.
@@ -155,7 +157,7 @@ class OpenFaceBinary:
             path: of `FaceLandmarkImg` or `FeatureExtraction`; None to look on PATH.
 
         Raises:
-            InputError: it is not there.
+            InputError: there is no such program.
         """
         found = [shutil.which(str(p)) for p in ([path] if path else BINARIES)]
         self._program = next((p for p in found if p), None) or ""

