@@ -87,6 +87,10 @@ def add_recipe_options(p: Any) -> None:
         help="weight of a penalty in the loss: the sum of (log|det W|)^2 / C over the 1x1 "
         "convolutions, which keeps them well conditioned (default: 0)",
     )
+    _add_start_options(p)
+
+
+def _add_start_options(p: Any) -> None:
     p.add_argument(
         "--init-images",
         type=whole_number(1, 65536),

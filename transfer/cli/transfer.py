@@ -23,31 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "Method paper adds latents of the flow: "
         "y = decode(mean(target) + alpha * (expression - mean(source)))."
     )
-    parser.add_argument(
-        "--expression",
-        dest="expressions",
-        nargs="+",
-        type=Path,
-        required=True,
-        metavar="IMAGE",
-        help="pictures of the source person that show an expression, or folders of them",
-    )
-    parser.add_argument(
-        "--source",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder of the source person's pictures, the neutral ones among them",
-    )
-    parser.add_argument(
-        "--target",
-        dest="targets",
-        action="append",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="folder of a target person's pictures; repeat the option for several people",
-    )
+    _add_people_options(parser)
     parser.add_argument(
         "--method",
         choices=method_names(),
@@ -94,6 +70,34 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_model_options(parser)
     parser.set_defaults(run=run)
+
+
+def _add_people_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--expression",
+        dest="expressions",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="IMAGE",
+        help="pictures of the source person that show an expression, or folders of them",
+    )
+    parser.add_argument(
+        "--source",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the source person's pictures, the neutral ones among them",
+    )
+    parser.add_argument(
+        "--target",
+        dest="targets",
+        action="append",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of a target person's pictures; repeat the option for several people",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

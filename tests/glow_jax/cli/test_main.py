@@ -53,6 +53,14 @@ def test_a_verb_sets_what_runs_it(verb: str) -> None:
     assert line and not line.endswith(".")
 
 
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_option_has_a_help_text_beside_its_default(verb: str) -> None:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(VERBS[verb][0]).add_options(parser)
+    for action in parser._actions:
+        assert (action.help or "").partition("(default")[0].strip(), action.option_strings
+
+
 @pytest.mark.parametrize(
     "words",
     [
