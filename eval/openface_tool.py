@@ -62,9 +62,8 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     confidence = np.array([_number(face.get("confidence"), 1) for face in found])
     if np.isnan(confidence).all():
         return Reading(len(found), problem="OpenFace's confidence is not a number")
-    best = int(
-        np.nanargmax(confidence)
-    )  # a face of unknown confidence counts as the least confident
+    # A face of unknown confidence counts as the least confident.
+    best = int(np.nanargmax(confidence))
     if confidence[best] < LEAST_CONFIDENCE:
         return Reading(len(found), problem=f"OpenFace's confidence is {confidence[best]:.2f}")
     level, present = from_columns(found[best])

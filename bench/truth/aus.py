@@ -1,9 +1,9 @@
-"""How well AUs are read on rendered people: `python -m bench.truth.aus FACES [--openface DIR]`.
+"""Quality of AU readers on rendered people: `python -m bench.truth.aus FACES [--openface DIR]`.
 
 FACES holds pictures and `labels.jsonl` (file, identity, aus as activations 0-1; a person's first
-picture is neutral), as `eval.fit_rendered` takes them. Prints, for each AU, the correlation r of
-what is read with the truth: by the bundled models from a picture alone (*level*) and relative to
-the person's neutral picture (*relative*), and by OpenFace's static models where their folder is
+picture is neutral), as for `eval.fit_rendered`. Prints, for each AU, the correlation r of the
+readings with the truth: by the bundled models from a picture alone (*level*) and relative to
+the person's neutral picture (*relative*), and by OpenFace's static models if their folder is
 given.
 """
 

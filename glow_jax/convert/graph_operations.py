@@ -117,9 +117,8 @@ def _fill(node: Node, args: list[Any], known: bool) -> Any:
 def _random_uniform(node: Node, args: list[Any], known: bool) -> Any:
     _bounded(*_ints(args[0]))
     afford(node.budget, math.prod(_ints(args[0])))
-    return np.zeros(
-        _ints(args[0])
-    )  # dequantisation noise of training, which is not part of an encode
+    # Dequantisation noise of training, which is not part of an encode.
+    return np.zeros(_ints(args[0]))
 
 
 def _pack(node: Node, args: list[Any], known: bool) -> Any:

@@ -53,9 +53,8 @@ def openai(arrays: Mapping[str, np.ndarray], options: Options) -> tuple[Source, 
             "took the raw weights; the checkpoint has averages too (`ema` takes those)"
         )
     source = Source(chosen)
-    source.drop(
-        r"Variable(_\d+)?|global_step|.*/(Adam|Adamax)(_\d+)?"
-    )  # variables of the optimiser
+    # Variables of the optimiser.
+    source.drop(r"Variable(_\d+)?|global_step|.*/(Adam|Adamax)(_\d+)?")
     source.drop(
         r"model/classifier/.*",
         "the classifier of the top latent is left out, because it is not part of the flow",

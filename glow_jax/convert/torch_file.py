@@ -171,9 +171,8 @@ class Unzip:
         if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
             start = _data_offset(info, self._data)
             return self._data[start : start + info.file_size]
-        self._packed += (
-            info.compress_size
-        )  # compressed: PyTorch does not do this, so somebody compressed the file again
+        # Compressed: PyTorch does not do this, so somebody compressed the file again.
+        self._packed += info.compress_size
         self._unpacked += info.file_size
         if self._unpacked > 2**20 + MAX_PACKING * self._packed:
             raise InputError(f"{one_line(name)[:80]} in it is suspiciously well compressed")

@@ -214,9 +214,8 @@ def started(model: Glow, config: TrainConfig) -> tuple[nnx.GraphDef, nnx.State, 
     graph, params, fixed = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
     ema = jax.tree.map(jnp.copy, params)
     moments = optimiser(config).init(params)
-    step, skipped, in_a_row = (
-        jnp.int32(0) for _ in range(3)
-    )  # three arrays, because each is donated
+    # Three arrays, because each is donated.
+    step, skipped, in_a_row = (jnp.int32(0) for _ in range(3))
     state = TrainState(step, params, ema, moments, jnp.float32(1), skipped, in_a_row)
     return graph, fixed, state
 

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 FORMATS = ("png", "webp", "tfrecord", "array_record", "webdataset")  # `transfer.requests.Format`
 CACHE_GB = "4"  # `transfer.requests.CACHE_BYTES`
 BYTES_A_VALUE = 5  # in the cache: 1 of the picture's pixel value, 4 of its latent
-SHORT_S, LONG_S = (
-    120,
-    7200,
-)  # durations are printed in seconds below SHORT_S, in hours from LONG_S on
+# Durations are printed in seconds below SHORT_S, in hours from LONG_S on.
+SHORT_S, LONG_S = 120, 7200
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -234,9 +232,8 @@ def _choose_engine(args: argparse.Namespace) -> None:
     from transfer.jobs.ray_engine import connect
 
     connect()
-    jax.config.update(
-        "jax_platforms", "cpu"
-    )  # this process computes nothing: the devices are for the workers
+    # This process computes nothing: the devices are for the workers.
+    jax.config.update("jax_platforms", "cpu")
 
 
 def _describe(prepared: "Prepared", seconds: float) -> None:

@@ -19,10 +19,8 @@ AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled func
 HIDDEN_WIDTH = 512  # units of the network's hidden layer
 PEOPLE_PER_STEP = 32
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-2  # of AdamW; the learning rate falls to 0 as a cosine
-KEEP_FEATURES, KEEP_HIDDEN = (
-    0.8,
-    0.5,
-)  # dropout: probabilities that a feature and a hidden unit are kept
+# Dropout: probabilities that a feature and a hidden unit are kept.
+KEEP_FEATURES, KEEP_HIDDEN = 0.8, 0.5
 DEVIATION_OFFSET = 0.02  # added to the standard deviations that features are divided by
 STEPS_PER_LINE = 500  # training steps between two lines of progress
 

@@ -141,9 +141,8 @@ class Job:
                 continue
             people[part] = (used, event)
         inside = np.zeros(len(plan.files), np.int32)
-        roles = np.where(when < never, 0, -1).astype(
-            np.int64
-        )  # 0 for an expression; otherwise 2 * person + part
+        # 0 for an expression; otherwise 2 * person + part.
+        roles = np.where(when < never, 0, -1).astype(np.int64)
         for part, (used, event) in people.items():
             for person, moment in zip(used.tolist(), event.tolist(), strict=True):
                 for i, picture in enumerate(plan.pictures[person]):

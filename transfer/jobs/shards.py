@@ -54,9 +54,8 @@ def write_webdataset(path: Path, records: Sequence[Record]) -> None:
             del fields["png"]
             text = json.dumps(fields, sort_keys=True).encode()
             for ending, data in (("json", text), ("png", record.png)):
-                member = tarfile.TarInfo(
-                    f"{record.id}.{ending}"
-                )  # with a fixed time and owner, so that equal records give equal bytes
+                # With a fixed time and owner, so that equal records give equal bytes.
+                member = tarfile.TarInfo(f"{record.id}.{ending}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     write_atomically(path, buffer.getvalue())

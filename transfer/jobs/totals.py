@@ -66,9 +66,8 @@ def write_tables(out: Path) -> Totals:
     description = read_description(out)
     if description is None:
         raise InputError(f"{one_line(out)}: holds no glow-jax job")
-    places = np.full(
-        description["outputs"], -1, np.int64
-    )  # positions of rows in the temporary file, by row number
+    # Positions of rows in the temporary file, by row number.
+    places = np.full(description["outputs"], -1, np.int64)
     keys = np.zeros(description["outputs"], np.int64)
     n = failed = bad = non_finite = redone = 0
     worst = 0.0

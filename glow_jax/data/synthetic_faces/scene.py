@@ -29,9 +29,8 @@ from glow_jax.io.messages import install_hint
 
 SAMPLES = {64: 36, 128: 25, 256: 16}  # light paths per pixel, for pictures up to each size
 LIGHT_SAMPLES = 2
-FACE_CENTRE = np.array(
-    [0.0, 1.0, 6.0]
-)  # cm: the point at which the camera looks, and about which heads rotate
+# The point, in cm, at which the camera looks and about which heads rotate.
+FACE_CENTRE = np.array([0.0, 1.0, 6.0])
 GAZE = (("eyeLookOut_L", "eyeLookIn_R"), ("eyeLookIn_L", "eyeLookOut_R"))
 
 
