@@ -35,12 +35,12 @@ RIDGE_CHANGE = 30.0
 WIDTH, MIDDLE = 0.78, 0.41
 
 
-def fit_models(faces: Path, say: Callable[[str], None] = lambda line: None) -> bytes:
+def fit_models(faces: Path, report: Callable[[str], None] = lambda line: None) -> bytes:
     """Train on a folder as described in the module, and measure on the held-out people.
 
     Args:
         faces: the folder.
-        say: called with each line of progress, and of the table of quality.
+        report: called with each line of progress, and of the table of quality.
 
     Returns:
         The bytes of `rendered.npz`.
@@ -61,9 +61,9 @@ def fit_models(faces: Path, say: Callable[[str], None] = lambda line: None) -> b
     for size in (0, SMALL):
         seen[size] = extract(paths, size, template)
         without = int(np.isnan(seen[size][:, 0]).sum())
-        say(f"{counted(without, 'picture')} without a face at {size or 'full'} pixels")
+        report(f"{counted(without, 'picture')} without a face at {size or 'full'} pixels")
     out = io.BytesIO()
-    np.savez_compressed(out, allow_pickle=False, **fit(seen, truth, people, template, say))
+    np.savez_compressed(out, allow_pickle=False, **fit(seen, truth, people, template, report))
     return out.getvalue()
 
 
@@ -125,7 +125,7 @@ def fit(
     truth: np.ndarray,
     people: np.ndarray,
     template: np.ndarray,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
     """The arrays of `rendered.npz`."""
     train = people >= HELD_OUT
@@ -152,7 +152,7 @@ def fit(
             continue
         figures = quality(x, neutral, truth, tested, arrays)
         for line in quality_lines(size, int(tested.sum()), figures):
-            say(line)
+            report(line)
         arrays |= {} if size else figures
     return arrays
 

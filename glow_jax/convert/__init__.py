@@ -200,7 +200,9 @@ def _held(files: Files, budget: Budget) -> Any:
     missing = [name for name, path in places.items() if name not in shards[path]]
     if missing:
         where = one_line(places[missing[0]].name)
-        raise InputError(f"{one_line(missing[0])[:200]} is not in {where}, as the index says")
+        raise InputError(
+            f"{one_line(missing[0])[:200]} is not in {where}, although the index names it"
+        )
     files.all.extend(shards)
     return {name: shards[path][name] for name, path in places.items()}
 

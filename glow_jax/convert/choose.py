@@ -163,8 +163,8 @@ def _read_configs(path: Path, options: Options) -> None:
     if not path.is_file() or path.stat().st_size > 2**20:
         return
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        size, bits = told.get("size"), told.get("n_bits_x")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        size, bits = content.get("size"), content.get("n_bits_x")
     except (ValueError, AttributeError, RecursionError):
         raise InputError("configs.json beside it is not readable JSON") from None
     if isinstance(size, int):
@@ -172,7 +172,7 @@ def _read_configs(path: Path, options: Options) -> None:
     if isinstance(bits, int):
         options.found_bits(bits)
     for name in ("last_zeros", "squeeze_contig", "coupling_bias"):
-        if isinstance(told.get(name), bool):
-            options.found(name, str(told[name]).lower())
-        elif isinstance(told.get(name), int | float):
-            options.found(name, str(told[name]))
+        if isinstance(content.get(name), bool):
+            options.found(name, str(content[name]).lower())
+        elif isinstance(content.get(name), int | float):
+            options.found(name, str(content[name]))

@@ -153,8 +153,8 @@ def content(data: np.ndarray, budget: Budget, wrapped: int = 0) -> tuple[str, An
 def refuse_others(start: bytes, size: int) -> None:
     """Raise InputError if the first bytes are those of a file that is no checkpoint."""
     if start.startswith(b"version https://git-lfs.github.com/spec/"):
-        told = re.search(rb"^size (\d{1,18})$", start, re.MULTILINE)
-        raise InputError(LFS.format(size=int(told[1]) if told else "?"))
+        size_line = re.search(rb"^size (\d{1,18})$", start, re.MULTILINE)
+        raise InputError(LFS.format(size=int(size_line[1]) if size_line else "?"))
     if start.startswith((b"/annex/objects/", b"../.git/annex/", b".git/annex/")):
         raise InputError("a git-annex pointer, not the file: run `git annex get` on it")
     if _HTML.match(start):
@@ -320,8 +320,8 @@ def shards_of(path: Path, data: np.ndarray) -> dict[str, Path]:
         InputError: the index is malformed, or a file is missing beside it.
     """
     try:
-        told = json.loads(data.tobytes())["weight_map"]
-        named = {str(name): str(file) for name, file in told.items()}
+        weight_map = json.loads(data.tobytes())["weight_map"]
+        named = {str(name): str(file) for name, file in weight_map.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InputError("an index of shards that is malformed") from None
     files = {file: path.parent / file for file in named.values()}

@@ -27,8 +27,8 @@ def read_training_log(folder: Path, options: Options) -> None:
     with open(log, encoding="utf-8", errors="replace") as file:
         line = file.readline(2**16)
     try:
-        told = json.loads(line)
-        size, bits = told.get("image_size"), told.get("n_bits_x")
+        content = json.loads(line)
+        size, bits = content.get("image_size"), content.get("n_bits_x")
     except (ValueError, AttributeError, RecursionError):
         return
     if isinstance(size, int) and 0 < size <= 4096:

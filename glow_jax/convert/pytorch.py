@@ -459,12 +459,12 @@ def family_of(names: list[str]) -> str | None:
             raise InputError(f"not supported, because {why}")
     found = [f for f, family in FAMILIES.items() if any(re.fullmatch(family.key, n) for n in names)]
     if found == ["chaiyujin", "corenel"]:
-        told = {"prior_h": "chaiyujin", "h_top": "corenel"}
-        told = {name: family for name, family in told.items() if name in names}
-        if len(told) != 1:
+        by_buffer = {"prior_h": "chaiyujin", "h_top": "corenel"}
+        by_buffer = {name: family for name, family in by_buffer.items() if name in names}
+        if len(by_buffer) != 1:
             raise InputError(
                 "its names are both chaiyujin's and corenel's, and neither prior_h nor h_top is "
-                "there to tell; add `format` chaiyujin or corenel"
+                "in the file; add `format` chaiyujin or corenel"
             )
-        return next(iter(told.values()))
+        return next(iter(by_buffer.values()))
     return found[0] if found else None

@@ -113,12 +113,12 @@ def _read(prefix: Path, budget: Budget) -> dict[str, np.ndarray]:
     arrays = {}
     for key, entry in entries.items():
         name = key.decode("utf-8", "replace")
-        told = dict(fields(entry, budget))
-        if told.get(1) not in DTYPES:
+        entry_fields = dict(fields(entry, budget))
+        if entry_fields.get(1) not in DTYPES:
             continue  # text, resources: not weights
-        dtype = np.dtype(DTYPES[told[1]])
-        shape = shape_of(told[2], budget) if 2 in told else ()
-        shard, offset, size = (int(told.get(n, 0)) for n in (3, 4, 5))
+        dtype = np.dtype(DTYPES[entry_fields[1]])
+        shape = shape_of(entry_fields[2], budget) if 2 in entry_fields else ()
+        shard, offset, size = (int(entry_fields.get(n, 0)) for n in (3, 4, 5))
         possible = len(shape) <= MAX_AXES and all(0 <= n < 2**40 for n in shape)
         if not possible or size != dtype.itemsize * int(np.prod(shape, dtype=object)):
             raise InputError(f"{one_line(name)[:200]} has the wrong size in {one_line(index.name)}")

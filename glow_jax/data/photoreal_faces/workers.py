@@ -95,8 +95,8 @@ def make_shards(
                     _submit(pool, flying, waiting, folder, plan)
         except BrokenProcessPool:
             raise InputError(
-                "a worker process died; is there enough memory? run it again, with fewer "
-                "workers, to go on"
+                "a worker process died; is there enough memory? run the same command again, with "
+                "fewer workers, to continue"
             ) from None
         finally:
             for work in flying:
