@@ -351,8 +351,8 @@ class _Run:
         self.n_in_a_row += 1
         if self.n_in_a_row == MAX_DEATHS:
             raise InputError(
-                f"{MAX_DEATHS} pictures in a row killed their worker process, {name} last; is there "
-                "enough memory? run the same command again, with fewer workers, to continue"
+                f"{MAX_DEATHS} pictures in a row killed their worker process, {name} last; is "
+                "there enough memory? run the same command again, with fewer workers, to continue"
             )
         self._record([_Outcome(name, None, "its worker process died, twice")])
         return missing[1:]
