@@ -12,7 +12,7 @@ from jaxtyping import Float
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import reason
+from glow_jax.io.messages import counted, reason
 from glow_jax.model import Glow
 
 Latents = tuple[Float[np.ndarray, "B _H _W _C"], ...]
@@ -39,7 +39,7 @@ def save_latents(
     if not model.fingerprint:
         raise ValueError("the model has no fingerprint: save it and load it before saving latents")
     if any(len(a) != len(names) for a in eps):
-        raise ValueError(f"{len(names)} names for {[len(a) for a in eps]} images")
+        raise ValueError(f"{counted(len(names), 'name')} for {[len(a) for a in eps]} images")
     for i, a in enumerate(eps):
         if not np.isfinite(np.asarray(a)).all():
             raise InputError(f"{path}: not written: eps_{i} has non-finite values")

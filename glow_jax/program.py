@@ -15,6 +15,7 @@ import numpy as np
 
 from glow_jax.io.budget import MAX_STEPS, Budget
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted
 
 # A 256-pixel Glow of 192 steps has 7 000 instructions, 200 to 600 of them transcendental: XLA's
 # compilation takes 16 s for 9 000 sums in a chain, and for 700 exponentials 5 s (2 000: 47 s).
@@ -167,7 +168,7 @@ def _elementwise(run: Callable[..., Any], n_args: int) -> Operation:
 
     def shape(detail: Any, declared: Shape, *args: Shape) -> Shape:
         if len(args) != n_args:
-            raise ValueError(f"{len(args)} arguments, not {n_args}")
+            raise ValueError(f"{counted(len(args), 'argument')}, not {n_args}")
         return np.broadcast_shapes(*args)
 
     return Operation(broadcast, shape)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 
 SHOWN_IF_SET = (  # fields of GlowConfig that are printed only if they differ from the default
     "learned_top_prior",
@@ -24,10 +24,12 @@ def print_config(config: Any) -> None:
     from glow_jax.config import GlowConfig
     from glow_jax.flops import flops_per_image
 
-    print(f"images        {config.image_width}x{config.image_height}, {config.n_channels} channels")
-    print(f"trained at    {config.n_bits} bits")
+    size = f"{config.image_width}x{config.image_height}"
+    print(f"images        {size}, {counted(config.n_channels, 'channel')}")
+    print(f"trained at    {counted(config.n_bits, 'bit')}")
     if not isinstance(config, GlowConfig):
-        print(f"function      a TensorFlow graph's own operations, {config.n_levels} levels")
+        levels = counted(config.n_levels, "level")
+        print(f"function      a TensorFlow graph's own operations, {levels}")
         return
     print(f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}")
     print(f"function      {config.coupling} coupling, {config.permutation} permutation")

@@ -15,7 +15,7 @@ import numpy as np
 
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from glow_jax.layers import LOGSCALE_FACTOR
 
 Tree = dict[str, Any]
@@ -67,7 +67,9 @@ class Source:
             raise InputError(f"{one_line(name)} is missing")
         shape = self._left[name].shape
         if len(shape) != ndim or 0 in shape:
-            raise InputError(f"{one_line(name)} has shape {shape}; expected {ndim} axes")
+            raise InputError(
+                f"{one_line(name)} has shape {shape}; expected {counted(ndim, 'axis', 'axes')}"
+            )
         return shape
 
     def take(self, name: str, *shape: int) -> np.ndarray:

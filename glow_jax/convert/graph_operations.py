@@ -12,7 +12,7 @@ import numpy as np
 
 from glow_jax.convert.graph import Expression, Node, afford, attribute, sized
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import counted, one_line, reason
 
 # Largest number of elements of a computed constant; weights are only passed through.
 MAX_ELEMENTS = 2**23
@@ -311,7 +311,9 @@ def _conv(node: Node, args: list[Any], known: bool) -> Any:
         raise InputError("a convolution of other than four axes")
     n, height, width, n_in = np.shape(value)
     if n_in != kernel.shape[2]:
-        raise InputError(f"a convolution of {n_in} channels with a kernel for {kernel.shape[2]}")
+        raise InputError(
+            f"a convolution of {counted(n_in, 'channel')} with a kernel for {kernel.shape[2]}"
+        )
     if padding == b"VALID":
         height, width = height - kernel.shape[0] + 1, width - kernel.shape[1] + 1
     if min(height, width) < 1:

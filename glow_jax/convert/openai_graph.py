@@ -20,7 +20,7 @@ from glow_jax.convert.options import Options
 from glow_jax.graph_model import GraphConfig, GraphGlow
 from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from glow_jax.program import Instruction, Program
 
 
@@ -158,7 +158,9 @@ def _decoder(
             numbered[int(named[1] or 0)] = node.name
     names = [numbered[i] for i in sorted(numbered)]
     if len(names) != len(shapes):
-        raise InputError(f"{len(names)} placeholders for latents; the encoder gives {len(shapes)}")
+        raise InputError(
+            f"{counted(len(names), 'placeholder')} for latents; the encoder gives {len(shapes)}"
+        )
     eps = [
         Expression("Placeholder", [], (1, *s), name=n) for n, s in zip(names, shapes, strict=True)
     ]

@@ -11,6 +11,7 @@ from glow_jax.config import GlowConfig
 from glow_jax.flops import flops_per_image
 from glow_jax.graph_model import GraphConfig, GraphGlow
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted
 
 BAD_CONDITION = 1e4  # condition number from which the inverse loses grey levels in float32
 SINGULAR = 1e14
@@ -49,7 +50,8 @@ class SelfCheck:
                 f"{self.worst_condition:.3g} (above {BAD_CONDITION:g}): expect errors in decoding"
             )
         if self.non_finite:
-            found.append(f"{self.non_finite} pixels of the round trip are not finite")
+            are = "is" if self.non_finite == 1 else "are"
+            found.append(f"{counted(self.non_finite, 'pixel')} of the round trip {are} not finite")
         elif self.round_trip_max > 0.5:
             found.append(f"the round trip is off by {self.round_trip_max:.3g} grey levels")
         if self.bits_per_dim is not None and not np.isfinite(self.bits_per_dim):

@@ -9,6 +9,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import LEFT_EYE, RIGHT_EYE
+from glow_jax.io.messages import counted
 from transfer.expression import landmark_detector as lm
 from transfer.expression.au_regressor import AuRegressor, fit_au_regressor, predict, ridge
 from transfer.expression.batches import batches, fill
@@ -51,10 +52,9 @@ def fit(
     training, calibration = split(faces)
     pairs = pairs_of(faces)
     if len(np.unique(training.people)) < 2 or not len(calibration.people):
-        raise InputError(
-            f"{len(np.unique(faces.people))} people; use {2 * CALIBRATION_SHARE} or more with "
-            "consecutive numbers"
-        )
+        people = counted(len(np.unique(faces.people)), "person", "people")
+        least = 2 * CALIBRATION_SHARE
+        raise InputError(f"{people}; use {least} or more with consecutive numbers")
     if landmark_detector is None:
         landmark_detector = _trained_detector(training, n_steps, seed, progress)
     template = make_template(training.landmarks)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted
 from glow_jax.io.pictures import read_image
 from transfer.codec import in_batches
 from transfer.jobs import output_folder
@@ -220,7 +221,8 @@ class Worker:
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            why = f"{self._batch_size} images at once do not fit into the device's memory"
+            images = counted(self._batch_size, "image")
+            why = f"a batch of {images} does not fit into the device's memory"
             raise InputError(f"{why}; give a smaller `batch_size`") from error
         return n_made
 

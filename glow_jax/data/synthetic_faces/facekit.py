@@ -26,7 +26,7 @@ from jaxtyping import Float32, Int
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import counted, one_line, reason
 
 IDENTITY_MODES = 100  # of the light model (its README.md)
 ENVIRONMENT = "GLOW_JAX_FACEKIT"
@@ -381,7 +381,7 @@ def _check(kit: FaceKit, name: str, partial: bool) -> None:
     """Check a FaceKit of either form: finite, complete, and with valid indices."""
     if not partial and len(kit.identity) != IDENTITY_MODES:
         raise InputError(
-            f"{name}: {len(kit.identity)} identity modes; FaceKit has {IDENTITY_MODES}"
+            f"{name}: {counted(len(kit.identity), 'identity mode')}; FaceKit has {IDENTITY_MODES}"
         )
     if not len(kit.neutral) or not len(kit.faces) or not len(kit.expression):
         raise InputError(f"{name}: it has no vertices, no faces or no expressions")
