@@ -67,7 +67,12 @@ def judge(
     people = {name: _Person(study, name, scored, failures) for name in study.people}
     rows = [
         {**row, **_identity(scored[path], row, people, judges.identity)}
-        | _action_units(scored[path], scored[study.expressions[row["expression"]]], row, people)
+        | _action_units(
+            scored[path],
+            scored[study.expressions[row["expression"]]],
+            people[row["target"]].reference("target"),
+            None if row["id"] in study.absolute else people[row["source"]].reference("source"),
+        )
         for row, path in zip(study.outputs, paths, strict=True)
     ]
     table = pd.DataFrame(rows).reindex(columns=[*COLUMNS, *_extras(rows)])
@@ -179,10 +184,13 @@ def _identity(
 
 
 def _action_units(
-    output: Scored, expression: Scored, row: dict, people: Mapping[str, _Person]
+    output: Scored, expression: Scored, target: Reading, source: Reading | None
 ) -> dict:
-    """Intensities of the output, of the expression and of both references; presence flags."""
-    source, target = (people[row[role]].reference(role) for role in ("source", "target"))
+    """Intensities of the output, of the expression and of both references; presence flags.
+
+    Without a reference of the source, the expression is what is read in its picture alone.
+    """
+    source = source or _no_expression(expression.reading)
     columns: dict[str, np.ndarray] = {
         "": _read(output, target),
         "_expression": _read(expression, source),
@@ -193,6 +201,13 @@ def _action_units(
         columns["_present"] = expression.reading.present
     assert set(columns) >= {"", *(f"_{of}" for of in OF)}
     return {f"{au}{of}": v[i] for of, v in columns.items() for i, au in enumerate(AUS)}
+
+
+def _no_expression(seen: Reading | None) -> Reading:
+    """A neutral reading, against which a picture's intensities are its levels."""
+    if seen is None:
+        return Reading(0)
+    return Reading(seen.faces, np.zeros(len(AUS)), seen.change - seen.level)
 
 
 def _read(picture: Scored, neutral: Reading) -> np.ndarray:

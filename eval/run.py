@@ -126,7 +126,7 @@ def judge_folder(
         hardware=_hardware(workers),
         command=command,
         timestamp=_now(),
-        notes=[f"Seed {seed}."],
+        notes=[f"Seed {seed}.", *_notes(study)],
     )
     page = _written(report, judged.scores, found, context)
     n = len(judged.failures)
@@ -199,6 +199,17 @@ def summary(found: dict) -> str:
         if row["alpha"] == best and row["gain"] is not None:
             expression += f" (gain {row['gain']:.2f} at the recommended {best:g})"
     return f"{identity}; {expression}"
+
+
+def _notes(study: Any) -> list[str]:
+    """What a reader of the report must know of the references."""
+    if not study.absolute:
+        return []
+    outputs = counted(len(study.absolute), "output")
+    return [
+        f"{outputs}: no picture of the source but the expression's was there, so that its Action "
+        "Units are read in that picture alone."
+    ]
 
 
 def _settings(identity: "IdentityModel", apart: str) -> dict[str, object]:

@@ -28,7 +28,7 @@ from eval.references import Reference, reference_of
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
-from glow_jax.io.output_schema import JOB, MEANS, PEOPLE, RESULTS
+from glow_jax.io.output_schema import ABSOLUTE, JOB, MEANS, PEOPLE, RESULTS
 
 NEEDED = (*KEYS, "file")
 NUMBERS = ("alpha", *EXTRAS)
@@ -47,6 +47,7 @@ class Study:
         references: reference picture by ("source" or "target", person).
         reference: kind of the targets' reference pictures.
         about: model, method and versions, from job.json.
+        absolute: ids of the outputs whose source had no other picture than the expression's.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Study:
     references: dict[tuple[str, str], Path]
     reference: Reference
     about: dict[str, str]
+    absolute: frozenset[str] = frozenset()
 
 
 def read_study(folder: str | Path) -> Study:
@@ -67,7 +69,7 @@ def read_study(folder: str | Path) -> Study:
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
-    outputs, methods = _read_outputs(folder)
+    outputs, methods, absolute = _read_outputs(folder)
     job = folder / JOB
     people, about = _of_job(job) if job.is_file() else ({}, {})
     people = people or _of_table(folder / PEOPLE)
@@ -90,17 +92,19 @@ def read_study(folder: str | Path) -> Study:
         references,
         reference_of(methods - {""} or {about.get("method", "")}, pictures, len(targets)),
         about,
+        absolute,
     )
 
 
-def _read_outputs(folder: Path) -> tuple[list[dict], set[str]]:
-    """The rows of results.csv, and the methods that they name."""
+def _read_outputs(folder: Path) -> tuple[list[dict], set[str], frozenset[str]]:
+    """The rows of results.csv, the methods that they name, and `Study.absolute`."""
     path = folder / RESULTS
     if not path.is_file():
         raise InputError(f"{one_line(folder)}: no results.csv; it is not a folder of outputs")
     outputs: list[dict] = []
     seen: set[str] = set()
     methods: set[str] = set()
+    absolute: set[str] = set()
     for line, row in read_table(path, NEEDED):
         where = f"{one_line(path)}: line {line}"
         output: dict = {name: row[name] for name in NEEDED}
@@ -111,10 +115,12 @@ def _read_outputs(folder: Path) -> tuple[list[dict], set[str]]:
         for name in NUMBERS:
             output[name] = _number(row.get(name, ""), f"{where}: {name}")
         methods.add(row.get("method", ""))
+        if ABSOLUTE in row.get("note", ""):
+            absolute.add(output["id"])
         outputs.append(output)
     if not outputs:
         raise InputError(f"{one_line(path)}: no outputs in it")
-    return outputs, methods
+    return outputs, methods, frozenset(absolute)
 
 
 def _number(text: str, where: str) -> float:

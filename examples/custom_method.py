@@ -14,6 +14,7 @@ import numpy as np
 
 import transfer
 import transfer.methods
+from glow_jax.io.errors import InputError
 from transfer.codec import FloatImages, Images
 from transfer.methods import METHODS
 from transfer.methods.base import Decoded, Models, Photograph, Pictures, Reference, Rows
@@ -55,6 +56,11 @@ class PixelAddition:
         """Nothing but the pictures and alpha decides an output."""
         return {}
 
+    @classmethod
+    def recipe_without_source(cls, models: Models) -> dict[str, str]:
+        """The expression's picture alone does not tell what the expression changed."""
+        raise InputError("method pixels needs pictures of the source: give `source`")
+
     def prepare(self, rows: Rows) -> Prepared:
         pixels = self._faces.pixels
         means = [pixels(self._faces.usable(s)).mean(0, dtype=np.float32) for s in rows.sources]
@@ -66,6 +72,9 @@ class PixelAddition:
         # A byte b is the interval [b, b + 1): its middle, so that alpha 0 gives the target's bytes.
         values = (values + 0.5).astype(np.float32)
         return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))
+
+    def notes(self, prepared: Prepared) -> list[str]:
+        return [""] * len(prepared.targets)
 
     def unedited(self, prepared: Prepared) -> Images:
         return prepared.targets

@@ -7,6 +7,7 @@ import lzma
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -225,6 +226,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for file, head in heads.items():
             taken = photographs.photograph(head, width=900, height=700)
             Image.fromarray(taken.pixels).save(tmp_path / "photos" / person / f"{file}.jpg")
+    shutil.copy(tmp_path / "photos" / "ann" / "smile.jpg", tmp_path / "a.jpg")
+    shutil.copy(tmp_path / "photos" / "bob" / "a.jpg", tmp_path / "b.jpg")
     packed = ROOT / "tests/golden/foreign/rosinality.legacy-cuda.pt.xz"
     (tmp_path / "glow_checkpoint.pt").write_bytes(lzma.decompress(packed.read_bytes()))
     return tmp_path

@@ -13,7 +13,7 @@ import jax
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
-from glow_jax.io.output_schema import INPUTS, RESULTS
+from glow_jax.io.output_schema import INPUTS, NOTHING, RESULTS
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.tables import SURROGATES
@@ -30,12 +30,13 @@ from transfer.jobs.run import Progress, Run, no_progress, run
 from transfer.jobs.sheet import job_sheet
 from transfer.jobs.totals import Totals
 from transfer.methods import METHODS, default_method, method_class
-from transfer.models import far_limit_of, load_models
+from transfer.models import absolute_error, far_limit_of, load_models
 from transfer.photos.aligned_faces import AlignedFaces, loader_of
 from transfer.photos.most_neutral import keep_most_neutral
 from transfer.requests import BatchRequest, StrPath, TransferRequest
 
 SHEET = "sheet.png"
+MAX_LINES = 20  # of notices about single outputs
 MAX_IDS = 1000  # of a job's outputs, in the metadata of its sheet
 
 Notify = Callable[[str], None]
@@ -95,9 +96,10 @@ def transfer(
             with the model, or `out` holds the outputs of another request, or other files.
     """
     out = Path(request.out)
-    _check_paths([*request.expressions, request.source, *request.targets])
+    sources = [] if request.source is None else [request.source]
+    _check_paths([*request.expressions, *sources, *request.targets])
     alphas = None if request.alphas is None else parse_alphas([*map(_word, request.alphas)])
-    models = load_models(request.model, request.precision)
+    models = load_models(request.model, request.precision, neutralise=request.neutralise)
     method = request.method or default_method(models)
     if method not in METHODS:
         raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
@@ -108,7 +110,7 @@ def transfer(
         keep = keep_most_neutral(request.n_neutral, faces, load, notify)
     plan = plan_transfer(
         [Path(path) for path in request.expressions],
-        Path(request.source),
+        None if request.source is None else Path(request.source),
         [Path(path) for path in request.targets],
         alphas or method_class(method).default_alphas,
         method,
@@ -122,6 +124,8 @@ def transfer(
     notify(f"method: {method}")
     for trouble in skipped:
         notify(f"skipped: {trouble.reason}")
+    if job.alone.any() and (error := absolute_error(models)) is not None:
+        notify(absolute_line(error))
     done = run(
         job,
         models,
@@ -133,6 +137,7 @@ def transfer(
         progress=progress,
     )
     _notify_of_auto(job, out, notify)
+    _notify_of_nothing(job, out, notify)
     pasted = None
     if isinstance(faces, AlignedFaces):
         if request.paste_back:
@@ -192,6 +197,14 @@ def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str
     )
 
 
+def absolute_line(error: float) -> str:
+    """A notice that expressions are estimated absolutely, with the error of the estimate."""
+    return (
+        "no neutral picture of the source: the expression is estimated absolutely, against neutral "
+        f"pictures of many people; root mean square error of an activation (0-1) {error:.2f}"
+    )
+
+
 def _summary(out: Path, done: Run) -> Summary:
     return Summary(out, done.made, done.kept, done.seconds, done.encoded_again, done.totals)
 
@@ -222,6 +235,21 @@ def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
         taken = Counter(float(r["alpha"]) for r in csv.DictReader(file) if r["id"] in asked)
     counts = ", ".join(f"{alpha:g} for {counted(n, 'image')}" for alpha, n in sorted(taken.items()))
     notify(f"alpha auto chose {counts or 'nothing: no image could be made'}")
+
+
+def _notify_of_nothing(job: Job, out: Path, notify: Notify) -> None:
+    """A notice for each output without an expression, at most MAX_LINES of them."""
+    ids = {item.id for item in job.items}
+    with (out / RESULTS).open(newline="", encoding="utf-8", errors=SURROGATES) as file:
+        rows = [r for r in csv.DictReader(file) if r["id"] in ids and NOTHING in r["note"]]
+    for row in rows[:MAX_LINES]:
+        notify(
+            f"no edit: {row['file']}: {one_line(Path(row['expression']).name)} does not differ "
+            "from neutral by more than the noise of the estimate"
+        )
+    if len(rows) > MAX_LINES:
+        more = counted(len(rows) - MAX_LINES, "more output")
+        notify(f"no edit: {more} (results.csv, column note)")
 
 
 def _notify_of_far(out: Path, limit: float | None, notify: Notify) -> None:

@@ -20,6 +20,7 @@ from glow_jax.config import Precision
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
 from transfer.codec import Codec, to_bytes
+from transfer.expression.absolute import mean_error
 from transfer.expression.file import NAME, load_expression_model
 from transfer.methods.base import Models
 
@@ -72,7 +73,11 @@ def codec_of(
 
 
 def load_models(
-    name: str | os.PathLike[str], precision: Precision = "exact", devices: Sequence[jax.Device] = ()
+    name: str | os.PathLike[str],
+    precision: Precision = "exact",
+    devices: Sequence[jax.Device] = (),
+    *,
+    neutralise: bool = False,
 ) -> Models:
     """Load a flow, and the expression model beside it if there is one.
 
@@ -82,6 +87,7 @@ def load_models(
         name: a bundled name, or a checkpoint directory.
         precision: "exact" or "fast".
         devices: devices that share each batch; with one or none, JAX's default device computes.
+        neutralise: as in `Models`.
 
     Raises:
         InputError: there is no such model, or it needs class labels.
@@ -96,7 +102,16 @@ def load_models(
     codec = codec_of(model.fold("exact"), "exact", devices=devices)
     if precision == "fast":
         codec = codec_of(model.fold("fast"), "fast", codec, devices)
-    return Models(codec, expression_model)
+    return Models(codec, expression_model, neutralise)
+
+
+def absolute_error(models: Models) -> float | None:
+    """The error of activations estimated without a neutral picture; None where they cannot be.
+
+    It is the root mean square over the pictures of the fit and all Action Units.
+    """
+    model = models.expression_model
+    return None if model is None or model.population is None else mean_error(model.population)
 
 
 def far_limit_of(name: str | os.PathLike[str]) -> float | None:

@@ -20,9 +20,11 @@ class TransferRequest:
 
     Attributes:
         expressions: pictures of the source, each showing an expression, or folders of them.
-        source: a folder of the source's pictures, or one picture.
         targets: for each target person, a folder of pictures, or one picture.
         out: a new folder, or one of an interrupted run of the same request.
+        source: a folder of the source's pictures, or one picture. If it is None, or has only the
+            expression's picture, the expression is estimated absolutely, relative to neutral
+            pictures of many people, which is less exact.
         model: a bundled name, or a checkpoint directory.
         precision: "exact", or "fast": coupling networks in bfloat16.
         method: a name in `transfer.methods.METHODS`; None is the first that works with the model.
@@ -34,6 +36,8 @@ class TransferRequest:
         paste_back: whether results are also pasted into the targets' photographs, at full size.
         n_neutral: use only so many pictures of each person, the most neutral and frontal ones as
             the AU reader of `eval` measures; None uses all.
+        neutralise: whether the target's own expression, estimated absolutely, is removed from the
+            edited picture. Otherwise the expression is added to the target's own.
 
     Raises:
         InputError: there is no expression or no target, `paste_back` without `photographs`, or a
@@ -41,9 +45,9 @@ class TransferRequest:
     """
 
     expressions: Sequence[StrPath]
-    source: StrPath
     targets: Sequence[StrPath]
     out: StrPath
+    source: StrPath | None = None
     model: StrPath = "faces64"
     precision: Precision = "exact"
     method: str | None = None
@@ -52,6 +56,7 @@ class TransferRequest:
     photographs: Photographs | None = None
     paste_back: bool = False
     n_neutral: int | None = None
+    neutralise: bool = False
 
     def __post_init__(self) -> None:
         for name in ("expressions", "targets"):
@@ -87,6 +92,7 @@ class BatchRequest:
         limit: stop after about so many outputs, at the end of a chunk.
         retry_failed: make chunks again in which an output could not be made, or was made without a
             picture that could not be used.
+        neutralise: as in `TransferRequest`.
 
     Raises:
         InputError: a number is out of range.
@@ -105,6 +111,7 @@ class BatchRequest:
     shard: tuple[int, int] = (1, 1)
     limit: int | None = None
     retry_failed: bool = False
+    neutralise: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.shard[0] <= self.shard[1]:

@@ -19,6 +19,10 @@ JOB, PEOPLE, RESULTS, INPUTS, FAILURES = (
     "failures.csv",
 )
 IMAGES, MEANS, PASTED = "images", "means", "pasted"
+ABSOLUTE = "absolute"
+"""In the column `note`: the expression was estimated without a neutral picture of the source."""
+NOTHING = "no expression"
+"""In the column `note`: the expression does not differ from neutral by more than the noise."""
 RESULT_FIELDS = [
     "id",
     "expression",
@@ -35,6 +39,7 @@ RESULT_FIELDS = [
     "method",
     "line",
     "user_id",
+    "note",
 ]
 TROUBLE_FIELDS = ["id", "line", "stage", "path", "reason"]
 ROW_FIELDS = [*RESULT_FIELDS, "row", "bytes", "left_out", "stage", "path", "reason"]

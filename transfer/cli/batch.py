@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 from glow_jax.cli.options import add_model_options, number, start_jax, whole_number
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
-from transfer.cli.photographs import add_photograph_options, photographs_of
+from transfer.cli.photographs import (
+    add_neutralise_option,
+    add_photograph_options,
+    photographs_of,
+)
 
 if TYPE_CHECKING:
     from transfer.jobs.batch import Prepared
@@ -26,10 +30,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `batch`."""
     parser.description = (
         "Makes the outputs that a job file lists. A .csv file has one row per output, with the "
-        "columns expression, source, target and alpha, and optionally method and id; a .toml or "
-        ".yaml file lists sources, targets and alphas, and stands for every combination. The whole "
-        "file is checked before a model is loaded. An interrupted run continues when the same "
-        "command is run again, and ends with the same files."
+        "columns expression, source (may be empty), target and alpha, and optionally method and "
+        "id; a .toml or .yaml file lists sources, targets and alphas, and stands for every "
+        "combination. The whole file is checked before a model is loaded. An interrupted run "
+        "continues when the same command is run again, and ends with the same files."
     )
     parser.add_argument("job", type=Path, metavar="JOB", help="job file: .csv, .toml or .yaml")
     parser.add_argument(
@@ -70,6 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the pictures are photographs of any size: find the faces in them and cut these out",
     )
+    add_neutralise_option(parser)
     add_photograph_options(parser)
     parser.add_argument(
         "--engine",
@@ -216,6 +221,7 @@ def _request_of(args: argparse.Namespace) -> "BatchRequest":
         shard=args.shard,
         limit=args.limit,
         retry_failed=args.retry_failed,
+        neutralise=args.neutralise,
     )
 
 

@@ -1,6 +1,7 @@
 """The verb `fit-expressions`: an expression model, fitted on rendered people."""
 
 import argparse
+import dataclasses
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +44,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="take the landmark detector of this expressions.npz (default: train one)",
     )
     parser.add_argument(
+        "--population-of",
+        type=Path,
+        metavar="FILE",
+        help="keep everything of this expressions.npz except its population (the statistics of "
+        "neutral faces that replace a missing neutral picture), and fit only that, on DIR: people "
+        "that FILE was not fitted on, rendered with setting free or pairs (default: fit "
+        "everything)",
+    )
+    parser.add_argument(
         "-o",
         "--out",
         type=Path,
@@ -61,8 +71,13 @@ def run(args: argparse.Namespace) -> int:
     from glow_jax.data.synthetic_faces.dataset import read_labels
     from glow_jax.data.synthetic_faces.people import AUS
     from glow_jax.io.pictures import read_image
-    from transfer.expression.file import NAME, load_landmark_detector, save_expression_model
-    from transfer.expression.fit import fit
+    from transfer.expression.file import (
+        NAME,
+        load_expression_model,
+        load_landmark_detector,
+        save_expression_model,
+    )
+    from transfer.expression.fit import fit, fit_population
     from transfer.expression.pairs import Faces
 
     start_jax(args.compile_cache)
@@ -70,19 +85,23 @@ def run(args: argparse.Namespace) -> int:
     landmark_detector = (
         load_landmark_detector(args.landmark_detector_of) if args.landmark_detector_of else None
     )
+    fitted = load_expression_model(args.population_of) if args.population_of else None
     labels = [label for folder in args.faces for label in read_labels(folder)]
     paths = [folder / label["file"] for folder in args.faces for label in read_labels(folder)]
     size = (config.image_height, config.image_width)
     with ThreadPoolExecutor(4) as pool:
         images = list(pool.map(lambda path: read_image(path, size), paths))
-
-    expression_model = fit(
-        Faces.from_labels(np.stack(images), labels, AUS),
-        n_steps=args.steps,
-        seed=args.seed,
-        landmark_detector=landmark_detector,
-        progress=lambda line: print(line, file=sys.stderr, flush=True),
-    )
+    faces = Faces.from_labels(np.stack(images), labels, AUS)
+    if fitted is not None:
+        expression_model = dataclasses.replace(fitted, population=fit_population(fitted, faces))
+    else:
+        expression_model = fit(
+            faces,
+            n_steps=args.steps,
+            seed=args.seed,
+            landmark_detector=landmark_detector,
+            progress=lambda line: print(line, file=sys.stderr, flush=True),
+        )
     out = args.out or find(args.model) / NAME
     save_expression_model(out, expression_model)
     print(f"expressions: {out}")

@@ -59,6 +59,17 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_neutralise_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--neutralise`."""
+    parser.add_argument(
+        "--neutralise",
+        action="store_true",
+        help="remove the target's own expression, as estimated from the picture that is edited, "
+        "before the new one is added: for a target without a neutral picture (default: the new "
+        "expression is added to the target's own)",
+    )
+
+
 def photographs_of(args: argparse.Namespace, size: int = 0) -> "Photographs":
     """The settings that the options give.
 

@@ -35,6 +35,16 @@ def report_totals(totals: Totals, out: Path) -> int:
             f"{counted(totals.non_finite, 'image')} {have} non-finite pixels, which are mid-grey; "
             "see non_finite_pixels in results.csv"
         )
+    if totals.absolute:
+        print(
+            f"{counted(totals.absolute, 'image')}: the expression is estimated absolutely, without "
+            "a neutral picture of the source (results.csv, column note)"
+        )
+    if totals.nothing:
+        print(
+            f"{counted(totals.nothing, 'image')} without an edit: the expression does not differ "
+            "from neutral by more than the noise (results.csv, column note)"
+        )
     if totals.failed:
         print(f"{counted(totals.failed, 'image')} could not be made: {out / FAILURES}")
     if totals.bad_inputs:

@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glow_jax.cli.options import add_model_options, start_jax, whole_number
-from transfer.cli.photographs import add_photograph_options, photographs_of
+from transfer.cli.photographs import (
+    add_neutralise_option,
+    add_photograph_options,
+    photographs_of,
+)
 
 if TYPE_CHECKING:
     from transfer.requests import TransferRequest
@@ -47,6 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="use only the N pictures of each person that are most neutral and most frontal, as "
         "measured by the AU reader of `glow-jax eval` (default: all pictures)",
     )
+    add_neutralise_option(parser)
     parser.add_argument(
         "--align",
         dest="photographs",
@@ -85,9 +90,10 @@ def _add_people_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         type=Path,
-        required=True,
         metavar="DIR",
-        help="folder of the source person's pictures, the neutral ones among them",
+        help="folder of the source person's pictures, the neutral ones among them (default: the "
+        "expression is estimated relative to the neutral faces of many people, which is less "
+        "exact; method paper needs --source)",
     )
     parser.add_argument(
         "--target",
@@ -117,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
         photographs=photographs_of(args) if args.photographs else None,
         paste_back=args.paste_back,
         n_neutral=args.n_neutral,
+        neutralise=args.neutralise,
     )
     return make(request, compile_cache=args.compile_cache)
 

@@ -1,7 +1,11 @@
-"""Estimate an expression's activations, relative to the neutral pictures of the same person."""
+"""Estimate an expression's activations, relative to the neutral pictures of the same person.
+
+If there is no picture of the person but the expression's, activations are estimated absolutely,
+relative to the neutral pictures of many people (`transfer.expression.absolute`).
+"""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +21,7 @@ MAX_KEPT = 65_536  # people, and expressions, whose activations are kept in memo
 MULTIPLE = 8  # pictures are padded to a multiple of it, so that few shapes are compiled
 
 _raw, _denoised = jax.jit(em.raw_activations), jax.jit(em.denoise)
+_absolute = jax.jit(em.absolute_activations)
 
 
 def raw_activations(model: ExpressionModel, images: Images) -> np.ndarray:
@@ -49,6 +54,23 @@ def expression_activations(
     return np.asarray(_denoised(model, jnp.asarray(change[None])))[0]
 
 
+def absolute_activations(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
+    """(A,) activations of one picture's raw activations (A,), without a neutral picture.
+
+    Raises:
+        ValueError: the model has no population.
+    """
+    return np.asarray(_absolute(model, jnp.asarray(raw[None])))[0]
+
+
+def is_below_noise(model: ExpressionModel, activations: np.ndarray, absolute: bool) -> bool:
+    """Whether no activation (A,) is above the noise of its estimate: there is no expression."""
+    slope, noise = model.slope, model.noise
+    if absolute and model.population is not None:
+        slope, noise = model.population.slope, model.population.noise
+    return bool((np.abs(activations) <= np.asarray(slope) * noise / 2).all())
+
+
 @runtime_checkable
 class Faces(Protocol):
     """Pictures of faces, by the numbers of pictures and people in a job's plan."""
@@ -62,6 +84,13 @@ class Faces(Protocol):
         ...
 
 
+class Estimate(NamedTuple):
+    """An expression as activations (A,), and whether it was estimated absolutely."""
+
+    activations: np.ndarray
+    absolute: bool
+
+
 class PeopleActivations:
     """Activations of a job's pictures; each person and each expression is estimated once."""
 
@@ -69,7 +98,7 @@ class PeopleActivations:
         """Nothing is estimated yet."""
         self._model, self._faces = model, faces
         self._raw: dict[int, np.ndarray] = {}
-        self._expressions: dict[tuple[int, int], np.ndarray] = {}
+        self._expressions: dict[tuple[int, int], Estimate] = {}
 
     def raw(self, person: int) -> np.ndarray:
         """(N, A) raw activations of a person's pictures that can be used."""
@@ -84,15 +113,34 @@ class PeopleActivations:
         """A person's most neutral picture."""
         return self._faces.usable(person)[int(em.distance_from_neutral(self.raw(person)).argmin())]
 
-    def expression(self, picture: int, source: int) -> np.ndarray:
-        """(A,) activations of an expression, relative to the source's neutral pictures."""
+    def expression(self, picture: int, source: int) -> "Estimate":
+        """The activations of an expression, relative to the source's neutral pictures.
+
+        They are absolute if the source has no other picture and the model has a population.
+        """
         key = (picture, source)
         if key not in self._expressions:
             if len(self._expressions) >= MAX_KEPT:
                 self._expressions.clear()
-            shown = raw_activations(self._model, self._faces.pixels([picture]))[0]
-            self._expressions[key] = expression_activations(self._model, shown, self.raw(source))
+            absolute = self._model.population is not None and self._is_alone(picture, source)
+            if absolute:
+                activations = self.own(picture)
+            else:
+                shown = raw_activations(self._model, self._faces.pixels([picture]))[0]
+                activations = expression_activations(self._model, shown, self.raw(source))
+            self._expressions[key] = Estimate(activations, absolute)
         return self._expressions[key]
+
+    def own(self, picture: int) -> np.ndarray:
+        """(A,) the activations of a picture, estimated absolutely."""
+        shown = raw_activations(self._model, self._faces.pixels([picture]))[0]
+        return absolute_activations(self._model, shown)
+
+    def _is_alone(self, picture: int, source: int) -> bool:
+        """Whether an expression's picture, or copies of it, are the person's only pictures."""
+        shown = self._faces.pixels([picture])[0]
+        others = (i for i in self._faces.usable(source) if i != picture)
+        return all(np.array_equal(self._faces.pixels([i])[0], shown) for i in others)
 
 
 def _padded(images: np.ndarray) -> jax.Array:

@@ -10,12 +10,14 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
+from transfer.expression.absolute import N_ROWS, Population
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES
 from transfer.expression.landmark_detector import Params, parameter_shapes
 from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, named_arrays
 
 NAME = "expressions.npz"
+POPULATION = "population"  # rows: the fields of `Population`; files of version 0.1 have none
 MAX_BYTES = 2**30  # of all arrays of a file together, after unpacking
 
 
@@ -35,6 +37,8 @@ def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> No
     for name, value in named_arrays(model).items():
         if name.startswith(("reader/", "finder/")):
             arrays[name] = value.astype(np.float32 if name == "reader/bias" else np.float16)
+    if model.population is not None:
+        arrays[POPULATION] = np.stack(model.population).astype(np.float32)
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **arrays)
     write_atomically(Path(path), out.getvalue())
@@ -61,6 +65,8 @@ def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
     wanted |= {"reader/linear": (N_FEATURES, n), "reader/hidden": (N_FEATURES, width)}
     wanted |= {"reader/bias": (width,), "reader/out": (width, n)}
     found = {name: array.shape for name, array in named_arrays(model).items()}
+    if POPULATION in arrays:
+        wanted[POPULATION], found[POPULATION] = (N_ROWS, n), arrays[POPULATION].shape
     for name, shape in wanted.items():
         if found[name] != shape:
             raise InputError(f"{one_line(path)}: {name} has shape {found[name]}, not {shape}")
@@ -111,6 +117,8 @@ def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
     def single(name: str) -> np.ndarray:
         return arrays[name].astype(np.float32)
 
+    rows = single(POPULATION) if POPULATION in arrays else np.zeros(0)
+
     return ExpressionModel(
         aus=tuple(str(au) for au in arrays["aus"]),
         landmark_detector=_landmark_detector(arrays),
@@ -123,6 +131,7 @@ def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
         mouth_mask=single("mouth"),
         colour_statistics=single("colours"),
         residual=single("rest"),
+        population=Population(*rows) if rows.ndim and len(rows) == N_ROWS else None,
     )
 
 

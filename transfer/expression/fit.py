@@ -11,11 +11,12 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import LEFT_EYE, RIGHT_EYE
 from glow_jax.io.messages import counted
 from transfer.expression import landmark_detector as lm
+from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, fit_au_regressor, predict, ridge
 from transfer.expression.batches import batches, fill
 from transfer.expression.features import features, make_template
 from transfer.expression.mean_shape import mean_shape_of, mouth_mask_of
-from transfer.expression.model import ExpressionModel, face_colour
+from transfer.expression.model import ExpressionModel, absolute_activations, face_colour
 from transfer.expression.pairs import CALIBRATION_SHARE, Faces, Pairs, differences, pairs_of, split
 from transfer.expression.residual import SIDE, fit_residual, no_residual
 
@@ -84,7 +85,8 @@ def fit(
         residual=no_residual(len(faces.aus)),
     )
     progress(f"residual: fitted on {len(pairs.aus)} pairs")
-    return dataclasses.replace(model, residual=fit_residual(model, pairs))
+    model = dataclasses.replace(model, residual=fit_residual(model, pairs))
+    return dataclasses.replace(model, population=fit_population(model, calibration))
 
 
 def _trained_detector(
@@ -106,6 +108,33 @@ def _calibrated(
     """Slope and noise (A,) of a regressor, on people it was not trained on."""
     raw = np.asarray(_predict(au_regressor, features_of(faces.images, detector, template)))
     return calibrate(*differences(raw, faces))
+
+
+def fit_population(model: ExpressionModel, faces: Faces) -> Population:
+    """The population that replaces the neutral pictures of a person without any.
+
+    Args:
+        model: its population is not used.
+        faces: neutral and expressive pictures of people whom the AU regressor was not trained on.
+
+    Raises:
+        InputError: no picture is neutral, or all are.
+    """
+    neutral = faces.neutral
+    if neutral.all() or not neutral.any():
+        raise InputError(
+            "neutral and expressive pictures are needed; render with setting free or pairs"
+        )
+    seen = features_of(faces.images, model.landmark_detector, np.asarray(model.template))
+    raw = np.asarray(_predict(model.au_regressor, seen))
+    mean = raw[neutral].mean(0)
+    fitted = calibrate(raw - mean, faces.activations)
+    population = Population(mean, *fitted, np.zeros_like(mean))
+    found = absolute_activations(
+        dataclasses.replace(model, population=population), jnp.asarray(raw)
+    )
+    error = np.sqrt(((np.asarray(found) - faces.activations) ** 2).mean(0))
+    return population._replace(error=error.astype(np.float32))
 
 
 def fit_displacements(pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY) -> np.ndarray:
@@ -138,7 +167,7 @@ def calibrate(estimated: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.n
 
     Args:
         estimated: (N, A) differences of raw activations, of people the regressor was not trained
-            on.
+            on: from a neutral picture of the person, or from the mean person's.
         true: (N, A) activations.
     """
     slopes, noises = [], []

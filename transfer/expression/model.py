@@ -24,17 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from glow_jax.io.landmarks68 import (
-    LEFT_EYE,
-    LIP_PAIRS,
-    LOWER_EDGES,
-    NOSE,
-    RIGHT_EYE,
-    UPPER_EDGES,
-)
+from glow_jax.io.landmarks68 import NOSE
+from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.features import features
 from transfer.expression.landmark_detector import Params, detect_landmarks
+from transfer.expression.openings import between_eyes, newly_open, uncrossed
 from transfer.expression.warp import warp, warp_to
 
 Images = UInt8[Array, "B H W 3"]
@@ -44,7 +39,6 @@ AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled func
 
 # Estimated activations are clipped to +- this; 1 is the full strength of an AU.
 MAX_ACTIVATION = 1.1
-MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
 # Attributes by their names in expressions.npz, in the order in which `fingerprint` hashes them.
@@ -77,6 +71,7 @@ REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader
         "mouth_mask",
         "colour_statistics",
         "residual",
+        "population",
     ],
     meta_fields=["aus"],
 )
@@ -101,6 +96,9 @@ class ExpressionModel:
             `residual_edit`. The first half is for a face of the mean colour; the second half is
             added once per standard deviation of the face's colour. Rows: 2 A for the `terms` of
             the activations, then 1 + 2 A for the inside of a newly open mouth.
+        population: statistics of neutral faces, for people without a neutral picture; None for a
+            file of version 0.1. It does not enter `fingerprint`, because no other output depends
+            on it.
     """
 
     aus: tuple[str, ...]
@@ -114,10 +112,14 @@ class ExpressionModel:
     mouth_mask: AnyArray
     colour_statistics: AnyArray
     residual: AnyArray
+    population: Population | None = None
 
 
 def named_arrays(model: ExpressionModel) -> dict[str, np.ndarray]:
-    """The arrays of a model by their names in expressions.npz, such as "moves" or "reader/bias"."""
+    """The arrays of a model by their names in expressions.npz, such as "moves" or "reader/bias".
+
+    The population is left out.
+    """
     arrays: dict[str, Any] = {}
     for attribute, name in NAMES_ON_DISK.items():
         value = getattr(model, attribute)
@@ -133,7 +135,7 @@ def named_arrays(model: ExpressionModel) -> dict[str, np.ndarray]:
 
 
 def fingerprint(model: ExpressionModel) -> str:
-    """SHA-256 of the names of the units and of all arrays; the ids of outputs depend on it."""
+    """SHA-256 of the names of the units and of `named_arrays`; the ids of outputs depend on it."""
     digest = hashlib.sha256(repr(model.aus).encode())
     for name, values in named_arrays(model).items():
         array, (group, _, key) = np.ascontiguousarray(values), name.partition("/")
@@ -155,7 +157,25 @@ def denoise(model: ExpressionModel, change: Activations) -> Activations:
     Differences below `noise` shrink towards 0, the others are scaled by `slope`; the result is
     clipped to +- MAX_ACTIVATION.
     """
-    noise, slope = jnp.asarray(model.noise)[None], jnp.asarray(model.slope)[None]
+    return _denoised(change, model.slope, model.noise)
+
+
+def absolute_activations(model: ExpressionModel, raw: Activations) -> Activations:
+    """Activations from raw activations of single pictures, against the population's neutral.
+
+    See `transfer.expression.absolute`.
+
+    Raises:
+        ValueError: the model has no population.
+    """
+    if model.population is None:
+        raise ValueError("the expression model has no population")
+    neutral, slope, noise, _ = model.population
+    return _denoised(raw - jnp.asarray(neutral)[None], slope, noise)
+
+
+def _denoised(change: Activations, slope: AnyArray, noise: AnyArray) -> Activations:
+    slope, noise = jnp.asarray(slope)[None], jnp.asarray(noise)[None]
     kept = change**3 / (change**2 + noise**2 + 1e-12)  # the Wiener filter of a single value
     return jnp.clip(kept * slope, -MAX_ACTIVATION, MAX_ACTIVATION)
 
@@ -177,55 +197,14 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
 
     The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross.
     """
-    across = _between_eyes(landmarks)
+    across = between_eyes(landmarks)
     local = jnp.einsum(
         "ba,anc->bnc", activations, jnp.asarray(model.displacements, activations.dtype)
     )
     right, down = local[..., 0], local[..., 1]
     x, y = across[:, :1], across[:, 1:]
     turned = jnp.stack([right * x - down * y, right * y + down * x], -1)
-    return _uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
-
-
-def _between_eyes(landmarks: Landmarks) -> Float[Array, "B 2"]:
-    """The vector from the right eye to the left one."""
-    return landmarks[:, LEFT_EYE].mean(1) - landmarks[:, RIGHT_EYE].mean(1)
-
-
-def _uncrossed(
-    landmarks: Landmarks, displacements: Landmarks, down: Float[Array, "B 1 2"]
-) -> Landmarks:
-    """Displacements that leave a gap of MIN_GAP, or the old gap if smaller, between lids and lips.
-
-    Args:
-        landmarks: before they are displaced.
-        displacements: in sides of the picture, as `landmarks`.
-        down: the face's own downward direction, as long as the distance between its eyes.
-    """
-    before = _gaps(landmarks, down)
-    wanted = jnp.minimum(before, MIN_GAP)
-    missing = jnp.maximum(wanted - before - _gaps(displacements, down), 0)[..., None] * down / 2
-    return displacements.at[:, UPPER_EDGES].add(-missing).at[:, LOWER_EDGES].add(missing)
-
-
-def _gaps(points: Landmarks, down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]:
-    """How far lower lids and lips are below the upper ones, in distances between the eyes."""
-    return ((points[:, LOWER_EDGES] - points[:, UPPER_EDGES]) * down).sum(-1) / (down**2).sum(-1)
-
-
-def newly_open(landmarks: Landmarks, displacements: Landmarks) -> Float[Array, " B"]:
-    """The share (0-1) of the opening between the lips that the displacements make.
-
-    1 where the lips were shut and open, 0 where the opening does not grow.
-    """
-    across = _between_eyes(landmarks)
-    down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
-    gaps = (
-        _gaps(points, down)[:, LIP_PAIRS].mean(1)
-        for points in (landmarks, landmarks + displacements)
-    )
-    before, after = (jnp.maximum(gap, 0) for gap in gaps)
-    return jnp.clip((after - before) / jnp.maximum(after, 1e-3), 0, 1)
+    return uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
 
 
 def warped(

@@ -19,6 +19,7 @@ from transfer.expression.batches import batches, fill
 from transfer.expression.landmark_detector import detect_landmarks
 from transfer.expression.mean_shape import face_mask
 from transfer.expression.model import ExpressionModel
+from transfer.expression.openings import newly_open
 from transfer.expression.pairs import Pairs
 from transfer.expression.warp import warp
 
@@ -67,7 +68,7 @@ def _compared(
     both = jnp.concatenate([expressive.astype(jnp.float32), warped], -1)
     both = em.to_mean_shape(model, both, landmarks + displacements, SIDE)
     deviations = em.colour_deviations(model, em.face_colour(neutral, landmarks))
-    return both[..., :3], both[..., 3:], deviations, em.newly_open(landmarks, displacements)
+    return both[..., :3], both[..., 3:], deviations, newly_open(landmarks, displacements)
 
 
 class _Ridge:

@@ -58,7 +58,8 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
     """
     if request.format == "array_record" and importlib.util.find_spec("array_record") is None:
         raise InputError(f"array_record is not installed: {install_hint('data')}")
-    models = load_models(request.model, request.precision, devices or jax.local_devices())
+    devices = devices or jax.local_devices()
+    models = load_models(request.model, request.precision, devices, neutralise=request.neutralise)
     codec = models.codec
     size = request.chunk_size or (RECORDS_IN_A_SHARD if request.format in SHARDS else CHUNK_SIZE)
     load, alignment = loader_of(request.photographs, codec.size, codec.channels)

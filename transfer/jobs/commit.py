@@ -63,7 +63,7 @@ class Commit:
         output_folder.commit(self._out, chunk, rows, map(self._input_row, ordered))
 
     def _recipe(self, row: Row) -> dict[str, Any]:
-        return {
+        recipe = {
             "id": row["id"],
             "method": row["method"],
             "alpha": float(row["alpha"]),
@@ -72,6 +72,7 @@ class Commit:
             "target": row["target"],
             "model_fingerprint": self._codec.fingerprint,
         }
+        return recipe | ({"note": row["note"]} if row["note"] else {})
 
     def _shard(self, outputs: Sequence[Output]) -> list[Row]:
         """Write a chunk's pictures into one file; returns the rows, with places in the file."""

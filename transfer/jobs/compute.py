@@ -115,6 +115,7 @@ class Compute:
         values = decoded.values
         images = to_bytes(values)
         clipped = ((values < 0) | (values >= 256)).mean((1, 2, 3))
+        notes = self.method(batch.groups[0].method).notes(batch.prepared)
         bits = np.asarray(self._models.codec.bits_per_dim(images)) if self._likelihood else None
         seconds = (time.perf_counter() - started) / len(batch.places)
         made = {}
@@ -132,6 +133,7 @@ class Compute:
                     "non_finite_pixels": int(decoded.lost[place]),
                     "clipped_share": f"{clipped[place]:.4f}",
                     "edit_kept": f"{decoded.kept[place]:g}",
+                    "note": notes[place],
                     "left_out": self._inputs.left_out(row),
                 },
             )

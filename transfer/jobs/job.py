@@ -61,6 +61,7 @@ class Job:
         format: file format of the outputs: one of PICTURES, or one of SHARDS, whose files hold one
             chunk each.
         how: settings that determine the outputs and enter their ids: model, precision, ...
+        alone: (N,) bool, whether a row's source has no picture but the expression's.
     """
 
     plan: Plan
@@ -70,6 +71,7 @@ class Job:
     chunk_size: int
     format: str
     how: dict[str, str]
+    alone: np.ndarray
 
     @property
     def n_chunks(self) -> int:
@@ -204,41 +206,59 @@ def make_job(
     default = method_names().index(default_method(models))
     method = np.where(plan.method == METHOD_OF_MODEL, default, plan.method).astype(np.int8)
     plan = dataclasses.replace(plan, method=method)
-    _check_methods(plan, models)
+    _check_methods(plan, models, np.zeros(len(plan), bool))  # before files are read
+    with ThreadPoolExecutor(8) as pool:
+        sha256 = list(pool.map(_sha256, plan.files, chunksize=64))
+    alone = _alone(plan, sha256)
+    _check_methods(plan, models, alone)
     codec = models.codec
     how = {"model": codec.fingerprint, "precision": codec.precision, "version": str(VERSION)}
     if alignment:
         how["reading"] = alignment
     recipes = _recipes(models)
-    with ThreadPoolExecutor(8) as pool:
-        sha256 = list(pool.map(_sha256, plan.files, chunksize=64))
-    ids = _ids(plan, how, recipes, sha256)
+    ids = _ids(plan, how, recipes, sha256, alone)
     _, first = np.unique(ids, return_index=True)
-    for recipe in recipes.values():
-        how |= recipe
-    return Job(plan, sha256, ids, _ordered(plan, np.sort(first)), chunk_size, format, how)
+    for (_, is_alone), recipe in recipes.items():
+        how |= recipe if not is_alone or alone.any() else {}
+    return Job(plan, sha256, ids, _ordered(plan, np.sort(first)), chunk_size, format, how, alone)
 
 
-def _check_methods(plan: Plan, models: Models) -> None:
-    for number in np.unique(plan.method).tolist():
+def _alone(plan: Plan, sha256: Sequence[str]) -> np.ndarray:
+    """(N,) bool: rows whose source's pictures are all copies of the expression's."""
+    contents = [text or path for text, path in zip(sha256, plan.files, strict=True)]
+    only = [{contents[i] for i in own} for own in plan.pictures]
+    number = {content: i for i, content in enumerate(dict.fromkeys(contents))}
+    shown = np.array([number[content] for content in contents], np.int32)
+    of_source = np.array([number[min(own)] if len(own) == 1 else -1 for own in only], np.int32)
+    return shown[plan.expression] == of_source[plan.source]
+
+
+def _check_methods(plan: Plan, models: Models, alone: np.ndarray) -> None:
+    """Raise InputError where a row's method cannot be done; `alone` as in `Job`, (N,) bool."""
+    kinds, rows = np.unique(2 * plan.method + alone, return_index=True)
+    for kind, row in zip(kinds.tolist(), rows.tolist(), strict=True):
+        method = method_class(method_names()[kind // 2])
         try:
-            method_class(method_names()[number]).check(models)
+            method.check(models)
+            if kind % 2:
+                method.recipe_without_source(models)
         except InputError as error:
-            line = int(plan.line[int((plan.method == number).argmax())])
+            line = int(plan.line[row])
             where = f"{plan.origin}: line {line}: " if line else ""
             raise InputError(f"{where}{error}") from None
 
 
-def _recipes(models: Models) -> dict[str, dict[str, str]]:
-    """`recipe` of each method that works with the models."""
+def _recipes(models: Models) -> dict[tuple[str, bool], dict[str, str]]:
+    """Recipes of the methods that work with the models, by name and `Job.alone`."""
     found = {}
     for name in method_names():
         method = method_class(name)
         try:
             method.check(models)
+            found[name, False] = method.recipe(models)
+            found[name, True] = method.recipe_without_source(models)
         except InputError:
             continue
-        found[name] = method.recipe(models)
     return found
 
 
@@ -248,8 +268,9 @@ def _recipes(models: Models) -> dict[str, dict[str, str]]:
 def _ids(
     plan: Plan,
     how: Mapping[str, str],
-    recipes: Mapping[str, Mapping[str, str]],
+    recipes: Mapping[tuple[str, bool], Mapping[str, str]],
     sha256: Sequence[str],
+    alone: np.ndarray,
 ) -> np.ndarray:
     """(N,) uint64: the first 8 bytes of a SHA-256 of everything that determines an output."""
     pictures = [bytes.fromhex(text) or bytes(32) for text in sha256]
@@ -258,10 +279,11 @@ def _ids(
     ]
     heads = []
     for name in method_names():
-        recipe = {**how, **recipes.get(name, {}), "method": name}
-        heads.append(hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).digest())
+        for is_alone in (False, True):
+            recipe = {**how, **recipes.get((name, is_alone), {}), "method": name}
+            heads.append(hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).digest())
     alphas = (plan.alpha + 0.0).astype("<f8").tobytes()
-    columns = (plan.method, plan.expression, plan.source, plan.target)
+    columns = (2 * plan.method + alone, plan.expression, plan.source, plan.target)
     ids = bytearray()
     for i, (m, e, s, t) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
         recipe_of = b"".join(

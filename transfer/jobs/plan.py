@@ -87,7 +87,7 @@ def plan_of(
 
 def plan_transfer(
     expressions: Sequence[Path],
-    source: Path,
+    source: Path | None,
     targets: Sequence[Path],
     alphas: Sequence[float],
     method: str | None = None,
@@ -97,7 +97,8 @@ def plan_transfer(
 
     Args:
         expressions: pictures of the source person, each showing an expression, or folders.
-        source: a folder of the source person's pictures, or one picture.
+        source: a folder of the source person's pictures, or one picture; None if there is no
+            picture but the expression's, whose name the person then has.
         targets: for each target person, a folder of pictures, or one picture.
         alphas: how much of the expression to add; NaN means "auto".
         method: a name in `transfer.methods.METHODS`; None is the model's default.
@@ -106,13 +107,16 @@ def plan_transfer(
     Raises:
         InputError: a path is missing or holds no pictures, or two targets have the same name.
     """
-    folders = [source, *targets]
-    listed = {path: list_images(path) for path in dict.fromkeys([*expressions, *folders])}
-    shown = [str(p) for path in expressions for p in listed[path][0]]
+    listed = {path: list_images(path) for path in dict.fromkeys(expressions)}
+    shown = list(dict.fromkeys(str(p) for path in expressions for p in listed[path][0]))
+    sources = [Path(picture) for picture in shown] if source is None else [source]
+    folders = [*sources, *targets]
+    listed |= {path: list_images(path) for path in dict.fromkeys(folders) if path not in listed}
     pictures = [tuple(str(p) for p in listed[folder][0]) for folder in folders]
     if keep is not None:
-        kept = {own: tuple(keep(own)) for own in dict.fromkeys(pictures)}
-        pictures = [kept[own] for own in pictures]
+        several = [own for own in dict.fromkeys(pictures) if len(own) > 1 or source is not None]
+        kept = {own: tuple(keep(own)) for own in several}
+        pictures = [kept.get(own, own) for own in pictures]
     _check_names(targets)
     paths = dict.fromkeys(shown + [p for own in pictures for p in own])
     files = {path: i for i, path in enumerate(paths)}
@@ -120,10 +124,11 @@ def plan_transfer(
     names = dict(zip(who, distinct_names(list(who.values())), strict=True))
     order = {own: i for i, own in enumerate(names)}
     people = {names[own]: [files[p] for p in own] for own in names}
+    owners = pictures[:1] * len(shown) if source is not None else pictures[: len(shown)]
     rows = [
-        (files[picture], order[pictures[0]], order[target], alpha)
-        for target in pictures[1:]
-        for picture in dict.fromkeys(shown)
+        (files[picture], order[owner], order[target], alpha)
+        for target in pictures[len(sources) :]
+        for picture, owner in zip(shown, owners, strict=True)
         for alpha in alphas
     ]
     plan = plan_of("transfer", rows, list(files), people, method)

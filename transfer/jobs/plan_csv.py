@@ -87,7 +87,8 @@ def _read_rows(
                 line, f"method {one_line(row[i_method])!r}; use {' or '.join(method_names())}"
             )
         pictures = paths.expressions(row[i_expression].strip(), line)
-        source = paths.person(row[i_source].strip(), line)
+        text = row[i_source].strip()
+        source = paths.person(text, line) if text else None
         target = paths.person(row[i_target].strip(), line)
         if i_id is not None:
             user_id = row[i_id].strip()
@@ -98,4 +99,5 @@ def _read_rows(
         if not errors.count:
             assert alpha is not None and method is not None
             for picture in pictures:
-                columns.add(picture, source, target, line, alpha, method)
+                owner = paths.alone(picture) if source is None else source
+                columns.add(picture, owner, target, line, alpha, method)

@@ -3,7 +3,8 @@
 JOB.csv has one row per output, with the columns
 
     expression   a picture; a folder or a glob stands for one row per picture in it
-    source       the person whose expression it is: a folder, a glob or one picture
+    source       the person whose expression it is: a folder, a glob or one picture; empty if there
+                 is no picture of that person but the expression's
     target       the person who gets the expression: a folder, a glob or one picture
     alpha        how much of the expression: a number, or "auto", the largest in a trust region
     method       (optional) warp or paper
@@ -15,7 +16,7 @@ A cross product lists every expression of every source on every target, at every
     targets = ["people/*"]                  # each folder that a glob matches is one person
     method = "warp"                         # optional
     [[sources]]
-    person = "people/ann"
+    person = "people/ann"                   # may be missing
     expressions = ["shots/ann", "shots/ann-extra.png"]
 
 Paths are relative to the folder of the job file. The pictures must exist; they are not read here.

@@ -59,6 +59,7 @@ class Paths:
         self.people: dict[tuple[int, ...], int] = {}
         self.of_people: list[str] = []
         self.notes: dict[str, None] = {}
+        self._by_number: list[str] = []
         self._expressions: dict[str, tuple[int, ...] | str] = {}
         self._people: dict[str, int | str] = {}
 
@@ -90,6 +91,10 @@ class Paths:
             return -1
         return found
 
+    def alone(self, picture: int) -> int:
+        """The person whose only picture is the one of this number."""
+        return self._numbered((picture,), self._by_number[picture])
+
     def people_of(self, text: str, line: int) -> list[int]:
         """The people of a path or glob: one per folder that a glob matches, else one in all."""
         if glob.has_magic(text) and not os.path.lexists(os.path.join(self.folder, text)):
@@ -100,15 +105,20 @@ class Paths:
         return [self.person(text, line)]
 
     def _person(self, text: str, pictures: list[str]) -> int:
-        numbers = self._numbers(pictures)
-        person = self.people.setdefault(numbers, len(self.people))
+        return self._numbered(self._numbers(pictures), os.path.join(self.folder, text))
+
+    def _numbered(self, pictures: tuple[int, ...], path: str) -> int:
+        person = self.people.setdefault(pictures, len(self.people))
         if person == len(self.of_people):
-            path = _named(os.path.join(self.folder, text))
-            self.of_people.append(path)
+            self.of_people.append(_named(path))
         return person
 
     def _numbers(self, paths: Sequence[str]) -> tuple[int, ...]:
-        return tuple(self.files.setdefault(path, len(self.files)) for path in paths)
+        for path in paths:
+            if path not in self.files:
+                self.files[path] = len(self.files)
+                self._by_number.append(path)
+        return tuple(self.files[path] for path in paths)
 
     def _pictures(self, text: str) -> list[str]:
         path = os.path.join(self.folder, text)

@@ -66,22 +66,26 @@ def _of_sources(
     errors = paths.errors
     for number, source in enumerate(sources, 1):
         where = f"sources, number {number}"
-        if not isinstance(source, dict) or set(source) != {"person", "expressions"}:
-            errors.add(
-                lines.of("sources"), f"{where}: needs person and expressions, and nothing else"
-            )
+        if not isinstance(source, dict) or {*source, "person"} != {"person", "expressions"}:
+            accepted = "needs expressions, may have person, and nothing else"
+            errors.add(lines.of("sources"), f"{where}: {accepted}")
             continue
-        if not isinstance(source["person"], str) or not isinstance(source["expressions"], list):
-            errors.add(
-                lines.of("sources"), f"{where}: person must be a path, and expressions a list"
-            )
+        text, expressions = source.get("person"), source["expressions"]
+        if not isinstance(text, str | None) or not isinstance(expressions, list):
+            wanted = "person must be a path, and expressions a list"
+            errors.add(lines.of("sources"), f"{where}: {wanted}")
             continue
-        person = paths.person(source["person"], lines.of(source["person"]))
-        texts = _texts(source["expressions"], f"{where}: expressions", lines, errors)
+        person = None if text is None else paths.person(text, lines.of(text))
+        texts = _texts(expressions, f"{where}: expressions", lines, errors)
         pictures = [
             (s, lines.of(text)) for text in texts for s in paths.expressions(text, lines.of(text))
         ]
-        yield person, list(dict.fromkeys(pictures))
+        pictures = list(dict.fromkeys(pictures))
+        if person is not None:
+            yield person, pictures
+            continue
+        for picture in pictures:
+            yield paths.alone(picture[0]), [picture]
 
 
 def _texts(values: list[Any], what: str, lines: "Lines", errors: Errors) -> list[str]:

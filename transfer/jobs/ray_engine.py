@@ -183,7 +183,10 @@ class _Actor:
         if compile_cache:
             with contextlib.suppress(InputError):  # without a cache the actor compiles anew
                 use_compile_cache()
-        models = load_models(request.model, request.precision, jax.local_devices())
+        devices = jax.local_devices()
+        models = load_models(
+            request.model, request.precision, devices, neutralise=request.neutralise
+        )
         codec = models.codec
         if codec.fingerprint != job.how["model"]:
             raise InputError(

@@ -24,13 +24,19 @@ def reference_file(out: Path, role: str, person: str) -> Path:
 def write_references(job: Job, codec: Codec, inputs: Inputs, compute: Compute, out: Path) -> None:
     """Decode and write every reference picture that does not exist yet.
 
+    A source without another picture than the expression's has none.
+
     Raises:
         InputError: a picture cannot be written.
     """
     wanted = {}
-    for role, column in (("source", job.plan.source), ("target", job.plan.target)):
-        people, rows = np.unique(column[job.order], return_index=True)
-        for person, row in zip(people.tolist(), job.order[rows].tolist(), strict=True):
+    with_source = job.order[~job.alone[job.order]]
+    for role, column, needed in (
+        ("source", job.plan.source, with_source),
+        ("target", job.plan.target, job.order),
+    ):
+        people, rows = np.unique(column[needed], return_index=True)
+        for person, row in zip(people.tolist(), needed[rows].tolist(), strict=True):
             path = reference_file(out, role, job.plan.names[person])
             if not path.exists():
                 wanted[path] = person, method_names()[job.plan.method[row]]

@@ -23,7 +23,9 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     """One row for each target and expression, labelled.
 
     Columns: the picture of the expression, the reference pictures of source and target, then the
-    outputs by alpha. Outputs that could not be made are left out.
+    outputs by alpha. Outputs that could not be made are left out, and so is the reference picture
+    of a source without another picture than the expression's. The label marks expressions that
+    were estimated absolutely.
 
     Args:
         job: a finished job of one method.
@@ -34,9 +36,12 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
         uint8 (H, W, 3).
     """
     plan, series = job.plan, dict[tuple[int, int, int], dict[str, Path]]()
+    alone = set[tuple[int, int, int]]()
     for row in np.sort(job.order).tolist():
         item = job.item(row)
         key = (int(plan.target[row]), int(plan.expression[row]), int(plan.source[row]))
+        if job.alone[row]:
+            alone.add(key)
         if (out / item.file).exists():
             alpha = AUTO if np.isnan(item.alpha) else f"{item.alpha:g}"
             series.setdefault(key, {})[alpha] = out / item.file
@@ -45,14 +50,17 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     header = ["expression", f"source {kind}", f"target {kind}", *(f"alpha {a}" for a in alphas)]
     rows, labels = [], []
     for (target, picture, source), made in series.items():
+        shown = _rgb(load(plan.files[picture]))
+        blank = np.full_like(shown, 255)
+        is_alone = (target, picture, source) in alone
         first = [
-            _rgb(load(plan.files[picture])),
-            read_image(reference_file(out, "source", plan.names[source])),
+            shown,
+            blank if is_alone else read_image(reference_file(out, "source", plan.names[source])),
             read_image(reference_file(out, "target", plan.names[target])),
         ]
-        blank = np.full_like(first[0], 255)
         rows.append(first + [read_image(made[a]) if a in made else blank for a in alphas])
-        labels.append(f"{Path(plan.files[picture]).stem} on {plan.names[target]}")
+        absolute = " (estimated absolutely)" if is_alone else ""
+        labels.append(f"{Path(plan.files[picture]).stem} on {plan.names[target]}{absolute}")
     return grid(rows, header, labels)
 
 

@@ -17,10 +17,12 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 from glow_jax.io.output_schema import (
+    ABSOLUTE,
     CHUNK_INPUT_FIELDS,
     FAILURES,
     INPUT_FIELDS,
     INPUTS,
+    NOTHING,
     NUMBERS,
     RESULT_FIELDS,
     RESULTS,
@@ -45,6 +47,9 @@ class Totals:
         non_finite: number of outputs with a non-finite pixel.
         max_error: largest round-trip error of an input picture, grey levels.
         redone: number of input pictures that the exact codec had to encode.
+        absolute: number of outputs whose expression was estimated without a neutral picture of
+            the source.
+        nothing: number of outputs whose expression differs from neutral by no more than the noise.
         parquet: whether results.parquet was written.
     """
 
@@ -55,6 +60,8 @@ class Totals:
     non_finite: int
     max_error: float
     redone: int
+    absolute: int
+    nothing: int
     parquet: bool
 
 
@@ -69,7 +76,7 @@ def write_tables(out: Path) -> Totals:
     # Positions of rows in the temporary file, by row number.
     places = np.full(description["outputs"], -1, np.int64)
     keys = np.zeros(description["outputs"], np.int64)
-    n = failed = bad = non_finite = redone = 0
+    n = failed = bad = non_finite = redone = absolute = nothing = 0
     worst = 0.0
     with contextlib.ExitStack() as stack:
         # Positions are sums of the lengths of lines, because TextIOWrapper.tell is slow.
@@ -102,6 +109,8 @@ def write_tables(out: Path) -> Totals:
                 places[n], keys[n] = at, int(row["row"])
                 at, n = at + len(line), n + 1
                 non_finite += row["non_finite_pixels"] != "0"
+                absolute += ABSOLUTE in row["note"]
+                nothing += NOTHING in row["note"]
         lines.flush()
         ends = np.append(places[1:n], at)
         with TableWriter(out / RESULTS, RESULT_FIELDS) as results:
@@ -110,7 +119,7 @@ def write_tables(out: Path) -> Totals:
                 results.write_line(os.pread(lines.fileno(), size, int(places[i])))
     parquet = _write_parquet(out)
     missing = description["outputs"] - n - failed
-    return Totals(n, failed, bad, missing, non_finite, worst, redone, parquet)
+    return Totals(n, failed, bad, missing, non_finite, worst, redone, absolute, nothing, parquet)
 
 
 def _write_parquet(out: Path) -> bool:

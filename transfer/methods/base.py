@@ -26,10 +26,12 @@ class Models:
     Attributes:
         codec: the flow as functions.
         expression_model: the expression model; None if there is none for this flow.
+        neutralise: whether the target's own expression is removed from the edited picture.
     """
 
     codec: Codec
     expression_model: ExpressionModel | None = None
+    neutralise: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +124,26 @@ class Method(Protocol):
         """What determines an output besides pictures, alpha, flow and precision, by name."""
         ...
 
+    @classmethod
+    def recipe_without_source(cls, models: Models) -> dict[str, str]:
+        """`recipe` of an output whose source has no picture but the expression's.
+
+        Raises:
+            InputError: the method needs other pictures of the source, or the models lack
+                statistics that replace them.
+        """
+        ...
+
     def prepare(self, rows: Rows) -> Any:
         """The inputs of `edit` for rows; called in the main thread, in the order of the job."""
         ...
 
     def edit(self, prepared: Any, alphas: np.ndarray) -> Decoded:
         """The outputs at `alphas`, float32 (B,); at alpha 0 the unedited picture."""
+        ...
+
+    def notes(self, prepared: Any) -> list[str]:
+        """The note of each row in results.csv: from `glow_jax.io.output_schema`, or ""."""
         ...
 
     def unedited(self, prepared: Any) -> Images:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.output_schema import NOTHING
 from transfer import arithmetic
 from transfer.codec import Images, Latents, to_bytes
 from transfer.expression.estimate import PeopleActivations
@@ -54,12 +55,30 @@ class Paper:
 
     @classmethod
     def check(cls, models: Models) -> None:
-        """Works with every flow."""
+        """Works with every flow, but cannot neutralise targets.
+
+        Raises:
+            InputError: `models.neutralise` is set.
+        """
+        if models.neutralise:
+            raise InputError("method paper cannot `neutralise` a target; use `method` warp")
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
         """Nothing but the flow determines the outputs."""
         return {}
+
+    @classmethod
+    def recipe_without_source(cls, models: Models) -> dict[str, str]:
+        """Always fails: the formula needs the mean of other pictures of the source.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "method paper subtracts the mean face of the source: give `source`, a folder with "
+            "other pictures of that person than the expression's, or use `method` warp"
+        )
 
     def prepare(self, rows: Rows) -> PreparedLatents:
         """See `Method`."""
@@ -81,6 +100,12 @@ class Paper:
             place(alphas),
         )
         return decode_safely(self._codec.decode, prepared.target, edited)
+
+    def notes(self, prepared: PreparedLatents) -> list[str]:
+        """See `Method`: NOTHING for an expression that equals the mean of its source."""
+        pairs = zip(*map(jax.tree.leaves, (prepared.expression, prepared.source)), strict=True)
+        same = [(e == np.asarray(s)).reshape(len(e), -1).all(1) for e, s in pairs]
+        return [NOTHING if equal else "" for equal in np.all(same, axis=0)]
 
     def unedited(self, prepared: PreparedLatents) -> Images:
         """The mean faces of the targets, decoded."""

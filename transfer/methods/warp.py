@@ -4,6 +4,11 @@
     x'     = the target's most neutral picture, warped by alpha * a
     output = x' + A⁻¹( alpha * a * residual )
 
+If the source has no picture but the expression's, a is estimated absolutely, relative to neutral
+pictures of many people (`transfer.expression.absolute`). With `Models.neutralise` the target's own
+activations, estimated absolutely, are removed from its picture: alpha * a - a(target) replaces
+alpha * a.
+
 A⁻¹ maps the frame of the mean shape to the face. The flow is not part of the edit, because edits in
 its latent space were measured to be worse (docs/results/truth.md).
 """
@@ -14,8 +19,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from transfer.codec import Images
-from transfer.expression.estimate import PeopleActivations
+from glow_jax.io.output_schema import ABSOLUTE, NOTHING
+from transfer.codec import Images, to_bytes
+from transfer.expression.absolute import Population
+from transfer.expression.absolute import fingerprint as population_fingerprint
+from transfer.expression.estimate import Estimate, PeopleActivations, is_below_noise
 from transfer.expression.model import MAX_ACTIVATION, ExpressionModel, fingerprint
 from transfer.expression.paint import displaced, with_expression
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
@@ -32,10 +40,14 @@ class PreparedPictures:
     Attributes:
         pictures: the targets' most neutral pictures, uint8 (B, H, W, 3).
         activations: activations of the expressions, float32 (B, A).
+        own: activations of the targets to remove, float32 (B, A); 0 without `neutralise`.
+        notes: note of each row, for results.csv.
     """
 
     pictures: Images
     activations: np.ndarray
+    own: np.ndarray
+    notes: list[str]
 
 
 class Warp:
@@ -49,39 +61,76 @@ class Warp:
         """See `Method`."""
         self._model, self._codec, self._faces = _model_of(models), models.codec, faces
         self._people = PeopleActivations(self._model, faces)
+        self._neutralise = models.neutralise
 
     @classmethod
     def check(cls, models: Models) -> None:
-        """Check that there is an expression model.
+        """Check that there is an expression model, and a population if targets are neutralised.
 
         Raises:
             InputError: there is none.
         """
-        _model_of(models)
+        model = _model_of(models)
+        if models.neutralise:
+            _population_of(models, model)
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
-        """The expression model determines the outputs."""
-        return {"expressions": fingerprint(_model_of(models))}
+        """The expression model determines the outputs, and with `neutralise` its population."""
+        model = _model_of(models)
+        recipe = {"expressions": fingerprint(model)}
+        if models.neutralise:
+            recipe["neutralise"] = population_fingerprint(_population_of(models, model))
+        return recipe
+
+    @classmethod
+    def recipe_without_source(cls, models: Models) -> dict[str, str]:
+        """The population determines the outputs too.
+
+        Raises:
+            InputError: the expression model has none.
+        """
+        population = _population_of(models, _model_of(models))
+        return cls.recipe(models) | {"population": population_fingerprint(population)}
 
     def prepare(self, rows: Rows) -> PreparedPictures:
         """See `Method`."""
-        pictures = self._faces.pixels([self._people.most_neutral(t) for t in rows.targets])
+        edited = [self._people.most_neutral(t) for t in rows.targets]
         pairs = zip(rows.expressions, rows.sources, strict=True)
-        return PreparedPictures(pictures, np.stack([self._people.expression(*p) for p in pairs]))
+        found = [self._people.expression(*pair) for pair in pairs]
+        activations = np.stack([one.activations for one in found])
+        own = np.stack([self._own(i) for i in edited])
+        notes = [self._note(one) for one in found]
+        return PreparedPictures(self._faces.pixels(edited), activations, own, notes)
+
+    def _own(self, picture: int) -> np.ndarray:
+        """(A,) activations to remove from a target's picture."""
+        if self._neutralise:
+            return self._people.own(picture)
+        return np.zeros(len(self._model.aus), np.float32)
+
+    def _note(self, found: Estimate) -> str:
+        nothing = is_below_noise(self._model, *found)
+        return "; ".join([ABSOLUTE] * found.absolute + [NOTHING] * nothing)
 
     def edit(self, prepared: PreparedPictures, alphas: np.ndarray) -> Decoded:
         """See `Method`."""
         values = with_expression(
             self._model,
             prepared.pictures,
-            prepared.activations * alphas[:, None],
+            prepared.activations * alphas[:, None] - prepared.own,
             self._codec.devices,
         )
         return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))
 
+    def notes(self, prepared: PreparedPictures) -> list[str]:
+        """See `Method`."""
+        return prepared.notes
+
     def unedited(self, prepared: PreparedPictures) -> Images:
-        """The targets' most neutral pictures."""
+        """The targets' most neutral pictures, neutralised if `neutralise` is set."""
+        if self._neutralise:
+            return to_bytes(self.edit(prepared, np.zeros(len(prepared.own), np.float32)).values)
         return prepared.pictures
 
     def max_alphas(self, prepared: PreparedPictures) -> np.ndarray:
@@ -102,7 +151,8 @@ class Warp:
     ) -> np.ndarray:
         """The photograph itself is warped, and the residual added; `result` is not used."""
         picture = self._faces.pixels([photograph.picture])
-        activations = alpha * self._people.expression(expression, source)
+        activations = alpha * self._people.expression(expression, source).activations
+        activations = activations - self._own(photograph.picture)
         change = displaced(self._model, picture, activations[None])
         return paste_warp(photograph.pixels, photograph.face.transform, *change)
 
@@ -119,3 +169,14 @@ def _model_of(models: Models) -> ExpressionModel:
             "`glow-jax fit-expressions`, or use `method` paper"
         )
     return models.expression_model
+
+
+def _population_of(models: Models, model: ExpressionModel) -> Population:
+    if model.population is None:
+        raise InputError(
+            f"the expressions.npz of model {models.codec.name!r} is of version 0.1, and cannot "
+            "estimate an expression without a neutral picture: give `source`, with other pictures "
+            "of that person, and leave out `neutralise`; or fit one with "
+            "`glow-jax fit-expressions`"
+        )
+    return model.population

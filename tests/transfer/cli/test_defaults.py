@@ -40,9 +40,12 @@ def test_a_batchs_defaults_are_the_requests() -> None:
 
 def test_a_transfers_defaults_are_the_requests() -> None:
     args = parsed(transfer, "--expression", "e", "--source", "s", "--target", "t", "-o", "out")
-    request = requests.TransferRequest(["e"], "s", ["t"], "out")
+    request = requests.TransferRequest(["e"], ["t"], "out")
     for name in ("model", "precision", "method", "alphas", "batch_size", "paste_back", "n_neutral"):
         assert getattr(args, name) == getattr(request, name), name
+    assert args.neutralise == request.neutralise
+    without = parsed(transfer, "--expression", "e", "--target", "t", "-o", "out")
+    assert without.source is None and request.source is None
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import pytest
 from glow_jax.io.errors import InputError
 from tests.support.expressions import UNITS, assert_nearly, random_expressions
 from tests.support.paths import ROOT
+from transfer.expression.absolute import Population
+from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.file import (
     load_expression_model,
     load_landmark_detector,
@@ -56,6 +58,20 @@ def rewritten(path: Path, **changes: Any) -> Path:
 
 def test_what_is_saved_comes_back(whole: Path) -> None:
     assert_nearly(load_expression_model(whole), random_expressions())
+
+
+def test_a_population_comes_back_and_changes_no_fingerprint(copy: Path) -> None:
+    """Files of version 0.1 have none; outputs with a neutral picture keep their ids."""
+    without = load_expression_model(copy)
+    rows = np.random.default_rng(0).normal(size=(4, N)).astype(np.float32)
+    save_expression_model(copy, dataclasses.replace(without, population=Population(*rows)))
+    found = load_expression_model(copy)
+    assert without.population is None and found.population is not None
+    np.testing.assert_array_equal(np.stack(found.population), rows)
+    assert fingerprint(found) == fingerprint(without)
+    others = [population_fingerprint(found.population._replace(**{n: rows[0] + 1})) for n in
+              ("neutral", "slope", "noise", "error")]  # fmt: skip
+    assert len({population_fingerprint(found.population), *others}) == 4  # the error changes none
 
 
 def test_equal_expressions_are_equal_files(whole: Path, copy: Path) -> None:
@@ -193,6 +209,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"colours": np.zeros((2, 3), np.float32)},
         "colours: a standard deviation of 0; it must be above 0",
     ),
+    "a population of more units": (
+        {"population": np.zeros((4, N + 1), np.float32)},
+        "population has shape (4, 4), not (4, 3)",
+    ),
+    "a population of other rows": (
+        {"population": np.zeros((2, N), np.float32)},
+        "population has shape (2, 3), not (4, 3)",
+    ),
+    "a population of nothing": ({"population": np.float32(0)}, "population"),
     "a name of two lines": ({"more\nlines": np.full(1, np.nan)}, "finite"),
 }
 
@@ -229,7 +254,8 @@ def test_every_array_of_the_model_is_named_and_enters_the_fingerprint(whole: Pat
     model = load_expression_model(whole)
     with np.load(whole) as file:
         assert set(named_arrays(model)) == set(file.files) - {"aus"}
-    assert set(NAMES_ON_DISK) == {f.name for f in dataclasses.fields(model)} - {"aus"}
+    fields = {f.name for f in dataclasses.fields(model)}
+    assert set(NAMES_ON_DISK) == fields - {"aus", "population"}
     other = load_expression_model(whole)
     seen = {fingerprint(other), fingerprint(dataclasses.replace(other, aus=("A", "B", "C")))}
     arrays = jax.tree.leaves(other)

@@ -15,7 +15,7 @@ from transfer.expression import landmark_detector as lm
 from transfer.expression import model as ex
 from transfer.expression.features import N_FEATURES
 from transfer.expression.file import load_expression_model, save_expression_model
-from transfer.expression.fit import fit
+from transfer.expression.fit import fit, fit_population
 from transfer.expression.mean_shape import face_mask
 from transfer.expression.pairs import Faces, differences, pairs_of, split
 from transfer.expression.residual import fit_residual
@@ -66,6 +66,22 @@ def test_a_fit_reads_and_paints_what_it_was_shown(fitted: tuple[Faces, ex.Expres
     read = np.asarray(ex.denoise(model, change))
     assert np.corrcoef(read.ravel(), pairs.aus.ravel())[0, 1] > 0.5
     assert model.displacements[2, 8, 1] > 0.1 > np.abs(model.displacements[:, :8]).max()
+
+
+def test_a_fits_population_stands_in_for_neutral_pictures(
+    fitted: tuple[Faces, ex.ExpressionModel],
+) -> None:
+    faces, model = fitted
+    held_out = split(faces)[1]
+    assert model.population is not None
+    raw = READ(model, jnp.asarray(held_out.images))
+    neutral = np.asarray(raw)[held_out.neutral].mean(0)
+    np.testing.assert_allclose(model.population.neutral, neutral, atol=1e-4)
+    found = np.asarray(ex.absolute_activations(model, raw))
+    wanted = np.sqrt(((found - held_out.activations) ** 2).mean(0))
+    np.testing.assert_allclose(model.population.error, wanted, rtol=1e-3)
+    with pytest.raises(InputError, match="neutral and expressive pictures are needed"):
+        fit_population(model, held_out.of(held_out.neutral))
 
 
 def test_a_fits_rest_is_what_the_warp_lacks(fitted: tuple[Faces, ex.ExpressionModel]) -> None:

@@ -199,7 +199,10 @@ def test_a_cross_product(home: Path) -> None:
         (('"people/bob"', '"people/eve"'), "line 9: people/eve: No such file"),
         (('["shots/smile.png"]', "[]"), "must be paths, one or more"),
         (('["shots/smile.png"]', "[3]"), "must be paths, one or more"),
-        (('person = "people/ann"', 'persons = "people/ann"'), "number 1: needs person and"),
+        (
+            ('person = "people/ann"', 'persons = "people/ann"'),
+            "number 1: needs expressions, may have person",
+        ),
         (('["people/*", "shots/bob_1.png"]', "[]"), "targets must be a list"),
     ],
 )

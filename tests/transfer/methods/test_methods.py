@@ -37,6 +37,13 @@ class Brighten:
     def recipe(cls, models: Models) -> dict[str, str]:
         return {"brightness": "50"}
 
+    @classmethod
+    def recipe_without_source(cls, models: Models) -> dict[str, str]:
+        return cls.recipe(models)
+
+    def notes(self, prepared: np.ndarray) -> list[str]:
+        return [""] * len(prepared)
+
     def prepare(self, rows: Rows) -> np.ndarray:
         return self._faces.pixels([self._faces.usable(t)[0] for t in rows.targets])
 
