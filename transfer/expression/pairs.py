@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import reason
 
 CALIBRATION_SHARE = 10  # one person in so many is held out to calibrate the AU regressor
 
@@ -56,7 +57,7 @@ class Faces:
                 np.array([row["condition"] for row in labels]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"labels: not those of rendered faces ({error!r})") from None
+            raise InputError(f"labels: not those of rendered faces ({reason(error)})") from None
 
     def of(self, rows: np.ndarray) -> "Faces":
         """The pictures that `rows`, indices or booleans, selects."""

@@ -103,19 +103,19 @@ def gather(
         progress: called with the name of a stage, the number of items done, and their total.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
-    measurements: dict[str, list[Measurement | None]] = {}
+    faces: dict[str, list[dict[str, Any]]] = {}
     failures = []
     for _, record in records(out):
         failures += [Failure(record["given"], why) for why in record["problems"]]
         for face in record["faces"]:
             person = record["person"]
             rows.setdefault(person, []).append(_row(record, face))
-            measurements.setdefault(person, []).append(_measurement(face))
+            faces.setdefault(person, []).append(face)
     everything = [row for own in rows.values() for row in own]
     _add_bits(out, everything, bits, far_bits, progress)
     people = {}
     for person, own in rows.items():
-        score = neutral.scores(measurements[person])
+        score = neutral.scores(_measurements(faces[person]))
         crops = []
         for row, rank, value in zip(own, neutral.ranks(score), score, strict=True):
             row |= {"neutral_rank": rank, "neutral_score": f"{value:.3f}"}
@@ -148,11 +148,22 @@ def _row(record: Record, face: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _measurement(face: dict[str, Any]) -> Measurement | None:
-    """The measurement of a crop; if Action Units were not measured, one AU of intensity 0."""
-    aus = face["aus"]
-    level, change = (np.zeros(1), np.zeros(1)) if aus is None else map(_numbers, aus)
-    return Measurement(level, change, Pose(*(float(v) for v in face["pose_deg"])))
+def _measurements(faces: list[dict[str, Any]]) -> list[Measurement | None]:
+    """The measurements of a person's crops.
+
+    If no crop has Action Units, each measurement has one AU of intensity 0. Otherwise the result is
+    None for a crop without Action Units, or with another number of them than the first crop that
+    has any.
+    """
+    poses = [Pose(*(float(v) for v in face["pose_deg"])) for face in faces]
+    aus = [None if face["aus"] is None else [*map(_numbers, face["aus"])] for face in faces]
+    size = next((len(level) for level, _ in filter(None, aus)), None)
+    if size is None:
+        return [Measurement(np.zeros(1), np.zeros(1), pose) for pose in poses]
+    return [
+        None if of is None or len(of[0]) != size else Measurement(of[0], of[1], pose)
+        for of, pose in zip(aus, poses, strict=True)
+    ]
 
 
 def _numbers(values: list[float | None]) -> np.ndarray:

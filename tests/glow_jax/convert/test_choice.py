@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glow_jax.io.errors import InputError
-from tests.support.converted import Converted
-from tests.support.pytorch_files import write_zip
-from tests.support.wrappings import (
+from bench.robustness.files.pytorch_files import write_zip
+from bench.robustness.files.wrappings import (
     AVERAGED,
     RAW,
     averaged,
@@ -18,6 +16,8 @@ from tests.support.wrappings import (
     prefixed,
     raw,
 )
+from glow_jax.io.errors import InputError
+from tests.support.converted import Converted
 
 ONE = np.ones(1, np.float32)
 

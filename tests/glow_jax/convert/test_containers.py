@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.robustness.files.containers import Write, sharded, tarred, zipped
+from bench.robustness.files.pytorch_files import tensors, write_legacy, write_zip, y0ast_state
+from bench.robustness.files.safetensors_file import write_safetensors
+from bench.robustness.files.tensorflow_files import openai_variables, write_bundle
 from glow_jax.cli.main import main
 from glow_jax.convert.hub import _chosen
 from glow_jax.io.errors import InputError
-from tests.support.containers import Write, sharded, tarred, zipped
 from tests.support.converted import Converted
-from tests.support.pytorch_files import tensors, write_legacy, write_zip, y0ast_state
-from tests.support.safetensors_file import write_safetensors
-from tests.support.tensorflow_files import openai_variables, write_bundle
 
 RAW = y0ast_state()
 SIZED = {"image_size": (8, 8), "bits": 8}

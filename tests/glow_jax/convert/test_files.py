@@ -31,21 +31,7 @@ import numpy as np
 import pytest
 
 import glow_jax
-from glow_jax.cli.main import main
-from glow_jax.convert import Conversion, SelfCheck, convert
-from glow_jax.convert.blob import mapped
-from glow_jax.convert.pickle_machine import Dict, Opaque
-from glow_jax.convert.safetensors_file import read_safetensors
-from glow_jax.convert.tf_checkpoint import read_tf_checkpoint
-from glow_jax.convert.torch_file import read_torch_file
-from glow_jax.convert.torch_tensors import PickledArray
-from glow_jax.convert.torch_tensors import Tensor as ReadTensor
-from glow_jax.io.budget import Budget
-from glow_jax.io.errors import InputError
-from tests.support.bombs import Bomb, Outcome, outcomes_of
-from tests.support.models import glow
-from tests.support.paths import ROOT
-from tests.support.pytorch_files import (
+from bench.robustness.files.pytorch_files import (
     ORDERED,
     REBUILD,
     WRITERS,
@@ -67,8 +53,8 @@ from tests.support.pytorch_files import (
     write_zip,
     y0ast_state,
 )
-from tests.support.safetensors_file import write_safetensors
-from tests.support.tensorflow_files import (
+from bench.robustness.files.safetensors_file import write_safetensors
+from bench.robustness.files.tensorflow_files import (
     POOL,
     TOP,
     appended,
@@ -81,6 +67,20 @@ from tests.support.tensorflow_files import (
     table_of_blocks,
     write_bundle,
 )
+from glow_jax.cli.main import main
+from glow_jax.convert import Conversion, SelfCheck, convert
+from glow_jax.convert.blob import mapped
+from glow_jax.convert.pickle_machine import Dict, Opaque
+from glow_jax.convert.safetensors_file import read_safetensors
+from glow_jax.convert.tf_checkpoint import read_tf_checkpoint
+from glow_jax.convert.torch_file import read_torch_file
+from glow_jax.convert.torch_tensors import PickledArray
+from glow_jax.convert.torch_tensors import Tensor as ReadTensor
+from glow_jax.io.budget import Budget
+from glow_jax.io.errors import InputError
+from tests.support.bombs import Bomb, Outcome, outcomes_of
+from tests.support.models import glow
+from tests.support.paths import ROOT
 
 REPOSITORY = ROOT
 Arrays = dict[str, np.ndarray]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import glow_jax
+from bench.robustness.files.safetensors_file import write_safetensors
 from glow_jax.convert import convert
 from glow_jax.io.errors import InputError
 from tests.support.normflows import (
@@ -24,7 +25,6 @@ from tests.support.normflows import (
     told,
 )
 from tests.support.paths import GOLDEN
-from tests.support.safetensors_file import write_safetensors
 
 FILES = sorted(p.name for p in GOLDEN.glob("normflows_*.npz"))
 

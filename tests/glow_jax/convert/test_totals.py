@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.bombs import Bomb, Outcome, outcomes_of
-from tests.support.pytorch_files import (
+from bench.robustness.files.pytorch_files import (
     Storage,
     Tensor,
     tensor,
@@ -25,7 +24,7 @@ from tests.support.pytorch_files import (
     write_zip,
     y0ast_state,
 )
-from tests.support.tensorflow_files import (
+from bench.robustness.files.tensorflow_files import (
     POOL,
     TOP,
     GraphWriter,
@@ -36,6 +35,7 @@ from tests.support.tensorflow_files import (
     table,
     table_of_blocks,
 )
+from tests.support.bombs import Bomb, Outcome, outcomes_of
 
 ONE = np.ones(1, np.float32)
 

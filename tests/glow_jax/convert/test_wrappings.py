@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glow_jax.io.errors import InputError
-from tests.support.converted import Converted
-from tests.support.pytorch_files import (
+from bench.robustness.files.pytorch_files import (
     ORDERED,
     REBUILD,
     WRITERS,
@@ -28,7 +26,7 @@ from tests.support.pytorch_files import (
     write_legacy,
     write_zip,
 )
-from tests.support.wrappings import (
+from bench.robustness.files.wrappings import (
     NEIGHBOURS,
     RAW,
     averaged,
@@ -40,6 +38,8 @@ from tests.support.wrappings import (
     raw,
     sparse,
 )
+from glow_jax.io.errors import InputError
+from tests.support.converted import Converted
 
 ONE = np.ones(1, np.float32)
 

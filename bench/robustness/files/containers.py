@@ -35,7 +35,7 @@ def zipped(members: Mapping[str, bytes], kind: int = zipfile.ZIP_DEFLATED) -> by
 
 def sharded(folder: Path, state: Mapping[str, np.ndarray], write: Write, kind: str) -> Path:
     """A checkpoint in two files and the index that names them."""
-    names, where = list(state), {}
+    names, where = list(state), dict[str, str]()
     for number, part in enumerate((names[:7], names[7:]), 1):
         file = f"model-{number:05d}-of-00002.{kind}"
         write(folder / file, {n: state[n] for n in part})

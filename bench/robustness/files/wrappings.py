@@ -17,7 +17,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from tests.support.pytorch_files import (
+from bench.robustness.files.pytorch_files import (
     ORDERED,
     Call,
     Global,

@@ -149,7 +149,7 @@ class GraphWriter:
 
     def channels(self, h: str, begin: int, end: int | None, stride: int = 1) -> str:
         """h[..., begin:end:stride]."""
-        masks = {
+        masks: dict[str, Any] = {
             "begin_mask": field(3, 7 if begin else 15),
             "end_mask": field(3, 15 if end is None else 7),
         }
@@ -165,7 +165,11 @@ class GraphWriter:
 
     def conv(self, h: str, kernel: np.ndarray) -> str:
         ones = field(1, field(3, b"\1\1\1\1"))
-        about = {"strides": ones, "padding": field(2, b"VALID"), "data_format": field(2, b"NHWC")}
+        about: dict[str, Any] = {
+            "strides": ones,
+            "padding": field(2, b"VALID"),
+            "data_format": field(2, b"NHWC"),
+        }
         return self.node("Conv2D", h, self.const(kernel), **about)
 
     def conv3x3(self, h: str, kernel: np.ndarray, size: int) -> str:

@@ -89,7 +89,10 @@ REBUILD = Global("torch._utils", "_rebuild_tensor_v2")
 ORDERED = Global("collections", "OrderedDict")
 
 
-class TorchPickler(pickle._Pickler):  # Python's own, which can be taught new things
+PythonsPickler: Any = pickle._Pickler  # which can be taught new things
+
+
+class TorchPickler(PythonsPickler):
     """Pickles as torch does; notes the storages that it met."""
 
     def __init__(self, file: io.BytesIO, legacy: bool, location: str = "cuda:0"):

@@ -1,0 +1,1 @@
+"""Writers of other codes' checkpoints, byte by byte and without these codes; tests use them too."""
