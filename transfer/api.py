@@ -31,7 +31,7 @@ from transfer.jobs.sheet import job_sheet
 from transfer.jobs.totals import Totals
 from transfer.methods import METHODS, default_method, method_class
 from transfer.models import absolute_error, far_limit_of, load_models
-from transfer.photos.aligned_faces import AlignedFaces, loader_of
+from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
 from transfer.photos.most_neutral import keep_most_neutral
 from transfer.requests import BatchRequest, StrPath, TransferRequest
 
@@ -99,6 +99,7 @@ def transfer(
     sources = [] if request.source is None else [request.source]
     _check_paths([*request.expressions, *sources, *request.targets])
     alphas = None if request.alphas is None else parse_alphas([*map(_word, request.alphas)])
+    check_installed(request.photographs, request.n_neutral)
     models = load_models(request.model, request.precision, neutralise=request.neutralise)
     method = request.method or default_method(models)
     if method not in METHODS:

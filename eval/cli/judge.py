@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.run import NEEDED, Judgement, cache_or_temporary, judge_folder, judge_published, need
+from eval.run import Judgement, cache_or_temporary, judge_folder, judge_published
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -123,7 +123,6 @@ def run(args: argparse.Namespace) -> int:
 
 def judge_by_default(out: Path) -> Judgement:
     """Judge a folder with the offline defaults and a progress bar; the report is OUT/report."""
-    need(*NEEDED)
     from eval.identity import IdentityModel
 
     with cache_or_temporary(None, _notify) as cache, _Bar("judging") as progress:

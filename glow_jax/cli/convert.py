@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from glow_jax.cli.facts import print_config
-from glow_jax.cli.options import whole_number
+from glow_jax.cli.options import add_compile_cache_option, start_jax, whole_number
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -82,6 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--licence", metavar="TEXT", help="licence of the weights, for the model's card"
     )
+    add_compile_cache_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -108,10 +109,8 @@ def _with_flags(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """Convert the checkpoint and print a description of the model; returns the exit code."""
     from glow_jax.convert import convert
-    from glow_jax.devices import check_platform
 
-    check_platform()
-
+    start_jax(args.compile_cache)
     try:
         made = convert(
             args.source,

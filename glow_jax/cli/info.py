@@ -6,6 +6,7 @@ from typing import Any
 
 from glow_jax.cli.checks import check_unlabelled
 from glow_jax.cli.facts import print_config, print_fact
+from glow_jax.cli.options import add_compile_cache_option, start_jax
 from glow_jax.io.errors import InputError
 
 BATCH = 64
@@ -25,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "model's card. The pictures must be held-out ones of the kind that the model was trained "
         "on; `transfer` and `align` then warn of less likely pictures",
     )
+    add_compile_cache_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -40,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     path = find(args.model)
     for folder in args.calibrate or ():
         image_paths(folder)  # raises InputError for a missing folder before the model is loaded
+    start_jax(args.compile_cache)
     model: Any = load(args.model, fold=False)
     if args.calibrate:
         _calibrate(path, model, args.calibrate)

@@ -64,6 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or resume a run; returns the exit code."""
+    from glow_jax.data import check_data
     from glow_jax.training import parallel
     from glow_jax.training.presets import PRESETS
 
@@ -73,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
     model_config, config = _model_config(args, preset), _recipe(args, preset)
     if (args.coordinator is None) != (args.process is None):
         raise InputError("--coordinator and --process must be given together")
+    for words in (args.data, args.held_out):
+        if words is not None:
+            check_data(words)
     if args.coordinator is not None:
         parallel.join(args.coordinator, *args.process)
     elif args.distributed:
@@ -87,13 +91,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any) -> int:
     from glow_jax.checkpoints import load
-    from glow_jax.data import check_data, default_held_out, open_data
+    from glow_jax.data import default_held_out, open_data
     from glow_jax.training import parallel
     from glow_jax.training.run import Reporting, check_init, run
 
-    for words in (args.data, args.held_out):
-        if words is not None:
-            check_data(words)
     init = None if args.init is None else load(args.init, fold=False)
     init = check_init(model_config, init)
     parallel.check_divides(parallel.batch_mesh(), config.batch_size)

@@ -11,6 +11,7 @@ from glow_jax.data.registered import DATA_SETS, sizes_px
 from glow_jax.data.sources import FolderSource, Source, in_memory
 from glow_jax.data.tfds_source import TfdsSource, splits
 from glow_jax.io.errors import InputError
+from glow_jax.io.packages import need
 from glow_jax.io.pictures import image_paths
 
 WORDS = " or ".join(
@@ -47,10 +48,15 @@ def open_data(
 
 
 def check_data(words: str) -> None:
-    """Raise InputError unless `words` name data; a folder must exist and hold images."""
+    """Raise InputError unless `words` name data; a folder must exist and hold images.
+
+    For a data set that is no folder, the packages that read it must be installed.
+    """
     kind, rest = _parsed(words)
     if kind == "folder":
         image_paths(Path(rest))
+    else:
+        need("train", "tensorflow_datasets")
 
 
 def default_held_out(words: str, size: int, data_dir: str | Path | None = None) -> str:

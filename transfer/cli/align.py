@@ -1,13 +1,14 @@
 """The verb `align`: crops of the faces in photographs."""
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import whole_number
+from glow_jax.cli.options import add_compile_cache_option, start_jax, whole_number
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import add_photograph_options, photographs_of
@@ -76,6 +77,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="rank each person's crops by how neutral the expression is (default: yes; without, by "
         "pose alone)",
     )
+    add_compile_cache_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -83,16 +85,20 @@ def run(args: argparse.Namespace) -> int:
     """Align the photographs; returns the exit code."""
     from transfer.cli.progress import Bars
     from transfer.photos.folder import align_folder
-    from transfer.photos.judge_adapter import face_detector, measure_aus
+    from transfer.photos.judge_adapter import check_measuring, face_detector, measure_aus
     from transfer.photos.listing import list_photographs
 
-    size, bits, far_bits = args.size, None, None
-    if size is None:
-        size, bits, far_bits = _of_model(args.model or DEFAULT_MODEL)
-    settings = photographs_of(args, size)
+    settings = photographs_of(args, args.size or 0)
     photographs, others = list_photographs(args.photographs, args.out)
-    _print_left_out(others)
     find_faces = face_detector(settings.detector)
+    if args.rank:
+        check_measuring()
+    _print_left_out(others)
+    bits, far_bits = None, None
+    if args.size is None:
+        start_jax(args.compile_cache)
+        size, bits, far_bits = _of_model(args.model or DEFAULT_MODEL)
+        settings = dataclasses.replace(settings, size=size)
     with Bars() as bars:
         summary = align_folder(
             photographs,

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from glow_jax.cli.options import add_model_options
+from glow_jax.io.errors import InputError
 
 DEMO = Path(__file__).parents[1] / "demo"
 DEMO_ALPHAS = (0.25, 0.5, 0.75, 1.0)
@@ -23,8 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--judge",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="score the outputs too, as `glow-jax eval` does (default: yes)",
+        default=None,
+        help="score the outputs too, as `glow-jax eval` does (default: if the extra `eval` is "
+        "installed)",
     )
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -32,9 +34,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the demo's outputs and judge them; returns the exit code."""
+    from eval.run import modules_needed
+    from glow_jax.io.packages import need
     from transfer.cli.transfer import make
     from transfer.requests import TransferRequest
 
+    not_judged = ""
+    if args.judge is not False:
+        try:
+            need("eval", *modules_needed())
+        except InputError as error:
+            if args.judge:
+                raise
+            not_judged = f"not judged: {error}"
+            print(not_judged, file=sys.stderr)
     people = sorted((DEMO / "people").iterdir())
     request = TransferRequest(
         expressions=[DEMO / "expressions"],
@@ -47,13 +60,14 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
     )
     code = make(request, compile_cache=args.compile_cache)
-    return max(code, _judge(args.out)) if args.judge else code
+    if not_judged:
+        print(not_judged, file=sys.stderr)
+    return code if not_judged or args.judge is False else max(code, _judge(args.out))
 
 
 def _judge(out: Path) -> int:
     """Score a folder with the defaults, which need no network; prints the scores last."""
     from eval.cli.judge import judge_by_default
-    from glow_jax.io.errors import InputError
 
     try:
         judgement = judge_by_default(out)

@@ -1,15 +1,13 @@
 """Prepare a batch job for this machine: load the model, make the job, choose the batch size."""
 
 import dataclasses
-import importlib.util
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 import jax
 
-from glow_jax.io.errors import InputError
-from glow_jax.io.messages import install_hint
+from glow_jax.io.packages import need
 from transfer.jobs import output_folder
 from transfer.jobs.job import CHUNK_SIZE, SHARDS, Job, make_job
 from transfer.jobs.plan import Plan
@@ -17,7 +15,7 @@ from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.run import Progress, Run, no_progress, run
 from transfer.methods.base import Models
 from transfer.models import auto_batch_size, load_models
-from transfer.photos.aligned_faces import loader_of
+from transfer.photos.aligned_faces import check_installed, loader_of
 from transfer.requests import BatchRequest
 
 RECORDS_IN_A_SHARD = 1024
@@ -56,8 +54,9 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
         InputError: the model is not found, a method of the plan does not work with the model, or
             the output folder holds another job, or other files.
     """
-    if request.format == "array_record" and importlib.util.find_spec("array_record") is None:
-        raise InputError(f"array_record is not installed: {install_hint('data')}")
+    if request.format == "array_record":
+        need("data", "array_record")
+    check_installed(request.photographs)
     devices = devices or jax.local_devices()
     models = load_models(request.model, request.precision, devices, neutralise=request.neutralise)
     codec = models.codec

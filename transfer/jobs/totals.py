@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import dataclasses
-import importlib.util
 import itertools
 import os
 import tempfile
@@ -29,6 +28,7 @@ from glow_jax.io.output_schema import (
     ROW_FIELDS,
     TROUBLE_FIELDS,
 )
+from glow_jax.io.packages import installed
 from glow_jax.io.tables import SURROGATES, TableWriter, csv_line, read_table
 from transfer.jobs.output_folder import inputs_file, read_description, rows_file
 
@@ -124,7 +124,7 @@ def write_tables(out: Path) -> Totals:
 
 def _write_parquet(out: Path) -> bool:
     """Write results.parquet, which has numbers as numbers; False if pyarrow is not installed."""
-    if importlib.util.find_spec("pyarrow") is None:
+    if not installed("pyarrow"):
         return False
     import pyarrow as pa
     from pyarrow import parquet

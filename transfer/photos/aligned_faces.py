@@ -11,7 +11,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import read_image
 from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
-from transfer.photos.judge_adapter import face_detector
+from transfer.photos.judge_adapter import check_measuring, face_detector
 
 VERSION = 1  # of the alignment; increased whenever the same photograph gives other pixels
 DEFAULT_LIMITS = Limits()
@@ -132,3 +132,15 @@ def loader_of(
     photographs = dataclasses.replace(photographs, size=size[0])
     faces = AlignedFaces(face_detector(photographs.detector), photographs, channels)
     return faces, photographs.key
+
+
+def check_installed(photographs: Photographs | None, n_neutral: int | None = None) -> None:
+    """Check that the packages are installed that find faces, and measure how neutral they are.
+
+    Raises:
+        InputError: the detector is unknown, or a package is not installed.
+    """
+    if photographs is not None:
+        face_detector(photographs.detector)
+    if n_neutral is not None:
+        check_measuring()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from glow_jax.io.packages import need
 from transfer.photos.align import FaceDetector
 from transfer.photos.pose import Pose, pose_of
 
@@ -37,6 +38,14 @@ def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
     reading = _reader().read([Picture(Path("crop"), "", pixels)])[0]
     return None if reading.problem else (reading.level, reading.change)
+
+
+def check_measuring() -> None:
+    """Raise InputError unless the packages that `measure_aus` needs are installed."""
+    from eval.faces import load_dlib
+
+    load_dlib()
+    need("eval", "cv2")
 
 
 def pose_of_picture(pixels: np.ndarray) -> Pose | None:

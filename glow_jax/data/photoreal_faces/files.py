@@ -7,6 +7,7 @@ from pathlib import Path
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import install_hint, one_line, reason
+from glow_jax.io.packages import need
 
 INSTALL = install_hint("photoreal")
 
@@ -74,9 +75,9 @@ def package_folder(package: str) -> Path:
     Raises:
         InputError: the package is not installed.
     """
+    need("photoreal", package)
     spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError(f"{package} is not installed; {INSTALL}")
+    assert spec is not None and spec.submodule_search_locations
     return Path(next(iter(spec.submodule_search_locations)))
 
 

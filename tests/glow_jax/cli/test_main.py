@@ -123,3 +123,19 @@ def test_a_parameter_in_a_message_becomes_its_flag() -> None:
     message = "`batch_size` needs `photographs`, `job` and `glow-jax info`; `unknown` stays"
     said = "--batch-size needs --align, `job` and `glow-jax info`; `unknown` stays"
     assert with_flags(message, flags) == said
+
+
+# Those that run no model of JAX's.
+NO_JAX = {"merge", "eval", "render", "facekit", "generate"}
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - NO_JAX))
+def test_every_verb_that_compiles_can_keep_programs_or_not(verb: str) -> None:
+    module = importlib.import_module(VERBS[verb][0])
+    parser = argparse.ArgumentParser()
+    module.add_options(parser)
+    (option,) = [action for action in parser._actions if action.dest == "compile_cache"]
+    assert option.default is True
+    assert option.option_strings == ["--compile-cache", "--no-compile-cache"]
+    source = Path(module.__file__ or "").read_text(encoding="utf-8")
+    assert "start_jax(args.compile_cache)" in source or "compile_cache=args.compile_cache" in source

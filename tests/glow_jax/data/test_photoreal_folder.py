@@ -191,7 +191,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(network_files.importlib.util, "find_spec", lambda name: None)
     assert main(["generate", "-o", str(tmp_path / "out")]) == 2
     message = capsys.readouterr().err
-    assert "openvino is not installed; " in message and "'.[photoreal]' in a clone" in message
+    assert "openvino is not installed: " in message and "'.[photoreal]' in a clone" in message
     assert message.count("\n") == 1 and not (tmp_path / "out").exists()
     monkeypatch.setattr(network_files, "package_folder", lambda package: tmp_path)
     (tmp_path / "data").mkdir()

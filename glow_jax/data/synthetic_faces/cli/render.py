@@ -22,6 +22,7 @@ from glow_jax.data.synthetic_faces.dataset import (
 from glow_jax.data.synthetic_faces.facekit import find_facekit, fingerprint, load_facekit
 from glow_jax.data.synthetic_faces.people import Setting, specs
 from glow_jax.io.messages import counted, one_line
+from glow_jax.io.packages import need
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +114,7 @@ def make_render(facekit: Path) -> Render:
 
 def run(args: argparse.Namespace) -> int:
     """Render the pictures that are missing; returns the exit code."""
+    need("render", "mitsuba", "drjit")
     # Each worker computes in one thread; more threads of linear algebra would slow it down.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     facekit = find_facekit(args.facekit)
