@@ -16,6 +16,7 @@ from glow_jax.io.messages import one_line, reason
 
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 100_000_000
+MAX_SIDE = 2**16  # pixels: Pillow needs memory for each row besides its pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,11 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
                 raise InputError(
                     f"{one_line(path)}: {image.width}x{image.height} pixels; "
                     f"at most {MAX_PIXELS // 10**6} megapixels are read"
+                )
+            if max(image.size) > MAX_SIDE:
+                raise InputError(
+                    f"{one_line(path)}: {image.width}x{image.height} pixels; a side of at most "
+                    f"{MAX_SIDE} is read"
                 )
             profile = image.info.get("icc_profile") or b""
             pixels = _rgb(ImageOps.exif_transpose(image), profile)

@@ -40,6 +40,12 @@ def summary(name: str, found: Iterable[Outcome]) -> dict[str, Any]:
     }
 
 
+def _together(before: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in the order of the kinds; of two of a kind the new one."""
+    found = {row["kind"]: row for row in [*before, *rows]}
+    return [found[kind.name] for kind in all_kinds() if kind.name in found]
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.robustness", formatter_class=argparse.ArgumentDefaultsHelpFormatter
@@ -49,6 +55,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="TEXT", help="kinds with it; repeatable")
     parser.add_argument("--workers", type=int, default=2, help="processes at once")
     parser.add_argument("--out", type=Path, default=OUT, help="a JSON file")
+    parser.add_argument(
+        "--add",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="keep the file's rows of other kinds",
+    )
     args = parser.parse_args(argv)
     started = time.perf_counter()
 
@@ -63,11 +75,17 @@ def main(argv: list[str] | None = None) -> int:
     kinds = [k for k in all_kinds() if not args.only or any(t in k.name for t in args.only)]
     with ThreadPoolExecutor(args.workers) as pool:
         rows = list(pool.map(run, kinds))
+    machine, seconds = measure.machine(), time.perf_counter() - started
+    rows = [row | {"commit": machine["commit"], "seed": args.seed} for row in rows]
+    if args.add and args.out.exists():
+        before = json.loads(args.out.read_text())
+        seconds += before["seconds"]
+        rows = _together(before["rows"], rows)
     result = {
-        "machine": measure.machine(),
+        "machine": machine,
         "seed": args.seed,
         "scale": args.scale,
-        "seconds": round(time.perf_counter() - started),
+        "seconds": round(seconds),
         "rows": rows,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -416,6 +416,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--verb", action="append", help="one row; repeatable (default: all)")
     parser.add_argument("--fault", action="append", choices=FAULTS, help="one column; repeatable")
     parser.add_argument("--out", type=Path, default=OUT, help="a JSON file")
+    parser.add_argument(
+        "--add",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="keep the file's rows of other verbs",
+    )
     args = parser.parse_args(argv)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
@@ -430,11 +436,17 @@ def main(argv: list[str] | None = None) -> int:
             if not args.verb or verb.name in args.verb:
                 faults = args.fault or list(FAULTS)
                 table[verb.name] = row(verb, inputs, scratch, faults, args.seed)
+    seconds = time.perf_counter() - begun
+    if args.add and args.out.exists():
+        before = json.loads(args.out.read_text())
+        seconds += before["seconds"]
+        both = before["table"] | table
+        table = {verb.name: both[verb.name] for verb in verbs() if verb.name in both}
     cells = [cell for cells in table.values() for cell in cells.values()]
     result: dict[str, Any] = {
         "machine": measure.machine(),
         "seed": args.seed,
-        "seconds": round(time.perf_counter() - begun),
+        "seconds": round(seconds),
         "table": table,
     }
     args.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -97,12 +97,18 @@ def _cell(verb: str, cells: dict[str, str], fault: str, notes: list[str]) -> str
 
 def _made_by(result: dict[str, Any], command: str) -> str:
     machine = result["machine"]
+    rows = result.get("rows", [])
+    commits = ", ".join(sorted({str(row["commit"])[:7] for row in rows}) or [_short(machine)])
     packages = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
     return (
-        f"`{command}`, seed {result['seed']}, commit {str(machine['commit'])[:7]}, "
+        f"`{command}`, seed {result['seed']}, commit {commits}, "
         f"{machine['cores']} cores of {machine['cpu']} beside other work, Python "
         f"{machine['python']}, {packages}; {result['seconds'] / 60:.0f} min."
     )
+
+
+def _short(machine: dict[str, Any]) -> str:
+    return str(machine["commit"])[:7]
 
 
 def main() -> int:

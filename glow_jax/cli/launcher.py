@@ -4,12 +4,14 @@ Python's own way is not enough. A call that does not return (XLA compiles for se
 KeyboardInterrupt back, a library's import may swallow it, worker threads and processes are waited
 for, and the interpreter's teardown crashes while XLA's threads live. So the system tells a thread
 of the signal. The thread writes the line and ends the process after a grace of one second; within
-it, the KeyboardInterrupt may unwind the main thread and close files. Nothing after the line reaches
-standard error. Files are safe at any moment: each is written whole, then renamed.
+it, the KeyboardInterrupt may unwind the main thread and close files, unless a module is being
+imported. Nothing after the line reaches standard error. Files are safe at any moment: each is
+written whole, then renamed.
 
 Nothing heavy is imported here, so that the handlers are in place at once.
 """
 
+import atexit
 import contextlib
 import os
 import select
@@ -47,6 +49,7 @@ def launch() -> NoReturn:
             code = error.code
         ending.may_unwind = False
         if not ending.number:
+            ending.code = code or 0
             raise SystemExit(code)
     except BaseException:
         ending.may_unwind = False
@@ -61,11 +64,13 @@ class _Ending:
     Attributes:
         number: of the first signal; 0 before it.
         may_unwind: whether a signal may raise KeyboardInterrupt in the main thread.
+        code: the exit code, once the work is done.
     """
 
     def __init__(self) -> None:
         self.number = 0
         self.may_unwind = True
+        self.code: object = None
         self._raised = False
         self._once = threading.Lock()
         self._said = threading.Event()
@@ -73,6 +78,7 @@ class _Ending:
 
     def listen(self) -> None:
         """Handle the signals from now on."""
+        atexit.register(self._finish)  # the first that is registered is the last that is called
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         # Python writes the signal's number there even while the main thread is in a native call.
@@ -88,10 +94,21 @@ class _Ending:
             _end_workers(kill=True)
         os._exit(CODES[signal.Signals(self.number)][0])
 
+    def _finish(self) -> None:
+        """Leave the interpreter's teardown out: a signal during it would kill the process."""
+        if not isinstance(self.code, int):
+            return
+        try:
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+        except OSError:  # a full disk: Python reports it
+            return
+        os._exit(self.code)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, when it runs Python code."""
         self._begin(number)
-        if not self.may_unwind:
+        if not self.may_unwind or _imports(frame):
             self.end()
         if not self._raised:
             self._raised = True
@@ -128,6 +145,15 @@ class _Ending:
         self._said.set()
         with contextlib.suppress(Exception):
             _end_workers(kill=False)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: one in C, such as numpy's, may crash if broken off."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _exit_later(code: int) -> None:

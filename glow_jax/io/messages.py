@@ -4,6 +4,9 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+MAX_CHARACTERS = 1500  # of a text in a message: a file may contain megabytes without a line end
+END = 300  # how many of MAX_CHARACTERS are taken from the text's end, where a file's name is
+
 
 def reason(error: Exception) -> str:
     """An error as one line: the system's text, the first line of its message, or its type."""
@@ -13,8 +16,13 @@ def reason(error: Exception) -> str:
 
 
 def one_line(text: object) -> str:
-    """Text on one line: its `repr` if it has line ends or other control characters."""
+    """Text on one line: its `repr` if it has line ends or other control characters.
+
+    A text of more than `MAX_CHARACTERS` is shortened to its beginning and its end.
+    """
     line = str(text)
+    if len(line) > MAX_CHARACTERS:
+        line = f"{line[: MAX_CHARACTERS - END]} … {line[-END:]}"
     return line if line and line.isprintable() else repr(line)
 
 

@@ -30,6 +30,7 @@ from glow_jax.io.messages import one_line, reason
 from glow_jax.io.provenance import Provenance, creator, recipe_json, xmp_packet
 
 MAX_PIXELS = 2**26  # 8192 x 8192
+MAX_SIDE = 2**16  # pixels: Pillow needs memory for each row besides its pixels
 MAX_JPEG_PIXELS = 2**28  # limit for a JPEG, which is decoded at a half, a quarter or an eighth
 MAX_KINDS = 8  # kinds of files left out that a message names
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
@@ -174,6 +175,10 @@ def _check_header(scan: Scan, name: str, size: tuple[int, int] | None, swapped: 
         raise InputError(f"{name}: animated images are not accepted; save one frame")
     if width * height > most:
         raise InputError(f"{name}: {width} x {height} pixels; at most {most} accepted")
+    if max(width, height) > MAX_SIDE:
+        raise InputError(
+            f"{name}: {width} x {height} pixels; a side of at most {MAX_SIDE} accepted"
+        )
     if size is not None and tuple(size) != (height, width):
         raise InputError(
             f"{name}: the image is {width} wide and {height} high, but {size[1]} wide and "

@@ -14,8 +14,11 @@ from bench.robustness import damage, pool
 from bench.robustness.__main__ import summary
 from bench.robustness.kind import Kind, inputs, write
 from bench.robustness.kinds import MODULES, all_kinds, find
+from bench.robustness.kinds.pictures import png_of
 from bench.robustness.page import page
+from eval.files import read_picture
 from glow_jax.io.errors import InputError
+from glow_jax.io.pictures import read_image
 from tests.support.paths import ROOT
 
 KINDS = {kind.name: kind for kind in all_kinds()}
@@ -62,6 +65,15 @@ def test_much_damage_is_met_with_one_line(name: str) -> None:
     assert row["inputs"] == 100
     assert not row["traceback"] and not row["crash"] and not row["hang"], row["faults"]
     assert row["accepted"] and (row["refused"] or "lock" in name)
+
+
+def test_a_picture_a_pixel_wide_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """67 million rows take 2.5 GB besides their pixels."""
+    path = tmp_path / "a.png"
+    path.write_bytes(png_of(1, 2**26, b""))
+    for reader in (read_image, read_picture):
+        with pytest.raises(InputError, match="a side of at most 65536"):
+            reader(path)
 
 
 # -- what the measurements rest on
@@ -178,6 +190,7 @@ def test_the_page_counts_faults_and_names_them() -> None:
         "peak_mb": 12.0,
         "worst_s": 0.5,
         "faults": [[3, "traceback", "KeyError"]],
+        "commit": "0" * 40,
     }
     cells = {"kill -9": "same bytes", "SIGTERM": "one line", "disk full": "fault: lost a file"}
     common = {"machine": machine, "seed": 1, "seconds": 60}

@@ -74,7 +74,7 @@ def _png() -> list[Files]:
     return [{"a.png": data} for data in pictures]
 
 
-def _png_of(width: int, height: int, data: bytes, colour: int = 2, depth: int = 8) -> bytes:
+def png_of(width: int, height: int, data: bytes, colour: int = 2, depth: int = 8) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c))
@@ -92,9 +92,9 @@ def _hostile_png() -> list[Files]:
     pictures = [
         b"",
         b"\x89PNG\r\n\x1a\n",
-        *(_png_of(w, h, zeros) for w, h in ((2**31, 2**31), (2**16, 2**16), (0, 4), (1, 2**26))),
-        _png_of(8000, 8000, bomb, 0, 1),
-        _png_of(8192, 8192, bomb[:100]),
+        *(png_of(w, h, zeros) for w, h in ((2**31, 2**31), (2**16, 2**16), (0, 4), (1, 2**26))),
+        png_of(8000, 8000, bomb, 0, 1),
+        png_of(8192, 8192, bomb[:100]),
         packed[:33] + chunk + packed[33:],
         packed[:33] + chunk * 200 + packed[33:],
         packed + packed,

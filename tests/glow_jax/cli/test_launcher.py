@@ -242,3 +242,19 @@ assert signal.set_wakeup_fd(-1) == -1
 
 def test_continued_verbs_are_verbs() -> None:
     assert not CONTINUED - set(VERBS)
+
+
+@pytest.mark.parametrize("end", ["return 1", "return 0", "raise SystemExit(3)", "raise OSError"])
+def test_without_a_signal_the_exit_code_is_the_commands(end: str) -> None:
+    code = f"""{BEGIN}
+import atexit
+def main():
+    atexit.register(print, "at exit")
+    print("done")
+    {end}
+cli.main = main
+launch()"""
+    process = started(code, "info")
+    printed, said = process.communicate(timeout=60)
+    assert (process.returncode, printed) == ({"0": 0, ")": 3}.get(end[-1], 1), "done\nat exit\n")
+    assert said.count("OSError") == (end == "raise OSError")

@@ -142,7 +142,7 @@ def test_a_wrong_header(home: Path, header: str, told: str) -> None:
 def test_what_is_no_job(home: Path) -> None:
     for path, told in [
         (home / "none.csv", "No such file"),
-        (home / "people", r"use \.csv, \.toml, \.yaml"),
+        (home / "people", r"accepted: \.csv, \.toml, \.yaml"),
         (home / "people" / "bob" / "b.jpg", "not a job"),
         (table(home, HEADER), "the table has no rows"),
         (table(home, "a = ", name="job.toml"), "not TOML"),
