@@ -8,13 +8,13 @@ How a figure is made:
 
 * One process per configuration (`worker.py`), so that its peak memory is its own: VmHWM, which
   counts the interpreter, the weights, compilation and the runs.
-* The parent (`cpu.py`) asks the workers for one run at a time, in turn: whatever else the
-  machine does falls on all contestants, and on the matmul they are compared with, alike.
+* The parent (`cpu.py`) asks the workers for one run at a time, in turn, so that other load of the
+  machine affects all contestants, and the matmul they are compared with, equally.
 * Each run gives wall seconds, the process's CPU seconds ("core-seconds") and the share of the
   machine that other processes used meanwhile. Figures are medians of at least five runs.
 * GFLOP/s count multiplications and additions of products, from shapes alone (`flops.py`). The
   matmul rate is the best of 1024, 2048 and 4096 cubed, float32 at full precision: the large
-  one alone is slower than the small on some machines, and flatters whatever is divided by it.
-* Weights are random with no zeros (`models.py`): speed does not depend on them, but zeros
-  hide mistakes, and what is measured also round-trips.
+  one alone is slower than the small ones on some machines, and would make shares of it too high.
+* Weights are random with no zeros (`models.py`): speed does not depend on them, but zeros would
+  hide errors; the measured models are invertible too.
 """

@@ -17,19 +17,24 @@ def main(argv: list[str] | None = None) -> int:
         description="Measure glow_jax's speed, compile time and memory.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where to run")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="device to measure")
     parser.add_argument(
-        "--quick", action=argparse.BooleanOptionalAction, default=False, help="a tiny model only"
+        "--quick",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="measure a tiny model only",
     )
-    parser.add_argument("--only", choices=PARTS, action="append", help="one part (CPU); repeatable")
-    parser.add_argument("--cores", type=int, default=2, help="processors to keep to (CPU)")
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", help="measure only this part (CPU); repeatable"
+    )
+    parser.add_argument("--cores", type=int, default=2, help="processors to use (CPU)")
     parser.add_argument(
         "--all-variants",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="race every PyTorch variant at 256 pixels too",
+        help="measure every PyTorch variant at 256 pixels too",
     )
-    parser.add_argument("--out", type=Path, help="write everything measured here, as JSON")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
     arguments = parser.parse_args(argv)
     if arguments.cores < 1:
         parser.error(f"--cores is {arguments.cores}; use 1 or more")

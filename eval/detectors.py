@@ -15,8 +15,8 @@ from glow_jax.io.messages import one_line, reason
 from glow_jax.io.packages import need
 
 DLIB = "dlib"
-# Where dlib boxes a face, measured on renders: in root mean squares of the landmarks' distances
-# from their middle.
+# The box of dlib's detector, measured on renders, in units of the root mean square of the
+# landmarks' distances from their mean.
 SIDE, RAISED = 2.84, 0.13
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -25,15 +25,15 @@ _ONE_AT_A_TIME = threading.Lock()
 def face_detector(
     name: str = DLIB, home: Path | None = None
 ) -> Callable[[np.ndarray], list[Found]]:
-    """`find_faces` with the detector of a name; it is safe to call from several threads.
+    """`find_faces` with a detector, by name; it may be called from several threads.
 
     Args:
-        name: "dlib", or a detector of DeepFace's, such as "retinaface".
-        home: where DeepFace keeps the weights that it downloads; by default the folder of
+        name: "dlib", or a detector of DeepFace, such as "retinaface".
+        home: folder for the weights that DeepFace downloads; None is
             `glow_jax.io.cache_folders.cache_home()`.
 
     Raises:
-        InputError: there is no such detector, or what it needs is not installed.
+        InputError: there is no such detector, or a package that it needs is not installed.
     """
     load_dlib()  # its landmarks are used with every detector
     if name == DLIB:
@@ -46,14 +46,14 @@ def face_detector(
 
 
 def deepface_boxes(name: str, home: Path, picture: np.ndarray) -> list[Box]:
-    """Boxes of a DeepFace detector's faces, moved to where dlib's detector would draw them.
+    """Boxes of the faces that a DeepFace detector finds, converted to boxes like dlib's.
 
-    Detectors box faces differently, and dlib's landmarks depend on how. So landmarks are found
-    in the detector's box, and dlib's box is the one that lies around them.
+    Detectors define the box of a face differently, and dlib's landmarks depend on the box.
+    Therefore landmarks are found in the detector's box, and the result is dlib's box around them.
 
     Args:
-        name: of the detector.
-        home: for its weights.
+        name: name of the detector.
+        home: folder for the detector's weights.
         picture: (H, W, 3) uint8 RGB.
 
     Raises:
@@ -66,10 +66,10 @@ def deepface_boxes(name: str, home: Path, picture: np.ndarray) -> list[Box]:
             faces = load_deepface(home).DeepFace.extract_faces(
                 image, detector_backend=name, enforce_detection=False, align=False
             )
-    except Exception as error:  # DeepFace's detectors raise many types
+    except Exception as error:  # DeepFace's detectors raise many types of errors
         why = reason(error)
         raise InputError(f"face detector {one_line(name)}: DeepFace failed ({why})") from None
-    # Without a face DeepFace returns the whole picture, with confidence 0.
+    # If there is no face, DeepFace returns the whole picture with confidence 0.
     areas = [face["facial_area"] for face in faces if face["confidence"] > 0]
     boxes = [(a["x"], a["y"], a["x"] + a["w"] - 1, a["y"] + a["h"] - 1) for a in areas]
     return [_around(landmarks_in(picture, box)) for box in boxes]

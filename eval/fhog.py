@@ -15,7 +15,7 @@ import numpy as np
 
 ORIENTATIONS = 18
 CHANNELS = 31
-# dlib's own rounded unit vectors: the snapping of a gradient depends on them.
+# dlib's rounded unit vectors, which determine the orientation of a gradient.
 COS = np.array([1, 0.9397, 0.7660, 0.5, 0.1736, -0.1736, -0.5, -0.7660, -0.9397], np.float32)
 SIN = np.array([0, 0.3420, 0.6428, 0.8660, 0.9848, 0.9848, 0.8660, 0.6428, 0.3420], np.float32)
 TINY = 1e-4
@@ -25,8 +25,8 @@ def fhog(image: np.ndarray, cell: int = 8) -> np.ndarray:
     """FHOG of a picture.
 
     Args:
-        image: (H, W, 3), any number type, any range (the features do not depend on contrast but
-            through `TINY`, which is meant for 0-255).
+        image: (H, W, 3), any number type, any range (the features depend on contrast only through
+            `TINY`, which is chosen for 0-255).
         cell: side of a cell, pixels.
 
     Returns:
@@ -45,14 +45,14 @@ def fhog(image: np.ndarray, cell: int = 8) -> np.ndarray:
 
 
 def _gradients(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Orientation (0-17) and length at each pixel but those of the border."""
+    """Orientation (0-17) and length of the gradient at each pixel except those of the border."""
     dx = pixels[1:-1, 2:] - pixels[1:-1, :-2]
     dy = pixels[2:, 1:-1] - pixels[:-2, 1:-1]
     longest = (dx * dx + dy * dy).argmax(-1, keepdims=True)
     dx = np.take_along_axis(dx, longest, -1)
     dy = np.take_along_axis(dy, longest, -1)
     dots = dx * COS + dy * SIN
-    # An orientation's opposite comes after it, so at a tie the first of the 9 wins, as in dlib.
+    # Opposite orientations come last, so of two equal ones the first is used, as in dlib.
     both = np.stack([dots, -dots], -1).reshape(*dots.shape[:2], ORIENTATIONS)
     best = both.argmax(-1)
     return best // 2 + 9 * (best % 2), np.sqrt(dx * dx + dy * dy)[..., 0]
@@ -60,7 +60,7 @@ def _gradients(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _shares(pixels: int, cells: int, cell: int) -> np.ndarray:
-    """How much of each inner pixel's vote each cell gets: (cells, pixels)."""
+    """The share of each inner pixel's gradient that each cell gets: (cells, pixels)."""
     position = (np.arange(1, pixels + 1) + 0.5) / cell - 0.5
     distance = np.abs(np.arange(cells)[:, None] - position)
     return np.maximum(0, 1 - distance).astype(np.float32)
@@ -72,7 +72,7 @@ def _normalised(histogram: np.ndarray) -> np.ndarray:
     energy = (unsigned**2).sum(-1)
     block = energy[:-1, :-1] + energy[1:, :-1] + energy[:-1, 1:] + energy[1:, 1:]
     limit = 0.2 * np.sqrt(block + TINY)
-    # The blocks that hold an inner cell: below right, above right, below left, above left.
+    # The blocks that contain an inner cell: below right, above right, below left, above left.
     limits = np.stack([limit[1:, 1:], limit[:-1, 1:], limit[1:, :-1], limit[:-1, :-1]], -1)
     limits = limits[:, :, None]
     gains = 0.1 / limits

@@ -2,7 +2,7 @@
 
 The folder holds pictures and `labels.jsonl`: one object per picture, `file`, `identity`, `aus`
 (activations 0-1 by name, as `AU12` or `AU4`; missing is 0). The first picture of a person is
-neutral. People 0-99 are held out for the figures of quality; the rest is trained on.
+neutral. People 0-99 are held out for the table of quality; the others are for training.
 
 The models are ridge regressions. Every picture is also used at 64 pixels, the size of a small flow.
 """
@@ -22,7 +22,7 @@ from eval.faces import find_face, working_size
 from eval.files import read_picture
 from eval.rendered import FACE_SIZE, FEATURES, QUALITY, WORST_R, features
 from eval.table import AUS
-from eval.warp import moved, similarity
+from eval.warp import similarity, transform_points
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import MIRROR, STEADY
 from glow_jax.io.messages import counted, one_line, reason
@@ -31,16 +31,16 @@ HELD_OUT = 100
 SMALL = 64
 RIDGE_LEVEL = 20.0
 RIDGE_CHANGE = 30.0
-# Place of a mean face in the aligned one: so wide that brows and a dropped jaw fit in.
+# Size and position of the mean face in an aligned one; brows and an open jaw fit in.
 WIDTH, MIDDLE = 0.78, 0.41
 
 
-def fit_models(faces: Path, say: Callable[[str], None] = lambda line: None) -> bytes:
-    """Train on a folder as the module describes it, and measure on the people held out.
+def fit_models(faces: Path, report: Callable[[str], None] = lambda line: None) -> bytes:
+    """Train on a folder as described in the module, and measure on the held-out people.
 
     Args:
         faces: the folder.
-        say: called with each line of progress and of the table of quality.
+        report: called with each line of progress, and of the table of quality.
 
     Returns:
         The bytes of `rendered.npz`.
@@ -61,9 +61,9 @@ def fit_models(faces: Path, say: Callable[[str], None] = lambda line: None) -> b
     for size in (0, SMALL):
         seen[size] = extract(paths, size, template)
         without = int(np.isnan(seen[size][:, 0]).sum())
-        say(f"{counted(without, 'picture')} without a face at {size or 'full'} pixels")
+        report(f"{counted(without, 'picture')} without a face at {size or 'full'} pixels")
     out = io.BytesIO()
-    np.savez_compressed(out, allow_pickle=False, **fit(seen, truth, people, template, say))
+    np.savez_compressed(out, allow_pickle=False, **fit(seen, truth, people, template, report))
     return out.getvalue()
 
 
@@ -79,12 +79,14 @@ def landmarks_of(path: Path) -> np.ndarray:
 
 
 def make_template(paths: list[Path]) -> np.ndarray:
-    """The mean of aligned landmarks, made symmetric, where the aligned face shows it."""
+    """The mean of aligned landmarks, made symmetric, in pixels of an aligned face."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = [p for p in pool.map(landmarks_of, paths, chunksize=20) if np.isfinite(p).all()]
     template = found[0]
     for _ in range(5):
-        template = np.mean([moved(p, similarity(p[STEADY], template[STEADY])) for p in found], 0)
+        template = np.mean(
+            [transform_points(p, similarity(p[STEADY], template[STEADY])) for p in found], 0
+        )
     height, width = FACE_SIZE
     template = template * WIDTH * width / np.ptp(template[:17, 0])
     template += np.array([(width - 1) / 2, MIDDLE * height]) - template[STEADY].mean(0)
@@ -94,9 +96,9 @@ def make_template(paths: list[Path]) -> np.ndarray:
 
 
 def features_of(path: Path, size: int, template: np.ndarray) -> np.ndarray | None:
-    """Features of a picture, brought to `size` first if that is not 0.
+    """Features of a picture, which is first resized to `size` if that is not 0.
 
-    None without a face, and for a picture that is no larger than `size` (it is seen as it is).
+    None if there is no face, or if the picture is not larger than `size`.
     """
     pixels = read_picture(path).pixels
     if size and min(pixels.shape[:2]) <= size:
@@ -123,7 +125,7 @@ def fit(
     truth: np.ndarray,
     people: np.ndarray,
     template: np.ndarray,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
     """The arrays of `rendered.npz`."""
     train = people >= HELD_OUT
@@ -150,7 +152,7 @@ def fit(
             continue
         figures = quality(x, neutral, truth, tested, arrays)
         for line in quality_lines(size, int(tested.sum()), figures):
-            say(line)
+            report(line)
         arrays |= {} if size else figures
     return arrays
 
@@ -167,10 +169,10 @@ def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
 def quality(
     x: np.ndarray, neutral: np.ndarray, truth: np.ndarray, rows: np.ndarray, arrays: dict
 ) -> dict[str, np.ndarray]:
-    """r, mean absolute error and slope of what is read on the truth.
+    """r, mean absolute error and slope of the readings on the true intensities.
 
-    Of the level alone on all pictures, and relative to the person's neutral picture, as a report
-    reads it (`eval.reading.relative`), on the others.
+    For the level, on all pictures; and for readings relative to the person's neutral picture, as
+    in a report (`eval.reading.relative`), on the other pictures.
     """
     level = np.clip(x @ arrays["level"].astype(np.float64) + arrays["bias"], 0, 5)
     coordinate = x @ arrays["change"].astype(np.float64)
@@ -182,7 +184,7 @@ def quality(
 
 
 def compare(prefix: str, read: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Figures of each column; NaN where the truth, or what is read, does not vary."""
+    """Figures of each column; NaN where the truth or the readings do not vary."""
     error = np.abs(read - truth).mean(0)
     read, wanted = read - read.mean(0), truth - truth.mean(0)
     product, energy = (read * wanted).sum(0), (wanted**2).sum(0)

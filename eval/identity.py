@@ -23,7 +23,8 @@ from glow_jax.io.messages import install_hint, one_line, printable, reason
 from glow_jax.io.output_folders import make_folder
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
-SHORT_SIDE = 160  # DeepFace pads and doubles pictures itself: a larger size is slower, not better
+# DeepFace pads and doubles pictures itself: a larger size is slower and not better.
+SHORT_SIDE = 160
 METRICS = ("euclidean", "euclidean_l2", "cosine", "angular")
 
 
@@ -32,9 +33,9 @@ class Embedding:
     """A picture's largest face as a vector.
 
     Attributes:
-        faces: how many faces were found.
+        faces: number of faces found.
         vector: (D,) float64, empty without a face.
-        problem: why there is none; empty if there is one.
+        problem: why there is no vector; empty if there is one.
     """
 
     faces: int
@@ -49,7 +50,7 @@ class IdentityModel:
     Attributes:
         model, detector: DeepFace's names.
         metric: one of `METRICS`.
-        home: folder for weights; DeepFace keeps them in `.deepface/weights` below it.
+        home: folder for weights, which DeepFace stores in its subfolder `.deepface/weights`.
     """
 
     model: str = "Dlib"
@@ -59,7 +60,7 @@ class IdentityModel:
 
     @property
     def key(self) -> str:
-        """What an embedding depends on besides the picture."""
+        """Everything that an embedding depends on besides the picture, as text."""
         return f"deepface {self.deepface_version} {self.model} {self.detector} {SHORT_SIDE}px"
 
     @functools.cached_property
@@ -70,14 +71,14 @@ class IdentityModel:
 
     @functools.cached_property
     def threshold(self) -> float:
-        """DeepFace's own limit between same and other person."""
+        """DeepFace's threshold: below it two pictures count as one person."""
         return float(self._deepface.modules.verification.find_threshold(self.model, self.metric))
 
     def check(self) -> None:
         """Load model and detector.
 
         Raises:
-            InputError: DeepFace is not installed, a name is unknown, or weights are not there.
+            InputError: DeepFace is not installed, a name is unknown, or weights are missing.
         """
         if self.metric not in METRICS:
             raise InputError(f"metric {one_line(self.metric)}: use {', '.join(METRICS)}")
@@ -89,20 +90,20 @@ class IdentityModel:
         quietly(f"{model} with {self.metric}", lambda: self.threshold)
 
     def embed(self, pictures: list[Picture]) -> list[Embedding]:
-        """Embeddings of pictures; without a face, or on failure, an embedding with `problem`.
+        """Embeddings of pictures; without a face or on failure they have a `problem`.
 
         Raises:
-            InputError: DeepFace is not installed, or a model's weights are not there.
+            InputError: DeepFace is not installed, or a model's weights are missing.
         """
-        _ = self._deepface  # raises here, once, if DeepFace is not installed
+        _ = self._deepface  # raises InputError here, once, if DeepFace is not installed
         images = [working_size(picture.pixels, SHORT_SIDE) for picture in pictures]
         try:
             return self._embed(images)
-        except Exception:  # DeepFace fails as a whole if it fails on one picture
+        except Exception:  # if DeepFace fails on one picture, it fails on all: try one at a time
             return [self._embed_one(image) for image in images]
 
     def _embed(self, images: list[np.ndarray]) -> list[Embedding]:
-        # Copies, since DeepFace writes into its input; BGR, as it expects.
+        # Copies in BGR: DeepFace expects BGR and writes into its input.
         found = self._deepface.DeepFace.represent(
             [np.ascontiguousarray(image[..., ::-1]) for image in images],
             model_name=self.model,
@@ -141,9 +142,10 @@ class IdentityModel:
 
 @functools.cache
 def load_deepface(home: Path) -> Any:
-    """The deepface package, with `home` as its home and the shipped weights in it.
+    """Import the package deepface, with `home` as its home and the bundled weights in it.
 
-    Importing it makes folders, reads the environment and prints; so only this function does.
+    The import makes folders, reads environment variables and prints; therefore only this function
+    imports it.
 
     Raises:
         InputError: it is not installed, or the folder cannot be written or has an odd name.
@@ -166,7 +168,7 @@ def load_deepface(home: Path) -> Any:
         import deepface
         from deepface import DeepFace  # noqa: F401
         from deepface.modules import modeling, verification  # noqa: F401
-    except Exception as error:  # also ValueError, where TensorFlow lacks tf-keras
+    except Exception as error:  # also ValueError, if TensorFlow lacks tf-keras
         raise InputError(
             f"DeepFace cannot be imported ({reason(error)}): {install_hint('eval')}"
         ) from None
@@ -174,7 +176,7 @@ def load_deepface(home: Path) -> Any:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Copy a file whole, unless it is there already."""
+    """Copy a file atomically, unless it exists already."""
     if target.is_file() and target.stat().st_size == source.stat().st_size:
         return
     write_atomically(target, source.read_bytes())
@@ -184,13 +186,13 @@ def quietly(what: str, call: Any, *args: str) -> None:
     """Call DeepFace; an exception becomes one line, which names a missing weight file."""
     try:
         call(*args)
-    except Exception as error:  # DeepFace raises ValueError, ImportError and its own
+    except Exception as error:  # DeepFace raises ValueError, ImportError and errors of its own
         asked = re.search(r"downloading it manually to (\S+?)\.?$", str(error).strip())
         where = re.search(r"downloading (\S+) from ([^,\s]+)", str(error))
         if asked:
             source = f" from {where[2].rstrip('.')}" if where else ""
             raise InputError(
-                f"{what}: its weights are not here and cannot be fetched; get "
+                f"{what}: its weights are missing and cannot be downloaded; get "
                 f"{Path(asked[1]).name}{source} and put it at {one_line(asked[1])}"
             ) from None
         raise InputError(f"{what}: {reason(error)}") from None

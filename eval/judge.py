@@ -1,4 +1,4 @@
-"""Judge a folder of outputs: score the pictures, make the table, its figures and the report."""
+"""Score the pictures of a study and make the scores table."""
 
 import dataclasses
 import functools
@@ -27,8 +27,8 @@ class Judged:
 
     Attributes:
         scores: the table of `eval.table`.
-        failures: (file, stage, reason) of whatever could not be used.
-        apart: the distances between sources and targets, in words; empty if unknown.
+        failures: (file, stage, reason) of pictures and people that could not be used.
+        apart: text about the distances between sources and targets; empty if unknown.
     """
 
     scores: pd.DataFrame
@@ -46,15 +46,15 @@ def judge(
     workers: int,
     progress: Progress = lambda done, total: None,
 ) -> Judged:
-    """Score every picture of a study, and compare.
+    """Score every picture of a study, and compare outputs with the people.
 
     Args:
-        study: what to judge.
+        study: the outputs to judge.
         judges: the models to score with.
         reader: from `check(judges)`.
-        cache: SQLite file of kept scores.
-        workers: processes; 0 for none but this one.
-        progress: called with pictures done and to do.
+        cache: SQLite file of cached scores.
+        workers: number of processes; 0 scores in this process.
+        progress: called with the number of pictures done, and their total.
 
     Raises:
         InputError: the cache cannot be opened.
@@ -80,21 +80,21 @@ def judge(
 
 
 def check(judges: Judges) -> Reader | None:
-    """Load the models, before anything is read or written.
+    """Load the models before any file is read or written.
 
     Raises:
-        InputError: a model or its weights are missing, or neither half is asked for.
+        InputError: a model or its weights are missing, or neither identity nor AUs are requested.
     """
     reader = make_reader(judges.reader)
     if judges.identity is None and reader is None:
-        raise InputError("nothing to judge with: neither identity nor Action Units are asked for")
+        raise InputError("nothing to judge: neither identity nor Action Units are requested")
     if judges.identity:
         judges.identity.check()
     return reader
 
 
 def _alike(people: Mapping[str, "_Person"], rows: list[dict], model: IdentityModel | None) -> str:
-    """The distances between sources and targets, and a warning where they pass for one person."""
+    """Text about the distances between sources and targets, with a warning if they are small."""
     if model is None:
         return ""
     pairs = sorted(
@@ -119,13 +119,13 @@ def _alike(people: Mapping[str, "_Person"], rows: list[dict], model: IdentityMod
 
 
 def _extras(rows: list[dict]) -> list[str]:
-    """Columns besides the table's own that hold at least one number that is not NaN."""
+    """Further columns of the table that have at least one number that is not NaN."""
     names = [name for name in rows[0] if name not in COLUMNS]
     return [name for name in names if any(row[name] == row[name] for row in rows)]
 
 
 class _Person:
-    """A person as outputs are compared with them: photographs and reference pictures."""
+    """A person with whom outputs are compared: scores of photographs and reference pictures."""
 
     def __init__(
         self, study: Study, name: str, scored: Mapping[Path, Scored], failures: list[Failure]
@@ -143,12 +143,12 @@ class _Person:
 
     @functools.cached_property
     def mean_vector(self) -> np.ndarray:
-        """(D,) mean of the embeddings of the photographs; no decoded picture is in it."""
+        """(D,) mean of the embeddings of the photographs, without decoded pictures."""
         return np.mean(self.vectors, axis=0)
 
     @functools.cache  # noqa: B019 - lives as long as one judgement
     def reference(self, role: str) -> Reading:
-        """Of the reference picture; else the mean of what is read in the photographs."""
+        """The reading of the reference picture; without one, the mean over the photographs."""
         picture = self._references.get(role)
         if picture and picture.reading and not picture.reading.problem:
             return picture.reading
@@ -163,7 +163,7 @@ class _Person:
 def _identity(
     output: Scored, row: dict, people: Mapping[str, _Person], model: IdentityModel | None
 ) -> dict:
-    """Distances of an output's embedding, and how many faces it shows."""
+    """Distances of an output's embedding, and the number of faces in the output."""
     faces = [part.faces for part in (output.embedding, output.reading) if part]
     found: dict[str, float] = {"faces": faces[0] if faces else 0}
     if not model or not output.embedding or not output.embedding.vector.size:
@@ -172,7 +172,7 @@ def _identity(
     target, source = people[row["target"]], people[row["source"]]
     if target.vectors:
         found["to_target_mean"] = model.distance(vector, target.mean_vector)
-        # np.min, since Python's min may lose a NaN.
+        # np.min, because Python's min may lose a NaN.
         found["to_target_nearest"] = float(
             np.min([model.distance(vector, v) for v in target.vectors])
         )

@@ -22,7 +22,7 @@ from eval.files import Picture
 from eval.pdm import MODES, POINTS, read_point_model
 from eval.reading import Reading, unknown
 from eval.table import AUS
-from eval.warp import moved, similarity, warp
+from eval.warp import similarity, transform_points, warp
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line
@@ -30,9 +30,9 @@ from glow_jax.io.messages import one_line
 SIZE = 112
 SCALE = 0.7  # pixels a millimetre of the mean shape
 RIGID = [1, 2, 3, 4, 12, 13, 14, 15, *range(27, 30), *range(31, 37), *range(39, 43), 45, 46, 47]
-RAISED = [0, 16, *range(17, 27)]  # brows and temples, moved up to take in the forehead
+RAISED = [0, 16, *range(17, 27)]  # brows and temples, which are moved up to include the forehead
 RAISED_BY = 30 / 0.7 * SCALE
-FLOAT64 = 6  # OpenCV's number for it
+FLOAT64 = 6  # OpenCV's number of this type
 FEATURES = 12 * 12 * 31 + 3 * POINTS + MODES
 
 
@@ -52,14 +52,14 @@ class OpenFaceModels:
     Attributes:
         name: for the report.
         key: changes when the models do.
-        notes: what a reader of the figures should know.
+        notes: remarks for the report, one sentence each.
     """
 
     def __init__(self, folder: str | Path):
         """Read the models.
 
         Raises:
-            InputError: a file is missing or is something else.
+            InputError: a file is missing or malformed.
         """
         folder = Path(folder)
         self._points = read_point_model(_find(folder, "In-the-wild_aligned_PDM_68.txt"))
@@ -116,13 +116,13 @@ class OpenFaceModels:
         pose, q = self._points.fit(landmarks)
         mean = self._points.mean[:, :2] * SCALE
         matrix = similarity(landmarks[RIGID], mean[RIGID])
-        # The centre of the fitted model is put in the middle, not that of the landmarks.
+        # The centre of the fitted model is placed in the middle, not the centre of the landmarks.
         matrix[:, 2] = SIZE / 2 - matrix[:, :2] @ pose[4:]
-        outline = moved(landmarks, matrix)
+        outline = transform_points(landmarks, matrix)
         outline[RAISED, 1] -= RAISED_BY
         mask = _inside(outline[self._triangles])
         face = warp(pixels, matrix, (SIZE, SIZE)) * mask[..., None]
-        # BGR, as in OpenFace: of equal gradients FHOG takes the first channel's.
+        # BGR, as in OpenFace: of equal gradients FHOG uses that of the first channel.
         return np.concatenate([fhog(face[..., ::-1]).ravel(), self._points.descriptor(q)])
 
 
@@ -145,7 +145,7 @@ def _inside(triangles: np.ndarray) -> np.ndarray:
 
 
 def _find(folder: Path, name: str) -> Path:
-    """A file of OpenFace's model folder, wherever below it lies."""
+    """The path of a file anywhere below OpenFace's model folder."""
     if not os.path.isdir(folder):
         raise InputError(f"{one_line(folder)}: no such folder of OpenFace models")
     places = [folder / name, *sorted(folder.glob(f"*/{name}")), *sorted(folder.glob(f"*/*/{name}"))]

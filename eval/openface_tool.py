@@ -1,4 +1,4 @@
-"""Action Units by OpenFace itself: CSV files that it wrote, or its program run here."""
+"""Action Units by OpenFace: from CSV files that it wrote, or by running its program."""
 
 import os
 import re
@@ -58,7 +58,8 @@ def read_openface_csv(path: Path, picture: str | None = None) -> Reading:
     confidence = np.array([_number(face.get("confidence"), 1) for face in found])
     if np.isnan(confidence).all():
         return Reading(len(found), problem="OpenFace's confidence is not a number")
-    best = int(np.nanargmax(confidence))  # a face of unknown confidence is not the most confident
+    # A face of unknown confidence counts as the least confident.
+    best = int(np.nanargmax(confidence))
     if confidence[best] < LEAST_CONFIDENCE:
         return Reading(len(found), problem=f"OpenFace's confidence is {confidence[best]:.2f}")
     level, present = from_columns(found[best])
@@ -98,7 +99,7 @@ class OpenFaceCsvs:
         name, key, notes: as of the other readers.
     """
 
-    key = ""  # not kept: readings depend on file names, and are quick to make
+    key = ""  # not cached: readings depend on file names, and are fast
 
     def __init__(self, folder: str | Path):
         """Check the folder.
@@ -114,7 +115,7 @@ class OpenFaceCsvs:
         self._taken: dict[Path, str] = {}
 
     def read(self, pictures: list[Picture]) -> list[Reading]:
-        """Readings from the pictures' CSVs; where one is missing or wrong, with `problem`.
+        """Readings from the pictures' CSVs; if a CSV is missing or wrong, with a `problem`.
 
         Raises:
             InputError: one CSV would serve two different pictures.
@@ -152,7 +153,7 @@ class OpenFaceBinary:
             path: of `FaceLandmarkImg` or `FeatureExtraction`; None to look on PATH.
 
         Raises:
-            InputError: it is not there.
+            InputError: there is no such program.
         """
         found = [shutil.which(str(p)) for p in ([path] if path else BINARIES)]
         self._program = next((p for p in found if p), None) or ""

@@ -116,7 +116,7 @@ def read_point_model(path: Path) -> PointModel:
     """OpenFace's text file: mean, components and eigenvalues, each after its rows, columns, type.
 
     Raises:
-        InputError: the file is missing or is something else.
+        InputError: the file is missing or malformed.
     """
     try:
         lines = path.read_text(encoding="ascii").splitlines()
@@ -128,7 +128,7 @@ def read_point_model(path: Path) -> PointModel:
             matrices.append(np.array(words[at + 3 : end], float).reshape(rows, columns))
             at = end
         mean, components, eigenvalues = matrices
-        # Their rows: x of every point, then y, then z.
+        # Rows of the file: x of every point, then y, then z.
         model = PointModel(
             mean.reshape(3, POINTS).T,
             components.reshape(3, POINTS, MODES).transpose(1, 0, 2),

@@ -1,4 +1,4 @@
-"""Action Units by py-feat, the maintained Python toolbox; its weights come from its hub."""
+"""Action Units by the Python toolbox py-feat, which downloads its weights from its hub."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ class PyFeat:
         """
         try:
             import feat
-        except Exception as error:  # other types too, where a dependency's version does not fit
+        except Exception as error:  # other types too, if the version of a dependency does not fit
             raise InputError(
                 f"py-feat cannot be imported ({reason(error)}): {install_hint('py-feat')}"
             ) from None
@@ -36,7 +36,9 @@ class PyFeat:
             self._detector = feat.Detectorv1(
                 emotion_model=None, identity_model=None, gaze_model=None
             )
-        except Exception as error:  # its hub's client raises its own, requests' and the system's
+        except (
+            Exception
+        ) as error:  # the client raises its own errors, those of requests, and OSError
             raise InputError(f"py-feat's weights cannot be fetched ({reason(error)})") from None
         self.name = f"py-feat {feat.__version__}"
         self.key = self.name

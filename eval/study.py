@@ -1,15 +1,15 @@
-"""What is to be judged: outputs, the people in them, and the expressions they were made from.
+"""Read the outputs to judge, with the people and the expressions that they were made from.
 
-A folder that `glow-jax transfer` or `glow-jax batch` wrote needs nothing else. For pictures of
-another method put two tables into a folder:
+A folder of `glow-jax transfer` or `glow-jax batch` can be read as it is. For pictures of another
+method put two tables into a folder:
 
-results.csv   one row per output: expression (path of a picture), source, target, file, and where
-              known alpha, id, method, bits_per_dim, non_finite_pixels, clipped_share
+results.csv   one row per output: expression (path of a picture), source, target, file, and, if
+              known, alpha, id, method, bits_per_dim, non_finite_pixels, clipped_share
 people.csv    one row per photograph: person, file; of the sources and of the targets
 
 and, if there are decoded mean faces, `means/source_NAME.png` and `means/target_NAME.png`. `file` of
 results.csv is absolute or relative to the folder; other paths may also be relative to its parent
-or to the working directory. Pictures are only read, wherever they lie.
+or to the working directory. Pictures are only read, in any folder.
 """
 
 import dataclasses
@@ -36,12 +36,12 @@ NUMBERS = ("alpha", *EXTRAS)
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """Paths as found; a missing file is noticed when it is read.
+    """The outputs to judge; whether the files exist is not checked here.
 
     Attributes:
         folder: the folder that was read; `file` of an output is absolute or relative to it.
         outputs: a dict for each row of results.csv: text `id`, `expression`, `source`, `target`,
-            `file`; floats `alpha` and what else is known.
+            `file`; floats `alpha` and the other known numbers.
         expressions: the picture of each expression.
         people: the photographs of each person.
         references: of ("source" or "target", person), the reference picture.
@@ -66,7 +66,7 @@ def read_study(folder: str | Path) -> Study:
     """Read a folder of outputs.
 
     Raises:
-        InputError: results.csv, or who the people are, is missing or wrong.
+        InputError: results.csv, or the table of people, is missing or wrong.
     """
     folder = Path(folder)
     if not os.path.isdir(folder):
@@ -161,7 +161,7 @@ def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool]:
     try:
         job = json.loads(read_bytes(path))
         people: dict[str, list[str]] = {}
-        listed = "source" in job or "targets" in job  # newer jobs leave it to people.csv
+        listed = "source" in job or "targets" in job  # newer jobs list photographs in people.csv
         for role in ("source", "targets") if listed else ():
             for name, pictures in job[role].items():
                 files = [str(picture["file"]) for picture in pictures]
@@ -211,7 +211,7 @@ def _spelled(name: str, places: list[Path]) -> str:
 
 
 def _references(folder: Path, used: set[tuple[str, str]]) -> dict[tuple[str, str], Path]:
-    """Reference pictures in `means/`, by the names that a transfer gives them."""
+    """The reference pictures in `means/`, found by the file names that a transfer uses."""
     found = {}
     for role, person in used:
         safe = re.sub(r"[^\w.+-]+", "-", person) or "-"

@@ -4,13 +4,13 @@ import numpy as np
 
 
 def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """The rotation, scale and translation that map (N, 2) points onto others: (2, 3).
+    """The similarity transform (2, 3) that maps (N, 2) points onto others.
 
     The rotation is the least-squares one; the scale is the ratio of the points' spreads, so that
     mapping back is the inverse (Procrustes; OpenFace `AlignShapesWithScale`).
     """
     centre, goal = points.mean(0), onto.mean(0)
-    # In complex numbers, a rotation with scale is one factor.
+    # As complex numbers: a rotation with a scale is one factor.
     source = (points - centre) @ (1, 1j)
     target = (onto - goal) @ (1, 1j)
     product = np.vdot(source, target)
@@ -19,13 +19,13 @@ def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
     return np.column_stack([turn, goal - turn @ centre])
 
 
-def moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(N, 2) points under a (2, 3) affine map."""
+def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """(N, 2) points, transformed by a (2, 3) affine map."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def warp(picture: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The picture under an affine map, bilinearly; black outside it.
+    """A picture, transformed by an affine map, bilinearly; black outside.
 
     Args:
         picture: (H, W, 3) uint8.

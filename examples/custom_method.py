@@ -18,8 +18,8 @@ from glow_jax.io.errors import InputError
 from transfer.codec import FloatImages, Images
 from transfer.methods import METHODS
 from transfer.methods.base import Decoded, Models, Photograph, Pictures, Reference, Rows
-from transfer.photos.align import moved
-from transfer.photos.paste import pasted
+from transfer.photos.align import transform_points
+from transfer.photos.paste import paste_picture
 
 DEMO = Path(transfer.__file__).parent / "demo"  # people who do not exist
 
@@ -93,12 +93,11 @@ class PixelAddition:
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> Any:
         face = photograph.face
-        landmarks = moved(face.landmarks, face.transform)
-        return pasted(photograph.pixels, face.transform, landmarks, result[0])
+        landmarks = transform_points(face.landmarks, face.transform)
+        return paste_picture(photograph.pixels, face.transform, landmarks, result[0])
 
 
-# A method in a file of transfer/methods/ is added by its name in `METHODS` of `__init__.py` there;
-# a script does the same.
+# A script adds its class; a file of transfer/methods/ is added by its "MODULE:CLASS".
 METHODS[PixelAddition.name] = PixelAddition
 
 

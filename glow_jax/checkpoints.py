@@ -5,9 +5,9 @@
     config.json   the GlowConfig
     card.json     origin, licence, data, bits/dim (`model_card`)
 
-Of a model that is a TensorFlow graph (`graph_model`), program.json and constants.npz stand in
-place of config.json and weights/. A checkpoint is written beside its final place and renamed
-into it: it is whole or absent.
+A model that is a TensorFlow graph (`graph_model`) has program.json and constants.npz in place of
+config.json and weights/. A checkpoint is written to a temporary directory and then renamed, so it
+is complete or absent.
 """
 
 import contextlib
@@ -89,8 +89,8 @@ FINGERPRINTED = (
     "n_bits",
     "checkpoint_coupling",
 )
-# Fields that count where they are not at their defaults: fingerprints older than these fields
-# stay true.
+# Fields that enter a fingerprint only if they are not at their defaults, so that fingerprints from
+# before these fields existed stay valid.
 FINGERPRINTED_IF_SET = (
     "scale",
     "scale_first",
@@ -117,7 +117,7 @@ def save(
         card: what a user of the model should know (origin, licence, data, bits/dim, ...);
             JSON-able.
         dtype: to store floating-point weights in, such as bfloat16; the model's by default.
-        files: more to put into the directory, by name, such as a training curve.
+        files: further files for the directory, by name, such as a training curve.
 
     Raises:
         InputError: the path exists, or its parent does not.
@@ -190,17 +190,17 @@ def load(
 ) -> Glow | GraphGlow:
     """Read a model: a bundled name such as "faces64", or a checkpoint directory.
 
-    A TensorFlow graph that was converted as its own operations, because it is no canonical
-    Glow, gives a `graph_model.GraphGlow`: it has encode, decode and sample, and no likelihood.
+    A TensorFlow graph that is no canonical Glow was converted as a program of its operations. It
+    gives a `graph_model.GraphGlow`, which has encode, decode and sample, but no likelihood.
 
     Args:
-        name_or_path: what to load.
-        fold: into the inference form; training and saving need False.
-        precision: of the folded coupling networks.
-        dtype: of the model's arrays, whatever they are stored in.
+        name_or_path: name of a bundled model, or path of a checkpoint directory.
+        fold: whether to fold the model into its inference form; training and saving need False.
+        precision: precision of the folded coupling networks.
+        dtype: dtype of the model's arrays, whatever dtype they are stored in.
 
     Returns:
-        A `Glow`, or in that one case a `GraphGlow`.
+        A `Glow`, or, for a converted graph, a `GraphGlow`.
 
     Raises:
         InputError: no such model, or the directory is not a whole checkpoint.
@@ -224,7 +224,7 @@ def load(
 
 
 def from_weights(config: GlowConfig, weights: Weights, dtype: DTypeLike = jnp.float32) -> Glow:
-    """A model in training form of arrays by name."""
+    """A model in training form, made of arrays by name."""
     model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0), dtype=dtype))
     graph, expected = nnx.split(model)
     attributes = {stored: name for name, stored in STORED_NAMES.items()}
@@ -252,7 +252,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def read_config(path: Path) -> GlowConfig | GraphConfig:
-    """The config of a checkpoint directory: of a graph, that of its program.
+    """The config of a checkpoint directory: a `GlowConfig`, or the `GraphConfig` of a graph.
 
     Raises:
         InputError: it is missing or malformed.
@@ -267,7 +267,7 @@ def weights_of(model: Glow) -> Weights:
 
 
 def fingerprint(config: GlowConfig, weights: Weights) -> str:
-    """SHA-256 of the config and of every array's name, shape, type and bytes."""
+    """SHA-256 of the config and of the name, shape, dtype and bytes of every array."""
     defaults = {f.name: f.default for f in dataclasses.fields(config)}
     values = {name: getattr(config, name) for name in (*FINGERPRINTED, *FINGERPRINTED_IF_SET)}
     counted = {k: v for k, v in values.items() if k in FINGERPRINTED or v != defaults[k]}
@@ -307,7 +307,7 @@ def _expected(config: GlowConfig) -> Weights:
 
 
 def _renamed(tree: Any, names: Mapping[str, str]) -> Any:
-    """A tree with text keys, some of them replaced; NNX has integers for a list's indices."""
+    """A tree with text keys, some of them renamed; NNX uses integers for indices of lists."""
     if not isinstance(tree, dict):
         return tree
     return {names.get(str(k), str(k)): _renamed(v, names) for k, v in tree.items()}
@@ -365,7 +365,7 @@ def _load_graph(path: Path) -> GraphGlow:
 
 @contextlib.contextmanager
 def _renamed_into(path: Path) -> Iterator[Path]:
-    """A temporary directory beside `path` that becomes `path`, or vanishes on an error."""
+    """A temporary directory that is renamed to `path` at the end, or removed on an error."""
     partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)).resolve()
     try:
         yield partial

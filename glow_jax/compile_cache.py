@@ -1,8 +1,8 @@
-"""Compiled programs on disk, so that a model is compiled once and not once a process.
+"""A cache of compiled programs on disk, so that a model is not compiled again in every process.
 
-JAX runs what it finds in the folder as code, with the user's rights. The folder must therefore
-be the user's own; a folder that others can write to is refused. A program for a CPU uses that
-CPU's instructions, so that each kind of CPU has a folder of its own.
+JAX runs the files in the folder as code, with the user's rights. Therefore the folder must belong
+to the user; a folder that others can write to is refused. A program for a CPU uses the instructions
+of that CPU, so each kind of CPU has its own folder.
 """
 
 import contextlib
@@ -21,22 +21,22 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes
 from glow_jax.io.output_folders import open_for_append
 
-MIN_SECONDS = 0.5  # of compiling: below it, reading is no faster
-ENDING = "-cache"  # of the files that JAX writes
+MIN_SECONDS = 0.5  # shortest compile time, in seconds, of a program that is kept
+ENDING = "-cache"  # suffix of the files that JAX writes
 LAST_CHECK = ".checked"
-ZSTD = b"\x28\xb5\x2f\xfd"  # how its frames begin
-MARGIN = 60.0  # seconds by which the clocks of machines that share a folder may differ
+ZSTD = b"\x28\xb5\x2f\xfd"  # first bytes of its frames
+MARGIN = 60.0  # seconds by which clocks of machines that share the folder may differ
 
 
 def use_compile_cache(folder: Path | None = None) -> Path:
-    """Keep what is compiled from now on, and use what was kept.
+    """Keep programs that are compiled after this call, and use those of earlier processes.
 
     Args:
-        folder: made, for the user alone, where it is missing; by default one in
+        folder: the folder; made, for the user alone, if it does not exist. None is a folder in
             `glow_jax.io.cache_folders.cache_home()`.
 
     Raises:
-        InputError: it cannot be made or written to, belongs to somebody else, or others can
+        InputError: the folder cannot be made or written to, belongs to another user, or others can
             write to it.
     """
     folder = private_folder(cache_folder("xla") / cpu()) if folder is None else folder
@@ -49,7 +49,7 @@ def use_compile_cache(folder: Path | None = None) -> Path:
 
 
 def cpu() -> str:
-    """A name of this CPU's instructions: 12 hexadecimal digits."""
+    """12 hexadecimal digits that identify the kind of this CPU, for the name of its folder."""
     text = f"{platform.machine()} {platform.processor()}"
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -59,10 +59,10 @@ def cpu() -> str:
 
 
 def remove_damaged(folder: Path) -> None:
-    """Remove programs that a killed process or a full disk left half written.
+    """Remove programs that are incomplete, from a killed process or a full disk.
 
-    JAX never replaces them, and warns each time. Only those are looked at that were written since
-    the last call.
+    JAX never replaces such a file, and warns at every use. Only files that were written since the
+    last call are checked.
     """
     stamp = folder / LAST_CHECK
     try:
@@ -81,17 +81,17 @@ def remove_damaged(folder: Path) -> None:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether a compressed program is whole, by the checksum or the length in its frame.
+    """Whether a compressed program is complete, by the checksum or the length in its frame.
 
     Source: jax `_src/compilation_cache.py: decompress_executable`.
     """
     try:
-        if data.startswith(ZSTD):  # JAX writes it where it finds one of two modules
+        if data.startswith(ZSTD):  # JAX writes zstd if it finds one of two modules
             return len(_zstd_decompress(data)) > 0
         stream = zlib.decompressobj()
         stream.decompress(data)
         return stream.eof
-    except Exception:  # each module has an error of its own
+    except Exception:  # each module raises errors of its own
         return False
 
 

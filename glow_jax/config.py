@@ -1,4 +1,4 @@
-"""The one description of a Glow: everything needed to rebuild it from its weights."""
+"""The configuration of a Glow: everything that is needed, beside the weights, to rebuild it."""
 
 import dataclasses
 import json
@@ -14,8 +14,9 @@ Scale = Literal["sigmoid", "sigmoid_plus", "inverse_sigmoid", "exp", "exp_tanh"]
 Prior = Literal["conditional", "position"]
 Precision = Literal["exact", "fast"]
 
-MAX_DIMENSION = 4096  # pixels a side, channels, hidden units: guards against absurd files
-MAX_DEPTH = 1024  # steps of flow a level
+# Upper limit of sides in pixels, channels and hidden units, against malformed files.
+MAX_DIMENSION = 4096
+MAX_DEPTH = 1024  # upper limit of steps of flow per level
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,41 +30,42 @@ class GlowConfig:
         image_height, image_width: pixels; each divisible by 2 ** n_levels.
         n_channels: image channels.
         n_levels: L, the number of squeezes (Kingma & Dhariwal 2018, figure 2).
-        n_steps: K, steps of flow in every level; or one number a level, finest first
+        n_steps: K, steps of flow in every level; or one number per level, finest first
             (CACTuS-AI/GlowIP's last level has a single step).
         hidden_width: channels of the coupling networks' hidden layers.
         coupling: "additive" (z2 + f(z1)) or "affine" ((z2 + t) * sigmoid(s + 2)),
             openai/glow `model.py: revnet2d_step`.
-        permutation: what mixes channels: a "dense" invertible 1x1 convolution, the same
-            "lu"-parametrised, or a fixed "reverse" or "shuffle" of the channels.
-        learned_top_prior: the top latent's mean and log standard deviation are learned
-            (openai/glow `learntop`), else it is standard normal.
+        permutation: the operation that mixes channels: "dense", an invertible 1x1 convolution;
+            "lu", the same with an LU parametrisation; "reverse" or "shuffle", a fixed permutation.
+        learned_top_prior: whether the top latent's mean and log standard deviation are learned
+            (openai/glow `learntop`); otherwise its prior is standard normal.
         n_classes: 0, or the number of labels that shift the top prior (openai/glow `ycond`).
-        n_bits: bits a channel the weights were trained at; the default for likelihoods only.
-        checkpoint_coupling: recompute the coupling networks in the backward pass, which
-            trades time for training memory.
+        n_bits: bits per channel at which the weights were trained; used only as the default of
+            likelihoods.
+        checkpoint_coupling: whether coupling networks are recomputed in the backward pass, which
+            needs less memory and more time.
         scale: s of an affine coupling, from the network's output h:
             "sigmoid" sigmoid(h + 2); "sigmoid_plus" sigmoid(h + 2) + c with a fixed c
             (CACTuS-AI/GlowIP); "inverse_sigmoid" 1 / sigmoid(h + 2) (normflows `sigmoid_inv`);
             "exp" exp(h) (normflows `exp`); "exp_tanh" exp(c tanh(h)) with a learned c
             (chrischute/glow).
-        scale_first: an affine coupling is z2 * s + t (kamenbliznashki/normalizing_flows,
+        scale_first: whether an affine coupling is z2 * s + t (kamenbliznashki/normalizing_flows,
             CACTuS-AI/GlowIP) instead of (z2 + t) * s.
-        conditioning: which half of the channels passes through and conditions the other: the
+        conditioning: the half of the channels that is unchanged and conditions the other half: the
             "first" or the "second" (kamenbliznashki, GlowIP, chrischute, normflows
             `channel_inv`); or the "odd" or "even" squares of a checkerboard over channel, row
             and column (normflows `checkerboard`, `checkerboard_inv`).
-        leaky_slope: of the coupling networks' LeakyReLU; 0 is ReLU (normflows `leaky`).
-        input_norm: the coupling networks begin with an affine map of each channel and a ReLU
-            (chrischute/glow's batch normalisation before the first convolution).
-        prior: "conditional": each latent's mean and log standard deviation come from z1, the
-            next level's input. "position": they are constants, one a position and channel, and one
-            a class where there are classes (normflows' base distributions).
-        logit_alpha: a > 0 puts y = logit(a + (1 - 2 a)(x + 0.5)) before the flow
+        leaky_slope: slope of the coupling networks' LeakyReLU; 0 is ReLU (normflows `leaky`).
+        input_norm: whether the coupling networks begin with an affine map of each channel and a
+            ReLU (chrischute/glow's batch normalisation before the first convolution).
+        prior: "conditional": each latent's mean and log standard deviation are functions of z1, the
+            next level's input. "position": they are constants, one per position and channel, and
+            per class if there are classes (normflows' base distributions).
+        logit_alpha: a > 0 applies y = logit(a + (1 - 2 a)(x + 0.5)) before the flow
             (chrischute/glow with a = 0.05, normflows `Logit`); 0 is no transform.
 
     Raises:
-        InputError: a field is out of range; the message names it and what is accepted.
+        InputError: a field is out of range; the message names the field and the accepted values.
     """
 
     image_height: int
@@ -113,7 +115,7 @@ class GlowConfig:
             )
 
     def _check_steps(self) -> None:
-        """K as one number where all levels have the same."""
+        """Check n_steps; K becomes one number if it is the same in all levels."""
         if not isinstance(self.n_steps, tuple):
             _check_int(self, "n_steps", 1, MAX_DEPTH)
             return

@@ -1,4 +1,4 @@
-"""The coupling layer: one part of the channels decides how the other part changes.
+"""The coupling layer: a part x1 of the channels conditions a change of the other part x2.
 
 `forward(h)` and `inverse(h)` return `(h, logdet)` as in `layers`.
 """
@@ -18,7 +18,9 @@ from glow_jax.layers import ActNorm, Fixed, ZeroConv
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]
 Part = Float[Array, "B H _W _C"]  # half the channels, or half the columns
-Network = Callable[[Array], tuple[Array, Array | None]]  # x1 to f(x1) and the scale's parameter
+Network = Callable[
+    [Array], tuple[Array, Array | None]
+]  # a function from x1 to f(x1) and the scale's parameter
 
 NETWORK_INIT_STD = 0.05
 
@@ -95,7 +97,7 @@ class CouplingNetwork(nnx.Module):
 
 
 class CouplingRule(NamedTuple):
-    """What a coupling does with its network's output; fields as in `GlowConfig`."""
+    """How a coupling uses the output of its network; the fields are those of `GlowConfig`."""
 
     affine: bool
     scale: str
@@ -121,7 +123,7 @@ class CouplingRule(NamedTuple):
         return sign * jax.nn.log_sigmoid(raw + 2)
 
     def forward(self, h: BHWC, network: Network) -> tuple[BHWC, PerSample]:
-        """Encode direction: change one part of h by the network's output on the other."""
+        """Encode direction: transform x2 with the network's output for x1."""
         x1, x2 = split(h, self.conditioning)
         out, parameter = network(x1)
         if not self.affine:
@@ -175,7 +177,7 @@ def _odd_rows(h: BHWC) -> Bool[Array, "1 H 1 C"]:
 
 
 class Coupling(nnx.Module):
-    """Half the channels pass through and decide what happens to the other half.
+    """The coupling layer: one half of the channels is unchanged, and conditions the other half.
 
     additive: y2 = x2 + f(x1), logdet 0. affine: y2 = (x2 + t) * s with t = f(x1)[0::2],
     s = sigmoid(f(x1)[1::2] + 2), logdet = sum log s. Source: openai/glow

@@ -1,13 +1,14 @@
 """The coupling network f: three convolutions as three matrix products.
 
-A 3x3 -> 1x1 -> 3x3 network is a per-pixel MLP between a gather of neighbours and a scatter
-to them, so the wide hidden layer never meets a convolution: on CPU this is 2-5 times faster
+A 3x3 -> 1x1 -> 3x3 network is a per-pixel MLP between a gather from neighbours and a scatter to
+neighbours, so no convolution is applied to the wide hidden layer. On a CPU this is 2-5 times faster
 than XLA's convolutions, forward and backward (bench/speed).
 
-OpenAI's convolutions see one more input channel, 1 on the padding ring and 0 inside
-(openai/glow `tfops.py: add_edge_padding`). The first product carries it in its patches, which
-are narrow. The last product leaves it out: on the padding ring there is no activation but the
-indicator, so padding the scattered output with the indicator's weights gives the same sum.
+OpenAI's convolutions have one more input channel, the edge indicator, which is 1 on the padding
+ring and 0 inside (openai/glow `tfops.py: add_edge_padding`). The first product includes the
+indicator in its patches, which are narrow. The last product leaves it out: on the padding ring all
+other activations are 0, so padding the scattered output with the indicator's weights gives the same
+sum.
 """
 
 from typing import NamedTuple
@@ -20,12 +21,12 @@ from glow_jax.config import Precision
 
 BHWC = Float[Array, "B H W C"]
 
-# Pixels times hidden units of a strip, with its weights, that fit in a core's cache; measured.
+# Pixels times hidden units of a strip that, with the weights, fits into a core's cache; measured.
 STRIP_ELEMENTS = 2**19
 
 
 class NetworkWeights(NamedTuple):
-    """f's three products, every normalisation and log-scale folded in.
+    """The weights of f's three products, with every normalisation and log-scale folded in.
 
     in_kernel (9 (C_in + 1), width), hidden_kernel (width, width), out_kernel
     (width, 9 C_out), ring (9 C_out): what the padding ring adds, biases (width), (width),
@@ -119,7 +120,7 @@ def activation(h: Array, leaky_slope: float) -> Array:
 
 
 def _strips(n_pixels: int, hidden: int) -> int:
-    """How many equal strips keep the hidden layer in cache; 1 where nothing is gained."""
+    """Number of equal strips that keep the hidden layer in the cache; 1 if strips do not help."""
     if jax.default_backend() != "cpu":
         return 1
     for strips in range(1, n_pixels + 1):
@@ -139,8 +140,8 @@ def apply_network(
     Args:
         h: the conditioning half of the channels.
         weights: folded weights.
-        precision: of the products; sums, biases and the result keep h's dtype.
-        leaky_slope: below zero, of both hidden activations; 0 is ReLU.
+        precision: precision of the products; sums, biases and the result keep h's dtype.
+        leaky_slope: slope below zero of both hidden activations; 0 is ReLU.
 
     Source: openai/glow `model.py: f`.
     """

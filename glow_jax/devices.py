@@ -1,4 +1,4 @@
-"""What JAX computes on."""
+"""Check the devices on which JAX computes."""
 
 import jax
 
@@ -7,10 +7,10 @@ from glow_jax.io.messages import one_line, reason
 
 
 def check_platform() -> None:
-    """Start JAX's devices, before anything else of JAX fails for want of them.
+    """Start JAX's devices, so that a missing platform is reported before anything else fails.
 
     Raises:
-        InputError: there is no device of the platform that `JAX_PLATFORMS` names, "cuda" say.
+        InputError: there is no device of the platform in `JAX_PLATFORMS`, such as "cuda".
     """
     try:
         jax.devices()

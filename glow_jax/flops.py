@@ -1,4 +1,4 @@
-"""Arithmetic of one encode or decode, from shapes alone."""
+"""Floating-point operations of one encode or decode, computed from shapes."""
 
 from glow_jax.config import GlowConfig
 
@@ -8,8 +8,8 @@ def flops_per_image(config: GlowConfig) -> int:
 
     A product of (M, K) and (K, N) counts 2 M K N. Counted: the coupling networks' three
     convolutions, the 1x1 convolutions, the split priors. Not counted: sums, ReLUs, and the
-    implementation's overhead (the edge indicator's column, padding), so that a share of the
-    hardware's matmul rate counts useful work only.
+    implementation's overhead (the edge indicator's column, padding), so that a utilisation of the
+    hardware, computed from this number, includes useful work only.
     """
     width = config.hidden_width
     total = 0

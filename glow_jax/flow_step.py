@@ -100,7 +100,7 @@ class FoldedStep(nnx.Module):
         w = np.asarray(matrices, np.float64)
         bias = np.asarray(steps.norm.bias[...], np.float64)
         logs = LOGSCALE_FACTOR * np.asarray(steps.norm.logs[...], np.float64)
-        with np.errstate(over="ignore"):  # a scale beyond the type's range stays infinite
+        with np.errstate(over="ignore"):  # a scale beyond the dtype's range becomes infinite
             scaled = (np.exp(logs)[..., None] * w).astype(dtype).astype(np.float64)
         self.kernel = Fixed(jnp.asarray(scaled, dtype))
         self.shift = Fixed(jnp.asarray(np.einsum("kc,kcd->kd", bias, scaled), dtype))

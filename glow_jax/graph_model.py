@@ -1,7 +1,7 @@
-"""A flow that is a program of array operations: a frozen graph that no `GlowConfig` describes.
+"""A flow given as a program of array operations: a frozen graph that no `GlowConfig` describes.
 
-It encodes and decodes like a `Glow`; its likelihood, its levels and its weights by name are not
-known. The program is data (`program.Program`), checked against a fixed table of operations.
+The model encodes and decodes like a `Glow`; its likelihood, its levels and its weights by name are
+unknown. The program is data (`program.Program`) and is checked against a fixed table of operations.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from glow_jax.io.messages import reason
 from glow_jax.prior import draw_eps
 from glow_jax.program import Instruction, Program
 
-MAX_TEXT_BYTES = 2**24  # of program.json
+MAX_TEXT_BYTES = 2**24  # limit of program.json
 MAX_PIXELS = 2**20
 Images = UInt8[Array | np.ndarray, "B H W C"]
 X = Float[Array | np.ndarray, "B H W C"]
@@ -37,7 +37,7 @@ Constant = Num[Array | np.ndarray, "..."]
 
 @dataclasses.dataclass(frozen=True)
 class GraphConfig:
-    """What is known of the flow; the names are `GlowConfig`'s."""
+    """The known properties of the flow; the fields are named as in `GlowConfig`."""
 
     image_height: int
     image_width: int
@@ -63,8 +63,8 @@ class GraphGlow:
     """Encode and decode by two programs over the same constants.
 
     Attributes:
-        config: what is known.
-        name, fingerprint: of the checkpoint it was loaded from.
+        config: the known properties.
+        name, fingerprint: of the checkpoint from which the model was loaded.
     """
 
     def __init__(
@@ -98,13 +98,13 @@ class GraphGlow:
         self._decode = jax.jit(functools.partial(of_batch, decoder))
 
     def fold(self, precision: Precision = "exact") -> "GraphGlow":
-        """Itself: its constants are folded already.
+        """The model itself: its constants are folded already.
 
         Raises:
             InputError: `precision` is "fast": which of its products could be bfloat16 is unknown.
         """
         if precision != "exact":
-            raise InputError("a model that is a TensorFlow graph runs in precision exact only")
+            raise InputError("a TensorFlow graph runs in precision exact only")
         return self
 
     def encode(self, images: Images, label: None = None, *, n_bits: int = 8) -> Latents:
@@ -152,7 +152,7 @@ class GraphGlow:
         return self.decode_x(draw_eps(key, self.config.latent_shapes, n, temperature), label)
 
     def bits_per_dim(self, images: Images, label: None = None) -> Float[np.ndarray, " B"]:
-        """NaN for every image: the graph computes no likelihood that its interface gives out."""
+        """NaN for every image: the graph has no output for the likelihood."""
         return np.full(len(images), np.nan, np.float32)
 
 
@@ -202,7 +202,7 @@ def _config(fields: dict[str, Any]) -> GraphConfig:
 
 
 def _program(fields: list[Any]) -> Program:
-    """Of JSON; `Program.check` looks at every number."""
+    """A program from JSON; `Program.check` validates every number."""
     instructions, inputs, outputs = fields
     made = []
     for op, args, shape, detail in instructions:
@@ -224,7 +224,7 @@ def read_constants(path: Path) -> list[np.ndarray]:
             members = archive.infolist()
             stored = all(info.compress_type == zipfile.ZIP_STORED for info in members)
             if not stored or sum(info.file_size for info in members) > path.stat().st_size:
-                raise InputError("constants.npz is packed, which it never is when it is saved")
+                raise InputError("constants.npz is compressed, but it is saved without compression")
             return [_array(archive.read(f"{i}.npy")) for i in range(len(members))]
     except InputError:
         raise
@@ -233,7 +233,7 @@ def read_constants(path: Path) -> list[np.ndarray]:
 
 
 def _array(data: bytes) -> np.ndarray:
-    """Of a .npy file's bytes; no more memory than these."""
+    """The array of a .npy file, from its bytes; it needs no further memory."""
     file = io.BytesIO(data)
     if np.lib.format.read_magic(file) != (1, 0):
         raise InputError("constants.npz has arrays of another version")

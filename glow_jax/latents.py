@@ -1,4 +1,4 @@
-"""Latents on disk: an `.npz` of eps, bound to the model that made it."""
+"""Latents on disk: an `.npz` file of eps, with the fingerprint of the model that made them."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from glow_jax.io.npz import read_npz
 from glow_jax.model import Glow
 
@@ -22,13 +22,13 @@ MAX_UNPACKED_BYTES = 2**30  # beyond the file's own size, where somebody packed 
 def save_latents(
     path: str | os.PathLike[str], eps: Latents, names: list[str], model: Glow | GraphGlow
 ) -> None:
-    """Write eps of some images, one array a level, atomically.
+    """Write the eps of some images, one array per level, atomically.
 
     Args:
         path: the file to write; its suffix must be .npz.
         eps: finest level first, float32, in `model.config.latent_shapes`.
-        names: one an image, such as its file name.
-        model: what encoded them; its fingerprint goes into the file.
+        names: one per image, such as its file name.
+        model: the model that encoded the images; its fingerprint is written into the file.
 
     Raises:
         InputError: the suffix is wrong, a number is not finite, or the file cannot be written.
@@ -36,9 +36,9 @@ def save_latents(
     if Path(path).suffix.lower() != ".npz":
         raise InputError(f"{path}: latents are written as .npz")
     if not model.fingerprint:
-        raise ValueError("the model was never saved, so its latents could not be traced to it")
+        raise ValueError("the model has no fingerprint: save it and load it before saving latents")
     if any(len(a) != len(names) for a in eps):
-        raise ValueError(f"{len(names)} names for {[len(a) for a in eps]} images")
+        raise ValueError(f"{counted(len(names), 'name')} for {[len(a) for a in eps]} images")
     for i, a in enumerate(eps):
         if not np.isfinite(np.asarray(a)).all():
             raise InputError(f"{path}: not written: eps_{i} has non-finite values")
@@ -57,11 +57,11 @@ def save_latents(
 def load_latents(
     path: str | os.PathLike[str], model: Glow | GraphGlow, *, force: bool = False
 ) -> tuple[Latents, list[str]]:
-    """Read eps and the images' names.
+    """Read eps and the names of the images.
 
     Args:
         path: a file of `save_latents`.
-        model: what will decode them.
+        model: the model that will decode them.
         force: accept latents of another model with the same shapes.
 
     Raises:

@@ -1,6 +1,6 @@
-"""The layers that are linear in the channels, and squeeze: each `forward(h)` and `inverse(h)`.
+"""Layers that are linear in the channels, and squeeze; each has `forward(h)` and `inverse(h)`.
 
-Both return `(h, logdet)`; the logdet is that of the direction just run, shape (B,), nats,
+Both return `(h, logdet)`, where logdet is that of the direction computed, shape (B,), in nats,
 summed over H, W and C. Parameters and conventions are OpenAI's (openai/glow, `tfops.py` and
 `model.py`): every log-scale is multiplied by 3 in use, biases are added before scaling.
 """
@@ -21,11 +21,11 @@ LOGSCALE_FACTOR = 3.0
 
 
 class Fixed(nnx.Variable):
-    """A value that no optimiser may touch: permutations, signs, folded weights."""
+    """A value that is not trained: permutations, signs, folded weights."""
 
 
 def squeeze(h: BHWC) -> Float[Array, "B H//2 W//2 4*C"]:
-    """Trade 2x2 pixels for channels: out channel = 4 c + 2 dy + dx.
+    """Move each 2x2 block of pixels into channels: output channel = 4 c + 2 dy + dx.
 
     Source: openai/glow `tfops.py: squeeze2d`; TensorFlow's space_to_depth orders otherwise.
     """
@@ -42,12 +42,12 @@ def unsqueeze(h: BHWC) -> Float[Array, "B 2*H 2*W C//4"]:
 
 
 def per_sample(h: BHWC, logdet_per_pixel: Array) -> PerSample:
-    """The same log-determinant at every pixel, summed, for each sample."""
+    """The log-determinant of each sample, from that of one pixel, which is the same for all."""
     return jnp.full((h.shape[0],), h.shape[1] * h.shape[2] * logdet_per_pixel, h.dtype)
 
 
 class ActNorm(nnx.Module):
-    """y = (x + bias) * exp(3 logs), a channel at a time.
+    """y = (x + bias) * exp(3 logs), per channel.
 
     Source: Kingma & Dhariwal 2018, table 1; openai/glow `tfops.py: actnorm`.
     """
@@ -73,10 +73,10 @@ class ActNorm(nnx.Module):
         )
 
     def initialise(self, h: BHWC) -> None:
-        """Set bias and logs so that `h` comes out with mean 0 and deviation 1 a channel.
+        """Set bias and logs so that the output for `h` has mean 0 and deviation 1 per channel.
 
-        Source: openai/glow `tfops.py: actnorm_center, actnorm_scale` (1e-6 beside the
-        deviation is theirs).
+        Source: openai/glow `tfops.py: actnorm_center, actnorm_scale`, which also add 1e-6
+        to the deviation.
         """
         mean = h.mean((0, 1, 2))
         deviation = jnp.sqrt(jnp.square(h - mean[None, None, None]).mean((0, 1, 2)))
@@ -111,8 +111,8 @@ class Conv1x1(nnx.Module):
 class Conv1x1LU(nnx.Module):
     """Invertible 1x1 convolution with W = P L (U + diag(sign exp(log_s))).
 
-    P[i, indices[i]] = 1. L is unit lower and U strictly upper triangular whatever their other
-    entries hold. logdet = H W sum(log_s). Source: Kingma & Dhariwal 2018, equation 10.
+    P[i, indices[i]] = 1. L is unit lower and U strictly upper triangular; the other entries of the
+    stored arrays are ignored. logdet = H W sum(log_s). Source: Kingma & Dhariwal 2018, equation 10.
     """
 
     def __init__(self, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
@@ -188,7 +188,7 @@ def _random_rotation(key: jax.Array, size: int, dtype: jnp.dtype) -> Array:
 class ZeroConv(nnx.Module):
     """A 3x3 convolution that starts at zero: (conv(x) + bias) * exp(3 logs).
 
-    Source: openai/glow `tfops.py: conv2d_zeros`; the bias is inside the scale.
+    Source: openai/glow `tfops.py: conv2d_zeros`; the bias is scaled too.
     """
 
     def __init__(self, n_in: int, n_out: int, *, dtype: jnp.dtype):

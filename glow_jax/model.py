@@ -1,7 +1,7 @@
-"""Glow: levels of steps of flow with a split and a prior between them.
+"""Glow: levels of steps of flow, with a split and a prior between levels.
 
-Kingma & Dhariwal 2018, figure 2. Latents are tuples of arrays, finest level first:
-`z` raw, `eps` standardised by the learned priors. No function takes either.
+Kingma & Dhariwal 2018, figure 2. Latents are tuples of arrays, finest level first: `z` are raw,
+`eps` are standardised by the learned priors. No function accepts both.
 """
 
 import functools
@@ -46,7 +46,7 @@ R = TypeVar("R")
 
 
 def _jitted(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Compile a method once for each model structure, shapes and `static` argument values."""
+    """Compile a method once per structure of the model, shapes and values of `static`."""
 
     def decorate(method: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(method)
@@ -71,8 +71,7 @@ def _jitted(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 class Level(nnx.Module):
     """K steps of flow with stacked parameters, run under a scan.
 
-    One step is traced and compiled whatever K is. Every array of `steps` has a leading
-    axis K.
+    One step is traced and compiled, for any K. Every array of `steps` has a leading axis K.
     """
 
     def __init__(self, steps: Step | FoldedStep, unroll: int = 1):
@@ -121,7 +120,7 @@ class Glow(nnx.Module):
         splits: the priors of all latents but the top one.
         top: the prior of the top latent.
         folded: whether this is the inference form.
-        name, fingerprint: of the checkpoint it was loaded from.
+        name, fingerprint: of the checkpoint from which the model was loaded.
     """
 
     def __init__(self, config: GlowConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
@@ -234,13 +233,13 @@ class Glow(nnx.Module):
 
     @_jitted("n_bits")
     def encode(self, images: ImagesIn, label: Labels | None = None, *, n_bits: int = 8) -> Latents:
-        """Images to standardised latents, deterministically: every byte at its bin's centre.
+        """Images to standardised latents, deterministically: every byte is its bin's centre.
 
         Args:
             images: RGB bytes of `config.image_shape`.
             label: the classes, for a model that has them.
-            n_bits: bits of every byte that are looked at; 8 keeps all, whatever the weights
-                were trained at.
+            n_bits: bits of every byte that are used; 8 uses all, also if the weights were trained
+                at fewer.
 
         Returns:
             eps: one array a level, `config.latent_shapes`, finest first.
@@ -285,12 +284,12 @@ class Glow(nnx.Module):
         n_bits: int | None = None,
         key: jax.Array | None = None,
     ) -> PerSample:
-        """Bits a dimension to code each image: -log2 p(bin) / (H W C).
+        """Bits per dimension of each image: -log2 p(bin) / (H W C).
 
         Args:
             images: bytes.
             label: the classes, for a model that has them.
-            n_bits: bits of the bytes that count; the trained number by default.
+            n_bits: bits of every byte that are used; by default those of the training.
             key: draws the uniform dequantisation noise of the paper's bound; without one,
                 bin centres (deterministic, an estimate rather than a bound).
         """
@@ -312,7 +311,7 @@ class Glow(nnx.Module):
         *,
         n_bits: int = 8,
     ) -> Images:
-        """Draw `n` images; `temperature` multiplies eps at all levels, as OpenAI's does.
+        """Draw `n` images; `temperature` multiplies eps at all levels, as in OpenAI's code.
 
         Pixels that come out non-finite are mid-grey.
         """
@@ -327,7 +326,7 @@ class Glow(nnx.Module):
         temperature: float | Array = 1.0,
         label: Labels | None = None,
     ) -> BHWC:
-        """The samples of `sample` as x, before quantisation; not clipped, so NaN shows."""
+        """The samples of `sample` as x, before quantisation; not clipped; NaN is kept."""
         return self._decoded(
             draw_eps(key, self.config.latent_shapes, n, temperature, self.dtype), label
         )[0]
@@ -346,7 +345,7 @@ class Glow(nnx.Module):
             takes = ", ".join(map(str, self.config.image_shape))
             raise ValueError(f"x has shape {x.shape}; the model takes (B, {takes})")
         if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"x is {x.dtype}; it is floating-point, in [-0.5, 0.5)")
+            raise ValueError(f"x is {x.dtype}; it must be floating-point, in [-0.5, 0.5)")
         z, z1 = [], []
         h, logdet = self._enter(x)
         for i, level in enumerate(self.levels):
@@ -364,12 +363,12 @@ class Glow(nnx.Module):
         """From coarse to fine.
 
         Args:
-            latents: the raw top latent is their last; of the others only the shapes count.
-            z2_of: gives a level's raw latent z2 from (level, the half z1 beside it).
+            latents: the last one is the raw top latent; of the others only the shapes are used.
+            z2_of: function from a level and z1, its other half, to the level's raw latent z2.
 
         Returns:
             x: the images, not clipped.
-            z1: the half beside each z2, finest first.
+            z1: the other half of each split, finest first.
             logdet: log |det dx/dz|, nats.
         """
         _check_latents(latents, self.config)
@@ -387,7 +386,7 @@ class Glow(nnx.Module):
         return x, z1, logdet + leave_logdet
 
     def _enter(self, x: BHWC) -> tuple[BHWC, PerSample]:
-        """From x to what the flow sees; the identity without a logit."""
+        """From x to the input of the flow: the logit if the config has one, else the identity."""
         if self.config.logit_alpha:
             return pixels.logit(x, self.config.logit_alpha)
         return x, jnp.zeros(x.shape[0], x.dtype)

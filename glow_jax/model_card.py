@@ -1,6 +1,6 @@
-"""A model's card, card.json: what the model is, where it is from, and which pictures it knows.
+"""A model's card, card.json: its origin, licence and data, and the likelihood of held-out pictures.
 
-The fields are free (origin, licence, data, ...) except for those that are named here.
+The fields are free (origin, licence, data, ...), except for those in this module.
 """
 
 import json
@@ -15,7 +15,8 @@ from glow_jax.io.messages import counted
 
 BUNDLED = Path(__file__).parent / "models"  # directories of the models in the package
 CARD = "card.json"
-KNOWN_BITS = "known_bits_per_dim"  # how likely held-out pictures are: their number, quantiles
+# Likelihood of held-out pictures: their number, and quantiles of bits/dim.
+KNOWN_BITS = "known_bits_per_dim"
 HELD_OUT_BITS = "held_out_bits_per_dim"  # mean over held-out pictures, at the trained bits
 MIN_CALIBRATION = 100  # pictures
 QUANTILES = (0.5, 0.95, 0.99, 0.999)
@@ -35,9 +36,9 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def calibrate(path: Path, bits_per_dim: np.ndarray) -> dict[str, float]:
-    """Write into a model's card how likely pictures of the kind that it knows are.
+    """Write quantiles of the bits/dim of held-out pictures into a model's card.
 
-    The fingerprint, which is of config and weights, stays.
+    The fingerprint does not change, because it depends on config and weights only.
 
     Args:
         path: the checkpoint directory.
@@ -53,7 +54,7 @@ def calibrate(path: Path, bits_per_dim: np.ndarray) -> dict[str, float]:
     if len(bits_per_dim) < MIN_CALIBRATION or not np.isfinite(bits_per_dim).all():
         raise InputError(
             f"{counted(len(bits_per_dim), 'picture')}: {MIN_CALIBRATION} or more are needed, all "
-            "of finite likelihood"
+            "with finite bits/dim"
         )
     values = np.quantile(np.asarray(bits_per_dim, np.float64), QUANTILES)
     quantiles = {f"{q:g}": round(float(v), 4) for q, v in zip(QUANTILES, values, strict=True)}
@@ -63,9 +64,9 @@ def calibrate(path: Path, bits_per_dim: np.ndarray) -> dict[str, float]:
 
 
 def far_limit(path: Path) -> float | None:
-    """Bits/dim beyond which a picture is far from what a model knows; None if its card says none.
+    """Bits/dim above which a picture is unlikely under a model; None if the card has no such limit.
 
-    It is the 99.9th percentile of held-out pictures, from `calibrate`.
+    The limit is the 99.9th percentile of held-out pictures, from `calibrate`.
 
     Raises:
         InputError: the card cannot be read.

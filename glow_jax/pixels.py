@@ -29,8 +29,8 @@ def bins(images: Images, n_bits: int) -> Integer[Array, "B H W C"]:
 def centred(images: Images, n_bits: int = 8, dtype: DTypeLike = jnp.float32) -> BHWC:
     """Map bytes to bin centres, the deterministic input of an encode: x in (-0.5, 0.5).
 
-    The middle of a bin is half a bin away from either edge, so float noise of a round trip
-    cannot move a pixel to the next byte.
+    The centre of a bin is half a bin away from either edge, so rounding errors of a round trip do
+    not change a byte.
     """
     x: Array = (bins(images, n_bits).astype(dtype) + 0.5) / 2**n_bits - 0.5
     return x
@@ -51,9 +51,8 @@ def dequantised(
 def to_uint8(x: BHWC, n_bits: int = 8) -> Images:
     """Map x back to bytes: clip(floor((x + 0.5) * n_bins) * 256 / n_bins, 0, 255).
 
-    With fewer than 8 bits this is OpenAI's `postprocess`, bin floors and all. Non-finite x
-    becomes mid-grey (127), a value that no comparison mistakes for a face: callers that
-    care count them with `jnp.isfinite` first.
+    With fewer than 8 bits this is OpenAI's `postprocess`, which returns the lower edge of each bin.
+    Non-finite x becomes mid-grey (127); callers can count it with `jnp.isfinite` before.
     """
     _check_bits(n_bits)
     value = jnp.floor((x + 0.5) * 2**n_bits) * 2 ** (8 - n_bits)

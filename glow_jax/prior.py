@@ -1,8 +1,10 @@
 """The Gaussian priors of the latents, and the standardisation z <-> eps.
 
-A level's latent z2 has mean and log standard deviation predicted from the other half z1, the
-next level's input; the top latent has learned ones, or none. Source: Kingma & Dhariwal 2018,
-section 3.1; openai/glow `model.py: split2d, prior`, `tfops.py: gaussian_diag`.
+The mean and log standard deviation of a level's latent z2 are predicted from the other half z1, the
+next level's input; those of the top latent are learned, or it is standard normal.
+
+Source: Kingma & Dhariwal 2018, section 3.1; openai/glow `model.py: split2d, prior`,
+`tfops.py: gaussian_diag`.
 """
 
 import math
@@ -62,7 +64,7 @@ class SplitPrior(nnx.Module):
 
     def statistics(self, z1: BHWC, label: Labels | None = None) -> tuple[BHWC, BHWC]:
         """mu and logs, each of z1's shape; interleaved in the convolution's output."""
-        del label  # only the top's depends on it
+        del label  # only the top prior depends on it
         kernel, bias = self.conv.weights()
         h = conv3x3(z1, kernel) + bias[None, None, None]
         return h[..., 0::2], h[..., 1::2]
@@ -71,8 +73,8 @@ class SplitPrior(nnx.Module):
 class TopPrior(nnx.Module):
     """mu and logs of the last level's z: learned, shifted by a class, or standard normal.
 
-    The learned part is OpenAI's convolution of zeros, of which only the edge indicator's
-    weights matter (so mu and logs differ at the border), the bias and the log-scale.
+    The learned part is OpenAI's convolution of zeros, in which only the weights of the edge
+    indicator (so mu and logs differ at the border), the bias and the log-scale have an effect.
     """
 
     def __init__(self, config: GlowConfig, *, dtype: jnp.dtype):
@@ -110,7 +112,7 @@ class TopPrior(nnx.Module):
 
 
 class PositionPrior(nnx.Module):
-    """mu and logs of a latent as constants: one a position and channel, and one a class.
+    """mu and logs of a latent as constants, one per position and channel, and per class.
 
     Source: normflows `distributions/base.py`: DiagGaussian, ClassCondDiagGaussian, GlowBase.
     """

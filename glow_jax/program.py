@@ -1,7 +1,7 @@
-"""A program of array operations as data: checked before it runs, whoever wrote it.
+"""A program of array operations as data, which may be hostile and is checked before it runs.
 
-An instruction says the shape of its result; the shape that its operation makes of its arguments
-must be that one, so that no size and no count of products goes unseen.
+An instruction declares the shape of its result. The check computes that shape from the arguments
+and compares, so the sizes and the number of operations are known before the program runs.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import numpy as np
 
 from glow_jax.io.budget import MAX_STEPS, Budget
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted
 
 # A 256-pixel Glow of 192 steps has 7 000 instructions, 200 to 600 of them transcendental: XLA's
 # compilation takes 16 s for 9 000 sums in a chain, and for 700 exponentials 5 s (2 000: 47 s).
@@ -22,9 +23,9 @@ MAX_INSTRUCTIONS = 9_000
 MAX_TRANSCENDENTAL = 700
 TRANSCENDENTAL = ("Exp", "Log", "Pow", "Sigmoid", "Tanh", "Rsqrt", "Sqrt")
 MAX_AXES = 8
-MAX_ELEMENTS = 2**26  # of one value
-MAX_ALIVE_BYTES = 2**30  # of all values that are needed at one time
-# What one step of the budget pays for.
+MAX_ELEMENTS = 2**26  # limit of one value
+MAX_ALIVE_BYTES = 2**30  # limit of all values that are needed at the same time
+# Operations that count as one step of the budget.
 ELEMENTS_A_STEP = 2**12
 PRODUCTS_A_STEP = 2**16
 
@@ -38,7 +39,7 @@ class Instruction(NamedTuple):
         op: a key of `OPERATIONS`, or "input".
         args: of each argument, ("value", number of an earlier instruction) or ("constant", number).
         shape: of the result.
-        detail: what the operation needs besides: slices, axes, an order, a padding.
+        detail: further parameters of the operation: slices, axes, an order, a padding.
     """
 
     op: str
@@ -48,7 +49,7 @@ class Instruction(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """How an operation runs, and the shape that it makes of its arguments' shapes.
+    """A function that runs an operation, and one that computes its shape from its arguments'.
 
     `shape` raises ValueError, TypeError or IndexError where the operation would not run.
     """
@@ -59,14 +60,14 @@ class Operation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """Instructions in order; which are inputs and which are outputs."""
+    """Instructions in order, with the numbers of those that are inputs and outputs."""
 
     instructions: tuple[Instruction, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
     def check(self, constants: Sequence[np.ndarray]) -> None:
-        """Raise InputError unless every instruction runs, and all of them at a bearable cost."""
+        """Raise InputError unless every instruction is valid, and their cost is within limits."""
         if len(self.instructions) > MAX_INSTRUCTIONS:
             raise InputError(f"a program of more than {MAX_INSTRUCTIONS} instructions")
         if sum(i.op in TRANSCENDENTAL for i in self.instructions) > MAX_TRANSCENDENTAL:
@@ -127,7 +128,7 @@ class Program:
             raise ValueError("a second argument that is no constant of the right type")
 
     def _alive_bytes(self) -> int:
-        """The most bytes of float32 values that are needed at one time."""
+        """Largest number of bytes of float32 values that are needed at the same time."""
         last = {i: i for i in range(len(self.instructions))}
         for i, instruction in enumerate(self.instructions):
             last |= {number: i for kind, number in instruction.args if kind == "value"}
@@ -156,18 +157,18 @@ class Program:
         return tuple(values[i] for i in self.outputs)
 
 
-# -- operations: how each runs, and what shape it makes
+# -- operations: a function that runs each, and one that computes its shape
 
 
 def _elementwise(run: Callable[..., Any], n_args: int) -> Operation:
-    """Of arguments of any shape that broadcasts, as float32."""
+    """An operation on float32 arguments whose shapes can be broadcast."""
 
     def broadcast(instruction: Instruction, *args: Any) -> Any:
         return run(*(jnp.broadcast_to(a, instruction.shape).astype(jnp.float32) for a in args))
 
     def shape(detail: Any, declared: Shape, *args: Shape) -> Shape:
         if len(args) != n_args:
-            raise ValueError(f"{len(args)} arguments, not {n_args}")
+            raise ValueError(f"{counted(len(args), 'argument')}, not {n_args}")
         return np.broadcast_shapes(*args)
 
     return Operation(broadcast, shape)

@@ -1,7 +1,7 @@
 """The folder weights/ of a checkpoint: arrays by name, written and read with Orbax.
 
-Names are nested dicts with text keys, such as levels -> 0 -> steps -> norm -> bias. Nothing is
-unpickled. A SHA-256 of every file, kept beside the folder, finds damage before Orbax reads it.
+Names are nested dicts with text keys, such as levels -> 0 -> steps -> norm -> bias. No pickle is
+read. The SHA-256 of every file is stored beside the folder and checked before Orbax reads it.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ MAX_EXPANSION = 8
 
 
 def quiet_orbax() -> contextlib.AbstractContextManager[None]:
-    """Orbax logs its progress and harmless sharding notes as warnings; errors still raise."""
+    """Hide warnings of Orbax, which are about progress and sharding; errors are still raised."""
     return errors_only("absl")
 
 
@@ -186,7 +186,7 @@ def _dotted(path: tuple[Any, ...]) -> str:
 
 
 def _this_process_only() -> ocp.options.MultiprocessingOptions:
-    """Options to write and read a folder in one process, whatever the other processes do."""
+    """Options of Orbax to write and read a folder in this process alone."""
     if jax.process_count() == 1:
         return ocp.options.MultiprocessingOptions()
     me = jax.process_index()

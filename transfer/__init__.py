@@ -7,8 +7,8 @@
     )
     summary = transfer.transfer(request)
 
-The calls, their requests and summaries stand here; `transfer.arithmetic` has the formulas on
-latents. Importing the package loads no JAX.
+This package exports the two calls, their requests and their summary; `transfer.arithmetic` has the
+formulas on latents. Importing the package loads no JAX.
 """
 
 import importlib
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transfer.api import Summary, batch, transfer
-    from transfer.photos.reader import Photographs
+    from transfer.photos.aligned_faces import Photographs
     from transfer.requests import BatchRequest, TransferRequest
 
 _MODULES = {
     "BatchRequest": "transfer.requests",
-    "Photographs": "transfer.photos.reader",
+    "Photographs": "transfer.photos.aligned_faces",
     "Summary": "transfer.api",
     "TransferRequest": "transfer.requests",
     "batch": "transfer.api",
@@ -32,7 +32,7 @@ __all__ = ["BatchRequest", "Photographs", "Summary", "TransferRequest", "batch",
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for; see PEP 562."""
+    """Import a name of `_MODULES` when it is first used; see PEP 562."""
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from glow_jax.io.output_schema import INPUTS, NOTHING, RESULTS
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
@@ -28,23 +28,25 @@ from transfer.jobs.plan_file import read_plan
 from transfer.jobs.run import Progress, Run, no_progress, run
 from transfer.jobs.sheet import job_sheet
 from transfer.jobs.totals import Totals
-from transfer.methods import METHODS, default_method
+from transfer.methods import METHODS, default_method, method_class
 from transfer.models import absolute_error, far_limit_of, load_models
+from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
 from transfer.photos.most_neutral import keep_most_neutral
-from transfer.photos.reader import AlignedFaces, check_installed, loader_of
 from transfer.requests import BatchRequest, StrPath, TransferRequest
 
 SHEET = "sheet.png"
-MAX_LINES = 20  # about single outputs
+MAX_LINES = 20  # of notices about single outputs
 MAX_IDS = 1000  # of a job's outputs, in the metadata of its sheet
 
 Notify = Callable[[str], None]
-"""Called with lines about what was decided or left out."""
+"""Called with one line of text for the user: a choice that was made, or inputs left out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a call did, and what its folder holds.
+    """What `transfer` or `batch` did, and what its output folder holds.
+
+    `method`, `skipped`, `sheet` and `pasted` are set by `transfer` only.
 
     Attributes:
         out: the folder.
@@ -76,19 +78,20 @@ def transfer(
     progress: Progress = no_progress,
     notify: Notify = lambda line: None,
 ) -> Summary:
-    """Move every expression of a source to every target, at every alpha.
+    """Transfer every expression of a source to every target, at every alpha.
 
-    It may be killed at any moment; called again, it goes on, and ends with the same files.
+    The process may be killed at any moment; the same call then makes the outputs that are missing,
+    and the folder ends with the same files.
 
     Args:
-        request: what is asked for.
-        progress: called with a stage and how far it is.
+        request: the expressions, the people and the settings.
+        progress: called with the name of a stage, the number of items done, and their total.
         notify: called with lines for the user: the method, pictures that are left out, pictures
-            that are far from what the model knows.
+            that are unlikely under the model.
 
     Raises:
-        InputError: a path is missing, no picture of a person can be used, the model cannot do the
-            method, or `out` holds something else.
+        InputError: a path is missing, no picture of a person can be used, the method does not work
+            with the model, or `out` holds the outputs of another request, or other files.
     """
     out = Path(request.out)
     sources = [] if request.source is None else [request.source]
@@ -108,7 +111,7 @@ def transfer(
         [Path(path) for path in request.expressions],
         None if request.source is None else Path(request.source),
         [Path(path) for path in request.targets],
-        alphas or METHODS[method].default_alphas,
+        alphas or method_class(method).default_alphas,
         method,
         keep,
     )
@@ -153,20 +156,21 @@ def batch(
     progress: Progress = no_progress,
     notify: Notify = lambda line: None,
 ) -> Summary:
-    """Make every output that a job's file asks for and that is not in `out` yet.
+    """Make every output that a job file lists and that is not in `out` yet.
 
-    It may be killed at any moment; called again, it goes on, and ends with the same files.
+    The process may be killed at any moment; the same call then makes the outputs that are missing,
+    and the folder ends with the same files.
 
     Args:
-        request: what is asked for.
-        devices: to compute on; all local ones by default.
-        progress: called with a stage and how far it is.
+        request: the job file and the settings.
+        devices: JAX devices to compute on; empty means all local devices.
+        progress: called with the name of a stage, the number of items done, and their total.
         notify: called with a line for each folder in which files were left out.
 
     Raises:
-        InputError: something in the job's file is wrong (`transfer.jobs.plan_file.JobErrors` has
-            all lines), or the folder holds something else. Pictures that cannot be used are no
-            errors, but rows of failures.csv.
+        InputError: the job file has errors (`transfer.jobs.plan_file.JobErrors` holds them line by
+            line), or `out` holds the outputs of another job, or other files. A picture that
+            cannot be used is no error, but a row of failures.csv.
     """
     plan = read_plan(request.job)
     for note in plan.notes:
@@ -176,15 +180,24 @@ def batch(
 
 
 def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str:
-    """One line about pictures that a model finds too unlikely."""
+    """One line about the pictures that are unlikely under a model.
+
+    Args:
+        n: number of these pictures.
+        of: number of all pictures.
+        worst: path of the least likely picture.
+        bits: bits/dim of that picture.
+        limit: bits/dim that 99.9 % of held-out pictures stay below.
+    """
     return (
-        f"far from what the model knows: {n} of {of} pictures, {one_line(worst)} most with "
-        f"{bits} bits/dim; 99.9 % of the pictures of its kind are below {limit:.3f}"
+        f"unlikely under the model: {n} of {counted(of, 'picture')}; the least likely is "
+        f"{one_line(worst)} with {bits} bits/dim; 99.9 % of the model's held-out pictures are "
+        f"below {limit:.3f}"
     )
 
 
 def absolute_line(error: float) -> str:
-    """One line about expressions that are estimated absolutely, with the error of that."""
+    """A notice that expressions are estimated absolutely, with the error of the estimate."""
     return (
         "no neutral picture of the source: the expression is estimated absolutely, against neutral "
         f"pictures of many people; root mean square error of an activation (0-1) {error:.2f}"
@@ -213,7 +226,7 @@ def _write_sheet(job: Job, model: str, out: Path, load: Callable) -> Path:
 
 
 def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
-    """One line about the alphas that were chosen, if any were to be."""
+    """One line about the alphas that were chosen, if the request has alpha "auto"."""
     asked = {item.id for item in job.items if math.isnan(item.alpha)}
     if not asked:
         return
@@ -225,7 +238,7 @@ def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
 
 
 def _notify_of_nothing(job: Job, out: Path, notify: Notify) -> None:
-    """A line an output whose expression is none, the first MAX_LINES of them."""
+    """A notice for each output without an expression, at most MAX_LINES of them."""
     ids = {item.id for item in job.items}
     rows = [r for r in read_rows(out / RESULTS) if r["id"] in ids and NOTHING in r["note"]]
     for row in rows[:MAX_LINES]:
@@ -234,7 +247,8 @@ def _notify_of_nothing(job: Job, out: Path, notify: Notify) -> None:
             "from neutral by more than the noise of the estimate"
         )
     if len(rows) > MAX_LINES:
-        notify(f"no edit: {len(rows) - MAX_LINES} more outputs (results.csv, column note)")
+        more = counted(len(rows) - MAX_LINES, "more output")
+        notify(f"no edit: {more} (results.csv, column note)")
 
 
 def _notify_of_far(out: Path, limit: float | None, notify: Notify) -> None:

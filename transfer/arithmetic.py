@@ -2,14 +2,14 @@
 
 A latent is any pytree of floating arrays. Here it is `eps`, the latents standardised by the
 learned prior: a tuple of `(H_l, W_l, C_l)`, finest level first, with any batch axes in front.
-Arguments may differ in batch axes: one image meets a batch by an explicit broadcast. Leaves
-keep their dtype; sums of float16 and bfloat16 run in float32. Nothing here knows of a flow.
+Arguments may differ in batch axes: the latents of one image are broadcast to a batch. Leaves keep
+their dtype; sums of float16 and bfloat16 are computed in float32. No function here needs a flow.
 
-A norm must know where a vector begins: the last `event_ndim` axes of every leaf, together, are
-one vector, the axes before them are batch. Flat vectors need `event_ndim=1`.
+In norms and inner products the last `event_ndim` axes of every leaf, together, form one vector;
+the axes before them are batch axes. Flat vectors need `event_ndim=1`.
 
 Errors are `ValueError`s about structure, dtype and shape, never about values: non-finite
-numbers pass through, except those that a zero `alpha` or weight excludes.
+numbers propagate, except those that a zero `alpha` or weight excludes.
 
 Sources: Valenzuela et al., CVPRW 2021 ("the paper"); Kingma & Dhariwal 2018 ("Glow").
 """
@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, PyTree
 
 Latents: TypeAlias = PyTree[Float[ArrayLike, "..."]]
 Row: TypeAlias = ArrayLike | Sequence[float]  # one axis
-Scalars: TypeAlias = PyTree[ArrayLike]  # one scalar, or one a level: a prefix of the latents' tree
+Scalars: TypeAlias = PyTree[ArrayLike]  # one scalar, or one per level: a prefix of the tree
 
 
 def mean(latents: Latents) -> Latents:
@@ -37,7 +37,7 @@ def mean(latents: Latents) -> Latents:
 @partial(jax.tree_util.register_dataclass, data_fields=["mean", "weight"], meta_fields=["dtypes"])
 @dataclasses.dataclass(frozen=True)
 class RunningMean:
-    """Weighted mean of what was seen and the weights' sum, at least float32; dtypes to return."""
+    """Weighted mean so far and sum of weights, both at least float32; the dtypes of the result."""
 
     mean: Latents
     weight: Float[Array, ""]
@@ -45,7 +45,7 @@ class RunningMean:
 
 
 def running_mean_init(like: PyTree) -> RunningMean:
-    """The mean of nothing, for latents shaped as `like`: one image, arrays or shape structs."""
+    """The initial state, for latents shaped as `like`: one image, arrays or shape structs."""
     wide, dtypes = _wide(like), tuple(z.dtype for z in jax.tree.leaves(like))
     zeros = jax.tree.map(lambda z: jnp.zeros(z.shape, wide), like)
     return RunningMean(zeros, jnp.zeros((), wide), dtypes)
@@ -56,7 +56,7 @@ def running_mean_update(
 ) -> RunningMean:
     """W' = W + Σ w_i, m' = m + Σ w_i (z_i − m) / W': the same however the images are split.
 
-    `weights` (B,) are non-negative, 1 by default; weight 0 leaves an image out (padding, say).
+    `weights` (B,) are non-negative, 1 by default; weight 0 leaves an image out, such as padding.
     """
     batch, n = _batch(batch)
     if jax.tree.map(lambda m: (n, *m.shape), state.mean) != jax.tree.map(jnp.shape, batch):
@@ -80,16 +80,16 @@ def running_mean_result(state: RunningMean) -> Latents:
 
 
 def expression_vector(z_src: Latents, z_src_mean: Latents) -> Latents:
-    """z_src − z̄_src: what sets one picture apart from its person's mean. Paper, method."""
+    """z_src − z̄_src: how a picture differs from its person's mean. Paper, section "method"."""
     return jax.tree.map(jnp.subtract, *_align(z_src, z_src_mean))
 
 
 def transfer(z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alpha: Scalars) -> Latents:
-    """z̄_tgt + α (z_src − z̄_src): the source's expression on the target. Paper, method.
+    """z̄_tgt + α (z_src − z̄_src): the source's expression on the target. Paper, section "method".
 
-    `alpha` is one scalar, or a tree of scalars that is a prefix of the latents (a tuple: one a
-    level); the paper sweeps 0.30 to 0.50. Where it is 0 the result is the target mean bit for
-    bit, whatever the source holds (0 · inf too), yet ∂/∂α is still z_src − z̄_src there.
+    `alpha` is one scalar, or a tree of scalars that is a prefix of the latents (a tuple: one per
+    level); the paper sweeps 0.30 to 0.50. Where alpha is 0 the result is the target mean bit for
+    bit, even if the source is not finite (0 · inf); ∂/∂α is z_src − z̄_src there too.
     """
     base, step = _align(z_tgt_mean, expression_vector(z_src, z_src_mean))
     return jax.tree.map(_add_scaled, base, step, _per_leaf(alpha, base))
@@ -122,8 +122,9 @@ def interpolate(
     spherical: r(t) [sin((1−t)Ω) a/|a| + sin(tΩ) b/|b|] / sin Ω, with r(t) = (1−t)|a| + t|b|
                and Ω the angle between the whole latents, so the norm moves linearly.
 
-    Parallel vectors meet the linear rule smoothly. A zero vector and opposite vectors, between
-    which no direction is singled out, use it outright. Values and gradients stay finite.
+    For nearly parallel vectors the spherical rule passes smoothly into the linear rule. The linear
+    rule is used where Ω gives no direction: for a zero vector and for opposite vectors. Values and
+    gradients stay finite.
     """
     if method not in ("linear", "spherical"):
         raise ValueError(f"method must be 'linear' or 'spherical', got {method!r}")
@@ -140,7 +141,7 @@ def attribute_direction(positives: Latents, negatives: Latents) -> Latents:
 
 
 def inner(a: Latents, b: Latents, *, event_ndim: int = 3) -> Float[Array, "..."]:
-    """⟨a, b⟩, summed over all leaves: one number an image, at least float32."""
+    """⟨a, b⟩, summed over all leaves: one number per image, at least float32."""
     (a, b), axes = _align(a, b), tuple(range(-event_ndim, 0))
     wide, rank = _wide(a), min(z.ndim for z in jax.tree.leaves(a))
     if rank < event_ndim:
@@ -150,7 +151,7 @@ def inner(a: Latents, b: Latents, *, event_ndim: int = 3) -> Float[Array, "..."]
 
 
 def norm(z: Latents, *, event_ndim: int = 3) -> Float[Array, "..."]:
-    """|z| = √⟨z, z⟩: one number an image; about √(H W C) for a latent. Gradient 0 at z = 0."""
+    """|z| = √⟨z, z⟩: one number per image; about √(H W C) for a latent. Gradient 0 at z = 0."""
     square = inner(z, z, event_ndim=event_ndim)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
@@ -158,7 +159,7 @@ def norm(z: Latents, *, event_ndim: int = 3) -> Float[Array, "..."]:
 def projection_coefficient(
     z: Latents, direction: Latents, *, event_ndim: int = 3
 ) -> Float[Array, "..."]:
-    """c = ⟨z, d⟩ / ⟨d, d⟩: one number an image; 0 for a zero direction."""
+    """c = ⟨z, d⟩ / ⟨d, d⟩: one number per image; 0 for a zero direction."""
     z, direction = _align(z, direction)
     square = inner(direction, direction, event_ndim=event_ndim)
     dot = inner(z, direction, event_ndim=event_ndim)
@@ -178,7 +179,7 @@ def combine(latents: Latents, weights: Row, mu: Latents | None = None) -> Latent
     For z_i iid N(μ, Σ), the plain y = Σ w_i z_i has mean μ Σw and covariance Σ Σw²; this is
     μ (1 − Σw/√Σw²) + y/√Σw², distributed as one z_i. The scale of `weights` (n,) cancels; all
     zero gives μ. `mu` (one image; default 0, as for standardised eps) may be a population's mean
-    latent. Pictures of one person are not independent: what they share grows by the restoration.
+    latent. Pictures of one person are not independent: the division amplifies what they share.
 
     Source: Bodin et al., arXiv 2408.08558.
     """
@@ -224,19 +225,19 @@ def variance_restored_transfer(
 
 @jax.custom_jvp
 def _add_scaled(base: Array, step: Array, alpha: Array) -> Array:
-    """base + alpha step, and `base` untouched, to the bit, where alpha = 0."""
+    """base + alpha step; where alpha = 0, `base` bit for bit."""
     return jnp.where(alpha == 0, base, base + alpha * step)
 
 
 @_add_scaled.defjvp
 def _add_scaled_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    """The formula's own derivative: that of `where` would lose alpha's at alpha = 0."""
+    """The derivative of the formula; the derivative of `where` in alpha would be 0 at alpha = 0."""
     (_, step, alpha), (d_base, d_step, d_alpha) = primals, tangents
     return _add_scaled(*primals), d_base + alpha * d_step + d_alpha * step
 
 
 def _slerp_weights(a: Latents, b: Latents, t: Array, event_ndim: int) -> tuple[Array, Array]:
-    """What `a` and `b` are multiplied by in `interpolate`'s spherical rule."""
+    """The factors of `a` and `b` in the spherical rule of `interpolate`."""
     norm_a, norm_b = norm(a, event_ndim=event_ndim), norm(b, event_ndim=event_ndim)
     zero = (norm_a == 0) | (norm_b == 0)
     norm_a, norm_b = jnp.where(zero, 1, norm_a), jnp.where(zero, 1, norm_b)
@@ -252,8 +253,8 @@ def _slerp_weights(a: Latents, b: Latents, t: Array, event_ndim: int) -> tuple[A
 def _sine_ratio(t: Array, u: Array) -> Array:
     """sin(tΩ)/sin Ω for u = 1 − cos Ω in [0, 2): smooth in u, and t where u = 0.
 
-    arccos has no slope at 1, so below u = 1e-3 a series in Ω² = 2u + u²/3 + … stands in, good
-    to 1e-10 for t in [0, 1].
+    arccos has no finite slope at 1. Below u = 1e-3 a series in Ω² = 2u + u²/3 + … is used, with an
+    error below 1e-10 for t in [0, 1].
     """
     near, square = u < 1e-3, 2 * u + u * u / 3
     series = t * (1 + (1 - t * t) * (square / 6 + (7 - 3 * t * t) * square * square / 360))
@@ -262,20 +263,20 @@ def _sine_ratio(t: Array, u: Array) -> Array:
 
 
 def _weighted_sum(w: Float[Array, " n"], z: Float[Array, "n ..."]) -> Float[Array, "..."]:
-    """Σ w_i z_i in the dtype of `w`, as products and a sum: a GPU's dot would use TF32."""
+    """Σ w_i z_i in the dtype of `w`, as products and a sum: a GPU computes dot products in TF32."""
     w = w.reshape(w.shape + (1,) * (z.ndim - 1))
     kept = jnp.where((w == 0) & ~jnp.isfinite(z), 0, z).astype(w.dtype)
     return (w * kept).sum(axis=0).astype(z.dtype)
 
 
 def _scale(weight: Array, z: Latents, event_ndim: int) -> Latents:
-    """Multiply each image by its own number, or all by one."""
+    """Multiply each image by its own factor, or all images by one factor."""
     column = weight.reshape(weight.shape + (1,) * (event_ndim if weight.ndim else 0))
     return jax.tree.map(lambda leaf: column.astype(leaf.dtype) * leaf, z)
 
 
 def _align(*latents: Latents) -> tuple[Any, ...]:
-    """Check structures and dtypes; broadcast missing leading axes, the same in every leaf."""
+    """Check structures and dtypes; broadcast leading axes that all leaves of an argument lack."""
     trees = [jax.tree.map(jnp.asarray, z) for z in latents]
     structure: Any = jax.tree.structure(trees[0])
     for other in map(jax.tree.structure, trees):
@@ -296,7 +297,7 @@ def _align(*latents: Latents) -> tuple[Any, ...]:
 
 
 def _batch(latents: Latents) -> tuple[Latents, int]:
-    """The latents as arrays, and the leading axis that all leaves share."""
+    """The latents as arrays, and the size of the leading axis that all leaves share."""
     (arrays,) = _align(latents)
     sizes = {z.shape[:1] for z in jax.tree.leaves(arrays)}
     if len(sizes) > 1 or not all(size and size[0] for size in sizes):
@@ -310,7 +311,7 @@ def _per_leaf(alpha: Scalars, latents: Latents) -> Latents:
         alphas = jax.tree.broadcast(alpha, latents)
     except ValueError:
         got, like = jax.tree.structure(alpha), jax.tree.structure(latents)
-        raise ValueError(f"alpha must be a scalar or one a level of {like}, got {got}") from None
+        raise ValueError(f"alpha must be a scalar or one per level of {like}, got {got}") from None
     return jax.tree.map(lambda a, z: _shaped(a, (), "alpha").astype(z.dtype), alphas, latents)
 
 
@@ -322,6 +323,6 @@ def _shaped(value: Row, shape: tuple[int, ...], name: str) -> Array:
 
 
 def _wide(latents: PyTree) -> Any:
-    """A dtype for sums: the widest leaf's, at least float32."""
+    """The dtype of sums: the widest dtype of the leaves, at least float32."""
     dtypes = [jnp.dtype(jnp.float32), *(z.dtype for z in jax.tree.leaves(latents))]
     return max(dtypes, key=lambda dtype: jnp.finfo(dtype).bits)

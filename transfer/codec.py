@@ -1,4 +1,4 @@
-"""A flow as functions: encode, decode, likelihood, and the facts that a job needs of it."""
+"""A flow as functions: encode, decode and likelihood, with the properties that a job needs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,22 +15,25 @@ Latents = Any  # a pytree of float arrays (B, ...)
 
 @dataclasses.dataclass(frozen=True)
 class Codec:
-    """An invertible model as seen from here.
+    """An invertible model as functions of batches.
 
     Attributes:
-        name, fingerprint: which model it is.
-        size: (height, width) of its images, pixels.
-        channels: of its images.
-        precision: how it computes; outputs of one precision are not another's.
-        encode: uint8 images to latents.
-        encode_float: continuous grey levels, as `decode` gives them, to latents.
-        decode: latents to continuous grey levels; a byte b is the interval [b, b + 1), so an
-            exact round trip gives b + 0.5. May be non-finite off the model's manifold.
-        bits_per_dim: of uint8 images, (B,).
-        exact: a slower codec of the same model for images whose round trip misses the bound.
-        bytes_per_image: of a device's memory while it computes, roughly.
-        devices: that a batch is shared out over, if they are several.
-        place: a batch of NumPy arrays onto those devices, where that is worth while.
+        name: of the model.
+        fingerprint: SHA-256 of the model's config and weights.
+        size: (height, width) of the model's images, pixels.
+        channels: number of channels of the model's images.
+        precision: "exact" or "fast"; outputs differ between the two.
+        encode: function from uint8 images to latents.
+        encode_float: function from continuous grey levels, as `decode` returns them, to latents.
+        decode: function from latents to continuous grey levels. A byte b is the interval
+            [b, b + 1), so an exact round trip gives b + 0.5. Latents far from those of pictures
+            may decode to values that are not finite.
+        bits_per_dim: function from uint8 images to bits/dim, (B,).
+        exact: codec of the same model in precision "exact", slower, for images whose round trip
+            is not exact; None if this codec is exact already.
+        bytes_per_image: approximate memory of a device per image while it computes.
+        devices: devices that share every batch; empty where JAX's default device computes.
+        place: function that puts a batch of NumPy arrays onto the devices.
     """
 
     name: str
@@ -49,14 +52,15 @@ class Codec:
 
     @property
     def n_devices(self) -> int:
-        """A batch's size is a multiple of it."""
+        """Number of devices; the size of a batch is a multiple of it."""
         return max(1, len(self.devices))
 
 
 def in_batches(codec: Codec, size: int) -> Codec:
-    """The same model for any number of images: it computes `size` at once, one compiled shape.
+    """A codec of the same model that takes any number of images.
 
-    Images that are missing in a batch are copies of its first.
+    It computes batches of `size` images, so that one shape is compiled. The last batch is filled up
+    with copies of its first image.
     """
 
     def fixed(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -84,7 +88,7 @@ def in_batches(codec: Codec, size: int) -> Codec:
 
 
 def padded(array: np.ndarray, size: int) -> np.ndarray:
-    """Repeat the first entry up to `size`."""
+    """An array filled up to `size` rows with copies of its first row."""
     missing = size - len(array)
     return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
 

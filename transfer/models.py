@@ -1,7 +1,7 @@
-"""A Glow, or a graph model, as the functions that this package works with, on any devices.
+"""Load a Glow, or a graph model, as a `Codec`, on one or several devices.
 
-Over several devices a batch's rows are shared out; each device runs the program that one alone
-would run on its rows, so the numbers are the same.
+Several devices share the rows of a batch. Each runs the program that one device alone would run on
+these rows, so the results are the same.
 """
 
 import copy
@@ -25,9 +25,10 @@ from transfer.expression.file import NAME, load_expression_model
 from transfer.methods.base import Models
 
 AXIS = "batch"
-UNKNOWN_WIDTH = 512  # of a graph model's coupling networks
-CPU_PIXELS = 16 * 64 * 64  # of a batch: more gains nothing (faces64: 6.4 ms an image from 8 on)
-SHARE = 0.25  # of a device's memory that a batch may take by our rough count
+UNKNOWN_WIDTH = 512  # assumed of a graph model's coupling networks
+# Images of a batch on a CPU: more are not faster (faces64: 6.4 ms per image from 8 on).
+CPU_PIXELS = 16 * 64 * 64
+SHARE = 0.25  # share of a device's memory that a batch may use, by `bytes_per_image`
 MAX_BATCH = 64
 
 
@@ -41,9 +42,9 @@ def codec_of(
 
     Args:
         model: from `glow_jax.load`.
-        precision: that it was folded with.
-        exact: the same model in exact, for a fast one.
-        devices: to share batches out over; one, or none, is JAX's default.
+        precision: the precision that the model was folded with.
+        exact: for precision "fast": the codec of the same model in precision "exact".
+        devices: devices that share each batch; with one or none, JAX's default device computes.
     """
     config, place = model.config, lambda batch: batch
     method = functools.partial(getattr if isinstance(model, GraphGlow) else _alone, model)
@@ -80,20 +81,22 @@ def load_models(
 ) -> Models:
     """Load a flow, and the expression model beside it if there is one.
 
-    A "fast" flow brings its "exact" form for the pictures that need it.
+    With precision "fast" the "exact" form is loaded too, for pictures whose round trip needs it.
 
     Args:
         name: a bundled name, or a checkpoint directory.
         precision: "exact" or "fast".
-        devices: to share batches out over; one, or none, is JAX's default.
+        devices: devices that share each batch; with one or none, JAX's default device computes.
         neutralise: as in `Models`.
 
     Raises:
-        InputError: no such model, or it needs class labels.
+        InputError: there is no such model, or it needs class labels.
     """
     model = load(name, fold=False)
     if model.config.n_classes:
-        raise InputError(f"model {model.name!r} has classes; transfer takes models without")
+        raise InputError(
+            f"model {model.name!r} has classes; transfer needs a model without classes"
+        )
     file = find(name) / NAME
     expression_model = load_expression_model(file) if file.exists() else None
     codec = codec_of(model.fold("exact"), "exact", devices=devices)
@@ -112,17 +115,17 @@ def absolute_error(models: Models) -> float | None:
 
 
 def far_limit_of(name: str | os.PathLike[str]) -> float | None:
-    """Bits/dim above which a picture is far from what a model knows; None where it is not known."""
+    """Bits/dim above which a picture is unlikely under a model; None if the card has none."""
     return far_limit(find(name))
 
 
 def auto_batch_size(codec: Codec, platform: str, memory: int) -> int:
-    """Images that a device computes well at once: a power of two, at most MAX_BATCH.
+    """A batch size that a device computes efficiently: a power of two, at most MAX_BATCH.
 
     Args:
-        codec: whose images they are.
-        platform: "cpu", whose caches decide, or another.
-        memory: of the device, bytes.
+        codec: the model.
+        platform: JAX's name of the device's platform; for "cpu", memory is not the limit.
+        memory: memory of the device, bytes.
     """
     pixels = codec.size[0] * codec.size[1]
     most = (
@@ -132,14 +135,14 @@ def auto_batch_size(codec: Codec, platform: str, memory: int) -> int:
 
 
 def _bytes_per_image(config: Any) -> int:
-    """Two hidden layers and the neighbourhoods around them at the finest level, in float32."""
+    """Size in float32 of two hidden layers and their 3x3 neighbourhoods at the finest level."""
     width = getattr(config, "hidden_width", UNKNOWN_WIDTH)
     pixels = config.image_height * config.image_width // 4
     return pixels * (2 * width + 9 * 8 * config.n_channels) * 4
 
 
 def _split(model: Any, mesh: Mesh) -> tuple[Callable[[Any], Any], Any]:
-    """How to make a model of its arrays, and the arrays, on every device."""
+    """A function that rebuilds a model from its arrays, and the arrays, copied to every device."""
     everywhere = NamedSharding(mesh, PartitionSpec())
     if isinstance(model, GraphGlow):
 
@@ -154,7 +157,7 @@ def _split(model: Any, mesh: Mesh) -> tuple[Callable[[Any], Any], Any]:
 
 
 def _alone(model: Any, name: str) -> Callable[[Any], Any]:
-    """A Glow's method whose calls do not take the model apart again: 5 ms less each on a CPU."""
+    """A Glow's method that flattens the model once, not per call: 5 ms less per call on a CPU."""
     graph, state = nnx.split(model)
     arrays, structure = jax.tree.flatten(state)
     return functools.partial(_compiled(graph, structure, name), arrays)
@@ -174,7 +177,7 @@ def _compiled(graph: Any, structure: Any, name: str) -> Callable[[list[Any], Any
 def _shared_out(
     rebuilt: Callable[[Any], Any], arrays: Any, mesh: Mesh, name: str
 ) -> Callable[[Any], Any]:
-    """A model's method that takes and gives batches whose rows are shared out."""
+    """A model's method on batches whose rows the devices share."""
 
     def local(arrays: Any, batch: Any) -> Any:
         return getattr(rebuilt(arrays), name)(batch)
@@ -189,7 +192,7 @@ def _shared_out(
 def _encode_float(
     model: Any, method: Callable[[str], Callable[[Any], Any]]
 ) -> Callable[[np.ndarray], Any]:
-    """Continuous grey levels to latents; a graph takes bytes only."""
+    """A function from continuous grey levels to latents; a graph model takes bytes only."""
     if isinstance(model, GraphGlow):
         encode = method("encode")
         return lambda values: encode(to_bytes(values))

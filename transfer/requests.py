@@ -1,4 +1,4 @@
-"""Requests to `transfer.transfer` and `transfer.batch`: plain data, checked when made."""
+"""The requests of `transfer.transfer` and `transfer.batch`: plain data, checked when created."""
 
 import dataclasses
 import os
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from glow_jax.io.errors import InputError
-from transfer.photos.reader import Photographs
+from transfer.photos.aligned_faces import Photographs
 
 CACHE_BYTES = 4 * 10**9
 StrPath = str | os.PathLike[str]
@@ -20,24 +20,24 @@ class TransferRequest:
 
     Attributes:
         expressions: pictures of the source, each showing an expression, or folders of them.
-        targets: pictures of each person who is to wear the expressions: a folder, or one picture.
-        out: a new folder, or one that holds an interrupted run of the same request.
-        source: a folder of the source's pictures, or one picture. None, or nothing but the
-            expression's picture: the expression is estimated absolutely, against neutral pictures
-            of many people, which is less exact.
+        targets: for each target person, a folder of pictures, or one picture.
+        out: a new folder, or one of an interrupted run of the same request.
+        source: a folder of the source's pictures, or one picture. If it is None, or has only the
+            expression's picture, the expression is estimated absolutely, relative to neutral
+            pictures of many people, which is less exact.
         model: a bundled name, or a checkpoint directory.
         precision: "exact", or "fast": coupling networks in bfloat16.
-        method: one of `transfer.methods.METHODS`; None is the first that the model can do.
+        method: a name in `transfer.methods.METHODS`; None is the first that works with the model.
         alphas: how much of an expression to add: numbers, "FIRST:LAST:STEP", or "auto", the
             largest inside a trust region of the flow; None is the method's default.
         batch_size: images that each device computes at once.
-        photographs: how faces are cut out, where pictures are photographs of any size; None: the
-            pictures are aligned, and have the model's size.
-        paste_back: whether results are put into the targets' photographs too, at full size.
-        n_neutral: how many of each person's pictures are used: the most neutral and frontal ones,
-            as the judge's Action Unit reader finds; None uses all.
-        neutralise: whether the target's own expression is taken off the picture that is edited;
-            it is estimated absolutely. Otherwise the expression is added to what is there.
+        photographs: settings by which faces are cut out, if the pictures are photographs of any
+            size; None if they are aligned faces of the model's size.
+        paste_back: whether results are also pasted into the targets' photographs, at full size.
+        n_neutral: use only so many pictures of each person, the most neutral and frontal ones as
+            the AU reader of `eval` measures; None uses all.
+        neutralise: whether the target's own expression, estimated absolutely, is removed from the
+            edited picture. Otherwise the expression is added to the target's own.
 
     Raises:
         InputError: there is no expression or no target, `paste_back` without `photographs`, or a
@@ -65,7 +65,7 @@ class TransferRequest:
                 raise InputError(f"`{name}` is {value!r}; a list of one or more paths is needed")
         if self.paste_back and self.photographs is None:
             raise InputError(
-                "`paste_back` needs `photographs`: otherwise the pictures are the faces themselves"
+                "`paste_back` needs `photographs`: aligned faces have no photograph to paste into"
             )
         if self.n_neutral is not None and self.n_neutral < 1:
             raise InputError(f"`n_neutral` is {self.n_neutral}; use a number from 1")
@@ -74,23 +74,24 @@ class TransferRequest:
 
 @dataclasses.dataclass(frozen=True)
 class BatchRequest:
-    """The outputs that a job's file asks for.
+    """The outputs of a job file.
 
     Attributes:
         job: a .csv, .toml or .yaml file (`transfer.jobs.plan_file`).
-        out: a new folder, or one that holds an interrupted run of the same job.
+        out: a new folder, or one of an interrupted run of the same job.
         model: a bundled name, or a checkpoint directory.
         precision: "exact", or "fast": coupling networks in bfloat16.
-        format: of the outputs; the last three put many into one file.
-        batch_size: images that each device computes at once; None chooses by the device.
-        chunk_size: outputs that are begun and finished together, and lie in one file of those
-            formats; None is 64, or 1024 for them.
-        likelihood: whether bits/dim of the outputs are computed, which costs another encode.
-        cache_bytes: of disk in `out`, for latents and pixels that are needed again.
+        format: file format of the outputs; the last three put a whole chunk into one file.
+        batch_size: images that each device computes at once; None chooses by the device's memory.
+        chunk_size: outputs per chunk; an interrupted run repeats the chunks that it was working
+            on. None is 64, or 1024 for formats that put a chunk into one file.
+        likelihood: whether bits/dim of the outputs are computed, which takes one more encode each.
+        cache_bytes: disk space in `out` for pixels and latents that are needed again.
         photographs: as in `TransferRequest`.
-        shard: (i, n): only every n-th chunk, beginning with the i-th, from 1.
+        shard: (i, n): make only every n-th chunk, beginning with the i-th, counted from 1.
         limit: stop after about so many outputs, at the end of a chunk.
-        retry_failed: do chunks again in which an output could not be made.
+        retry_failed: make chunks again in which an output could not be made, or was made without a
+            picture that could not be used.
         neutralise: as in `TransferRequest`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The CPU run: what is measured, in which order, and the figures made of it."""
+"""The CPU run: configurations, order of measurements, and figures."""
 
 import functools
 import statistics
@@ -29,14 +29,14 @@ def theirs(preset: str, variant: str, batch: int = 1) -> dict[str, Any]:
 
 
 def compile_rows(quick: bool, cores: int) -> list[Row]:
-    """One direction per process, from cold: seconds to compile, and the process's peak memory."""
+    """Compile one direction per process, without a cache: seconds, and peak memory."""
     preset = "quick" if quick else "256"
     specs = [ours(preset, directions=[name]) for name in ("encode", "decode")]
     return [row for spec in specs for row in race([spec], cores, repeats=0)]
 
 
 def speed_rows(quick: bool, cores: int) -> list[Row]:
-    """Each configuration alone, against the matmul rate of its own process."""
+    """Each configuration alone, as a share of the matmul rate of the same process."""
     if quick:
         specs = [ours("quick"), ours("quick", folded=False), ours("quick", unroll=4)]
     else:
@@ -49,8 +49,8 @@ def speed_rows(quick: bool, cores: int) -> list[Row]:
 def peer_rows(quick: bool, cores: int, all_variants: bool) -> list[Row]:
     """Ours against PyTorch's variants, one run each in turn.
 
-    All variants race at 64 pixels; at 256, where an encode of theirs takes ten seconds,
-    only eager and the best of the others at 64, unless `all_variants`.
+    All variants are measured at 64 pixels. At 256 pixels, where PyTorch needs ten seconds per
+    encode, only "eager" and the fastest other variant of 64 pixels are, unless `all_variants`.
     """
     if quick:
         return race([ours("quick"), *(theirs("quick", v) for v in VARIANTS[:2])], cores)
@@ -69,7 +69,7 @@ def peer_rows(quick: bool, cores: int, all_variants: bool) -> list[Row]:
 def race(specs: Sequence[dict[str, Any]], cores: int, repeats: int = REPEATS) -> list[Row]:
     """Run contestants in turn, `repeats` rounds; one row per contestant, with ratios to the first.
 
-    A contestant that cannot run has its reason under "error" instead of figures.
+    A contestant that cannot run has the reason under "error" in place of figures.
     """
     rows: list[Row] = [dict(spec) for spec in specs]
     workers: dict[int, Worker] = {}
@@ -126,7 +126,7 @@ def _figures(timings: list[Timing], gflop: float) -> Row:
 def _compare(rows: list[Row]) -> None:
     """Add each row's share of the matmul rate, and its time over the first row's.
 
-    Ratios of times are medians of the rounds' ratios: runs of a round are neighbours.
+    Ratios of times are medians of the ratios of rounds, because runs of a round are adjacent.
     """
     first = rows[0]
     products = [v for k, v in first.items() if k.startswith("matmul") and "wall_s" in v]
@@ -145,7 +145,7 @@ def _compare(rows: list[Row]) -> None:
 
 
 def describe(spec: Row) -> str:
-    """A contestant in a few words."""
+    """A short description of a contestant."""
     words = [f"{spec['preset']} px" if spec["preset"] != "quick" else "quick"]
     if spec["code"] == "normflows":
         words.append(f"normflows {spec['variant']}")

@@ -1,8 +1,8 @@
 """The GPU run: throughput by batch in both precisions, compile time, round trips.
 
-One process, so that the weights are moved once; device memory is each program's own, as the
-compiler reports it (arguments, results, temporaries), beside the process's peak. The largest
-batches come while there is time.
+One process, so that the weights are copied to the device once. Device memory is that of each
+program, as the compiler reports it (arguments, results, temporaries), and the process's peak. The
+largest batches are measured last, if there is time.
 """
 
 import statistics
@@ -22,7 +22,7 @@ from glow_jax import pixels
 from glow_jax.flops import flops_per_image
 
 REPEATS = 7
-SECONDS = 420  # no batch is begun after this
+SECONDS = 420  # seconds after which no batch is begun
 BATCHES = (1, 16, 64, 256, 4, 128, 32, 8, 2)  # in order of interest
 Row = dict[str, Any]
 
@@ -36,7 +36,7 @@ def run(preset: str, seed: int, batches: tuple[int, ...] = BATCHES) -> Row:
 
     Returns:
         "device", "ceilings" (TFLOP/s of large matmuls), "gpu" (the rows, by precision and
-        batch), "skipped" (what there was no time for), "peak_device_mb".
+        batch), "skipped" (batches for which there was no time), "peak_device_mb".
 
     Raises:
         NoDevice: JAX has no GPU here.
@@ -47,7 +47,7 @@ def run(preset: str, seed: int, batches: tuple[int, ...] = BATCHES) -> Row:
 
 
 def measured(preset: str, seed: int, batches: tuple[int, ...] = BATCHES) -> Row:
-    """`run` on whatever device JAX has."""
+    """`run` on JAX's default device."""
     start = time.perf_counter()
     device = jax.devices()[0]
     ceilings = matmul_ceilings(8192 if device.platform == "gpu" else 1024)
@@ -86,13 +86,14 @@ def measured(preset: str, seed: int, batches: tuple[int, ...] = BATCHES) -> Row:
 def _round(
     graph: nnx.GraphDef, state: nnx.State, images: jax.Array, gflop: float, bf16: float
 ) -> Row:
-    """Compile and time both directions, and compare what comes back with what went in."""
+    """Compile and time both directions, and measure the round-trip error."""
 
     def encode(state: nnx.State, images: jax.Array) -> tuple[jax.Array, ...]:
         return nnx.merge(graph, state).encode(images)
 
     def decode(state: nnx.State, eps: tuple[jax.Array, ...]) -> jax.Array:
-        return nnx.merge(graph, state).decode_x(eps)  # unrounded: the error can be seen
+        # Not rounded to bytes, so that the error can be measured.
+        return nnx.merge(graph, state).decode_x(eps)
 
     row: Row = {}
     eps, row["encode"] = _direction(encode, state, images, images.shape[0], gflop, bf16)

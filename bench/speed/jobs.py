@@ -1,9 +1,9 @@
-"""What a job's size costs: `python -m bench.speed.jobs --out bench/results/jobs.json`.
+"""Cost of a job by its size: `python -m bench.speed.jobs --out bench/results/jobs.json`.
 
-A million rows (1,000 people of 10 pictures) are validated, hashed and put in order: time and
-memory. Then cost an output at 1,000, 10,000 and 100,000 rows, with a stand-in for the flow whose
-latents are the pixels, so that what is left is ours; and with faces64. Every case has a process
-of its own, whose peak memory is recorded.
+First, time and memory to validate, hash and order a million rows (1,000 people with 10 pictures
+each). Then the cost per output at 1,000, 10,000 and 100,000 rows: with a substitute for the flow
+whose latents are the pixels, which shows the cost of the job itself, and with faces64. Every case
+has its own process, whose peak memory is recorded.
 """
 
 import argparse
@@ -35,7 +35,7 @@ Row = dict[str, Any]
 
 
 def plan(case: Row) -> Row:
-    """Read, check and order a table; nothing is made."""
+    """Read, check and order a table, without making outputs."""
     from transfer.jobs.batch import prepare
     from transfer.jobs.plan_file import read_plan
     from transfer.requests import BatchRequest
@@ -60,7 +60,7 @@ def plan(case: Row) -> Row:
 
 
 def stand_in() -> Any:
-    """A model whose latents are the pixels: it costs nothing, so the job's own cost is left."""
+    """A model whose latents are the pixels, so that only the cost of the job is measured."""
     from transfer.codec import Codec
 
     return Codec(
@@ -77,14 +77,14 @@ def stand_in() -> Any:
 
 
 def made(case: Row) -> Row:
-    """Make a table's outputs, compiled before; wall seconds and core-seconds per output."""
+    """Make the outputs of a table after compilation; wall seconds and core-seconds per output."""
     import jax
 
     from transfer.jobs.batch import versions
     from transfer.jobs.job import make_job
     from transfer.jobs.plan_file import read_plan
     from transfer.jobs.run import run
-    from transfer.methods import Models
+    from transfer.methods.base import Models
     from transfer.models import load_models
 
     if case["stand_in"]:
@@ -117,10 +117,11 @@ def made(case: Row) -> Row:
         "seconds": wall,
         "ms_an_output": 1e3 * wall / n,
         "core_ms_an_output": 1e3 * cpu / n,
-        # From the first outputs on: by then the pictures are read and encoded.
+        # From the first outputs on, when the pictures have been read and encoded.
         "steady_ms": 1e3 * steady[0],
         "steady_core_ms": 1e3 * steady[1],
-        # Half-way and at the last output; the tables, gathered at the end, make the peak.
+        # Half-way and at the last output; the peak includes the tables, which are written at the
+        # end.
         "half_mb": half[3],
         "last_mb": last[3],
     }
@@ -170,12 +171,18 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.speed.jobs", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--planned", type=int, default=PLANNED, help="rows that are only planned")
-    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="with the stand-in")
-    parser.add_argument("--real-sizes", type=int, nargs="*", default=REAL_SIZES, help="faces64")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--planned", type=int, default=PLANNED, help="rows of the case that is only planned"
+    )
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=SIZES, help="rows of the cases with the substitute"
+    )
+    parser.add_argument(
+        "--real-sizes", type=int, nargs="*", default=REAL_SIZES, help="rows with faces64"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the table")
     parser.add_argument("--case", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help="a JSON file")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
     args = parser.parse_args(argv)
     if args.case:
         case = json.loads(args.case)

@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def judge_rows(quick: bool, cores: int) -> list[Row]:
-    """Pictures of 128 pixels scored from nothing, and again from what was kept.
+    """Score pictures of 128 pixels without a cache, and again with the cached scores.
 
     Peak memory is that of this process and of the largest of its workers.
     """
@@ -58,7 +58,7 @@ SELF, CHILDREN = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
 
 
 def make_pictures(folder: Path, n: int) -> list[Path]:
-    """The demo's people at 128 pixels, each with noise of its own, so that no two are equal."""
+    """The demo's people at 128 pixels, with noise, so that no two pictures are equal."""
     people = sorted(DEMO.glob("people/*/*.png"))
     rng = np.random.default_rng(0)
     made = []

@@ -1,4 +1,4 @@
-"""Clocks, memory and the machine's description; knows nothing of flows."""
+"""Measure time and memory, and describe the machine; independent of flows."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "normflows")
-SHORTEST = 0.2  # seconds: shorter runs are repeated, since clocks are coarse
+SHORTEST = 0.2  # seconds: shorter runs are repeated, because clocks are coarse
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def timed(run: Callable[[], object], shortest: float = SHORTEST) -> Timing:
 
 
 def median(timings: Iterable[Timing]) -> Timing:
-    """Field by field."""
+    """The median of each field."""
     timings = list(timings)
     others = [t.others for t in timings if t.others is not None]
     return Timing(
@@ -73,7 +73,7 @@ def _busy_seconds() -> float | None:
 
 
 def peak_memory_mb() -> float:
-    """The most this process has held resident, in MB of 10^6 bytes."""
+    """Peak resident memory of this process, in MB of 10^6 bytes."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -85,11 +85,11 @@ def peak_memory_mb() -> float:
 
 
 def in_a_process(module: str, case: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-    """What `python -m MODULE --case JSON` answers in the last line that it prints.
+    """Run `python -m MODULE --case JSON`; its result is the last line that it prints.
 
     Returns:
-        Its answer, with the share of the machine that others used under "others"; or why there is
-        none, under "error".
+        The result, with the share of the machine that others used under "others"; or the reason
+        why there is none, under "error".
     """
     root = str(Path(__file__).parents[2])
     words = [sys.executable, "-m", module, "--case", json.dumps(case)]
@@ -114,7 +114,7 @@ def in_a_process(module: str, case: dict[str, Any], environment: dict[str, str])
 
 
 def machine() -> dict[str, object]:
-    """What results depend on: processor, cores, versions, commit, date."""
+    """Processor, cores, versions, commit and date, on which results depend."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),

@@ -1,4 +1,4 @@
-"""Our contestant: a Glow of glow_jax, compiled ahead of time so that compiling is timed."""
+"""The contestant glow_jax: a Glow compiled ahead of time, so that compilation can be timed."""
 
 import dataclasses
 import functools
@@ -19,11 +19,11 @@ MATMULS = (1024, 2048, 4096)
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """What a worker needs.
+    """A prepared contestant.
 
     Attributes:
-        facts: of its preparation; JSON values.
-        runs: name to a call that does the work and waits for it.
+        facts: measurements of its preparation, as JSON values.
+        runs: by name, functions that do the work and wait for the result.
     """
 
     facts: dict[str, Any]
@@ -31,7 +31,7 @@ class Contestant:
 
 
 def prepare(spec: dict[str, Any]) -> Contestant:
-    """Build the model and compile what is asked for.
+    """Build the model and compile the requested directions.
 
     Args:
         spec: preset, batch, folded, unroll, precision, directions, seed.
@@ -65,7 +65,7 @@ def prepare(spec: dict[str, Any]) -> Contestant:
         if name in spec["directions"]:
             compiled, facts[name] = compile_timed(function, state, argument)
             if name == "encode" and "decode" in spec["directions"]:
-                eps = compiled(state, images)  # decode what was encoded
+                eps = compiled(state, images)  # decode the encoded latents
             runs[name] = _waiting(compiled, state, argument if name == "encode" else eps)
     if len(spec["directions"]) == 2:
         decoded = np.asarray(compiled(state, eps), int)

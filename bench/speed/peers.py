@@ -1,9 +1,9 @@
 """The peer: normflows' Glow blocks in PyTorch, with the same L, K and width, and its variants.
 
-normflows (MIT) is the fastest Glow on PyPI that runs here. It is given what it can use: the
-data-dependent start is marked done, gradients are off, and its coupling is additive like
-ours. Its latents are not standardised by a prior and its priors see no z1, so it does
-slightly less than an encode of ours.
+normflows (MIT) is the fastest Glow on PyPI that runs here. It is set up to be fast: the
+data-dependent initialisation is marked as done, gradients are off, and its coupling is additive
+like ours. Its latents are not standardised by a prior and its priors do not depend on z1, so it
+does slightly less work than our encode.
 """
 
 import time
@@ -95,8 +95,7 @@ def _model(config: GlowConfig) -> Any:
 def _compile_blocks(model: Any) -> None:
     """Compile each block's two directions; a level's blocks share one compilation.
 
-    Compiling the whole model would unroll all its steps, which takes longer than this
-    benchmark may.
+    Compiling the whole model would unroll all its steps, which takes too long for this benchmark.
     """
     import normflows
     import torch

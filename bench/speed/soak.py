@@ -1,9 +1,9 @@
-"""Batch jobs that are killed: `python -m bench.speed.soak --out FILE.json --plot FILE.png`.
+"""Test batch jobs that are killed: `python -m bench.speed.soak --out FILE.json --plot FILE.png`.
 
-The same job three times, of the demo's people: undisturbed; killed by `kill -9` every few seconds
-and started again until it ends; and by two Ray workers, one of which is killed every now and then.
-It is checked that the outputs are those of the plan, no more and no less, with the same bytes every
-time; memory is recorded.
+The same job of the demo's people runs three times: undisturbed; killed by `kill -9` every few
+seconds and started again until it ends; and with two Ray workers, one of which is killed from time
+to time. The outputs must be exactly those of the plan, with the same bytes every time. Memory is
+recorded.
 """
 
 import argparse
@@ -36,10 +36,10 @@ from glow_jax.io.messages import counted
 DEMO = Path(transfer.__file__).parent / "demo"
 SOURCE = "person-41"
 METHODS = ("warp", "paper")
-KILLS = (3.0, 20.0)  # seconds from a process's start to its end, at random
-RAY_KILLS = (15.0, 30.0)  # from one worker's end to the next one's
+KILLS = (3.0, 20.0)  # range of the seconds from a process's start to its kill
+RAY_KILLS = (15.0, 30.0)  # seconds from one kill of a worker to the next
 PAUSE = 0.5  # seconds between samples
-MARK = "GLOW_JAX_SOAK"  # in the environment of the processes that may be killed
+MARK = "GLOW_JAX_SOAK"  # environment variable that marks the processes that may be killed
 NAMES = {"undisturbed": "undisturbed", "killed": "killed ({})", "ray": "Ray ({})"}
 Row = dict[str, Any]
 
@@ -73,10 +73,10 @@ class Watched:
     """The samples of a run, and the kills.
 
     Attributes:
-        looks: every PAUSE seconds; `memory_mb` is the process's, or the workers'.
-        kills: seconds at which something was killed.
-        starts: processes that were started.
-        seconds: in all.
+        looks: samples every PAUSE seconds; `memory_mb` is that of the process, or of the workers.
+        kills: times of the kills, seconds.
+        starts: number of processes that were started.
+        seconds: duration of the run.
     """
 
     looks: list[Look]
@@ -86,7 +86,7 @@ class Watched:
 
 
 def resident_mb(pid: int) -> float | None:
-    """What a process holds resident, in MB of 10^6 bytes; None where it has ended."""
+    """Resident memory of a process, in MB of 10^6 bytes; None if it has ended."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
@@ -110,7 +110,7 @@ def workers(mark: str) -> list[int]:
             title = (path / "cmdline").read_bytes()
             if b"MapWorker" in title and mark.encode() in (path / "environ").read_bytes():
                 found.append(int(path.name))
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
     return sorted(found)
 
@@ -122,13 +122,13 @@ class Runs:
         self._scratch, self._seed = scratch, seed
         self._words = ["batch", str(table), "--no-likelihood"]
         self._environment = os.environ | {
-            "XDG_CACHE_HOME": str(scratch / "cache"),  # a compile cache of its own
+            "XDG_CACHE_HOME": str(scratch / "cache"),  # a separate compile cache
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         self.chunk_size = 64
 
     def undisturbed(self, out: Path) -> Watched:
-        """One run that is not disturbed."""
+        """An undisturbed run."""
         watched, start = Watched([], []), time.perf_counter()
         with self._started(out, watched) as process:
             for _ in _until_ended(process):
@@ -215,7 +215,7 @@ def _until_ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def planned_files(table: Path) -> list[str]:
-    """Names of the outputs that a table asks for, from the plan alone."""
+    """Names of the outputs of a table, from the plan alone."""
     from transfer.jobs.batch import prepare
     from transfer.jobs.plan_file import read_plan
     from transfer.requests import BatchRequest
@@ -247,7 +247,7 @@ def half_written(out: Path) -> int:
 
 
 def growth(looks: Sequence[Look], total: int) -> Row | None:
-    """How much more memory the last quarter of a run's outputs took than the second, in MB."""
+    """Growth of memory from the second to the last quarter of a run's outputs, in MB."""
 
     def median(low: float, high: float) -> float | None:
         seen = [k for k in looks if k.memory_mb and low <= k.outputs / total < high]
@@ -281,10 +281,10 @@ def figures_of(watched: Watched, total: int) -> Row:
 
 
 def plot(result: Row) -> np.ndarray:
-    """Memory by outputs; a dot is a kill, at which the line breaks.
+    """A plot of memory by outputs; a dot is a kill, at which the line breaks.
 
     Args:
-        result: what `--out` writes.
+        result: content of the file --out.
     """
     from bench.plots import Curve, lines
 
@@ -314,11 +314,20 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m bench.speed.soak", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=20_000, help="outputs of the job")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments of death")
-    parser.add_argument("--ray", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--scratch", type=Path, help="a new folder to keep (default: none is kept)")
-    parser.add_argument("--out", type=Path, help="a JSON file")
-    parser.add_argument("--plot", type=Path, help="a .png file")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the times of kills")
+    parser.add_argument(
+        "--ray",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run with Ray too (default: yes)",
+    )
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        help="new folder for the runs, which is kept (default: a temporary folder)",
+    )
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    parser.add_argument("--plot", type=Path, help=".png file for the plot")
     args = parser.parse_args(argv)
     with contextlib.ExitStack() as stack:
         scratch = args.scratch or Path(stack.enter_context(tempfile.TemporaryDirectory()))

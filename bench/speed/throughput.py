@@ -2,10 +2,10 @@
 
 Stages are those of a batch (`glow-jax batch`): read, align, encode, arithmetic, decode, likelihood,
 PNG and WebP, write. Each configuration (model, batch, precision, devices, steps unrolled, XLA's
-command buffers) has a process of its own, on whatever JAX finds: a GPU measures 64, 128 and 256
-pixels, a CPU what it can in half an hour. Device stages are from NumPy arrays to NumPy arrays,
-as a batch has them, and their share is of the matmul rate in the same process, of the same
-precision (float32 for exact, bfloat16 for fast).
+command buffers) has a separate process, on JAX's default device: models of 64, 128 and 256 pixels
+on a GPU, fewer on a CPU, within half an hour. Device stages are measured from NumPy arrays to NumPy
+arrays, as in a batch, and given as a share of the matmul rate in the same process and precision
+(float32 for exact, bfloat16 for fast).
 
 End to end, `run` makes outputs of the demo's people, and the decoder alone runs in turn with it.
 """
@@ -35,7 +35,7 @@ ON_DEVICE = ("encode", "arithmetic", "decode", "likelihood")
 REPEATS, ROUNDS = 5, 3
 ROWS = 1024  # outputs of an end-to-end run
 UNROLLED = 8
-PHOTOGRAPH = (4000, 3000)  # pixels: what is aligned
+PHOTOGRAPH = (4000, 3000)  # pixels of the photograph that is aligned
 Row = dict[str, Any]
 
 
@@ -91,7 +91,7 @@ def loaded(case: Row) -> tuple[Any, Any]:
 
 
 def faces(size: int, n: int) -> np.ndarray:
-    """uint8 (n, size, size, 3): the demo's pictures, over and over."""
+    """uint8 (n, size, size, 3): the demo's pictures, repeated."""
     from PIL import Image
 
     paths = sorted(DEMO.glob("people/*/*.png"))
@@ -103,7 +103,7 @@ def faces(size: int, n: int) -> np.ndarray:
 
 
 def stages(case: Row) -> Row:
-    """Time the stages that run on the device, each alone."""
+    """Time each stage that runs on the device alone."""
     import jax
 
     from bench.speed.gpu import matmul_ceilings
@@ -201,7 +201,7 @@ def host(case: Row) -> Row:
 
 
 def _aligned(size: int) -> Row | None:
-    """A 12-megapixel photograph to a crop; None where the extra `eval` is not installed."""
+    """Time to align a 12-megapixel photograph; None if the extra `eval` is not installed."""
     from PIL import Image
 
     if importlib.util.find_spec("dlib") is None:
@@ -289,7 +289,7 @@ def end_to_end(case: Row) -> Row:
     row: Row = {name: per_image(measure.median(several), 1) for name, several in timings.items()}
     alone = timings["decode"]
     for i, variant in enumerate(case["variants"]):
-        # Each run against the decoder's run just before it.
+        # Each run is compared with the decoder's run directly before it.
         before = alone[i :: len(case["variants"])]
         pairs = list(zip(before, timings[variant], strict=True))
         row[variant]["of_decode_alone"] = statistics.median(d.wall / r.wall for d, r in pairs)
@@ -307,7 +307,7 @@ DO: dict[str, Callable[[Row], Row]] = {"stages": stages, "host": host, "end_to_e
 
 
 def measured(do: str, **case: Any) -> Row:
-    """A case in a process of its own; its figures, or under "error" why there are none."""
+    """Run a case in a separate process; its figures, or an "error"."""
     print(time.strftime("%H:%M:%S"), do, case, file=sys.stderr, flush=True)
     flags = [os.environ.get("XLA_FLAGS", "")]
     if case.get("devices", 1) > 1 and case["platform"] == "cpu":
@@ -319,7 +319,7 @@ def measured(do: str, **case: Any) -> Row:
 
 
 def bottleneck(stage: Row, host_row: Row, platform: str, cores: int) -> str:
-    """What limits a batch of method paper, in words."""
+    """Text about the bottleneck of a batch of method paper."""
     from transfer.jobs.run import N_WRITE_THREADS
 
     device = {name: stage[name]["ms"] for name in ("arithmetic", "decode")}
@@ -386,17 +386,25 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "--quick", action=argparse.BooleanOptionalAction, default=False, help="a tiny part of it"
+        "--quick",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="measure a small part only",
     )
     parser.add_argument(
-        "--only", choices=tuple(DO), action="append", help="one part; repeatable (default: all)"
+        "--only",
+        choices=tuple(DO),
+        action="append",
+        help="measure only this part; repeatable (default: all)",
     )
     parser.add_argument("--rows", type=int, default=ROWS, help="outputs of an end-to-end run")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of end-to-end runs, in turn")
-    parser.add_argument("--seed", type=int, default=0, help="of random weights")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of end-to-end runs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random weights")
     parser.add_argument("--case", help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path, help="a JSON file; other parts in it are kept")
-    parser.add_argument("--plot", type=Path, help="a .png file")
+    parser.add_argument(
+        "--out", type=Path, help="JSON file for the results; other parts in it are kept"
+    )
+    parser.add_argument("--plot", type=Path, help=".png file for the plot")
     args = parser.parse_args(argv)
     if args.case:
         case = json.loads(args.case)
@@ -405,7 +413,7 @@ def main(argv: list[str] | None = None) -> int:
     import jax
 
     platform, cores = jax.default_backend(), os.cpu_count() or 1
-    if platform == "gpu":  # one process at a time, since each reserves its memory
+    if platform == "gpu":  # one process at a time, because each reserves the device's memory
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     parts = args.only or list(DO)
     result: Row = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}

@@ -1,7 +1,7 @@
-"""One contestant in a process of its own, asked for one run at a time over a pipe.
+"""One contestant in a separate process, which does one run at a time, requested over a pipe.
 
-The child (`python -m bench.speed.worker SPEC`) builds what the JSON spec names, answers with its
-facts, then runs whatever the parent asks for. Every answer is one line of JSON.
+The child (`python -m bench.speed.worker SPEC`) builds the contestant of the JSON spec, answers with
+its facts, then does the runs that the parent requests. Every answer is one line of JSON.
 """
 
 import dataclasses
@@ -16,16 +16,16 @@ from typing import Any
 
 from bench.speed import measure
 
-PREPARE_SECONDS = 420  # the longest a contestant may take to build and compile
+PREPARE_SECONDS = 420  # time limit for building and compiling a contestant
 RUN_SECONDS = 300
 
 
 class Failed(Exception):
-    """The contestant cannot run here; the message says why."""
+    """The contestant cannot run here; the message is the reason."""
 
 
 class Worker:
-    """A child process, as its parent sees it.
+    """A child process, for use by its parent.
 
     Attributes:
         spec: what the child was asked to build.
@@ -36,7 +36,7 @@ class Worker:
         """Start a child and wait until it is ready.
 
         Raises:
-            Failed: it could not get ready; the message is its last error.
+            Failed: the child could not start; the message is its last error.
         """
         self.spec = spec
         environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"}
@@ -62,7 +62,7 @@ class Worker:
         return last
 
     def kill(self) -> None:
-        """End the child at once, whatever it is doing."""
+        """Kill the child."""
         self._process.kill()
         self._process.wait()
 
@@ -89,7 +89,7 @@ class Worker:
 def main() -> None:
     """Run in the child: build, answer, and time what the parent asks for."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints goes to stderr, not among the answers
+    os.dup2(2, 1)  # output of libraries goes to stderr, so that it is not mixed with the answers
 
     def say(answer: dict[str, Any]) -> None:
         answers.write(json.dumps(answer) + "\n")
@@ -100,7 +100,7 @@ def main() -> None:
     try:
         module = "bench.speed.ours" if spec["code"] == "glow_jax" else "bench.speed.peers"
         contestant = importlib.import_module(module).prepare(spec)
-    except Exception as error:  # reported to the parent, whatever it is
+    except Exception as error:  # any exception is reported to the parent
         text = " ".join(str(error).split()) or "no message"
         say({"error": f"{type(error).__name__}: {text[:300]}"})
         return

@@ -1,12 +1,12 @@
-"""Transfer against the truth: `python -m bench.truth FACES --train TRAIN -o OUT`.
+"""Compare transfers with the truth: `python -m bench.truth FACES --train TRAIN -o OUT`.
 
-FACES are rendered people whom neither the flow, nor the expressions, nor the judge was trained
-on (`glow-jax render --setting truth --people 0:24 --pictures 16 -o FACES`); TRAIN are training
-people (`--setting pairs`), from whom some of the compared methods learn. Each target is given a
-source; every canonical expression is transferred by every method, *matched* (both people in the
-same pose, light and lens) and *free* (every picture its own), and compared with the render of the
-target really wearing it. Writes table.md, truth.json, sheets and frontier plots. Killed, it goes
-on where it was: what was scored is kept in OUT/cache.
+FACES are rendered people on whom neither the flow, nor the expression model, nor the judge was
+trained (`glow-jax render --setting truth --people 0:24 --pictures 16 -o FACES`); TRAIN are training
+people (`--setting pairs`), from whom some of the compared methods learn. Each target has a source.
+Every canonical expression is transferred by every method, in two settings: *matched* (both people
+with the same pose, light and lens) and *free* (every picture with its own). The result is compared
+with a render of the target with that expression. Writes table.md, truth.json, sheets and frontier
+plots. A run that was killed continues when it is repeated: scores are cached in OUT/cache.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SWEPT = ("paper", "pixel", "warp")
 PLOTTED = ("none", "oracle", *SWEPT, "averaged direction", "warp only", "warp, true code")
 SHOWN = ("pixel", "paper", "averaged direction", "warp only", "warp", "warp, true code")
 BY_K = ("paper", "neutral means", "pixel", "warp")
-TRAINING_PICTURES = 1500  # at most so many of TRAIN are learnt from
+TRAINING_PICTURES = 1500  # largest number of pairs of TRAIN from which methods learn
 HEADINGS = {"averaged direction": "averaged", "warp, true code": "true code"}  # of sheets
 FIXED = ("none", "oracle", "oracle, other noise", "nearest")  # methods without alpha
 RENDER_NOISE = 2.5  # grey levels, between two renders of one scene (`bench.truth.renders`)
@@ -41,15 +41,25 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.truth", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("faces", type=Path, help="rendered with --setting truth")
-    parser.add_argument("--train", type=Path, required=True, help="rendered with --setting pairs")
-    parser.add_argument("--model", default="faces64", help="(default: %(default)s)")
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--targets", type=int, default=8, help="people (default: %(default)s)")
-    parser.add_argument("--skip", type=int, default=0, help="people before (default: 0)")
-    parser.add_argument("--k", type=int, nargs="+", default=[1, 4, 16], help="(default: 1 4 16)")
-    parser.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--methods", nargs="+", help="only these (default: all)")
+    parser.add_argument("faces", type=Path, help="folder rendered with --setting truth")
+    parser.add_argument(
+        "--train", type=Path, required=True, help="folder rendered with --setting pairs"
+    )
+    parser.add_argument("--model", default="faces64", help="model (default: %(default)s)")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="output folder")
+    parser.add_argument(
+        "--targets", type=int, default=8, help="number of targets (default: %(default)s)"
+    )
+    parser.add_argument("--skip", type=int, default=0, help="people to skip first (default: 0)")
+    parser.add_argument(
+        "--k",
+        type=int,
+        nargs="+",
+        default=[1, 4, 16],
+        help="numbers of pictures of a person (default: 1 4 16)",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", help="methods to compare (default: all)")
     parser.add_argument("--quick", action="store_true", help="alpha 1 and k 4 only")
     args = parser.parse_args(argv)
     from glow_jax.io.errors import InputError
@@ -139,7 +149,7 @@ class Request:
 
 
 class World:
-    """The people, the model and the training material: everything that outputs are made from."""
+    """The people, the model and the training material, from which outputs are made."""
 
     def __init__(self, args: argparse.Namespace):
         import glow_jax as gj
@@ -342,7 +352,7 @@ class World:
         )
 
     def make(self, plan: Sequence[Request]) -> tuple[list[Any], list[Any]]:
-        """Outputs, and what they are compared with."""
+        """Outputs, and the references that they are compared with."""
         references = {}
         for request in plan:
             key = (request.setting, request.source, request.target, request.expression)
@@ -457,14 +467,14 @@ class World:
         return np.asarray(pixels + back) + 0.5
 
     def _activations(self, request: Request, case: Any) -> np.ndarray:
-        """The activations to paint: estimated, or true ones, which show what estimating costs."""
+        """The activations to apply: estimated ones, or true ones for comparison."""
         if request.method != "warp, true code":
             return case.activations
         true = self.labels[self.names(request)[4]]["aus"]
         return np.array([true.get(au, 0.0) for au in self.aus], np.float32)
 
     def reference(self, request: Request) -> Any:
-        """The truth of a request, and the photographs that identity is judged by."""
+        """The truth of a request, and the photographs with which identity is compared."""
         from bench.truth.scores import Reference
         from glow_jax.data.synthetic_faces.scene import face_mask
 

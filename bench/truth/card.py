@@ -1,8 +1,8 @@
 """Pictures of a model's card: `python -m bench.truth.card MODEL --train DIR --held-out DIR -o DIR`.
 
 Writes curve.png (bits/dim of training and held-out people; from the model's log.csv, or --log),
-samples.png (three temperatures), neighbours.png (samples beside the nearest training pictures: is
-it copying?) and failures.png (what it does worst).
+samples.png (three temperatures), neighbours.png (samples beside the nearest training pictures,
+which would show copies) and failures.png (the least likely pictures and samples).
 """
 
 import argparse
@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--train", type=Path, required=True, help="folder of training pictures")
     parser.add_argument("--held-out", type=Path, required=True, help="folder of held-out pictures")
     parser.add_argument("--log", type=Path, help="log.csv of the run (default: the model's)")
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="output folder")
+    parser.add_argument("--seed", type=int, default=0, help="seed of samples (default: 0)")
     args = parser.parse_args(argv)
     from glow_jax.io.errors import InputError
 

@@ -1,7 +1,7 @@
-"""The methods of the truth benchmark: each makes the latents, or the picture, of a transfer.
+"""The methods of the truth benchmark: each computes the latents, or the picture, of a transfer.
 
-Latents here are flat vectors of the model's D numbers, finest level first (`glow_jax.flatten`).
-`transfer` holds the two that the command line offers; the others are here to be compared.
+Latents here are flat vectors of the model's D numbers, finest level first (`glow_jax.flatten`). Two
+of the methods are those of `transfer`; the others are for comparison.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ IDENTITY = 64  # modes between people
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """What methods learn from training people, and the model.
+    """Quantities that methods learn from training people, and properties of the model.
 
     Attributes:
         levels: slices of a flat vector, finest level first.
@@ -51,10 +51,10 @@ class Case:
     Attributes:
         expression: uint8 picture of the source with the expression; z_expression its latents.
         source, target: (k, H, W, 3) photographs of each; z_source, z_target theirs (k, D).
-        source_neutral, target_neutral: (k,) bool, which of them the reader takes for neutral.
+        source_neutral, target_neutral: (k,) bool, which of them are neutral by the AU regressor.
         base: index of the target's photograph that is edited.
         others: (n, D) expression vectors of other people with the same expression.
-        activations: (A,) activations read from the pictures.
+        activations: (A,) activations estimated from the pictures.
         raw_vector, raw_target: (D,) the paper's expression vector and target mean in raw latents z.
     """
 
@@ -195,7 +195,7 @@ def make_material(
     aligned: tuple[np.ndarray, np.ndarray, np.ndarray],
     penalty: float = 3e3,
 ) -> Material:
-    """Learn from training people what the methods need.
+    """Learn from training people the quantities that the methods need.
 
     Args:
         pairs: `transfer.expression.pairs.Pairs`.

@@ -13,7 +13,7 @@ from bench.truth.scores import Output, Reference
 from bench.truth.tables import BASELINES, Row, value_at
 from transfer.jobs.sheet import grid
 
-ENDS = ("none", "oracle")  # what can be reached at least and at most; named in the plot
+ENDS = ("none", "oracle")  # the lower and the upper bound of methods; named in the plot
 
 
 def contact_sheet(
@@ -116,7 +116,7 @@ def _curves(rows: Sequence[Row], setting: str, k: int | None) -> dict[str, list[
 
 
 def write_png(picture: np.ndarray, path: Path) -> None:
-    """Save a picture of generated and rendered faces, saying so; its folder made where missing."""
+    """Save a picture of generated and rendered faces with its provenance; makes the folder."""
     from glow_jax.io.pictures import write_image
     from glow_jax.io.provenance import Provenance
 

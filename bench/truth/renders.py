@@ -1,4 +1,4 @@
-"""How good rendered people are: `python -m bench.truth.renders FACES [--facekit PATH]`.
+"""Quality of rendered people: `python -m bench.truth.renders FACES [--facekit PATH]`.
 
 FACES is a folder that `glow-jax render` made. Prints how often dlib's detectors find a face, how
 well DeepFace tells people apart across expressions, poses and lights (equal error rate of
@@ -21,10 +21,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.truth.renders", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("faces", type=Path, help="made by `glow-jax render`")
-    parser.add_argument("--people", type=int, default=50, help="at most (default: %(default)s)")
-    parser.add_argument("--facekit", type=Path, help="to measure noise")
-    parser.add_argument("--cache", type=Path, default=cache_home())
+    parser.add_argument("faces", type=Path, help="folder that `glow-jax render` made")
+    parser.add_argument(
+        "--people", type=int, default=50, help="largest number of people (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--facekit", type=Path, help="FaceKit, to measure noise (default: not measured)"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=cache_home(), help="folder of scores (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     from glow_jax.data.synthetic_faces.dataset import read_labels
     from glow_jax.io.errors import InputError
@@ -63,7 +69,7 @@ def judge(args: argparse.Namespace, labels: Sequence[dict[str, Any]]) -> None:
 
 
 def equal_error_rate(vectors: np.ndarray, people: np.ndarray) -> tuple[float, float]:
-    """Where as many same-person pairs are too far apart as other-person pairs are too near.
+    """The equal error rate of same-person pairs above, and other-person pairs below, a distance.
 
     Args:
         vectors: (N, D) embeddings.

@@ -1,10 +1,10 @@
-"""Scores of one transfer against the truth: the target, rendered really wearing the expression.
+"""Scores of a transfer against the truth: a render of the target with the expression.
 
-Three judges look at every output. *Action Units* are read by `eval.rendered` as the change from
-the picture that was edited, and compared with the change in the truth, with the activations that
-the truth was rendered with, and with the change in the source. *Identity* is the distance between
-DeepFace's embeddings, of the output and of a person's photographs. *Pixels* are compared inside
-the face: errors, structure, and edges, which AU readers forgive (`PixelFigures`).
+Every output gets three kinds of scores. *Action Units* are read by `eval.rendered` as the change
+from the picture that was edited, and compared with the change in the truth, with the activations
+that the truth was rendered with, and with the change in the source. *Identity* is the distance
+between DeepFace's embeddings, of the output and of a person's photographs. *Pixels* are compared
+inside the face: errors, structure, and edges, which AU readers ignore (`PixelFigures`).
 
 AU readings and embeddings are slow (about ten pictures a second), so each picture is written to a
 folder once, under the hash of its pixels, and `eval.scoring` keeps its scores there: a run that
@@ -24,9 +24,10 @@ from PIL import Image
 from scipy import ndimage
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-SIDE = 64  # lengths below are in pixels of a picture this high, and grow with it
+SIDE = 64  # lengths below are in pixels of a picture of this height, and scale with the height
 EDGE_SIGMA = 0.7
-NEAR, NEARISH = 1, 2  # pixels: for edges in the wrong place, and for edges that neither picture has
+# Pixels: radius for edges in the wrong place, and for edges that neither picture has.
+NEAR, NEARISH = 1, 2
 STEEPEST_NOISE = 1.0  # grey levels per pixel: slopes below it are not edges
 DIRECTIONS = 8
 WINDOW_SIGMA = 2.0
@@ -91,7 +92,7 @@ class Output:
     Attributes:
         method: its name; `none`, `pixel`, `nearest` and `oracle` are the baselines.
         setting, source, target, expression: of its `Reference`.
-        k: how many pictures of a person the method saw.
+        k: number of pictures of a person that the method used.
         alpha: how much of the expression was added; NaN where the method has no such number.
         image: uint8 (H, W, 3) RGB.
         non_finite, clipped: shares of its pixels that were not finite, or out of range, 0-1.
@@ -232,7 +233,7 @@ def ssim_map(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def fhog_distance(one: np.ndarray, other: np.ndarray, mask: np.ndarray) -> float:
-    """How far apart two pictures' FHOG features are inside the mask: no learned metric, no LPIPS.
+    """Distance of two pictures' FHOG features inside the mask; it is no learned metric like LPIPS.
 
     Σ w |f − g|² / Σ w (|f|² + |g|²) over cells, |·| the length of a cell's 31 features and w how
     much edge energy the cell has in the mask, in the picture that has more; mean over cells of 4
@@ -271,7 +272,7 @@ def _in_cells(values: np.ndarray, cell: int, shape: tuple[int, int]) -> np.ndarr
 
 
 def crossfade(one: np.ndarray, base: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
-    """How far a picture is a double exposure of base and truth, rather than between them.
+    """The share (0-1) to which a picture is a double exposure of base and truth.
 
     In a window (Gaussian, sigma 2 pixels of a picture 64 high) the change v = one − base is fitted
     by t · d, d = truth − base; what that leaves is ρ = |v − t d|² / |d|². The window counts
@@ -296,7 +297,7 @@ def crossfade(one: np.ndarray, base: np.ndarray, truth: np.ndarray, mask: np.nda
 
 
 def blur(one: np.ndarray, base: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
-    """Edge energy below what both base and truth have nearby, as a share of that.
+    """The share (0-1) of edge energy that a picture lacks, which both base and truth have nearby.
 
     Energy is the squared slope of luma, in windows like those of `crossfade`: it does not matter
     where in a window an edge is. 0 for base, truth and sharp pictures between, 1 for a flat one.
@@ -317,7 +318,7 @@ class _LookedAt:
 
 @functools.lru_cache(maxsize=64)
 def _looked_at(reference: Reference) -> _LookedAt:
-    """What depends on a reference alone, for all outputs that are compared with it."""
+    """Quantities of a reference, which are shared by all outputs that are compared with it."""
     luma, base = _luma(reference.truth), _luma(reference.base)
     edges = _edges(luma)
     nearish = _nearby(np.maximum(edges, _edges(base)), NEARISH)
@@ -342,14 +343,14 @@ def _slopes(luma: np.ndarray) -> np.ndarray:
 
 
 def _edges(luma: np.ndarray) -> np.ndarray:
-    """Slope towards each direction, less what is noise: (8, H, W), none below 0."""
+    """Slope in each direction, minus the noise level: (8, H, W), not below 0."""
     angles = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
     towards = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return np.maximum(0, np.tensordot(towards, _slopes(luma), 1) - STEEPEST_NOISE)
 
 
 def _nearby(edges: np.ndarray, within: float) -> np.ndarray:
-    """The steepest edge of each direction that is not further away."""
+    """The steepest edge of each direction within a radius."""
     reach = max(1, round(within * _scale(edges[0])))
     away = np.arange(-reach, reach + 1)
     disk = away[:, None] ** 2 + away**2 <= reach**2 + 0.5
@@ -357,7 +358,7 @@ def _nearby(edges: np.ndarray, within: float) -> np.ndarray:
 
 
 def _beyond(edges: np.ndarray, near: np.ndarray, mask: np.ndarray) -> float:
-    """The sum of edges above those that are near."""
+    """The sum of edges in the mask that exceed the edges nearby."""
     return float((np.maximum(0, edges - near) * mask).sum())
 
 
@@ -386,16 +387,16 @@ def score_outputs(
     """Score every output, in order.
 
     Args:
-        outputs: taken one at a time; their images are not held.
+        outputs: an iterable; only one image is in memory at a time.
         references: one for each (setting, source, target, expression) of the outputs.
-        folder: for the pictures and `scores.sqlite`; made where missing. Give the same one again
-            to continue after a stop.
-        workers: processes that read faces; 0 for none but this one.
-        progress: called with pictures judged and to judge.
+        folder: folder for pictures and `scores.sqlite`, made if it does not exist. Use the same
+            folder to continue an interrupted run.
+        workers: number of processes that score faces; 0 scores in this process.
+        progress: called with the number of pictures done, and their total.
 
     Raises:
         ValueError: an output has no reference, or is of another size.
-        InputError: the extra `eval` is not installed, or the folder is not to be had.
+        InputError: the extra `eval` is not installed, or the folder cannot be used.
     """
     by_key = {reference.key: reference for reference in references}
     files = _Files(folder / "pictures")
@@ -479,7 +480,7 @@ def _judge(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Compared:
-    """What a reference's outputs are compared with, besides pixels."""
+    """Readings and embeddings with which the outputs of a reference are compared."""
 
     base: Any  # eval.reading.Reading
     truth: np.ndarray

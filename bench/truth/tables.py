@@ -25,20 +25,20 @@ Row = dict[str, Any]
 REFERENCES = ("truth", "true", "source")
 BASELINES = ("none", "oracle", "pixel", "nearest")
 RIVAL = "pixel"
-SHOWS = 1e-9  # a true change above it is an AU of the expression
-EXACT = 12  # targets up to which every flip of signs is tried
+SHOWS = 1e-9  # true change above which an AU is part of the expression
+EXACT = 12  # largest number of targets for which every flip of signs is tried
 
 
 def table(scores: Sequence[Scores], *, seed: int = 0, resamples: int = 2000) -> list[Row]:
-    """One row per (setting, method, k, alpha): baselines first, then methods as they come.
+    """One row per (setting, method, k, alpha): baselines first, then methods in their order.
 
     Figures that are unknown are NaN. `paired` compares the row with that of `pixel` with the same
     setting, k and alpha, or k alone, or setting alone, where it is the only one.
 
     Args:
         scores: of every output.
-        seed: of bootstrap and permutations.
-        resamples: of either.
+        seed: seed of bootstrap and permutations.
+        resamples: number of either.
     """
     groups: dict[tuple, list[Scores]] = {}
     for one in scores:
@@ -142,9 +142,9 @@ def paired(
     """Sign-flip permutation test on AU errors against the truth, per output, over targets.
 
     An output and the rival's for the same setting, source, target and expression are compared in
-    the AUs read in both; one without a face has the error of no transfer, so that none gains by
-    failing. Differences are averaged in each target, whose sign is flipped as a whole: outputs of
-    one person are alike. p is two-sided; every flip is tried up to 12 targets, so that it cannot
+    the AUs read in both; an output without a face has the error of no transfer, so that failing is
+    no advantage. Differences are averaged in each target, whose sign is flipped as a whole: outputs
+    of one person are alike. p is two-sided; every flip is tried up to 12 targets, so that it cannot
     fall below 2^(1 − targets).
 
     Returns:
@@ -209,7 +209,7 @@ def _rank(methods: Sequence[str]) -> Callable[[tuple], tuple]:
 
 
 def _rival(label: tuple, labels: Sequence[tuple]) -> tuple | None:
-    """The rival's row that this one is tested against; None if no single one is nearest."""
+    """The row of the rival with which a row is compared; None if there is no single nearest one."""
     setting, method, k, alpha = label
     rivals = [r for r in labels if r[0] == setting and r[1] == RIVAL]
     if method == RIVAL or not rivals:

@@ -33,7 +33,7 @@ def _run(args: argparse.Namespace) -> int:
     from glow_jax.io.files import write_atomically
 
     try:
-        data = fit_models(args.faces, say=functools.partial(print, flush=True))
+        data = fit_models(args.faces, report=functools.partial(print, flush=True))
         write_atomically(args.output, data)
     except InputError as error:
         print(f"eval.cli.fit_rendered: error: {one_line(error)}", file=sys.stderr)

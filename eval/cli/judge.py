@@ -1,4 +1,4 @@
-"""The verb `eval`."""
+"""The verb `eval`: score outputs and write a report."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Scores every output of a folder with DeepFace (identity) and an Action Unit reader "
         "(expression), and writes a report: index.html, scores.csv, figures.json. The defaults "
-        "need no network. After an interruption, run it again: scores are kept."
+        "need no network. The same command continues an interrupted run: scores are kept."
     )
     parser.add_argument(
         "out",
@@ -34,7 +34,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "with results.csv and people.csv",
     )
     parser.add_argument(
-        "-o", "--report", type=Path, metavar="DIR", help="where to write (default: OUT/report)"
+        "-o",
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="folder of the report (default: OUT/report)",
     )
     parser.add_argument(
         "--published",
@@ -46,15 +50,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--identity",
         default="Dlib",
         metavar="MODEL",
-        help="DeepFace's model, as Dlib, Facenet, ArcFace; or none (default: %(default)s)",
+        help="DeepFace's identity model, such as Dlib, Facenet or ArcFace; or none, which leaves "
+        "identity out (default: %(default)s)",
     )
     parser.add_argument(
-        "--detector", default="dlib", help="DeepFace's face detector (default: %(default)s)"
+        "--detector",
+        default="dlib",
+        metavar="NAME",
+        help="DeepFace's face detector (default: %(default)s)",
     )
     parser.add_argument(
         "--metric",
         default="euclidean",
-        help="euclidean, euclidean_l2, cosine or angular (default: %(default)s)",
+        help="distance between embeddings of faces: euclidean, euclidean_l2, cosine or angular "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--aus",
@@ -67,16 +76,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--cache",
         type=Path,
         metavar="DIR",
-        help="folder for DeepFace's weights and for scores, which are kept by the content of the "
-        "pictures; it is trusted, so use one of your own "
-        "(default: GLOW_JAX_CACHE, or else glow-jax in the user's cache)",
+        help="folder for DeepFace's weights and for scores, which are stored by the content of the "
+        "pictures. Its content is trusted, so use a folder of your own (default: GLOW_JAX_CACHE, "
+        "or else glow-jax in the user's cache folder)",
     )
     parser.add_argument(
         "--workers",
         type=int,
         default=os.cpu_count() or 1,
         metavar="N",
-        help="number of processes (default: one per core, %(default)s)",
+        help="number of processes (default: one per processor, here %(default)s)",
     )
     parser.add_argument(
         "--seed",
@@ -95,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     if args.published:
         judgement = judge_published(args.out, report, seed=args.seed, command=_command())
         for name in judgement.ignored:
-            print(f"column {one_line(name)} is not known, and left out", file=sys.stderr)
+            print(f"column {one_line(name)} is unknown and left out", file=sys.stderr)
         return _said(judgement)
     if not 0 < args.workers <= 512:
         raise InputError(f"--workers {args.workers}: use a whole number from 1 to 512")
@@ -120,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def judge_by_default(out: Path) -> Judgement:
-    """Judge a folder with the offline defaults and a progress bar, into `OUT/report`."""
+    """Judge a folder with the offline defaults and a progress bar; the report is OUT/report."""
     from eval.identity import IdentityModel
 
     with cache_or_temporary(None, _notify) as cache, _Bar("judging") as progress:

@@ -1,6 +1,6 @@
-"""Which alpha: the error at the best one of each series, the trade-off, and a rule.
+"""Figures about the choice of alpha: best alpha per series, trade-off, and recommendation.
 
-The more of an expression is added, the more of it arrives and the less the output is the target.
+A larger alpha transfers more of the expression, and keeps less of the target's identity.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def best_alpha(
 ) -> Figures:
     """The alpha with the least error of each series (the smaller, if two), averaged over series.
 
-    It is chosen with the answer known: a bound on what a rule for alpha could reach.
+    The choice uses the true error: it is a bound for any rule that chooses alpha.
 
     Args:
         series, alpha: (R,).

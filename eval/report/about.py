@@ -1,4 +1,4 @@
-"""The end of a report: what failed, what was run, and what the words in it mean."""
+"""The last sections of a report: failures, settings of the run, and definitions of terms."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ RECORDED = (
 
 
 def terms(reference: Reference) -> list[tuple[str, str]]:
-    """What the report's words mean."""
+    """Definitions of the report's terms."""
     neutral = f"the {reference.name}"
     if reference is AVERAGE:
         what = (
@@ -82,7 +82,7 @@ def terms(reference: Reference) -> list[tuple[str, str]]:
 
 
 def failures(context: Context) -> Table | None:
-    """What could not be read or scored, and why; None if everything could."""
+    """A table of pictures that could not be read or scored, with reasons; None without any."""
     if not context.failures:
         return None
     rows: list[list[Words]] = [
@@ -93,12 +93,12 @@ def failures(context: Context) -> Table | None:
 
 
 def run_data(context: Context) -> dict[str, object]:
-    """What was run, for the JSON file."""
+    """The settings of the run, for figures.json."""
     return {key: _plain(getattr(context, key)) for key in RECORDED}
 
 
 def _plain(value: object) -> object:
-    """What JSON can hold: dicts, lists, text and finite numbers; None for what is not finite."""
+    """A value for JSON: dicts, lists, text and finite numbers; other numbers become None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What a report shows besides the scores: pictures, what was run, what failed."""
+"""The content of a report besides the scores: pictures, settings of the run, failures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ Pictures = Callable[[str], Path | None] | Mapping[str, Path | None]
 
 @dataclass(frozen=True)
 class Context:
-    """Everything that the scores do not hold. All of it may be left out.
+    """The content of a report that is not in the scores. All of it is optional.
 
     Fields:
         title: of the page.

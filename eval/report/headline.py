@@ -1,4 +1,4 @@
-"""The head of a report: the main figures beside the paper's own, and all of them in a table."""
+"""The head of a report: the main figures beside those of the paper, and a table of all."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Part = Mapping
 
 @dataclass(frozen=True)
 class Card:
-    """One figure, large, what is known about it, and the paper's own."""
+    """One main figure with details, and the figure of the paper."""
 
     title: str
     value: str
@@ -24,7 +24,7 @@ class Card:
 
 
 def cards(figures: Mapping, paper: Mapping) -> list[Card]:
-    """Five figures, large, each with its interval and the paper's own where one exists."""
+    """The five main figures, each with its interval and, if there is one, the paper's figure."""
     ours, theirs = figures["identity"], paper["identity"]
     aus, their_aus = figures["expression"], paper["expression"]
     nearer, error = ours["nearer"], aus["error"]["all"]
@@ -86,12 +86,12 @@ def _interval(figure: Part, show=number) -> str:
 
 
 def _pooled(figures: Mapping) -> str:
-    """Says that a figure is over several alphas, on whose choice it depends; else empty."""
+    """A remark if a figure is over several alphas, whose choice affects it; else empty."""
     return "over all α together" if len(figures["counts"]["alphas"]) > 1 else ""
 
 
 def _there(figures: Mapping, key: str) -> str:
-    """The figure at the recommended alpha, in words."""
+    """Text about the figure at the recommended alpha."""
     best = figures["recommended_alpha"]["alpha"]
     if not known(best):
         return ""
@@ -177,7 +177,7 @@ def _errors(title: str, error: Part, their: Part | None) -> list[list[Words]]:
 
 
 def _best(title: str, best: Part, their: Part) -> list[list[Words]]:
-    """At the best alpha of each series, chosen with the answer known."""
+    """Figures at the best alpha of each series, which is chosen by the true error."""
     beats, n = best["beats_no_transfer"], best["series"]
     won = f"{beats} of {n}" if known(beats) and n else number(None)
     their_won = f"{their['beats_no_transfer']} of {their['series']}" if "series" in their else ""

@@ -1,4 +1,4 @@
-"""The charts and tables of a report, from its figures: no file is read here."""
+"""Make the charts and tables of a report from its figures; no file is read here."""
 
 from collections.abc import Mapping, Sequence
 

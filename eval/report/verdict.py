@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from eval.report.numbers import known, number, of, percent
+from glow_jax.io.messages import counted
 
 SHARES = (
     (0.15, "little of the expression arrives"),
@@ -31,7 +32,8 @@ def verdict(figures: Mapping) -> str:
     ]
     parts = [clause for clause in clauses if clause]
     if not parts:
-        return f"Neither identity nor expression could be read in the {outputs} outputs."
+        judged = counted(outputs, "output")
+        return f"Neither identity nor expression could be measured in any of {judged}."
     if clauses[0] is None:
         parts.append("identity was not measured")
     if clauses[1] is None and clauses[2] is None:

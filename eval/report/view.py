@@ -1,4 +1,4 @@
-"""What the templates draw: cells, tables and figures. Text in them is escaped when it is drawn."""
+"""The objects that the templates render: cells, tables, figures. Templates escape their text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

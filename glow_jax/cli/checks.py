@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 
 
 def check_can_be_written(path: Path) -> None:
@@ -17,6 +17,6 @@ def check_unlabelled(model: str, n_classes: int) -> None:
     """Raise InputError for a class-conditional model: no verb takes labels."""
     if n_classes:
         raise InputError(
-            f"model {one_line(model)} has {n_classes} classes; no verb takes class labels, the "
-            "Python functions do"
+            f"model {one_line(model)} has {counted(n_classes, 'class', 'classes')}; no verb takes "
+            "class labels, but the Python functions do"
         )

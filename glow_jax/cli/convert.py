@@ -1,4 +1,4 @@
-"""The verb `convert`: another implementation's checkpoint to a model."""
+"""The verb `convert`: a model from a checkpoint of another implementation."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from glow_jax.cli.options import add_compile_cache_option, start_jax, whole_numb
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
-# What the library calls its parameters, and this verb its options.
+# Names of parameters in messages of the library -> options of this verb.
 FLAGS = {
     "`image_size` (H, W)": "--image-size H (or HxW)",
     "`image_size`": "--image-size",
@@ -24,23 +24,40 @@ FLAGS = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `convert`."""
     parser.description = (
-        "Convert a Glow checkpoint of OpenAI's TensorFlow code, of one of nine PyTorch "
-        "implementations or from the Hugging Face hub. README.md lists what is read."
+        "Converts a Glow checkpoint of OpenAI's TensorFlow code or of one of nine PyTorch "
+        "implementations, from disk or from the Hugging Face hub. docs/guides/converting.md lists "
+        "the formats."
     )
     parser.add_argument(
-        "source", metavar="CHECKPOINT", help="a file, a folder, or hf:OWNER/NAME[/FILE]"
+        "source", metavar="CHECKPOINT", help="checkpoint: a file, a folder, or hf:OWNER/NAME[/FILE]"
     )
     parser.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="DIR", help="must not exist"
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the converted model; it must not exist yet",
     )
     parser.add_argument(
-        "--from", dest="format", metavar="FORMAT", help="(default: told by the names)"
+        "--from",
+        dest="format",
+        metavar="FORMAT",
+        help="implementation that wrote the checkpoint (default: found from the names of its "
+        "arrays)",
     )
     parser.add_argument(
-        "--image-size", type=_size, metavar="H[xW]", help="if the file does not tell"
+        "--image-size",
+        type=_size,
+        metavar="H[xW]",
+        help="height and width of the model's images in pixels, if the checkpoint does not record "
+        "them",
     )
     parser.add_argument(
-        "--bits", type=whole_number(1, 8), help="trained at; if the file does not tell"
+        "--bits",
+        type=whole_number(1, 8),
+        help="bits per channel that the model was trained at, if the checkpoint does not record "
+        "them",
     )
     parser.add_argument(
         "--set",
@@ -49,13 +66,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_setting,
         metavar="NAME=VALUE",
-        help="an argument of the source's own constructor that no file records; repeatable",
+        help="argument of the constructor in the source code that the checkpoint does not record; "
+        "repeat the option for several",
     )
-    parser.add_argument("--ema", action="store_true", help="averaged weights, not the raw ones")
     parser.add_argument(
-        "--key", metavar="NAME", help="which of several sets of weights: the keys that lead to it"
+        "--ema",
+        action="store_true",
+        help="convert the moving averages of the weights (default: the weights themselves)",
     )
-    parser.add_argument("--licence", metavar="TEXT", help="of the weights, for the model's card")
+    parser.add_argument(
+        "--key",
+        metavar="NAME",
+        help="which of several sets of weights in the file to convert: its keys, joined by dots",
+    )
+    parser.add_argument(
+        "--licence", metavar="TEXT", help="licence of the weights, for the model's card"
+    )
     add_compile_cache_option(parser)
     parser.set_defaults(run=run)
 
@@ -74,14 +100,14 @@ def _setting(text: str) -> tuple[str, str]:
 
 
 def _with_flags(text: str) -> str:
-    """A message of the library's, in this verb's words."""
+    """A message of the library, with options in place of parameters."""
     for parameter, flag in FLAGS.items():
         text = text.replace(parameter, flag)
     return text
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert the checkpoint and print what was made; the exit code."""
+    """Convert the checkpoint and print a description of the model; returns the exit code."""
     from glow_jax.convert import convert
 
     start_jax(args.compile_cache)

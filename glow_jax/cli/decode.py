@@ -15,17 +15,28 @@ MAX_STEM_BYTES = 80
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `decode`."""
-    parser.add_argument("latents", type=Path, metavar="FILE.npz", help="made by `glow-jax encode`")
     parser.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="DIR", help="made if needed"
+        "latents", type=Path, metavar="FILE.npz", help="latents, a file of `glow-jax encode`"
     )
-    parser.add_argument("--force", action="store_true", help="accept latents of another model")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="output folder; it is made if it does not exist",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="decode latents of another model too, if their shapes fit",
+    )
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Decode the latents; the exit code."""
+    """Decode the latents; returns the exit code."""
     import numpy as np
 
     from glow_jax.checkpoints import find, load, read_config

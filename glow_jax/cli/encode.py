@@ -16,20 +16,33 @@ if TYPE_CHECKING:
     from glow_jax.graph_model import GraphGlow
     from glow_jax.model import Glow
 
-EXACT = 0.5  # grey levels: an error below it rounds to the same byte
+EXACT = 0.5  # grey levels: with a smaller error the byte comes back
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `encode`."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="files or folders")
-    parser.add_argument("-o", "--out", type=file_ending(".npz"), required=True, metavar="FILE.npz")
-    parser.add_argument("--check", action="store_true", help="decode again and report the error")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="image files, or folders of them"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=file_ending(".npz"),
+        required=True,
+        metavar="FILE.npz",
+        help="output file for the latents",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="decode the latents again and report the round-trip error",
+    )
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Encode the images; the exit code."""
+    """Encode the images; returns the exit code."""
     import numpy as np
 
     from glow_jax.checkpoints import find, load, read_config
@@ -66,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 def _readable(
     paths: list[Path], size: tuple[int, int], n_channels: int
 ) -> "dict[Path, np.ndarray]":
-    """The images that can be read; the others are reported.
+    """The images that can be read; a line on standard error reports each other one.
 
     Raises:
         InputError: none can be read.
@@ -82,7 +95,7 @@ def _readable(
                 raise InputError(failure(path, error)) from None
             print(f"skipped: {failure(path, error)}", file=sys.stderr)
     if not images:
-        raise InputError(f"none of the {len(paths)} images can be used")
+        raise InputError(f"none of {counted(len(paths), 'image')} can be used")
     return images
 
 
@@ -112,7 +125,7 @@ def _encoded(
 
 
 def _round_trip(errors: "np.ndarray") -> str:
-    """What `--check` found, in a line; an image with a NaN is not exact."""
+    """The result of `--check` in a line; an image with a NaN is not exact."""
     import numpy as np
 
     finite = np.isfinite(errors)

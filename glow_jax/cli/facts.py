@@ -1,10 +1,10 @@
-"""Lines about a model, for `info` and `convert`."""
+"""Print the properties of a model, for `info` and `convert`."""
 
 from typing import Any
 
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 
-SHOWN_IF_SET = (  # fields of GlowConfig, each on a line of its own where it is not at its default
+SHOWN_IF_SET = (  # fields of GlowConfig that are printed only if they differ from the default
     "learned_top_prior",
     "n_classes",
     "scale",
@@ -18,16 +18,18 @@ SHOWN_IF_SET = (  # fields of GlowConfig, each on a line of its own where it is 
 
 
 def print_config(config: Any) -> None:
-    """Print a config, what differs from the defaults, and the work of one image."""
+    """Print a config: size, structure, other fields that are not at their defaults, and FLOP."""
     import dataclasses
 
     from glow_jax.config import GlowConfig
     from glow_jax.flops import flops_per_image
 
-    print(f"images        {config.image_width}x{config.image_height}, {config.n_channels} channels")
-    print(f"trained at    {config.n_bits} bits")
+    size = f"{config.image_width}x{config.image_height}"
+    print(f"images        {size}, {counted(config.n_channels, 'channel')}")
+    print(f"trained at    {counted(config.n_bits, 'bit')}")
     if not isinstance(config, GlowConfig):
-        print(f"function      a TensorFlow graph's own operations, {config.n_levels} levels")
+        levels = counted(config.n_levels, "level")
+        print(f"function      a TensorFlow graph's own operations, {levels}")
         return
     print(f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}")
     print(f"function      {config.coupling} coupling, {config.permutation} permutation")
@@ -39,7 +41,7 @@ def print_config(config: Any) -> None:
 
 
 def print_fact(name: str, value: Any) -> None:
-    """A line of a card; of a list or an object, one line an entry."""
+    """Print a field of a card; a list or an object takes one line per entry."""
     if isinstance(value, dict):
         for key, item in value.items():
             print_fact(f"{name}.{key}", item)

@@ -1,4 +1,4 @@
-"""The verb `info`: what a model is."""
+"""The verb `info`: the properties of a model."""
 
 import argparse
 import sys
@@ -23,15 +23,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="write into the model's card how likely the pictures of these folders are: the kind "
-        "that it knows, but was not trained on; other pictures are then warned of",
+        help="compute bits/dim of the pictures in these folders and write their quantiles into the "
+        "model's card. The pictures must be held-out ones of the kind that the model was trained "
+        "on; `transfer` and `align` then warn of less likely pictures",
     )
     add_compile_cache_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the model is; the exit code."""
+    """Print the properties of the model; returns the exit code."""
     import jax
     from flax import nnx
 
@@ -76,7 +77,7 @@ def _calibrate(path: Path, model: Any, folders: list[Path]) -> None:
         images = load_folder(folder, size, model.config.n_channels)
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            missing = BATCH - len(batch)  # one compiled shape
+            missing = BATCH - len(batch)  # fill up the batch, so that one shape is compiled
             whole = np.concatenate([batch, np.repeat(batch[:1], missing, axis=0)])
             bits.append(np.asarray(folded.bits_per_dim(whole))[: len(batch)])
     calibrate(path, np.concatenate(bits))

@@ -1,4 +1,4 @@
-"""The command `glow-jax`: finds the verb, runs it, and prints one line on an error.
+"""The command `glow-jax`: run a verb, and print one line if it fails.
 
 Exit codes: 0 all done; 1 done, but some inputs could not be used; 2 bad input, nothing done; 130
 interrupted, and 143 terminated, by `glow_jax.cli.launcher`, where the process begins.
@@ -15,55 +15,61 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.terminal import printable_output
 
-# Verb -> its module, with `add_options(parser)`, and its line in the list of verbs. A module is
-# imported when its verb is on the command line, so that `--help` loads none of them.
+# Verb -> its module, which has `add_options(parser)`, and its line in the list of verbs. A module
+# is imported only when its verb is on the command line, so that `--help` is fast.
 VERBS = {
-    "demo": ("transfer.cli.demo", "move four expressions between synthetic people"),
-    "transfer": ("transfer.cli.transfer", "move expressions from one person to others"),
+    "demo": (
+        "transfer.cli.demo",
+        "transfer four expressions between bundled synthetic people, and score the results",
+    ),
+    "transfer": ("transfer.cli.transfer", "transfer expressions from one person to others"),
     "align": (
         "transfer.cli.align",
-        "find faces in photographs and cut them out as CelebA-HQ's are",
+        "find faces in photographs and write crops aligned as in CelebA-HQ",
     ),
     "batch": (
         "transfer.cli.batch",
-        "move expressions by the row of a table, any number of them",
+        "transfer expressions by a table with any number of rows",
     ),
-    "merge": ("transfer.cli.merge", "join the folders of `batch --shard`"),
+    "merge": ("transfer.cli.merge", "join the output folders of `batch --shard`"),
     "fit-expressions": (
         "transfer.cli.fit_expressions",
-        "learn from rendered people what expressions do to faces",
+        "fit an expression model, which method warp needs, on rendered people",
     ),
     "eval": (
         "eval.cli.judge",
-        "judge outputs: still the target person, and did the expression arrive",
+        "score outputs: identity of the target, and expression of the source",
     ),
     "render": (
         "glow_jax.data.synthetic_faces.cli.render",
-        "pictures of people who do not exist, with known identity and expression",
+        "render pictures of people who do not exist, with known identity and expression",
     ),
     "facekit": (
         "glow_jax.data.synthetic_faces.cli.facekit",
-        "pack a checkout of ICT FaceKit into one file for render",
+        "pack a checkout of ICT FaceKit into one file for `render`",
     ),
     "generate": (
         "glow_jax.data.photoreal_faces.cli",
-        "photoreal pictures of people who do not exist, with labels",
+        "generate photoreal pictures of people who do not exist, with labels",
     ),
-    "encode": ("glow_jax.cli.encode", "images to latents (.npz)"),
-    "decode": ("glow_jax.cli.decode", "latents (.npz) to images"),
-    "sample": ("glow_jax.cli.sample", "draw images from the model, as one sheet"),
-    "convert": ("glow_jax.cli.convert", "another implementation's checkpoint to a model"),
-    "info": ("glow_jax.cli.info", "what a model is: shape, size, origin, licence"),
-    "train": ("glow_jax.cli.train", "train a model; run it again to go on where it stopped"),
+    "encode": ("glow_jax.cli.encode", "encode images as latents (.npz)"),
+    "decode": ("glow_jax.cli.decode", "decode latents (.npz) to images"),
+    "sample": ("glow_jax.cli.sample", "draw samples of a model, on one sheet"),
+    "convert": (
+        "glow_jax.cli.convert",
+        "convert a checkpoint of another implementation to a model",
+    ),
+    "info": ("glow_jax.cli.info", "print the properties of a model: shape, size, origin, licence"),
+    "train": ("glow_jax.cli.train", "train a model; the same command continues an interrupted run"),
 }
-EPILOG = "Every image that glow-jax writes says in its metadata that it is generated or edited."
+EPILOG = "The metadata of every image that glow-jax writes state that it is generated or edited."
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: words after the program's name; the process's own by default.
+        argv: arguments after the program's name; None takes those of the process.
 
     Returns:
         The exit code.
@@ -92,7 +98,7 @@ def _run(words: list[str]) -> int:
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
-    """The parser of all verbs, with the options of the one that `words` name."""
+    """The parser of all verbs, with the options of the verb in `words`."""
     parser = argparse.ArgumentParser(
         prog="glow-jax",
         description="Expression transfer with invertible flows (Glow) in JAX.",

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the types of their values."""
+"""Options that several verbs share, and argparse types for the values of options."""
 
 import argparse
 import re
@@ -12,7 +12,7 @@ from glow_jax.io.messages import one_line
 
 
 def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
-    """The options of every verb that runs a model; `batch` for those that read images."""
+    """Add the options of a verb that runs a model; with `batch`, --batch-size too."""
     parser.add_argument(
         "--model",
         default="faces64",
@@ -23,7 +23,7 @@ def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> No
         "--precision",
         choices=("exact", "fast"),
         default="exact",
-        help="float32, or bfloat16 coupling networks (default: %(default)s)",
+        help="exact: float32; fast: coupling networks in bfloat16 (default: %(default)s)",
     )
     add_compile_cache_option(parser)
     if not batch:
@@ -33,26 +33,29 @@ def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> No
         type=whole_number(1, 65536),
         default=8,
         metavar="N",
-        help="images at once (default: %(default)s)",
+        help="images that are computed at once (default: %(default)s)",
     )
 
 
 def add_compile_cache_option(parser: Any) -> None:
-    """The option of every verb that compiles."""
+    """Add the option of a verb that compiles programs."""
     parser.add_argument(
         "--compile-cache",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep compiled programs in a private folder, of GLOW_JAX_CACHE or else of the user's "
-        "cache (default: yes)",
+        help="keep compiled programs for later runs, in a private folder in GLOW_JAX_CACHE or else "
+        "in the user's cache folder (default: yes)",
     )
 
 
 def start_jax(compile_cache: bool) -> None:
-    """Check that JAX has devices, and keep compiled programs, if wanted.
+    """Check that JAX has devices, and turn the cache of compiled programs on.
 
-    Where they cannot be kept, a line on standard error says so. JAX's own setting
-    JAX_ENABLE_COMPILATION_CACHE=false is heeded too.
+    A line on standard error reports a cache that cannot be used. JAX_ENABLE_COMPILATION_CACHE=false
+    turns the cache off too.
+
+    Args:
+        compile_cache: the option --compile-cache.
 
     Raises:
         InputError: JAX has no device of the platform that JAX_PLATFORMS names.
@@ -124,8 +127,8 @@ def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
 
 
 def with_flags(message: str, flags: Mapping[str, str]) -> str:
-    """A library's message for the command line: a parameter in backticks becomes its flag.
+    """A message of the library for the command line: a parameter in backticks becomes its flag.
 
-    Libraries write "give a smaller `batch_size`"; here it reads "give a smaller --batch-size".
+    For example, "give a smaller `batch_size`" becomes "give a smaller --batch-size".
     """
     return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)

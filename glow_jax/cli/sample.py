@@ -1,4 +1,4 @@
-"""The verb `sample`: images drawn from the model."""
+"""The verb `sample`: draw images from a model."""
 
 import argparse
 import sys
@@ -12,20 +12,35 @@ BATCH = 64
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `sample`."""
-    parser.add_argument("-n", type=whole_number(1, 1024), default=16, help="how many (default: 16)")
     parser.add_argument(
-        "--temperature", type=number(0.0, 10.0), default=0.7, help="of eps (default: %(default)s)"
+        "-n", type=whole_number(1, 1024), default=16, help="number of samples (default: 16)"
     )
-    parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
     parser.add_argument(
-        "-o", "--out", type=file_ending(".png", ".webp"), required=True, metavar="SHEET.png"
+        "--temperature",
+        type=number(0.0, 10.0),
+        default=0.7,
+        help="factor of the standard normal latents: lower is less varied (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**31 - 1),
+        default=0,
+        help="seed of the random numbers (default: 0)",
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=file_ending(".png", ".webp"),
+        required=True,
+        metavar="SHEET.png",
+        help="output file: all samples on one sheet",
     )
     add_model_options(parser, batch=False)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the images and write the sheet; the exit code."""
+    """Draw the images and write the sheet; returns the exit code."""
     import jax
     import numpy as np
 

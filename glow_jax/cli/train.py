@@ -1,4 +1,4 @@
-"""The verb `train`."""
+"""The verb `train`: train a model on images."""
 
 import argparse
 import sys
@@ -34,16 +34,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--held-out",
         metavar="DATA",
-        help="images (of other people) to test (default: the data set's test or validation split)",
+        help="held-out images, of other people, to evaluate on (default: the data set's test or "
+        "validation split)",
     )
     parser.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="DIR", help="the run's folder"
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the run: a new one, or one of an interrupted run",
     )
-    parser.add_argument("--preset", default="faces64", help="a named config (default: %(default)s)")
+    parser.add_argument(
+        "--preset", default="faces64", help="named configuration (default: %(default)s)"
+    )
     parser.add_argument(
         "--debug",
         action="store_true",
-        help="the preset's structure at a size that trains for a minute on a CPU",
+        help="train a small model of the preset's structure, which takes a minute on a CPU",
     )
     add_data_options(parser.add_argument_group("data"))
     add_recipe_options(parser.add_argument_group("recipe"))
@@ -56,17 +64,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, or resume a run; the exit code."""
+    """Train, or resume a run; returns the exit code."""
     from glow_jax.data import check_data
     from glow_jax.training import parallel
     from glow_jax.training.presets import PRESETS
 
     if args.preset not in PRESETS:
-        raise InputError(f"no preset {args.preset!r}; there are {', '.join(sorted(PRESETS))}")
+        raise InputError(f"no preset {args.preset!r}; use one of {', '.join(sorted(PRESETS))}")
     preset = PRESETS[args.preset]
     model_config, config = _model_config(args, preset), _recipe(args, preset)
     if (args.coordinator is None) != (args.process is None):
-        raise InputError("--coordinator and --process belong together")
+        raise InputError("--coordinator and --process must be given together")
     for words in (args.data, args.held_out):
         if words is not None:
             check_data(words)
@@ -78,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     report = _print_line if parallel.is_first() else lambda line: None
     meant = f" (for {preset.data})" if preset.data else ""
     expected = f"preset {args.preset}{meant}, {preset.expectation()}"
-    report(f"{expected}; this is its debug size, far from it" if args.debug else expected)
+    report(f"{expected}; the debug size does not reach this" if args.debug else expected)
     return _train(args, model_config, config, report)
 
 
@@ -134,7 +142,7 @@ def _print_line(line: str) -> None:
 
 
 def _model_config(args: argparse.Namespace, preset: Any) -> Any:
-    """The preset's model with what the command line changes."""
+    """The preset's config with the changes of the command line."""
     import dataclasses
 
     from glow_jax.training.presets import debug_size
@@ -157,7 +165,7 @@ def _recipe(args: argparse.Namespace, preset: Any) -> Any:
     from glow_jax.training.step import TrainConfig
 
     if args.steps is None and not args.debug:
-        raise InputError("--steps is required: how many gradient steps (or --debug)")
+        raise InputError("--steps, the number of gradient steps, is required without --debug")
     warmup = 10 if args.debug else 200
     return TrainConfig(
         n_steps=args.steps or DEBUG_STEPS,

@@ -9,7 +9,7 @@ from glow_jax.io.messages import one_line
 
 
 def add_data_options(p: Any) -> None:
-    """How the training images are read."""
+    """Add the options about reading the images."""
     p.add_argument(
         "--crop",
         type=whole_number(0, 4096),
@@ -18,7 +18,10 @@ def add_data_options(p: Any) -> None:
         help="side of a centre crop before the resize, such as 148 for celeb_a (default: none)",
     )
     p.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="TFDS's folder (default: TFDS's own)"
+        "--data-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder of TensorFlow Datasets' data (default: ~/tensorflow_datasets)",
     )
     p.add_argument(
         "--flip",
@@ -29,89 +32,131 @@ def add_data_options(p: Any) -> None:
 
 
 def add_recipe_options(p: Any) -> None:
-    """How the model is trained."""
-    p.add_argument("--steps", type=whole_number(1, 10**9), help="gradient steps (required)")
+    """Add the options about training."""
+    p.add_argument(
+        "--steps",
+        type=whole_number(1, 10**9),
+        help="number of gradient steps (required without --debug)",
+    )
     p.add_argument(
         "--batch-size",
         type=whole_number(1, 65536),
-        help="over all devices (default: the preset's, 32 for faces64)",
+        help="images per step, over all devices (default: the preset's, 32 for faces64)",
     )
     p.add_argument(
-        "--optimiser", choices=("adam", "adamax"), default="adam", help="(default: %(default)s)"
+        "--optimiser",
+        choices=("adam", "adamax"),
+        default="adam",
+        help="optimiser (default: %(default)s)",
     )
-    p.add_argument("--learning-rate", type=number(1e-9, 1.0), default=1e-3, help="(default: 1e-3)")
+    p.add_argument(
+        "--learning-rate",
+        type=number(1e-9, 1.0),
+        default=1e-3,
+        help="learning rate after the warm-up (default: 1e-3)",
+    )
     p.add_argument(
         "--schedule",
         choices=("cosine", "constant"),
         default="cosine",
-        help="of the learning rate after the warm-up (default: %(default)s)",
+        help="learning rate after the warm-up: falling as a cosine, or constant (default: "
+        "%(default)s)",
     )
     p.add_argument(
-        "--warmup", type=whole_number(0, 10**9), help="steps (default: 200; 10 with --debug)"
+        "--warmup",
+        type=whole_number(0, 10**9),
+        help="steps over which the learning rate rises from 0 (default: 200; 10 with --debug)",
     )
     p.add_argument(
-        "--clip", type=number(1e-9, 1e9), default=50.0, help="gradient norm (default: 50)"
+        "--clip",
+        type=number(1e-9, 1e9),
+        default=50.0,
+        help="largest gradient norm; larger gradients are scaled down to it (default: 50)",
     )
     p.add_argument(
-        "--ema", type=number(0.0, 0.9999999), default=0.999, help="decay (default: 0.999)"
+        "--ema",
+        type=number(0.0, 0.9999999),
+        default=0.999,
+        help="decay of the moving average of the weights (default: 0.999)",
     )
     p.add_argument(
         "--logdet-penalty",
         type=number(0.0, 1e6),
         default=0.0,
         metavar="LAMBDA",
-        help="times the sum of (log|det W|)^2 / C over the 1x1 convolutions (default: 0)",
+        help="weight of a penalty in the loss: the sum of (log|det W|)^2 / C over the 1x1 "
+        "convolutions, which keeps them well conditioned (default: 0)",
     )
+    _add_start_options(p)
+
+
+def _add_start_options(p: Any) -> None:
     p.add_argument(
         "--init-images",
         type=whole_number(1, 65536),
         default=256,
         metavar="N",
-        help="for the data-dependent initialisation (default: 256)",
+        help="images for the data-dependent initialisation (default: 256)",
     )
     p.add_argument(
         "--init",
         metavar="NAME|DIR",
-        help="start from this model's weights, of the same shape (default: random weights)",
+        help="model of the same shape whose weights to start from (default: random weights)",
     )
     p.add_argument(
         "--precision",
         choices=("exact", "fast"),
         default="exact",
-        help="float32, or bfloat16 coupling networks (default: %(default)s)",
+        help="exact: float32; fast: coupling networks in bfloat16 (default: %(default)s)",
     )
-    p.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
+    p.add_argument(
+        "--seed",
+        type=whole_number(0, 2**31 - 1),
+        default=0,
+        help="seed of weights, noise and the order of images (default: 0)",
+    )
 
 
 def add_shape_options(p: Any) -> None:
-    """What of the model differs from the preset."""
+    """Add the options that change the preset's model."""
     for name, words in (
-        ("levels", "L"),
-        ("depth", "K, steps of flow a level"),
+        ("levels", "L, number of levels"),
+        ("depth", "K, steps of flow per level"),
         ("width", "hidden channels of the coupling networks"),
     ):
-        p.add_argument(f"--{name}", type=whole_number(1, 4096), help=f"{words} (default: preset's)")
-    p.add_argument("--coupling", choices=("additive", "affine"), help="(default: preset's)")
-    p.add_argument("--bits", type=whole_number(1, 8), help="of the pixels (default: preset's)")
+        p.add_argument(
+            f"--{name}", type=whole_number(1, 4096), help=f"{words} (default: the preset's)"
+        )
+    p.add_argument(
+        "--coupling",
+        choices=("additive", "affine"),
+        help="kind of coupling layers (default: the preset's)",
+    )
+    p.add_argument(
+        "--bits",
+        type=whole_number(1, 8),
+        help="bits per channel to train at (default: the preset's)",
+    )
     p.add_argument(
         "--checkpoint-coupling",
         action=argparse.BooleanOptionalAction,
         help="recompute the coupling networks in the backward pass: less memory, more time "
-        "(default: preset's)",
+        "(default: the preset's)",
     )
 
 
 def add_run_options(p: Any) -> None:
-    """What a run writes, and when it ends."""
+    """Add the options about what a run writes, and when it ends."""
     p.add_argument(
         "--stop-after",
         type=whole_number(1, 10**9),
-        help="end early at this step, on the path of the whole run (default: never)",
+        help="stop and export at this step; the learning rate follows the schedule of --steps "
+        "(default: never)",
     )
     p.add_argument(
         "--every",
         type=whole_number(1, 10**9),
-        help="steps between checkpoints, log rows and held-out tests "
+        help="steps between two checkpoints, each with a log row and a held-out evaluation "
         "(default: 200; 20 with --debug)",
     )
     p.add_argument(
@@ -119,44 +164,48 @@ def add_run_options(p: Any) -> None:
         type=whole_number(1, 10**9),
         default=1000,
         metavar="N",
-        help="held-out images at each of these tests; all at the end (default: %(default)s)",
+        help="held-out images of each evaluation; the last one uses all (default: %(default)s)",
     )
     p.add_argument(
         "--pictures",
         type=whole_number(0, 256),
         default=16,
         metavar="N",
-        help="samples and reconstructions to draw at each (default: %(default)s)",
+        help="samples and reconstructions to draw at each checkpoint (default: %(default)s)",
     )
     p.add_argument(
         "--tensorboard",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="write TensorBoard's events beside log.csv (default: on)",
+        help="write TensorBoard event files too (default: on)",
     )
     p.add_argument(
         "--export",
         choices=("last", "best"),
         default="last",
-        help="which averaged weights become the model (default: %(default)s)",
+        help="export the averaged weights of the last step, or of the best checkpoint (default: "
+        "%(default)s)",
     )
 
 
 def add_process_options(p: Any) -> None:
-    """Which of several processes this is."""
+    """Add the options of a run on several hosts."""
     p.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="where process 0 listens; any free port of it"
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="address of process 0, with any free port of its host",
     )
     p.add_argument(
         "--process",
         type=_process,
         metavar="I/N",
-        help="this is process I, from 0, of N; with --coordinator",
+        help="number I of this process, counted from 0, and number N of processes; needs "
+        "--coordinator",
     )
     p.add_argument(
         "--distributed",
         action="store_true",
-        help="find both out: for Slurm, Open MPI and Cloud TPU",
+        help="find coordinator and process from Slurm, Open MPI or Cloud TPU",
     )
 
 
@@ -168,6 +217,6 @@ def _process(text: str) -> tuple[int, int]:
         process = 1, 0
     if not 0 <= process[0] < process[1]:
         raise argparse.ArgumentTypeError(
-            f"{one_line(text)}: use I/N, I from 0 to N - 1, such as 0/2"
+            f"{one_line(text)}: use I/N with I from 0 to N - 1, such as 0/2"
         )
     return process

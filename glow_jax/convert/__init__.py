@@ -1,10 +1,11 @@
-"""Bring any Glow: other codes' checkpoints as ours, with the same numbers.
+"""Convert checkpoints of other Glow implementations to models of glow-jax, with the same numbers.
 
-locate    a checkpoint by its content, out of any archive         locate
-read      its names and arrays; none of its code is run           torch_file, tf_checkpoint, graph
-choose    one set of weights among those in the file              state_dict, choose
-rewrite   into canonical parameters, exactly                      pytorch, openai (with build)
-check     the result, without the original                        selfcheck
+step      what it does                                            modules
+locate    finds a checkpoint by its content, also in archives     locate
+read      reads its names and arrays; runs none of its code       torch_file, tf_checkpoint, graph
+choose    chooses one set of weights in the file                  state_dict, choose
+rewrite   computes the canonical parameters, exactly              pytorch, openai (with build)
+check     checks the result without the original code             selfcheck
 """
 
 import dataclasses
@@ -46,9 +47,9 @@ UNKNOWN_LICENCE = "unknown: ask whoever trained it"
 
 
 class Conversion(NamedTuple):
-    """What was made: the checkpoint's directory, its config, and what to tell the user.
+    """The result of a conversion: the model's directory, its config, and notes for the user.
 
-    `config` is a `GraphConfig` where a graph could only be kept as a program.
+    `config` is a `GraphConfig` if the source is a graph that is kept as a program.
     """
 
     path: Path
@@ -75,17 +76,18 @@ def convert(
     Args:
         source: a file, a folder that holds one checkpoint, or `hf:OWNER/NAME[/FILE]`.
         out: the directory to make.
-        format: one of `FORMATS`; told from the names in the file by default.
-        image_size: (H, W), where the file does not tell.
-        bits: that the weights were trained at, where the file does not tell.
-        settings: the source's own constructor arguments that no file records, by name.
-        ema: take the moving averages of the weights instead of the weights.
-        key: which of several sets of weights in the file: the keys that lead to it, joined by
-            dots, or any run of them.
-        licence: of the weights, for the card.
+        format: one of `FORMATS`; None finds it from the names in the file.
+        image_size: (H, W) of the model's images, if the file does not record it.
+        bits: bits per channel of the training, if the file does not record them.
+        settings: arguments of the constructor in the source code that no file records, by name.
+        ema: whether to convert the moving averages of the weights instead of the weights.
+        key: selects one of several sets of weights in the file: its keys in the file's nesting,
+            joined by dots, or some adjacent ones of them.
+        licence: licence of the weights, for the model's card.
 
     Raises:
-        InputError: anything is wrong with the file or the answers; nothing is written.
+        InputError: the file cannot be converted, or an argument is missing or wrong; nothing is
+            written.
     """
     out = Path(out)
     check_new(out)
@@ -127,7 +129,7 @@ def convert(
 
 
 def _read(files: Files, asked: Asked, budget: Budget) -> tuple[str, Parts | GraphGlow, list[str]]:
-    """The format's name, its canonical parts or else its own operations, and notes."""
+    """Name of the format, canonical parts or (for some graphs) operations, and notes."""
     if files.kind == "tensorflow":
         _expect_format(asked.format, "openai", "a TensorFlow checkpoint")
         _one_set(asked.key, "`key`", "a TensorFlow checkpoint")
@@ -157,11 +159,11 @@ def _expect_format(given: str | None, found: str, what: str) -> None:
 
 def _one_set(given: Any, name: str, what: str) -> None:
     if given is not None:
-        raise InputError(f"{name} means nothing here: {what} holds one set of weights")
+        raise InputError(f"{name} cannot be used: {what} holds only one set of weights")
 
 
 def _read_graph(files: Files, options: Options) -> tuple[Parts | GraphGlow, list[str]]:
-    """Canonical parts if the graph has them, else its own operations; and notes."""
+    """Canonical parts if the graph is a canonical Glow, else its operations; and notes."""
     try:
         nodes = read_graph(files.data)
     except InputError as error:
@@ -171,23 +173,26 @@ def _read_graph(files: Files, options: Options) -> tuple[Parts | GraphGlow, list
             f"not a PyTorch, safetensors or TensorFlow file, or a damaged one ({error})"
         ) from None
     try:
-        with np.errstate(all="ignore"):  # what becomes non-finite is met further on
+        with np.errstate(all="ignore"):  # non-finite values are detected later
             try:
                 parts = openai_graph(nodes, options)
             except NotCanonical as error:
                 options.check()
-                note = f"kept as the graph's own operations, without a likelihood, because {error}"
+                note = f"kept as a program of its operations, without a likelihood, because {error}"
                 return graph_model(nodes, options), [*options.notes, note]
     except InputError:
         raise
-    except Exception as error:  # a graph can be wrong in more ways than are worth naming
-        raise InputError(f"a graph that cannot be followed ({reason(error)})") from None
+    except Exception as error:  # a malformed graph can raise many types of errors
+        raise InputError(f"a graph that cannot be converted ({reason(error)})") from None
     options.check()
-    return parts, [*options.notes, "its weights were read off the graph: a canonical Glow"]
+    return parts, [
+        *options.notes,
+        "the graph is a canonical Glow: its weights were read from the graph",
+    ]
 
 
 def _held(files: Files, budget: Budget) -> Any:
-    """What a PyTorch or safetensors file holds, in its own nesting."""
+    """The content of a PyTorch or safetensors file, with its nesting."""
     if files.kind == "torch tar":
         return read_torch_tar(files.data, budget)
     if files.kind != "sharded":
@@ -197,7 +202,9 @@ def _held(files: Files, budget: Budget) -> Any:
     missing = [name for name, path in places.items() if name not in shards[path]]
     if missing:
         where = one_line(places[missing[0]].name)
-        raise InputError(f"{one_line(missing[0])[:200]} is not in {where}, as the index says")
+        raise InputError(
+            f"{one_line(missing[0])[:200]} is not in {where}, although the index names it"
+        )
     files.all.extend(shards)
     return {name: shards[path][name] for name, path in places.items()}
 
@@ -216,7 +223,7 @@ def _unwrapped(kind: str, data: Any, budget: Budget) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """JSON has no word for what is not finite."""
+    """A value for JSON, which has no numbers that are not finite: those become None."""
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 

@@ -1,4 +1,4 @@
-"""A file's bytes as one array: mapped, or unpacked into memory; and as a file to read from."""
+"""The bytes of a file as one array, memory-mapped or decompressed, and as a file object."""
 
 import io
 import mmap
@@ -10,12 +10,12 @@ from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 
 MAX_FILE_BYTES = 2**34
-SMALL = 2**16  # bytes that a read allocates without asking
+SMALL = 2**16  # bytes that one read may allocate without the budget
 MAX_LINE_BYTES = 2**21
 
 
 def mapped(path: Path) -> np.ndarray:
-    """The bytes of a file, uint8, read-only; nothing is read before it is looked at.
+    """The bytes of a file as a read-only memory map, uint8.
 
     Raises:
         InputError: the file is empty or too large.
@@ -30,7 +30,7 @@ def mapped(path: Path) -> np.ndarray:
 
 
 class BlobFile(io.RawIOBase):
-    """Reads from an array of bytes. What is read never exceeds what is there, nor the budget."""
+    """A file object over an array of bytes; a read returns at most what is there and in budget."""
 
     def __init__(self, data: np.ndarray, budget: Budget):
         self._data, self._budget, self._at = data.data, budget, 0
@@ -64,7 +64,7 @@ class BlobFile(io.RawIOBase):
         return len(found)
 
     def readline(self, size: int | None = -1) -> bytes:
-        """Up to and with the next line end."""
+        """The bytes up to and including the next line end."""
         for window in (2**8, MAX_LINE_BYTES):
             if window > SMALL:
                 self._budget.allocate(window)

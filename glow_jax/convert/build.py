@@ -1,8 +1,8 @@
-"""From somebody else's named arrays to our parameters: the rewrites that several sources share.
+"""Compute our parameters from the arrays of other codes: functions that several sources share.
 
-Everything here is exact: transposes, sign flips and float64 arithmetic whose result is kept in
-float64 where float32 would round it. Layouts: theirs OIHW (PyTorch) or HWIO (TensorFlow), ours
-HWIO with the edge indicator as the last input channel (coupling.py).
+All functions are exact: transposes, sign flips, and float64 arithmetic, whose result stays float64
+where float32 would round it. Kernels of the sources are OIHW (PyTorch) or HWIO (TensorFlow); ours
+are HWIO with the edge indicator as the last input channel (coupling.py).
 """
 
 import dataclasses
@@ -15,25 +15,25 @@ import numpy as np
 
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from glow_jax.layers import LOGSCALE_FACTOR
 
 Tree = dict[str, Any]
-MAX_LISTED = 12  # names in one error
-MAX_STAND_IN = 2**24  # elements in all that stand for what is missing
-MAX_LOOKED_AT = 20_000_000  # names in all that patterns are compared with
+MAX_LISTED = 12  # largest number of names in one error message
+MAX_STAND_IN = 2**24  # total number of elements of arrays that replace missing ones
+MAX_LOOKED_AT = 20_000_000  # total number of names that patterns are compared with
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Source:
-    """Named arrays of a checkpoint. Each is taken once, with its expected shape, and none is left.
+    """The named arrays of a checkpoint, each of which a converter takes once, with its shape.
 
-    A missing or misshapen array is noted and replaced by ones, so that `finish` can report
-    everything that is wrong in one error.
+    A missing or misshapen array is recorded and replaced by ones, so that `finish` can report all
+    errors, and the arrays that nobody took, in one message.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray]):
-        """Raises InputError for a layer's number that no network has."""
+        """Raises InputError if a layer number in a name has more than five digits."""
         for name in arrays:
             if re.search(r"\d{6}", name):
                 raise InputError(f"{one_line(name)[:200]}: a number of more than five digits")
@@ -54,11 +54,11 @@ class Source:
         """
         self._looked_at += len(self._left)
         if self._looked_at > MAX_LOOKED_AT:
-            raise InputError(f"{len(self._left)} arrays in more layers than any network has")
+            raise InputError(f"{len(self._left)} arrays in more layers than a Glow has")
         return [m for name in self._left if (m := re.fullmatch(pattern, name))]
 
     def shape(self, name: str, ndim: int) -> tuple[int, ...]:
-        """The shape of an array that others are inferred from.
+        """The shape of an array from which sizes of the model are inferred.
 
         Raises:
             InputError: it is missing or has another number of axes.
@@ -67,11 +67,13 @@ class Source:
             raise InputError(f"{one_line(name)} is missing")
         shape = self._left[name].shape
         if len(shape) != ndim or 0 in shape:
-            raise InputError(f"{one_line(name)} has shape {shape}; expected {ndim} axes")
+            raise InputError(
+                f"{one_line(name)} has shape {shape}; expected {counted(ndim, 'axis', 'axes')}"
+            )
         return shape
 
     def take(self, name: str, *shape: int) -> np.ndarray:
-        """Remove and return a floating-point array of exactly this shape."""
+        """Take a floating-point array, which must have exactly this shape."""
         array = self._left.pop(name, None)
         if array is None:
             self._missing.append(name)
@@ -89,18 +91,18 @@ class Source:
         return array
 
     def _stand_in(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Ones for an array that cannot be used; if these become many, the end."""
+        """Ones in place of an array that cannot be used; if there are too many, raise the error."""
         self._stand_ins += math.prod(shape)
         if self._stand_ins > MAX_STAND_IN:
             self.finish()
         return np.ones(shape, np.float32)
 
     def vector(self, name: str, *shape: int) -> np.ndarray:
-        """`take`, flattened, in float64."""
+        """Take an array like `take`, flattened, in float64."""
         return self.take(name, *shape).reshape(-1).astype(np.float64)
 
     def indices(self, name: str, size: int) -> np.ndarray:
-        """A permutation of 0 .. size - 1, int32."""
+        """Take a permutation of 0 .. size - 1, int32."""
         array = self._left.pop(name, None)
         if array is None:
             self._missing.append(name)
@@ -111,16 +113,16 @@ class Source:
         return np.arange(size, dtype=np.int32)
 
     def wrong(self, problem: str) -> None:
-        """Note that something about the file is not as it must be."""
+        """Record a problem of the file, for `finish`."""
         self._wrong.append(problem)
 
     def zero(self, name: str, why: str) -> None:
-        """Remove an array that must be all zeros."""
+        """Take an array that must be all zeros."""
         if np.any(self._left.pop(name)):
             self._wrong.append(f"{name} is not zero: not supported, because {why}")
 
     def drop(self, pattern: str, note: str = "") -> None:
-        """Remove arrays that are not part of the function; tell the user where that matters."""
+        """Discard arrays that are not part of the flow; if there are any, add `note`."""
         found = self.names(pattern)
         for match in found:
             del self._left[match.group()]
@@ -128,10 +130,10 @@ class Source:
             self.notes.append(note)
 
     def finish(self) -> None:
-        """Everything has been taken.
+        """Check that all arrays were taken.
 
         Raises:
-            InputError: it lists every missing, misshapen and unexpected array.
+            InputError: lists every missing, misshapen and unexpected array.
         """
         problems = [f"missing {name}" for name in self._missing] + self._wrong
         problems += [f"unexpected {name}" for name in self._left]
@@ -144,16 +146,16 @@ class Source:
 
 @dataclasses.dataclass
 class Parts:
-    """A Glow in canonical pieces, before its steps are stacked.
+    """The parameters of a Glow in canonical form, before its steps are stacked.
 
     Attributes:
-        fields: of `GlowConfig`, but for n_levels and n_steps.
-        levels: of each level, finest first, the tree of every step; `mix` is a matrix for row
+        fields: fields of `GlowConfig`, except n_levels and n_steps.
+        levels: for each level, finest first, the trees of its steps; `mix` is a matrix for row
             vectors (C, C), or permutation indices (C,) int32.
-        splits: the priors' trees, finest first.
-        top: the top prior's tree.
-        lu: every 1x1 convolution came as LU factors, so ours is LU-parametrised too.
-        even: that code gives every level the same number of steps.
+        splits: trees of the split priors, finest first.
+        top: tree of the top prior.
+        lu: whether the source has LU factors for every 1x1 convolution, so that ours has them too.
+        even: whether the source code gives every level the same number of steps.
     """
 
     fields: dict[str, Any]
@@ -164,21 +166,23 @@ class Parts:
     even: bool = True
 
     def config(self) -> GlowConfig:
-        """The model that the pieces make.
+        """The config of the model.
 
         Raises:
-            InputError: the pieces do not fit together: something is missing in the file.
+            InputError: the parts are inconsistent, because something is missing in the file.
         """
         depths = [len(level) for level in self.levels]
         if self.even and len(set(depths)) > 1:
             raise InputError(
-                f"its levels have {', '.join(map(str, depths))} steps; that code makes all the "
-                "same: half a state_dict?"
+                f"its levels have {', '.join(map(str, depths))} steps, but that code gives all "
+                "levels the same number: is the state_dict incomplete?"
             )
         mixes = [step["mix"] for level in self.levels for step in level]
         if len({m.ndim for m in mixes}) > 1:
             n = sum(m.ndim == 1 for m in mixes)
-            raise InputError(f"{n} of {len(mixes)} steps have no 1x1 convolution: half a file?")
+            raise InputError(
+                f"{n} of {len(mixes)} steps have no 1x1 convolution: is the file incomplete?"
+            )
         permutation = "lu" if self.lu else "dense"
         if mixes[0].ndim == 1:
             reverse = all(np.array_equal(m, np.arange(len(m))[::-1]) for m in mixes)
@@ -195,7 +199,7 @@ class Parts:
         levels = {}
         for i in range(len(self.levels)):
             steps = [{**s, "mix": _mix(s["mix"], config.permutation)} for s in self.levels[i]]
-            self.levels[i] = []  # the stacked copy is all that is needed from here on
+            self.levels[i] = []  # free memory: only the stacked copy is needed from here on
             levels[str(i)] = {"steps": _stacked(steps)}
         splits = {str(i): split for i, split in enumerate(self.splits)}
         tree = {"levels": levels, "top": self.top} | ({"splits": splits} if splits else {})
@@ -207,7 +211,7 @@ def _mix(matrix: np.ndarray, permutation: str) -> Tree:
         return {"indices": matrix}
     if permutation == "dense":
         return {"kernel": matrix}
-    # M = P L U again, because the factors that came were those of the transpose.
+    # Factor M = P L U anew, because the source's factors are those of the transpose.
     import scipy.linalg
 
     p, lower, upper = scipy.linalg.lu(matrix.astype(np.float64))
@@ -232,7 +236,7 @@ def _stacked(trees: Sequence[Tree]) -> Tree:
 
 
 def _without_rounding(tree: Any) -> Any:
-    """float32 where that loses nothing, float64 elsewhere; integers as they are."""
+    """Floats as float32 where that is exact, otherwise float64; integers unchanged."""
     if isinstance(tree, dict):
         return {key: _without_rounding(value) for key, value in tree.items()}
     if tree.dtype != np.float64:
@@ -247,7 +251,7 @@ def _without_rounding(tree: Any) -> Any:
 def hwio(kernel: np.ndarray, edge: np.ndarray | None = None) -> np.ndarray:
     """(3, 3, C_in + 1, C_out) of an OIHW kernel that pads with zeros, or of an `edge` channel.
 
-    `edge`, OHW, is what the padding ring adds: OpenAI's edge indicator.
+    `edge`, OHW, is the contribution of the padding ring: OpenAI's edge indicator.
     """
     out, n_in, height, width = kernel.shape
     dtype = kernel.dtype if edge is None else np.result_type(kernel, edge)
@@ -274,7 +278,7 @@ def reordered(tree: Tree, order: np.ndarray) -> Tree:
 
 
 def interleaving(n: int, even: int, odd: int) -> np.ndarray:
-    """Order that interleaves two halves: even channels from one, odd from the other (0 or 1)."""
+    """Order that interleaves two halves: even channels from half `even`, odd from half `odd`."""
     half = n // 2
     order = np.empty(n, int)
     order[0::2] = np.arange(half) + half * even
@@ -283,7 +287,7 @@ def interleaving(n: int, even: int, odd: int) -> np.ndarray:
 
 
 def halves(n: int) -> np.ndarray:
-    """Order that puts interleaved channels into halves: the even ones, then the odd ones."""
+    """Order that separates interleaved channels into halves: even channels, then odd ones."""
     return np.concatenate([np.arange(0, n, 2), np.arange(1, n, 2)])
 
 
@@ -311,9 +315,9 @@ def signed_actnorm(
 
 
 def after_conv(kernel: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, Tree]:
-    """kernel's output * scale + shift, as a kernel and an actnorm; any sign, and zero, of scale.
+    """kernel's output * scale + shift, as a kernel and an actnorm; scale may be negative or 0.
 
-    The sign goes into the kernel, exactly; a scale of zero makes the kernel's column zero.
+    The sign is multiplied into the kernel, exactly; a scale of 0 makes the kernel's column 0.
     """
     size = np.where(scale == 0, 1.0, np.abs(scale))
     kernel = kernel * np.sign(scale).astype(kernel.dtype)
@@ -321,7 +325,7 @@ def after_conv(kernel: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> tupl
 
 
 def pixels_into(step: Tree, factor: float, offset: float) -> None:
-    """Make a first step that saw factor * x + offset see x; in place."""
+    """Change a first step, in place, whose input was factor * x + offset, to input x."""
     norm = step["norm"]
     norm["bias"] = (norm["bias"] + offset) / factor
     norm["logs"] = norm["logs"] + np.log(factor) / LOGSCALE_FACTOR
@@ -335,7 +339,7 @@ def lu_matrix(
 ) -> np.ndarray:
     """W = P (strict_lower(L) + I) (strict_upper(U) + diag(sign exp(log_s))), float64.
 
-    Files hold anything in the masked triangles.
+    The masked triangles of L and U may have any values in the file.
     """
     lower = np.tril(lower.astype(np.float64), -1) + np.eye(len(lower))
     upper = np.triu(upper.astype(np.float64), 1) + np.diag(sign * np.exp(log_s))
@@ -358,7 +362,7 @@ def constant_top(bias: np.ndarray, log_scale: np.ndarray) -> Tree:
 
 
 def class_top(kernel: np.ndarray, bias: np.ndarray, log_scale: np.ndarray) -> Tree:
-    """What a class adds to the top prior: (one_hot @ kernel + bias) * exp(log_scale)."""
+    """The class term of the top prior: (one_hot @ kernel + bias) * exp(log_scale)."""
     return {
         "class_kernel": kernel,
         "class_bias": bias,

@@ -1,4 +1,4 @@
-"""Which of a file's sets of weights becomes the model: the first that is whole, and said aloud."""
+"""Choose one of a file's sets of weights: the first complete one, with a note for the user."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ MAX_TRIED = 16
 
 
 class Asked(NamedTuple):
-    """What the user said; `options` makes new ones for every set of weights that is tried."""
+    """The user's arguments; `options` makes new `Options` for each set of weights."""
 
     format: str | None
     ema: bool
@@ -29,11 +29,11 @@ class Asked(NamedTuple):
 def first_whole(
     found: list[Candidate], asked: Asked, budget: Budget, files: Files
 ) -> tuple[str, Parts, list[str]]:
-    """The format, the canonical parts and notes of the first set of weights that is whole.
+    """The format, the canonical parts and notes of the first set of weights that is complete.
 
     Raises:
-        InputError: none is, or the user's answers fit none (of several, the largest one's
-            error); or the answers are not enough, or mean nothing.
+        InputError: no set is complete, or the user's arguments fit none (the error is that of the
+            largest set); or an argument is missing or has no meaning here.
     """
     order = in_order(found, asked.ema, asked.key)
     if len(order) > MAX_TRIED:
@@ -58,10 +58,10 @@ def first_whole(
 
 
 def in_order(found: list[Candidate], ema: bool, key: str | None) -> list[Candidate]:
-    """The candidates that the user can mean, the likeliest first: raw weights before averages.
+    """The candidates that match the user's arguments, raw weights before averages.
 
     Raises:
-        InputError: `ema` or `key` means nothing here.
+        InputError: no candidate matches `ema` or `key`.
     """
     chosen = found
     if key is not None:
@@ -75,7 +75,7 @@ def in_order(found: list[Candidate], ema: bool, key: str | None) -> list[Candida
         chosen = [c for c in chosen if c.averaged]
         if not chosen:
             raise InputError(
-                f"`ema`: no averaged weights there; the file has weights in {_listed(found)}"
+                f"`ema`: the file has no averaged weights; it has weights in {_listed(found)}"
             )
     return sorted(chosen, key=lambda c: c.averaged)  # stable
 
@@ -86,7 +86,7 @@ def _read(
     """One set of weights in canonical parts.
 
     Raises:
-        InputError: an array is missing, strange or damaged.
+        InputError: an array is missing, has another shape, or is damaged.
     """
     name = format or pytorch.family_of(list(candidate.leaves))
     assert name is not None  # by the candidate's definition
@@ -110,7 +110,7 @@ def _read(
 def _is_whole(
     candidate: Candidate, model: Candidate, asked: Asked, budget: Budget, files: Files
 ) -> bool:
-    """Whether a model could be made of this set too."""
+    """Whether this set is complete too."""
     if candidate.leaves.keys() == model.leaves.keys():
         return True
     try:
@@ -123,7 +123,7 @@ def _is_whole(
 def _about(
     taken: Candidate, others: list[Candidate], wrong: list[tuple[Candidate, InputError]]
 ) -> list[str]:
-    """Notes: which set was taken, and which were not."""
+    """Notes for the user: the set that was chosen, and the others."""
     notes = []
     if others:
         chooses = "`ema` or `key`" if any(c.averaged for c in others) else "`key`"
@@ -140,7 +140,9 @@ def _about(
     if taken.beside:
         more = len(taken.beside) - MAX_LISTED
         some = ", ".join(one_line(n)[:80] for n in taken.beside[:MAX_LISTED])
-        notes.append(f"left out, no part of the flow: {some}{f' and {more} more' * (more > 0)}")
+        notes.append(
+            f"left out, because not part of the flow: {some}{f' and {more} more' * (more > 0)}"
+        )
     return notes
 
 
@@ -151,7 +153,7 @@ def _listed(found: list[Candidate]) -> str:
 
 
 def _unread(candidate: Candidate) -> str:
-    """What to add to an error about missing arrays."""
+    """Text for an error about missing arrays: values that were not arrays."""
     if not candidate.unread:
         return ""
     name, what = next(iter(candidate.unread.items()))
@@ -159,12 +161,12 @@ def _unread(candidate: Candidate) -> str:
 
 
 def _read_configs(path: Path, options: Options) -> None:
-    """GlowIP's configs.json, which its training writes beside the weights."""
+    """Read GlowIP's configs.json, which its training writes beside the weights."""
     if not path.is_file() or path.stat().st_size > 2**20:
         return
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        size, bits = told.get("size"), told.get("n_bits_x")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        size, bits = content.get("size"), content.get("n_bits_x")
     except (ValueError, AttributeError, RecursionError):
         raise InputError("configs.json beside it is not readable JSON") from None
     if isinstance(size, int):
@@ -172,7 +174,7 @@ def _read_configs(path: Path, options: Options) -> None:
     if isinstance(bits, int):
         options.found_bits(bits)
     for name in ("last_zeros", "squeeze_contig", "coupling_bias"):
-        if isinstance(told.get(name), bool):
-            options.found(name, str(told[name]).lower())
-        elif isinstance(told.get(name), int | float):
-            options.found(name, str(told[name]))
+        if isinstance(content.get(name), bool):
+            options.found(name, str(content[name]).lower())
+        elif isinstance(content.get(name), int | float):
+            options.found(name, str(content[name]))

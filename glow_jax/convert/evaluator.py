@@ -1,6 +1,6 @@
-"""A frozen graph evaluated as far as constants reach.
+"""Evaluate a frozen graph as far as its inputs are constant.
 
-A node whose inputs are all known becomes an array; any other an expression with a shape.
+A node whose inputs are all constant becomes an array, any other an expression with a shape.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from glow_jax.io.messages import one_line
 
 
 class Evaluator:
-    """Evaluates nodes, given what is fed; keeps every result.
+    """Evaluates nodes of a graph and caches every result.
 
     Args:
         nodes: the graph.
-        feeds: arrays, or expressions for what stays unknown, by node name.
+        feeds: values of placeholders by node name: arrays, or expressions for unknown ones.
     """
 
     def __init__(self, nodes: Mapping[str, Node], feeds: Mapping[str, Any]):

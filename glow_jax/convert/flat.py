@@ -1,4 +1,4 @@
-"""chaiyujin, y0ast, corenel, pclucas14: PyTorch Glows that keep all layers in one flat list."""
+"""chaiyujin, y0ast, corenel, pclucas14: PyTorch Glows whose layers are in one flat list."""
 
 import re
 from collections.abc import Callable
@@ -25,15 +25,15 @@ from glow_jax.layers import LOGSCALE_FACTOR
 
 
 class _Flat(NamedTuple):
-    """Names in a family that keeps all its layers in one list.
+    """Names of arrays in a family whose layers are in one list.
 
-    `{}` is a layer's number; `norm_factor` is what its actnorms multiply logs by.
+    `{}` is a layer's number; `norm_factor` is the factor of logs in its actnorms.
     """
 
     stem: str
-    stride: int  # layers a step
-    coupling: str  # of the coupling's network
-    conv: str  # between the network and its kernels' names, hidden convolutions
+    stride: int  # layers per step
+    coupling: str  # of the coupling network
+    conv: str  # part of the name between network and kernel, hidden convolutions
     zero_conv: str  # the same, last convolution
     norm: str
     bias: str
@@ -41,7 +41,7 @@ class _Flat(NamedTuple):
     split: str
     split_conv: str
     norm_factor: float
-    rank: int  # axes of an actnorm's arrays
+    rank: int  # number of axes of an actnorm's arrays
     flat_mix: bool
     factors: tuple[str, ...]
     top: str
@@ -107,7 +107,7 @@ _PCLUCAS14 = _CHAIYUJIN._replace(
 
 
 def chaiyujin(source: Source, options: Options) -> Parts:
-    """Pixels are u8 / 255 without an offset; every raw output is interleaved like OpenAI's."""
+    """Pixels are u8 / 255 without an offset; raw outputs are interleaved as in OpenAI's code."""
     return _flat(source, options, _CHAIYUJIN, "chaiyujin/glow-pytorch", 8, UNIT_255)
 
 
@@ -116,7 +116,7 @@ def y0ast(source: Source, options: Options) -> Parts:
 
 
 def corenel(source: Source, options: Options) -> Parts:
-    """Actnorms multiply logs by 3, as OpenAI's do. n_bits changed only the training noise."""
+    """Actnorms multiply logs by 3, as OpenAI's do. n_bits affects only the training noise."""
     return _flat(source, options, _CORENEL, "corenel/pytorch-glow", None, UNIT_255)
 
 
@@ -136,11 +136,11 @@ def _flat(
     network = f"{names.stem}.{names.coupling}"
     pattern = re.escape(f"{network}.0{names.conv}.weight").replace(r"\{\}", r"(\d+)")
     positions = sorted(int(m.group(1)) for m in source.names(pattern))
-    # Between levels stand a split and a squeeze.
+    # Between two levels there are a split and a squeeze.
     runs = runs_of(positions, names.stride, names.stride + 2, names.stem)
     ends = 1 if names.stride == 1 else 3
     if positions[0] != ends:
-        raise InputError(f"{names.stem}.{ends} is missing: half a state_dict?")
+        raise InputError(f"{names.stem}.{ends} is missing: is the state_dict incomplete?")
     at = network.format(positions[0])
     width, half = source.shape(f"{at}.0{names.conv}.weight", 4)[:2]
     first = 2 * half
@@ -198,8 +198,8 @@ def _flat(
 def _flat_mix(
     source: Source, options: Options, names: _Flat, k: int, n: int
 ) -> tuple[np.ndarray, bool]:
-    """A step's 1x1 convolution, or its permutation where the file says or the user does."""
-    if names.stride == 3:  # the file always holds the convolution or the indices
+    """A step's 1x1 convolution, or its permutation, as the file or the user's setting gives it."""
+    if names.stride == 3:  # the file always has the convolution or the indices
         name = f"{names.stem}.{k + 1}"
         if source.names(rf"{names.stem}\.\d+\.indices"):
             source.drop(re.escape(f"{name}.rev_indices"))
@@ -220,13 +220,13 @@ def _flat_mix(
 def _image_size_of_zeros(
     source: Source, options: Options, names: _Flat, n_levels: int, first: int
 ) -> None:
-    """The buffer of zeros that the top prior is computed from tells the image's size."""
+    """Find the image size from the buffer of zeros that is the top prior's input."""
     if names.zeros and names.zeros in source:
         _, channels, height, width = source.shape(names.zeros, 4)
-        if channels != first * 2**n_levels:  # twice the top level's
+        if channels != first * 2**n_levels:  # twice the channels of the top latent
             raise InputError(
                 f"{names.zeros} has {channels} channels; {n_levels} levels need "
-                f"{first * 2**n_levels}: half a state_dict?"
+                f"{first * 2**n_levels}: is the state_dict incomplete?"
             )
         options.found_size(height * 2**n_levels, width * 2**n_levels, names.zeros)
         source.zero(names.zeros, "the top prior would depend on it position by position")
@@ -235,7 +235,7 @@ def _image_size_of_zeros(
 def _flat_top(
     source: Source, names: _Flat, n: int, end: int, last: Callable[[str, str, int, int], Tree]
 ) -> tuple[Tree, dict[str, Any]]:
-    """The top prior: a convolution of zeros, so that only bias and logs matter; and classes."""
+    """The top prior, a convolution of zeros, so that only bias and logs have an effect; classes."""
     name = names.top or f"{names.stem}.{end}.conv"
     tree: Tree = {}
     learned = f"{name}{names.top_conv}.weight" in source
@@ -244,7 +244,7 @@ def _flat_top(
         tree = constant_top(conv["bias"], conv["logs"] * LOGSCALE_FACTOR)
     source.drop(
         rf"{names.classifier}\..*",
-        "the classifier of the top latent is not part of the flow; it is left out",
+        "the classifier of the top latent is left out, because it is not part of the flow",
     )
     kernel = f"{names.class_shift}{names.class_linear}.weight"
     n_classes = 0

@@ -1,4 +1,4 @@
-"""A frozen TensorFlow GraphDef, read without TensorFlow: its nodes, and what they become.
+"""Read a frozen TensorFlow GraphDef without TensorFlow: nodes, and expressions made of them.
 
 Format: tensorflow/tensorflow `core/framework/graph.proto, node_def.proto, attr_value.proto`.
 """
@@ -14,8 +14,8 @@ from glow_jax.io.budget import MAX_BYTES, MAX_STEPS, Budget
 from glow_jax.io.errors import InputError
 
 MAX_NODES = 1_000_000
-MAX_ACTIVATION = 2**26  # elements of what depends on the picture
-# Of what one step of the budget pays for: elements computed here, or for the picture.
+MAX_ACTIVATION = 2**26  # largest number of elements of a tensor that depends on the picture
+# Elements that count as one step of the budget: of constants, and of what depends on the picture.
 ELEMENTS_A_STEP = 2**8
 ACTIVATIONS_A_STEP = 2**12
 
@@ -24,7 +24,7 @@ ACTIVATIONS_A_STEP = 2**12
 class Node:
     """One NodeDef: `inputs` without control edges; `attrs` unparsed.
 
-    `budget` is the whole graph's: for parsing it, computing with it, and running it once.
+    `budget` is shared by the whole graph: for parsing, computing constants, and one run.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Node:
 
 @dataclasses.dataclass(eq=False)
 class Expression:
-    """An operation some of whose inputs are not known; `args` are arrays or expressions."""
+    """An operation with at least one unknown input; `args` are arrays or expressions."""
 
     op: str
     args: list[Any]
@@ -51,7 +51,7 @@ def read_graph(data: np.ndarray) -> dict[str, Node]:
     Raises:
         InputError: not a GraphDef, or a truncated one.
     """
-    # A sound graph computes in proportion to its weights: 25 M steps for one of 700 MB.
+    # A valid graph needs steps in proportion to its weights: 25 M steps for 700 MB.
     budget = Budget(MAX_BYTES + 4 * len(data), MAX_STEPS + len(data) // 16)
     nodes: dict[str, Node] = {}
     for number, value in fields(data.data, budget):
@@ -114,13 +114,13 @@ def attribute(node: Node, name: str) -> Any:
 
 
 def afford(budget: Budget, n_elements: int) -> None:
-    """Ask for the memory and the work of elements that are computed."""
+    """Charge the budget for the memory and the computation of elements."""
     budget.allocate(8 * n_elements)
     budget.step(1 + n_elements // ELEMENTS_A_STEP)
 
 
 def sized(node: Node, value: Any) -> Any:
-    """The value, if an expression, asked for: a bearable size, and the work of running it."""
+    """Return the value; for an expression, check its size and charge the budget for running it."""
     if isinstance(value, Expression):
         size = math.prod(value.shape)
         if size > MAX_ACTIVATION or len(value.shape) > MAX_AXES:

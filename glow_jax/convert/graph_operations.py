@@ -1,7 +1,7 @@
-"""A frozen graph's operations: computed where all is known, else an expression with its shape.
+"""The operations of a frozen graph: computed if all inputs are constant, else an expression.
 
-What merely carries the log-determinant along (flatten, append, cut off, restore) cancels, so that
-the expression of a latent holds only what computes it.
+Operations that only carry the log-determinant along (flatten, append, slice off, reshape) cancel,
+so that the expression of a latent consists of the operations that compute it.
 """
 
 import math
@@ -12,11 +12,12 @@ import numpy as np
 
 from glow_jax.convert.graph import Expression, Node, afford, attribute, sized
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import counted, one_line, reason
 
-MAX_ELEMENTS = 2**23  # of a constant that is computed; weights only pass through
-PRODUCTS_A_STEP = 2**16  # that one step of the budget pays for
-EXACT_BELOW = 100_000  # smaller float constants are computed with in float64
+# Largest number of elements of a computed constant; weights are only passed through.
+MAX_ELEMENTS = 2**23
+PRODUCTS_A_STEP = 2**16  # multiplications that count as one step of the budget
+EXACT_BELOW = 100_000  # float constants with fewer elements are computed in float64
 
 
 def apply(node: Node, args: list[Any]) -> Any:
@@ -69,7 +70,7 @@ _ELEMENTWISE: dict[str, Callable[..., Any]] = {
 
 
 def _bounded(*sizes: int) -> None:
-    """Raise InputError for a constant that nobody's Glow computes."""
+    """Raise InputError for a constant that is larger than any Glow computes."""
     if math.prod(sizes) > MAX_ELEMENTS:
         raise InputError(f"a constant of shape {sizes}")
 
@@ -90,7 +91,7 @@ def _cast(node: Node, args: list[Any], known: bool) -> Any:
         return args[0]
     afford(node.budget, np.size(args[0]))
     dtype = attribute(node, "DstT") or np.dtype(np.float32)
-    if dtype.kind == "f":  # keep what precision there is
+    if dtype.kind == "f":  # keep the precision
         return np.asarray(args[0], np.result_type(args[0], np.float32))
     return np.asarray(args[0]).astype(dtype)
 
@@ -116,7 +117,8 @@ def _fill(node: Node, args: list[Any], known: bool) -> Any:
 def _random_uniform(node: Node, args: list[Any], known: bool) -> Any:
     _bounded(*_ints(args[0]))
     afford(node.budget, math.prod(_ints(args[0])))
-    return np.zeros(_ints(args[0]))  # the noise of training: not part of an encode
+    # Dequantisation noise of training, which is not part of an encode.
+    return np.zeros(_ints(args[0]))
 
 
 def _pack(node: Node, args: list[Any], known: bool) -> Any:
@@ -137,7 +139,7 @@ def _tile(node: Node, args: list[Any], known: bool) -> Any:
 
 
 def _slice(node: Node, args: list[Any], known: bool) -> Any:
-    """StridedSlice, as a tuple of Python's slices and integers."""
+    """The index of a StridedSlice, as a tuple of slices and integers."""
     value, begin, end, stride = args[0], *map(_ints, args[1:4])
     masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
     first, last, ellipsis, new, shrink = (attribute(node, name) or 0 for name in masks)
@@ -161,7 +163,9 @@ def _slice(node: Node, args: list[Any], known: bool) -> Any:
 
 
 def _sliced(value: Expression, index: list[Any], node: Node) -> Any:
-    if not all(isinstance(i, slice) for i in index):  # the log-determinant, off its tensor
+    if not all(
+        isinstance(i, slice) for i in index
+    ):  # the log-determinant, sliced off the tensor that carries it
         kept = zip(index, value.shape, strict=True)
         shape = tuple(len(range(*i.indices(n))) for i, n in kept if isinstance(i, slice))
         return Expression("DroppedAxis", [value], shape, name=node.name)
@@ -169,7 +173,9 @@ def _sliced(value: Expression, index: list[Any], node: Node) -> Any:
     shape = tuple(len(range(*b)) for b in bounds)
     if shape == value.shape and all(step == 1 for *_, step in bounds):
         return value
-    if value.op == "ConcatV2" and len(shape) == 2:  # off with the log-determinant again?
+    if (
+        value.op == "ConcatV2" and len(shape) == 2
+    ):  # whether this slices the log-determinant off again
         axis = value.detail
         node.budget.step(len(value.args))
         others = all(
@@ -272,7 +278,7 @@ def _matmul(node: Node, args: list[Any], known: bool) -> Any:
         raise InputError("a matrix product of an unknown tensor is not supported")
     left, right = args
     if np.ndim(left) != 2 or np.ndim(right) != 2:
-        raise InputError("a product of something else than two matrices")
+        raise InputError("a product of other than two matrices")
     _bounded(len(left), np.shape(right)[1])
     afford(node.budget, 2 * np.size(left) + 2 * np.size(right) + len(left) * np.shape(right)[1])
     node.budget.step(np.size(left) * np.shape(right)[1] // PRODUCTS_A_STEP)
@@ -305,11 +311,13 @@ def _conv(node: Node, args: list[Any], known: bool) -> Any:
         raise InputError("a convolution of other than four axes")
     n, height, width, n_in = np.shape(value)
     if n_in != kernel.shape[2]:
-        raise InputError(f"a convolution of {n_in} channels with a kernel for {kernel.shape[2]}")
+        raise InputError(
+            f"a convolution of {counted(n_in, 'channel')} with a kernel for {kernel.shape[2]}"
+        )
     if padding == b"VALID":
         height, width = height - kernel.shape[0] + 1, width - kernel.shape[1] + 1
     if min(height, width) < 1:
-        raise InputError("a convolution of less than its kernel")
+        raise InputError("a convolution of an input that is smaller than its kernel")
     node.budget.step(n * height * width * kernel.size // PRODUCTS_A_STEP)
     shape = (n, height, width, kernel.shape[3])
     if known:
@@ -342,7 +350,7 @@ def _ints(value: Any) -> tuple[int, ...]:
 
 
 def _placeholder(node: Node, args: list[Any], known: bool) -> Any:
-    raise InputError(f"the input {one_line(node.name)} is not one that is known")
+    raise InputError(f"the input {one_line(node.name)} is unknown")
 
 
 _SPECIAL: dict[str, Callable[[Node, list[Any], bool], Any]] = {

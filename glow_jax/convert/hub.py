@@ -1,4 +1,4 @@
-"""Weights on the Hugging Face hub: `hf:OWNER/NAME` or `hf:OWNER/NAME/FILE`."""
+"""Fetch weights from the Hugging Face hub: `hf:OWNER/NAME` or `hf:OWNER/NAME/FILE`."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -11,15 +11,15 @@ WEIGHTS = (
     *(".pt", ".pth", ".pkg", ".pkl", ".ckpt", ".bin", ".safetensors", ".pb", ".index"),
     *(".tar", ".tgz", ".gz", ".zip"),
 )
-INDEX = ".index.json"  # of a checkpoint in several files, which it names
+INDEX = ".index.json"  # suffix of the index of a checkpoint in several files
 BESIDE = ("configs.json", "train.txt", "checkpoint", "README.md")
 
 
 def fetch(name: str) -> tuple[Path, Path]:
-    """Download one checkpoint and the small files beside it, or find them in the hub's cache.
+    """Download one checkpoint and the small files beside it, or find them in the local cache.
 
     Args:
-        name: `hf:OWNER/NAME`, or with `/FILE` where the repository holds several.
+        name: `hf:OWNER/NAME`, or `hf:OWNER/NAME/FILE` if the repository has several checkpoints.
 
     Returns:
         The local paths of the weights' file and of the repository's folder.
@@ -41,7 +41,7 @@ def fetch(name: str) -> tuple[Path, Path]:
         raise InputError(
             f"{name}: huggingface_hub is not installed: {install_hint('convert')}"
         ) from None
-    logging.set_verbosity_error()  # its retries would come before our one line
+    logging.set_verbosity_error()  # it would log retries before our message
     try:
         if constants.HF_HUB_OFFLINE:
             folder = _cached(hub.scan_cache_dir(), repository)
@@ -59,7 +59,7 @@ def fetch(name: str) -> tuple[Path, Path]:
         return folder / chosen, folder
     except InputError:
         raise
-    except Exception as error:  # the hub's client raises its own, requests' and the system's
+    except Exception as error:  # the client raises its own errors, those of requests, and OSError
         raise InputError(f"{name}: cannot be fetched ({reason(error)})") from None
 
 

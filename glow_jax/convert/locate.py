@@ -1,6 +1,6 @@
-"""What a path names: a checkpoint of some kind, told by its content and not by its suffix.
+"""Find the checkpoint at a path, and its kind, from the content of files and not from suffixes.
 
-Archives and compressed files are opened; what is no checkpoint is named for what it is.
+Archives and compressed files are opened. If a file is no checkpoint, the error names its kind.
 """
 
 import bz2
@@ -26,7 +26,7 @@ from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
-MAX_WRAPPED = 4  # archives in archives
+MAX_WRAPPED = 4  # largest depth of archives in archives
 MAX_MEMBERS = 10_000
 MAX_TEXT_BYTES = 2**20
 CHUNK_BYTES = 2**20
@@ -36,7 +36,7 @@ _UNPACKERS: dict[bytes, Callable[[Any], Any]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
-# First bytes of what people have instead of a checkpoint, and what to do.
+# First bytes of files that are often mistaken for a checkpoint, and the message for each.
 _OTHERS = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file (Keras): no known implementation of Glow writes these",
     b"\x93NUMPY": "a single NumPy array, not a checkpoint",
@@ -67,10 +67,10 @@ class Files(NamedTuple):
 
     Attributes:
         kind: "torch", "torch tar", "safetensors", "sharded", "tensorflow" or "graph".
-        main: the file, or TensorFlow's prefix.
-        all: every file of it.
-        data: the bytes to read, out of any archive; by member for "torch tar".
-        stored: bytes on disk.
+        main: path of the file, or TensorFlow's prefix.
+        all: paths of all files of the checkpoint.
+        data: bytes of the file, taken out of any archive; for "torch tar", bytes by member.
+        stored: number of bytes on disk.
     """
 
     kind: str
@@ -84,14 +84,14 @@ class Files(NamedTuple):
 
 
 def locate(path: Path, budget: Budget) -> Files:
-    """The checkpoint that a path names: a file, a prefix, or a folder that holds one.
+    """Find the checkpoint at a path: a file, a prefix, or a folder that holds one checkpoint.
 
     Args:
-        path: what the user says.
-        budget: for what has to be unpacked.
+        path: path from the user.
+        budget: limit for data that has to be decompressed.
 
     Raises:
-        InputError: there is none, or several, or it is something else.
+        InputError: there is no checkpoint, or several, or the file is of another kind.
     """
     prefix = checkpoint_prefix(path)
     if prefix is not None and not (path.is_file() and path.suffix == ".pb"):
@@ -119,10 +119,10 @@ def locate(path: Path, budget: Budget) -> Files:
 
 
 def content(data: np.ndarray, budget: Budget, wrapped: int = 0) -> tuple[str, Any]:
-    """The kind of a file and its bytes, out of whatever they are wrapped in.
+    """The kind of a file and its bytes, taken out of compression and archives.
 
     Raises:
-        InputError: it is no checkpoint.
+        InputError: the file is no checkpoint.
     """
     if wrapped > MAX_WRAPPED:
         raise InputError(f"archives in archives, more than {MAX_WRAPPED} deep")
@@ -151,10 +151,10 @@ def content(data: np.ndarray, budget: Budget, wrapped: int = 0) -> tuple[str, An
 
 
 def refuse_others(start: bytes, size: int) -> None:
-    """Raise InputError for what is known to be no checkpoint, by its first bytes."""
+    """Raise InputError if the first bytes are those of a file that is no checkpoint."""
     if start.startswith(b"version https://git-lfs.github.com/spec/"):
-        told = re.search(rb"^size (\d{1,18})$", start, re.MULTILINE)
-        raise InputError(LFS.format(size=int(told[1]) if told else "?"))
+        size_line = re.search(rb"^size (\d{1,18})$", start, re.MULTILINE)
+        raise InputError(LFS.format(size=int(size_line[1]) if size_line else "?"))
     if start.startswith((b"/annex/objects/", b"../.git/annex/", b".git/annex/")):
         raise InputError("a git-annex pointer, not the file: run `git annex get` on it")
     if _HTML.match(start):
@@ -166,7 +166,7 @@ def refuse_others(start: bytes, size: int) -> None:
     if text[:1] in (b"{", b"[") and b"\0" not in text:
         raise InputError("a JSON text, not a checkpoint")
     if not any(start[:512]):
-        raise InputError("begins with zeros: an unfinished download?")
+        raise InputError("begins with zeros: is it an unfinished download?")
 
 
 # -- folders and texts
@@ -195,17 +195,17 @@ def _tensorflow(prefix: Path) -> Files:
 
 
 def _named_by(path: Path) -> Path:
-    """The prefix that a `checkpoint` text names, in the text's folder."""
+    """The prefix that a text file `checkpoint` names, in the folder of that file."""
     from glow_jax.convert.tf_checkpoint import newest
 
     prefix = newest(path)
     if prefix is None:
-        raise InputError("a TensorFlow `checkpoint` text that names no checkpoint")
+        raise InputError("a TensorFlow text file `checkpoint` that names no checkpoint")
     return prefix
 
 
 def _is_index(data: np.ndarray) -> bool:
-    """Whether it is the JSON text that names the shards of a checkpoint."""
+    """Whether data are the JSON index that names the shards of a checkpoint."""
     if len(data) > 2**24 or _starts(data, 64).lstrip()[:1] != b"{":
         return False
     return b'"weight_map"' in data.tobytes()
@@ -219,7 +219,7 @@ def _starts(data: np.ndarray, size: int) -> bytes:
 
 
 def _unpacked(data: np.ndarray, opener: Callable[[Any], Any], budget: Budget) -> np.ndarray:
-    """The bytes that were compressed, in memory."""
+    """Decompress bytes in memory."""
     out = io.BytesIO()
     try:
         with opener(BlobFile(data, budget)) as file:
@@ -230,7 +230,7 @@ def _unpacked(data: np.ndarray, opener: Callable[[Any], Any], budget: Budget) ->
                     raise InputError("suspiciously well compressed")
     except InputError:
         raise
-    except Exception as error:  # each of the three modules has its own
+    except Exception as error:  # each of the three modules raises errors of its own
         raise InputError(f"truncated or damaged ({reason(error)})") from None
     if not out.tell():
         raise InputError("the compressed file is empty")
@@ -238,7 +238,7 @@ def _unpacked(data: np.ndarray, opener: Callable[[Any], Any], budget: Budget) ->
 
 
 def _is_old_tar(start: bytes) -> bool:
-    """A tar archive of before POSIX, told by the checksum of its first header."""
+    """Whether this is a tar archive from before POSIX, by the checksum of its first header."""
     try:
         tarfile.TarInfo.frombuf(start[:512], "utf-8", "surrogateescape")
     except tarfile.TarError:
@@ -247,7 +247,7 @@ def _is_old_tar(start: bytes) -> bool:
 
 
 def _tar_members(data: np.ndarray, budget: Budget) -> dict[str, np.ndarray]:
-    """Ordinary files of a tar archive as views of it."""
+    """The ordinary files of a tar archive, as views of its bytes."""
     found: dict[str, np.ndarray] = {}
     try:
         with tarfile.open(fileobj=BlobFile(data, budget), mode="r:") as archive:
@@ -295,7 +295,7 @@ def _zipped(data: np.ndarray, budget: Budget) -> np.ndarray | None:
 
 
 def _is_litter(name: str) -> bool:
-    """What a Mac puts into archives."""
+    """Whether a member of an archive is metadata of macOS."""
     return name.startswith("__MACOSX/") or PurePosixPath(name).name in (".DS_Store", "Thumbs.db")
 
 
@@ -314,14 +314,14 @@ def _only(members: dict[str, Any], kind: str) -> Any:
 
 
 def shards_of(path: Path, data: np.ndarray) -> dict[str, Path]:
-    """Of the index of a sharded checkpoint: the file of every array.
+    """The file of every array, from the index of a sharded checkpoint.
 
     Raises:
-        InputError: malformed, or a file is missing beside it.
+        InputError: the index is malformed, or a file is missing beside it.
     """
     try:
-        told = json.loads(data.tobytes())["weight_map"]
-        named = {str(name): str(file) for name, file in told.items()}
+        weight_map = json.loads(data.tobytes())["weight_map"]
+        named = {str(name): str(file) for name, file in weight_map.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InputError("an index of shards that is malformed") from None
     files = {file: path.parent / file for file in named.values()}

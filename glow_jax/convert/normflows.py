@@ -1,4 +1,4 @@
-"""Glows built of PyPI's normflows: a MultiscaleFlow of GlowBlocks.
+"""Glows made with PyPI's normflows: a MultiscaleFlow of GlowBlocks.
 
 Source: normflows 1.7.3, `flows/affine/glow.py, coupling.py`, `flows/mixing.py, reshape.py`,
 `nets/cnn.py`, `distributions/base.py`, `core.py: MultiscaleFlow`, `transforms.py`.
@@ -33,9 +33,9 @@ _SCALE = {"sigmoid": "sigmoid", "sigmoid_inv": "inverse_sigmoid", "exp": "exp"}
 
 
 def normflows(source: Source, options: Options) -> Parts:
-    """Everything is stored in the generating direction: top level first, last step first.
+    """Levels and steps are stored in the decode direction: top level first, last step first.
 
-    Encoding subtracts the shift, so its channels change sign; priors depend on no half.
+    Encoding subtracts the shift, so its channels change sign; priors are constants.
     """
     n_levels = count(source, r"q0\.(\d+)\..*", "base distribution")
     source.drop(r".*\.(data_dep_init_done|eye)")
@@ -120,7 +120,7 @@ def _latent(first: int, level: int, n_levels: int, size: tuple[int, int]) -> tup
 
 
 def _bases(source: Source, options: Options, first: int, n_levels: int) -> int:
-    """The number of classes, from the base distributions; the image size where they tell it."""
+    """The number of classes, and, if they have positions, the image size, from the bases."""
     found = {0}
     for i in range(n_levels):
         at = f"q0.{n_levels - 1 - i}"
@@ -145,7 +145,7 @@ def _base(source: Source, name: str, latent: tuple[int, int, int], n_classes: in
     c, h, w = latent
 
     def spread(values: np.ndarray) -> np.ndarray:
-        """(classes or 1, C, H or 1, W or 1) to what our prior holds."""
+        """From (classes or 1, C, H or 1, W or 1) to the layout of our prior."""
         full = np.broadcast_to(values.transpose(0, 2, 3, 1), (max(n_classes, 1), h, w, c))
         return np.ascontiguousarray(full)
 
@@ -177,7 +177,7 @@ def _base(source: Source, name: str, latent: tuple[int, int, int], n_classes: in
 def _normflows_network(
     source: Source, name: str, shape: tuple[int, int], n_out: int, has_norm: bool
 ) -> Tree:
-    """Its convolutions, with ActNorms between them or not; the last one as it is."""
+    """The network: convolutions, with or without ActNorms between them."""
     n_in, width = shape
     zero = np.zeros(width)
 

@@ -1,4 +1,4 @@
-"""openai/glow's training checkpoints: our parameters follow its maths, so names change only.
+"""openai/glow's training checkpoints, whose parameters are ours under other names.
 
 Source: openai/glow at 91b2c57, `model.py`, `tfops.py`, `train.py`.
 """
@@ -20,15 +20,15 @@ EMA = "/ExponentialMovingAverage"
 
 
 def read_training_log(folder: Path, options: Options) -> None:
-    """The hyperparameters that train.py prints on the first line of train.txt."""
+    """Read the hyperparameters that train.py prints on the first line of train.txt."""
     log = folder / "train.txt"
     if not log.is_file():
         return
     with open(log, encoding="utf-8", errors="replace") as file:
         line = file.readline(2**16)
     try:
-        told = json.loads(line)
-        size, bits = told.get("image_size"), told.get("n_bits_x")
+        content = json.loads(line)
+        size, bits = content.get("image_size"), content.get("n_bits_x")
     except (ValueError, AttributeError, RecursionError):
         return
     if isinstance(size, int) and 0 < size <= 4096:
@@ -38,7 +38,7 @@ def read_training_log(folder: Path, options: Options) -> None:
 
 
 def openai(arrays: Mapping[str, np.ndarray], options: Options) -> tuple[Source, Parts]:
-    """Variables by name. The raw ones, as openai/glow itself samples with; EMA if asked for."""
+    """Parts from variables by name: raw ones, as openai/glow samples with, or averages (`ema`)."""
     options.needs_size_and_bits("openai/glow")
     averaged = {k.removesuffix(EMA): v for k, v in arrays.items() if k.endswith(EMA)}
     chosen = {k: v for k, v in arrays.items() if not k.endswith(EMA)}
@@ -50,12 +50,14 @@ def openai(arrays: Mapping[str, np.ndarray], options: Options) -> tuple[Source, 
         raise InputError("the checkpoint holds moving averages only: `ema` takes them")
     elif averaged:
         options.notes.append(
-            "took the raw weights; the checkpoint has averages too (`ema` chooses)"
+            "took the raw weights; the checkpoint has averages too (`ema` takes those)"
         )
     source = Source(chosen)
-    source.drop(r"Variable(_\d+)?|global_step|.*/(Adam|Adamax)(_\d+)?")  # the optimiser's
+    # Variables of the optimiser.
+    source.drop(r"Variable(_\d+)?|global_step|.*/(Adam|Adamax)(_\d+)?")
     source.drop(
-        r"model/classifier/.*", "the classifier of the top latent is not part of the flow; left out"
+        r"model/classifier/.*",
+        "the classifier of the top latent is left out, because it is not part of the flow",
     )
     first = source.shape("model/0/0/actnorm_center/b", 4)[3]
     width = source.shape("model/0/0/f1/l_1/W", 4)[3]
@@ -74,7 +76,7 @@ def openai(arrays: Mapping[str, np.ndarray], options: Options) -> tuple[Source, 
     for i in range(n_levels):
         found = sorted(k for level, k in numbers if level == i)
         if found != list(range(len(found))) or not found:
-            raise InputError(f"steps of model/{i} are missing: half a checkpoint?")
+            raise InputError(f"steps of model/{i} are missing: is the checkpoint incomplete?")
         levels.append(
             [_step(source, f"model/{i}/{k}", first * 2**i, width, affine, kind) for k in found]
         )

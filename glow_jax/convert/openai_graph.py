@@ -1,8 +1,8 @@
-"""openai/glow's frozen graphs, by what they compute.
+"""openai/glow's frozen graphs, converted by the function that they compute.
 
-A graph has no reliable names (constant folding and scopes change them), so the function itself is
-walked from each latent back to the picture, and every coefficient is read off the operations met
-on the way. Only the latents are found by name, as openai/glow's demo/model.py names them.
+The names in a graph are not reliable (constant folding and scopes change them). Therefore the
+operations are followed from each latent back to the image, and every coefficient is read from them.
+Only the latents are found by name, as openai/glow's demo/model.py names them.
 """
 
 import math
@@ -20,7 +20,7 @@ from glow_jax.convert.options import Options
 from glow_jax.graph_model import GraphConfig, GraphGlow
 from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from glow_jax.program import Instruction, Program
 
 
@@ -28,7 +28,7 @@ def find_latents(nodes: Mapping[str, Node]) -> list[str]:
     """Names of the encoder's latents, finest first, as openai/glow's code names them.
 
     Raises:
-        InputError: there are none, or more than one encoder has them.
+        InputError: there are no latents, or more than one encoder has them.
     """
     fed = _fed_by(nodes, "input/image")
     scopes: dict[str, dict[int, str]] = {}
@@ -44,7 +44,7 @@ def find_latents(nodes: Mapping[str, Node]) -> list[str]:
     if sorted(pools) != list(range(len(pools))):
         raise InputError(f"latents {sorted(pools)} of {one_line(scope)} found: one is missing")
     named = (re.fullmatch(re.escape(scope) + r"truediv(?:_(\d+))?", name) for name in fed)
-    # Pixels are divided first; the top latent, by its deviation, last.
+    # The first division is of pixels; the last one is of the top latent, by its deviation.
     top = max((m for m in named if m), key=lambda m: int(m[1] or 0), default=None)
     if top is None:
         raise InputError(f"the top latent {one_line(scope)}truediv_N is not in the graph")
@@ -52,7 +52,7 @@ def find_latents(nodes: Mapping[str, Node]) -> list[str]:
 
 
 def _fed_by(nodes: Mapping[str, Node], source: str) -> list[str]:
-    """Names of the nodes that depend on one, in the graph's order."""
+    """Names of the nodes that depend on a node, in the graph's order."""
     users: dict[str, list[str]] = {}
     for node in nodes.values():
         for name in node.inputs:
@@ -67,12 +67,12 @@ def _fed_by(nodes: Mapping[str, Node], source: str) -> list[str]:
 
 
 def openai_graph(nodes: Mapping[str, Node], options: Options) -> Parts:
-    """Weights of a graph, read off what it computes.
+    """The weights of a graph that is a canonical Glow, read from its operations.
 
-    A label is fed 0 and a downsampled image 128, as openai/glow's demo does.
+    A label is set to 0 and a downsampled image to 128, as in openai/glow's demo.
 
     Raises:
-        NotCanonical: an operation or a constant has no place in our parameters.
+        NotCanonical: an operation or a constant cannot be expressed by our parameters.
     """
     if "input/image" not in nodes:
         raise InputError("the graph has no input/image: not openai/glow's")
@@ -109,13 +109,13 @@ def _feeds(nodes: Mapping[str, Node], options: Options) -> dict[str, Any]:
 
 
 def graph_model(nodes: Mapping[str, Node], options: Options) -> GraphGlow:
-    """The graph's own operations as a model, for a graph that is not canonical.
+    """A graph that is not canonical, as a model that runs the graph's operations.
 
-    What depends only on constants (a label of 0, a downsampled image of 128) is computed here;
-    the rest, from the pixels to the latents and back, becomes two programs.
+    Operations on constants (a label of 0, a downsampled image of 128) are computed here; the
+    others become two programs, from pixels to latents and back.
 
     Raises:
-        InputError: the pixels, the latents' inputs or the picture that comes out are not found.
+        InputError: the pixels, the inputs for latents, or the decoded image are not found.
     """
     evaluate = Evaluator(nodes, _feeds(nodes, options))
     image = evaluate.values["input/image"]
@@ -133,7 +133,7 @@ def graph_model(nodes: Mapping[str, Node], options: Options) -> GraphGlow:
 
 
 def _quantised(latents: list[Any], image: Expression, budget: Budget) -> tuple[Expression, int]:
-    """The expression of the flow's x, and its bits."""
+    """The expression of the flow's input x, and the bits of its quantisation."""
     walk = Walk(image, budget)
     for value in _topological(latents):
         if value.op in ("Add", "AddV2", "Sub"):
@@ -158,7 +158,9 @@ def _decoder(
             numbered[int(named[1] or 0)] = node.name
     names = [numbered[i] for i in sorted(numbered)]
     if len(names) != len(shapes):
-        raise InputError(f"{len(names)} placeholders for latents; the encoder gives {len(shapes)}")
+        raise InputError(
+            f"{counted(len(names), 'placeholder')} for latents; the encoder gives {len(shapes)}"
+        )
     eps = [
         Expression("Placeholder", [], (1, *s), name=n) for n, s in zip(names, shapes, strict=True)
     ]
@@ -169,14 +171,14 @@ def _decoder(
         raise InputError("the decoder's quantisation is not the one Floor of openai/glow's code")
     budget = nodes[floors[0]].budget
     base, scale, shift = affine_map(decode(nodes[floors[0]].inputs[0]), budget)
-    # floor((x + 0.5) n_bins): x is what n_bins multiplies, less a half.
+    # floor((x + 0.5) n_bins): x is the factor of n_bins, minus a half.
     ratio = np.asarray(shift) / np.asarray(scale)
     x = base if np.allclose(ratio, 0.5) else Expression("Add", [base, ratio - 0.5], base.shape)
     return _program(eps, [x], constants, budget)
 
 
 def _topological(outputs: list[Any], stop: Set[int] = frozenset()) -> list[Expression]:
-    """Every expression that the outputs need, arguments first; not those in `stop` or before."""
+    """All expressions that the outputs need, arguments first, without `stop` and its arguments."""
     order: list[Expression] = []
     seen = set(stop)
     stack: list[tuple[Any, bool]] = [(value, False) for value in reversed(outputs)]
@@ -194,13 +196,13 @@ def _topological(outputs: list[Any], stop: Set[int] = frozenset()) -> list[Expre
 def _program(
     inputs: list[Any], outputs: list[Any], constants: list[np.ndarray], budget: Budget
 ) -> Program:
-    """Instructions that compute the outputs from the inputs; appends to the constants."""
+    """The program that computes the outputs from the inputs; constants are appended to the list."""
     known = {id(value): i for i, value in enumerate(inputs)}
     made = [Instruction("input", (), tuple(value.shape)) for value in inputs]
     stored = {id(a): i for i, a in enumerate(constants)}
     for value in _topological(outputs, stop=set(known)):
         if value.op == "Placeholder":
-            raise InputError(f"the graph depends on {one_line(value.name) or 'an input'} besides")
+            raise InputError(f"the graph also depends on {one_line(value.name) or 'an input'}")
         args = []
         for a in value.args:
             if isinstance(a, Expression):

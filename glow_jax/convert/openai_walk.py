@@ -1,4 +1,4 @@
-"""A canonical Glow's coefficients, read off the expressions that a frozen graph computes."""
+"""Read the coefficients of a canonical Glow from the expressions of a frozen graph."""
 
 import math
 from typing import Any
@@ -10,15 +10,15 @@ from glow_jax.convert.graph import ELEMENTS_A_STEP, Expression, afford
 from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 
-TOLERANCE = 1e-6  # of float32 constants that must agree
+TOLERANCE = 1e-6  # relative tolerance of float32 constants that must agree
 
 
 class NotCanonical(InputError):
-    """The graph computes something that our parameters cannot express."""
+    """The graph computes a function that our parameters cannot express."""
 
 
 class Walk:
-    """Reads coefficients off expressions, from the latents back to the image."""
+    """Reads coefficients from expressions, from the latents back to the image."""
 
     def __init__(self, image: Expression, budget: Budget):
         self.image, self.budget = image, budget
@@ -94,7 +94,7 @@ class Walk:
         return bits
 
     def _level(self, z: Any) -> tuple[list[Tree], Any]:
-        """The steps that end in z, in order, and what the level's squeeze was fed."""
+        """The steps that end in z, in order, and the input of the level's squeeze."""
         steps: list[Tree] = []
         h = z
         while not (squeezed := _squeezed(h)):
@@ -130,7 +130,7 @@ class Walk:
         raise NotCanonical(f"not supported: {mixed.op} where channels are mixed")
 
     def _coupling(self, y2: Any, x1: Any, n: int) -> tuple[Tree, Any]:
-        """The network, and the half that it changes."""
+        """The network of a coupling, and the half that it changes."""
         if y2.op == "Mul":  # (x2 + shift) * sigmoid(raw + 2)
             added, scale = y2.args if y2.args[1].op == "Sigmoid" else y2.args[::-1]
             expect(scale.op == "Sigmoid", f"a scale that is {scale.op}")
@@ -169,9 +169,9 @@ class Walk:
     def _conv3x3(self, h: Any) -> tuple[Any, Tree]:
         """(conv(padded x with constant channels) + bias) * scale: x, and kernel, bias, scale.
 
-        A constant channel that is one value inside and another on the padding ring is the edge
-        indicator times their difference, plus a bias. That is where a condition, fed its
-        constants, ends up.
+        A constant channel that has one value inside and another on the padding ring is the edge
+        indicator times the difference of the two, plus a bias. A condition (label or downsampled
+        image) with constant input has this form too.
         """
         conv, scale, shift = self.affine(h)
         expect(conv.op == "Conv2D", f"{conv.op} where a convolution is")
@@ -204,7 +204,7 @@ class Walk:
         return x, {"kernel": full, "bias": shift / scale + bias, "scale": scale}
 
     def _taken(self, h: Any) -> tuple[Any, tuple[int, int]]:
-        """A run of channels: of what, and from where to where."""
+        """A slice of channels: the expression, and the first and last channel."""
         expect(h.op == "StridedSlice" and h.detail[3][2] == 1, f"{h.op} where channels are taken")
         whole = h.args[0]
         expect(h.shape[:3] == whole.shape[:3], "a slice of positions")
@@ -235,19 +235,19 @@ class Walk:
 
 
 def _log(scale: np.ndarray) -> np.ndarray:
-    """Log of a scale, which must be positive to have been an exponential."""
+    """The log of a scale, which must be positive because it is an exponential."""
     expect((scale > 0).all(), "a scale that is not positive")
     return np.log(scale)
 
 
 def expect(condition: bool | np.bool, otherwise: str) -> None:
-    """Raise NotCanonical unless the graph is as our parameters need it."""
+    """Raise NotCanonical unless a condition of the canonical form holds."""
     if not condition:
         raise NotCanonical(f"not supported: {otherwise}")
 
 
 def affine_map(h: Any, budget: Budget) -> tuple[Any, Any, Any]:
-    """h as scale * base + shift: base is not itself a sum or product with a constant."""
+    """h as scale * base + shift, where base is no sum or product with a constant."""
     scale: Any = np.ones(())
     shift: Any = np.zeros(())
     while isinstance(h, Expression):
@@ -273,21 +273,21 @@ def affine_map(h: Any, budget: Budget) -> tuple[Any, Any, Any]:
         elif other is left:
             scale = scale / constant
         else:
-            break  # a constant divided by the unknown
+            break  # a constant divided by an unknown
         h = other
     expect(isinstance(h, Expression), "a constant where the picture was expected")
     return h, scale, shift
 
 
 def _in_order(added: Any, second: Any) -> tuple[Any, Any]:
-    """The two terms of a sum, the one that `second` picks last."""
+    """The two terms of a sum; the one for which `second` is true comes last."""
     expect(added.op in ("Add", "AddV2") and len(added.args) == 2, f"{added.op} for a sum")
     left, right = added.args
     return (left, right) if second(right) else (right, left)
 
 
 def _strided(h: Any) -> tuple[int, int] | None:
-    """Start and step, where every second channel is taken."""
+    """Start and step of a slice that takes every second channel."""
     if isinstance(h, Expression) and h.op == "StridedSlice" and h.detail[3][2] == 2:
         return h.detail[3][0], 2
     return None
@@ -299,7 +299,7 @@ def _relu(h: Any) -> Any:
 
 
 def _squeezed(h: Any) -> tuple[Any] | None:
-    """What a squeeze was fed, if `h` is one: reshape, transpose, reshape."""
+    """The input of a squeeze (reshape, transpose, reshape), if `h` is one."""
     if h.op != "Reshape" or h.args[0].op != "Transpose":
         return None
     inner = h.args[0].args[0]
@@ -331,7 +331,7 @@ def _channels(values: Any, n: int) -> np.ndarray:
 
 
 def _inside_and_ring(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values (C,) of constant channels, (1, H + 2, W + 2, C), inside and on the padding ring."""
+    """Values (C,), inside and on the padding ring, of constant channels (1, H + 2, W + 2, C)."""
     inside = part[:, 1:-1, 1:-1]
     mask = np.ones(part.shape[1:3], bool)
     mask[1:-1, 1:-1] = False
@@ -340,7 +340,7 @@ def _inside_and_ring(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _top(mean: np.ndarray, log_scale: np.ndarray, n: int) -> Tree:
-    """A convolution of zeros with an edge indicator that gives these maps, or NotCanonical."""
+    """The convolution of zeros, with edge indicator, that gives these maps, or NotCanonical."""
     maps = np.concatenate(
         [np.broadcast_to(a, (1, *mean.shape[1:3], n)) for a in (mean, log_scale)], -1
     )

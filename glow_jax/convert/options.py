@@ -1,4 +1,4 @@
-"""What a checkpoint does not tell: asked for by name, or assumed aloud; never guessed silently."""
+"""Settings that a checkpoint does not record: required from the user, or assumed with a note."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,13 @@ from glow_jax.io.messages import one_line
 
 
 class Options:
-    """The user's answers, and what a file or its neighbour told.
+    """Settings of a conversion, from the user, the checkpoint, or a file beside it.
 
-    A reader asks for everything it needs, gets a stand-in for what is missing, and `check`
-    reports all of that at once.
+    A converter asks for every setting that it needs. For a missing one it gets a placeholder, and
+    `check` then reports all missing settings in one message.
 
     Attributes:
-        notes: assumptions that were made, for the user to read.
+        notes: assumptions that were made, for the user.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Options:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(H, W); a stand-in before `check` has passed."""
+        """(H, W); a placeholder if unknown, which `check` reports."""
         return self._size or (1, 1)
 
     @property
@@ -42,34 +42,34 @@ class Options:
         return self._bits or 8
 
     def needs_size_and_bits(self, family: str, bits: int | None = None) -> None:
-        """Ask for what is still unknown; `bits` where the family's code fixes them."""
+        """Ask for image size and bits; `bits` is given if the code of the family fixes them."""
         if bits is not None:
             self.fixes_bits(bits, f"{family} always trains at")
         self.needs_size(family)
         if self._bits is None:
-            self._asked.append("`bits` N (1 to 8, as it was trained)")
+            self._asked.append("`bits` N (1 to 8, as in its training)")
 
     def needs_size(self, family: str) -> None:
-        """Ask for the image size if it is still unknown."""
+        """Ask for the image size, if it is unknown."""
         self._family = family
         if self._size is None:
             self._asked.append("`image_size` (H, W)")
 
     def fixes_bits(self, bits: int, because: str) -> None:
-        """The file or its family's code settles the bits.
+        """Record the bits, which the file or the code of its family determines.
 
         Raises:
-            InputError: the user said another number.
+            InputError: the user gave another number.
         """
         if self._bits not in (None, bits):
             raise InputError(f"`bits` {self._bits}: {because} {bits}")
         self._bits = bits
 
     def found_size(self, height: int, width: int, where: str) -> None:
-        """The file tells the image size.
+        """Record the image size, which the file determines.
 
         Raises:
-            InputError: the user said another.
+            InputError: the user gave another size.
         """
         if self._size not in (None, (height, width)):
             assert self._size is not None
@@ -78,27 +78,28 @@ class Options:
         self._size = height, width
 
     def suggest_size(self, height: int, width: int) -> None:
-        """A file beside the checkpoint tells the image size; the user's word counts more."""
+        """Record an image size from a file beside the checkpoint, unless the user gave one."""
         self._size = self._size or (height, width)
 
     def found_bits(self, bits: int) -> None:
-        """A file beside the checkpoint tells the bits; the user's word counts more."""
+        """Record bits from a file beside the checkpoint, unless the user gave some."""
         self._bits = self._bits or bits
 
     def found(self, name: str, value: str) -> None:
-        """A file beside the checkpoint tells a setting; the user's word counts more."""
+        """Record a setting from a file beside the checkpoint, unless the user gave it."""
         self._settings.setdefault(name, value)
 
     def setting(self, name: str, choices: tuple[str, ...], assume: str | None = None) -> str:
         """The value of a setting.
 
         Args:
-            name: of the setting, in the source's own words.
-            choices: what is accepted.
-            assume: the source's default, taken and noted if nothing was said; None to ask.
+            name: name of the setting in the source code.
+            choices: accepted values.
+            assume: the source's default, which is used, with a note, if the user gave no value;
+                None if the user must give one.
 
         Raises:
-            InputError: another value was given.
+            InputError: the user gave a value that is not accepted.
         """
         self._used.add(name)
         value = self._settings.get(name)
@@ -115,7 +116,7 @@ class Options:
         return value
 
     def number(self, name: str, assume: float) -> float:
-        """The value of a numeric setting; noted if assumed."""
+        """The value of a numeric setting; an assumed one is noted."""
         self._used.add(name)
         text = self._settings.get(name)
         if text is None:
@@ -132,14 +133,14 @@ class Options:
         return value
 
     def check(self) -> None:
-        """Everything was asked.
+        """Check the settings after the converter has asked for all that it needs.
 
         Raises:
-            InputError: answers are missing, or answers were given that nobody asked for.
+            InputError: settings are missing, or the user gave settings that were not asked for.
         """
         if self._asked:
             raise InputError(
-                f"{self._family} files do not tell everything; add {' '.join(self._asked)}"
+                f"{self._family} files do not record everything; add {' '.join(self._asked)}"
             )
         unknown = sorted(self._said - self._used)
         if unknown:

@@ -1,8 +1,8 @@
-"""A pickle's instructions, followed without doing what they ask for.
+"""Interpret a pickle's instructions without importing or calling anything that the pickle names.
 
-Containers, numbers and text are made. A class or function that the caller knows is replaced by an
-inert one of ours (`Function`); every other becomes an `Opaque` value, as does whatever it is said
-to make. Dicts are lists of pairs, so that no key of the file is ever hashed.
+Containers, numbers and text are created. A class or function that the caller knows is replaced by a
+safe one of ours (`Function`); any other becomes an `Opaque` value, and so does the result of a call
+of it. Dicts are lists of pairs, so that no key of the file is ever hashed.
 
 Format: CPython `Lib/pickletools.py`, all protocols up to 5.
 """
@@ -16,18 +16,18 @@ from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
-# Modules and built-in functions that run programs or touch files: no checkpoint needs them.
+# Modules and built-in functions that run programs or access files; no checkpoint needs them.
 REFUSED_MODULES = frozenset(
     ("os", "posix", "nt", "sys", "subprocess", "pty", "shutil", "socket", "ctypes", "runpy")
 )
 REFUSED_BUILTINS = frozenset(
     ("eval", "exec", "execfile", "compile", "open", "file", "input", "__import__", "breakpoint")
 )
-LONG_TEXT = 2**16  # characters that are decoded without asking
+LONG_TEXT = 2**16  # characters that are decoded without the budget
 
 
 class Dict:
-    """A dict as the file tells it: its pairs in order."""
+    """A dict of the file, as pairs in order."""
 
     __slots__ = ("pairs",)
 
@@ -36,7 +36,7 @@ class Dict:
 
 
 class Opaque:
-    """A value of a class that is not known here, and what it is said to be made of."""
+    """A value of an unknown class: the name of the class, and the arguments of the call."""
 
     __slots__ = ("args", "name", "pairs", "state")
 
@@ -47,10 +47,10 @@ class Opaque:
 
 
 class Function:
-    """A callable of ours that stands for one of the file's.
+    """A callable of ours that replaces a callable in the file.
 
     Args:
-        run: takes the arguments of the call.
+        run: called with the arguments of the call.
     """
 
     __slots__ = ("run",)
@@ -60,12 +60,12 @@ class Function:
 
 
 class Buildable:
-    """A value of ours that the file may give a state, once or never, as it sees fit."""
+    """A value of ours whose state the file may set with a BUILD instruction."""
 
     __slots__ = ()
 
     def build(self, state: Any) -> None:
-        """Take a state, or raise InputError."""
+        """Set the state, or raise InputError."""
         raise InputError("refused: it tries to change an object from inside")
 
 
@@ -75,16 +75,18 @@ def load_pickle(
     known: Callable[[str, str], Any],
     persistent: Callable[[Any], Any],
 ) -> Any:
-    """The object of the next pickle in a file, which is left behind its end.
+    """Load the object of the next pickle in a file; the file is then at the pickle's end.
 
     Args:
-        file: at a pickle's first byte.
-        budget: for the instructions and what they make.
-        known: of a module and a name, the value that stands for it; None for an `Opaque` one.
-        persistent: of a persistent id, the object that it stands for.
+        file: a file at the first byte of a pickle.
+        budget: limit of the instructions and of the objects that they create.
+        known: function from the names of a module and of a member to the replacement; None makes
+            the member `Opaque`.
+        persistent: function from a persistent id to its object.
 
     Raises:
-        InputError: malformed, over the budget, or it names something that runs programs.
+        InputError: the pickle is malformed, over the budget, or names something that runs
+            programs.
     """
     machine = _Machine(budget, known, persistent)
     for opcode, argument, _ in pickletools.genops(cast(Any, file)):
@@ -111,12 +113,12 @@ _LITERALS = frozenset(
 
 
 class _Machine:
-    """The stack, the marks and the memo of one pickle."""
+    """The stack, the marks and the memo of one pickle; one method per instruction."""
 
     def __init__(self, budget: Budget, known: Any, persistent: Any):
         self.budget, self.known, self.persistent = budget, known, persistent
         self.stack: list[Any] = []
-        self.below: list[list[Any]] = []  # stacks under a mark
+        self.below: list[list[Any]] = []  # the stacks below each mark
         self.memo: dict[int, Any] = {}
 
     def follow(self, name: str, argument: Any) -> None:

@@ -1,7 +1,7 @@
-"""Just enough of protocol buffers to read TensorFlow's files without TensorFlow.
+"""The part of protocol buffers that is needed to read TensorFlow's files without TensorFlow.
 
-Wire format: protobuf.dev/programming-guides/encoding. Values stay views of the file, so that a
-700 MB graph costs no second copy.
+Wire format: protobuf.dev/programming-guides/encoding. Values are views of the file, so that
+a graph of 700 MB is not copied.
 """
 
 import math
@@ -15,7 +15,7 @@ from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 
 MAX_AXES = 8
-MAX_SPREAD = 2**24  # elements of a constant that holds one value
+MAX_SPREAD = 2**24  # largest number of elements of a constant that repeats one value
 
 # tensorflow/core/framework/types.proto: DataType
 DTYPES: dict[int, Any] = {
@@ -39,7 +39,7 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
     """A variable-length integer and the position after it.
 
     Raises:
-        InputError: it runs off the end.
+        InputError: it is cut off by the end of the data.
     """
     value = 0
     for i in range(10):
@@ -65,10 +65,10 @@ def varints(data: memoryview, budget: Budget) -> list[int]:
 def fields(data: memoryview, budget: Budget) -> Iterator[tuple[int, Any]]:
     """Number and value of each field: integers, or views of the bytes of anything longer.
 
-    Every field is a step of the budget.
+    Every field counts as one step of the budget.
 
     Raises:
-        InputError: not a message, or a truncated one.
+        InputError: the data are no message, or a truncated one.
     """
     at = 0
     while at < len(data):
@@ -92,7 +92,7 @@ def fields(data: memoryview, budget: Budget) -> Iterator[tuple[int, Any]]:
 
 
 def signed(value: int) -> int:
-    """A varint as the int64 that was meant."""
+    """A varint as an int64."""
     return value - 2**64 if value >= 2**63 else value
 
 
@@ -108,10 +108,10 @@ def shape_of(data: memoryview, budget: Budget) -> tuple[int, ...]:
 def tensor(data: memoryview, budget: Budget) -> np.ndarray:
     """A TensorProto as an array: a view of its raw bytes, or its listed values.
 
-    One value for a whole shape is not spread out in memory.
+    A constant with one value for a whole shape is a broadcast view, which needs no memory.
 
     Raises:
-        InputError: an unknown type, or fewer bytes than its shape needs.
+        InputError: the type is unknown, or there are fewer bytes than the shape needs.
     """
     dtype = np.dtype(np.float32)
     shape: tuple[int, ...] = ()

@@ -1,9 +1,9 @@
-"""The PyTorch implementations of Glow, rewritten into our parameters.
+"""Convert the PyTorch implementations of Glow to our parameters.
 
-Each reader takes the arrays of one family's state_dict and returns canonical `Parts`. What
-distinguishes the families (which half conditions, the order of raw outputs, signs, paddings,
-factors) is said once, beside the code that undoes it. Sources: the repositories named in
-`FAMILIES`, at the commits given there.
+Each converter takes the arrays of one family's state_dict and returns canonical `Parts`. The
+differences between the families (the conditioning half, the order of raw outputs, signs, paddings,
+factors) are explained in the docstring of each converter. Sources: the repositories in `FAMILIES`,
+at the commits given there.
 """
 
 import re
@@ -45,16 +45,16 @@ from glow_jax.layers import LOGSCALE_FACTOR
 
 BATCH_NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d's default, which chrischute keeps
 
-BOUNDS = float(np.float32(0.9))  # chrischute's, where the file does not hold it
+BOUNDS = float(np.float32(0.9))  # chrischute's default, if the file does not have it
 
 # -- rosinality
 
 
 def rosinality(source: Source, options: Options) -> Parts:
-    """blocks.B.flows.F; always a learned prior; LU or plain, by flow.
+    """Names blocks.B.flows.F; learned priors; each 1x1 convolution has LU factors or a matrix.
 
-    The zero convolutions pad with ones: a zero-padded convolution plus an edge channel whose
-    weight is the sum over input channels. Raw outputs come in halves, log-scale first.
+    The zero convolutions pad with ones. This equals a zero-padded convolution plus an edge channel
+    whose weight is the sum over input channels. Raw outputs are in halves, log-scale first.
     """
     if not source.names(r"blocks\.\d+\.prior\..*"):
         raise InputError(
@@ -123,10 +123,10 @@ def _padded_with_ones(source: Source, name: str, n_out: int, n_in: int) -> Tree:
 
 
 def kamen(source: Source, options: Options) -> Parts:
-    """The second half conditions, y = x * s + t, factors are 1, actnorm divides.
+    """The second half conditions; y = x * s + t; log-scales have no factor 3; actnorm divides.
 
-    The middle 1x1 convolution pads with zeros, which its actnorm turns into a ring of
-    constants before the last, unpadded convolution: an edge channel.
+    The middle 1x1 convolution pads with zeros. Its actnorm turns the padding into a ring of
+    constants, which the last, unpadded convolution sees as an edge channel.
     """
     options.needs_size_and_bits("kamenbliznashki/normalizing_flows")
     n_splits = 0
@@ -215,10 +215,10 @@ def _kamen_network(source: Source, name: str, n: int, width: int) -> Tree:
 
 
 def glowip(source: Source, options: Options) -> Parts:
-    """The second half conditions, y = x * s + t, s raw channels even; no learned prior.
+    """The second half conditions; y = x * s + t; even raw channels are s; no learned prior.
 
-    The last level has one step, and a scale of sigmoid(h + 2) + last_zeros: its constructor
-    passes that argument in the place of the coupling bias.
+    The last level has one step, with the scale sigmoid(h + 2) + last_zeros, because its constructor
+    passes that argument in place of the coupling bias.
     """
     options.needs_size_and_bits("CACTuS-AI/GlowIP")
     if options.setting("squeeze_contig", ("false", "true"), assume="false") == "true":
@@ -228,10 +228,11 @@ def glowip(source: Source, options: Options) -> Parts:
     )
     runs = runs_of(positions, 1, 3, "glow_modules")
     if positions[0] != 1:
-        raise InputError("glow_modules.1 is missing: half a state_dict?")
+        raise InputError("glow_modules.1 is missing: is the state_dict incomplete?")
     if len(runs[-1]) != 1:
         raise InputError(
-            f"its last level has {len(runs[-1])} steps; that code makes one: half a state_dict?"
+            f"its last level has {len(runs[-1])} steps; that code makes one: is the state_dict "
+            "incomplete?"
         )
     width, half = source.shape("glow_modules.1.coupling.net.conv1.weight", 4)[:2]
     first = 2 * half
@@ -293,9 +294,9 @@ def _glowip_network(source: Source, name: str, n: int, n_out: int, width: int) -
 
 
 def chrischute(source: Source, options: Options) -> Parts:
-    """Logit of the pixels; batch normalisation (in eval mode) and ReLU before each convolution.
+    """A logit of the pixels; batch normalisation (in eval mode) and ReLU before each convolution.
 
-    The second half conditions; s raw channels even, (x + t) * exp(c tanh(raw)).
+    The second half conditions; even raw channels are s; y = (x + t) * exp(c tanh(raw)).
     """
     options.needs_size_and_bits("chrischute/glow", 8)
     bounds = float(source.take("bounds", 1)[0]) if "bounds" in source else BOUNDS
@@ -364,17 +365,17 @@ def _chrischute_network(source: Source, name: str, n: int, width: int) -> Tree:
     }
 
 
-# -- all of them
+# -- the table of families
 
 
 class Family(NamedTuple):
     """One implementation.
 
     Attributes:
-        key: a pattern that some name in its files, and in nobody else's, matches whole.
-        read: its arrays to `Parts`.
-        url: the repository and commit that the rewrite was checked against.
-        roots: the first parts of all its names.
+        key: a pattern that fully matches some name in files of this family, and of no other.
+        read: the converter, a function from arrays to `Parts`.
+        url: repository and commit against which the converter was checked.
+        roots: the possible first parts of names.
     """
 
     key: str
@@ -440,30 +441,30 @@ FAMILIES = {
         ("flows", "q0"),
     ),
 }
-# Derivatives of Glow that are not a Glow, and why.
+# Derivatives of Glow that cannot be converted, and the reason.
 NOT_GLOW = {
     r"flowUpsamplerNet\..*": "SRFlow's flow is conditioned on a low-resolution image",
 }
 
 
 def family_of(names: list[str]) -> str | None:
-    """The family whose key some name matches; None if there is none.
+    """The family whose key matches some name; None if there is none.
 
     Raises:
-        InputError: a known derivative that cannot be converted; or chaiyujin's and corenel's
-            common names, without the buffer that tells them apart.
+        InputError: the names are those of a derivative that cannot be converted; or they are common
+            to chaiyujin and corenel, without the buffer that distinguishes these two.
     """
     for pattern, why in NOT_GLOW.items():
         if any(re.fullmatch(pattern, name) for name in names):
             raise InputError(f"not supported, because {why}")
     found = [f for f, family in FAMILIES.items() if any(re.fullmatch(family.key, n) for n in names)]
     if found == ["chaiyujin", "corenel"]:
-        told = {"prior_h": "chaiyujin", "h_top": "corenel"}
-        told = {name: family for name, family in told.items() if name in names}
-        if len(told) != 1:
+        by_buffer = {"prior_h": "chaiyujin", "h_top": "corenel"}
+        by_buffer = {name: family for name, family in by_buffer.items() if name in names}
+        if len(by_buffer) != 1:
             raise InputError(
                 "its names are both chaiyujin's and corenel's, and neither prior_h nor h_top is "
-                "there to tell; add `format` chaiyujin or corenel"
+                "in the file; add `format` chaiyujin or corenel"
             )
-        return next(iter(told.values()))
+        return next(iter(by_buffer.values()))
     return found[0] if found else None

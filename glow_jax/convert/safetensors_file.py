@@ -1,6 +1,6 @@
-"""Safetensors files: a JSON header and raw arrays.
+"""Read safetensors files: a JSON header and raw arrays.
 
-Read here and not with the safetensors package because that has no NumPy bfloat16.
+The safetensors package is not used, because it has no bfloat16 for NumPy.
 Format: huggingface/safetensors README.md, "Format".
 """
 
@@ -47,10 +47,10 @@ def is_safetensors(data: np.ndarray) -> bool:
 def read_safetensors(data: np.ndarray) -> dict[str, np.ndarray]:
     """Arrays by name, as read-only views of the file's bytes.
 
-    Arrays of types that NumPy has not are left out: no implementation of Glow has them.
+    Arrays of types that NumPy does not have are left out; no implementation of Glow uses them.
 
     Raises:
-        InputError: not such a file, a truncated one, or one whose arrays overlap.
+        InputError: the file is no safetensors file, is truncated, or has arrays that overlap.
     """
     if len(data) < 8:
         raise InputError("truncated: a safetensors file begins with eight bytes of length")

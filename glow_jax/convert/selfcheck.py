@@ -1,4 +1,4 @@
-"""What can be said of converted weights without the code they came from."""
+"""Check converted weights without the original code: round trip, likelihood, conditioning."""
 
 import dataclasses
 from typing import Any
@@ -11,25 +11,27 @@ from glow_jax.config import GlowConfig
 from glow_jax.flops import flops_per_image
 from glow_jax.graph_model import GraphConfig, GraphGlow
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted
 
-BAD_CONDITION = 1e4  # where float32 begins to lose grey levels in the inverse
+BAD_CONDITION = 1e4  # condition number from which the inverse loses grey levels in float32
 SINGULAR = 1e14
-# What the check may cost: a 256-pixel Glow of 192 steps has 5e11 FLOP an image.
+# Limits of the cost of a check; a 256-pixel Glow of 192 steps needs 5e11 FLOP per image.
 MAX_FLOPS = 3e12
 MAX_ACTIVATION = 2**28  # elements: pixels of the first level times the network's width
-MAX_CUBES = 1e11  # of all 1x1 convolutions' channels, whose condition is found
+# Sum of the cubes of the channels of 1x1 convolutions, whose condition numbers are computed.
+MAX_CUBES = 1e11
 
 
 @dataclasses.dataclass(frozen=True)
 class SelfCheck:
-    """Figures of one conversion, from a smooth test picture with a little noise.
+    """Results of the check of one conversion, for a smooth test picture with a little noise.
 
     Attributes:
-        round_trip_max, round_trip_mean: grey levels off after encode and decode, float32.
-        non_finite: pixels of the round trip that are not numbers.
-        bits_per_dim: of the test picture; finite in a sound model, whatever its value.
-        worst_condition: the largest condition number of a 1x1 convolution, and where it is.
-            This and bits_per_dim are None for a graph model.
+        round_trip_max, round_trip_mean: error after encode and decode in float32, grey levels.
+        non_finite: number of pixels of the round trip that are not finite.
+        bits_per_dim: bits/dim of the test picture, which are finite in a valid model.
+        worst_condition: largest condition number of a 1x1 convolution, and where it is; these
+            and bits_per_dim are None for a graph model.
     """
 
     round_trip_max: float
@@ -40,7 +42,7 @@ class SelfCheck:
     worst_place: str | None
 
     def warnings(self) -> list[str]:
-        """What the user should know before relying on the model."""
+        """Warnings for the user of the model."""
         found = []
         if self.worst_condition is not None and self.worst_condition > BAD_CONDITION:
             found.append(
@@ -48,7 +50,8 @@ class SelfCheck:
                 f"{self.worst_condition:.3g} (above {BAD_CONDITION:g}): expect errors in decoding"
             )
         if self.non_finite:
-            found.append(f"{self.non_finite} pixels of the round trip are not finite")
+            are = "is" if self.non_finite == 1 else "are"
+            found.append(f"{counted(self.non_finite, 'pixel')} of the round trip {are} not finite")
         elif self.round_trip_max > 0.5:
             found.append(f"the round trip is off by {self.round_trip_max:.3g} grey levels")
         if self.bits_per_dim is not None and not np.isfinite(self.bits_per_dim):
@@ -56,13 +59,13 @@ class SelfCheck:
         return found
 
     def lines(self) -> list[str]:
-        """The figures, to print."""
+        """The results as lines to print."""
         found = [
             f"round trip    at most {self.round_trip_max:.3g}, on average "
             f"{self.round_trip_mean:.3g} grey levels off",
         ]
         if self.bits_per_dim is None:
-            return [*found, "likelihood    unknown: the graph gives none out"]
+            return [*found, "likelihood    unknown: the graph has no output for it"]
         return [
             *found,
             f"likelihood    {self.bits_per_dim:.4f} bits/dim of the test picture",
@@ -74,8 +77,8 @@ def self_check(config: GlowConfig, weights: Weights) -> SelfCheck:
     """Check converted weights.
 
     Raises:
-        InputError: a 1x1 convolution is singular, so that the flow has no inverse; or one
-            image costs more than any known Glow's.
+        InputError: a 1x1 convolution is singular, so that the flow has no inverse; or one image
+            needs more computation than in any known Glow.
     """
     _affordable(config)
     worst, place = _conditioning(weights, config)
@@ -87,7 +90,7 @@ def self_check(config: GlowConfig, weights: Weights) -> SelfCheck:
 
 
 def _affordable(config: GlowConfig) -> None:
-    """Raise InputError for a model that no check can run in bearable time and memory."""
+    """Raise InputError if the check of a model would exceed the limits of time and memory."""
     size, width = f"{config.image_height}x{config.image_width}", config.hidden_width
     pixels = config.image_height * config.image_width // 4
     flops = flops_per_image(config)
@@ -102,7 +105,7 @@ def _affordable(config: GlowConfig) -> None:
 
 
 def check_graph(model: GraphGlow) -> SelfCheck:
-    """Check a graph model, of which only the round trip is known."""
+    """Check a graph model, for which only the round trip can be computed."""
     return _checked(model, test_picture(model.config), None, None, None, None)
 
 

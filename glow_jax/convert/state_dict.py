@@ -1,8 +1,8 @@
-"""The sets of weights in a checkpoint: found in any nesting, without what wrappers added.
+"""Find the sets of weights in a checkpoint, in any nesting and with any prefixes of wrappers.
 
-Trainers put a model's arrays into dicts and lists, put prefixes before their names, and keep
-averages of them, losses and metrics beside. A set of weights here is what has the names of a
-known family after one prefix, in one dict.
+Trainers put the arrays of a model into dicts and lists, add prefixes to their names, and store
+averages, losses and metrics beside them. A set of weights is the arrays of one dict whose names,
+after a common prefix, are those of a known family.
 """
 
 import re
@@ -22,7 +22,7 @@ MAX_DEPTH = 32
 MAX_NAME = 1000  # characters
 MAX_LISTED = 6
 MAX_SETS = 64  # in one dict
-# What torch.compile, FSDP, checkpointing and DataParallel put between the parts of a name.
+# Parts of names that torch.compile, FSDP, checkpointing and DataParallel insert.
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module")
 AVERAGED = re.compile(r"(^|[^a-z])(ema|swa)([^a-z]|$)|^ema|averag|polyak|shadow", re.IGNORECASE)
 MODULE = (
@@ -35,9 +35,9 @@ class Candidate(NamedTuple):
     """One set of weights.
 
     Attributes:
-        path: the keys that lead to its dict, then the parts of its names' prefix.
+        path: keys of the enclosing dicts, then the parts of the common prefix of the names.
         leaves: tensors by name, without the prefix.
-        unread: names of values that are no arrays, and what they are.
+        unread: values that are no arrays: name, and name of their class.
         beside: names in the same dict that belong to no set of weights.
         averaged: moving averages, by their name or by a count that stands beside them.
         completed: in words, what averages lacked and where it was taken from (`averages`).
@@ -52,22 +52,22 @@ class Candidate(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For the user, and as `key`."""
+        """The path as text, for messages and for the argument `key`."""
         return ".".join(self.path) or "its top level"
 
     def answers_to(self, key: str) -> bool:
-        """Whether a user who says `key` can mean it: any run of its path's parts."""
+        """Whether `key` selects this set: it is some adjacent parts of the path."""
         return bool(key) and f".{key}." in f".{'.'.join(self.path)}."
 
     def arrays(self, budget: Budget, stored: int) -> dict[str, np.ndarray]:
         """The arrays by name.
 
         Args:
-            budget: for what is not in the file as it is.
-            stored: bytes of the file.
+            budget: limit for arrays that are not stored as they are in the file.
+            stored: size of the file in bytes.
 
         Raises:
-            InputError: one is damaged, or they are much more than the file.
+            InputError: an array is damaged, or the arrays are much larger than the file.
         """
         arrays = {}
         for name, leaf in self.leaves.items():
@@ -76,17 +76,17 @@ class Candidate(NamedTuple):
             except InputError as error:
                 raise InputError(f"{one_line(name)[:200]}: {error}") from None
         unstored = max(sum(a.nbytes for a in arrays.values()) - 2 * stored, 0)
-        budget.allocate(4 * unstored)  # weights are copied on their way
+        budget.allocate(4 * unstored)  # the weights will be copied
         return arrays
 
 
 def candidates(found: Any, budget: Budget) -> list[Candidate]:
-    """Every set of weights in what a file holds, in the file's order.
+    """All sets of weights in the content of a file, in the file's order.
 
-    Values of unknown classes are looked into only where nothing else has weights.
+    Values of unknown classes are searched only if nothing else has weights.
 
     Raises:
-        InputError: there is none; the message says what there is.
+        InputError: there are none; the message describes the content.
     """
     dicts = list(_dicts(found, budget, opaque=False))
     sets = [c for path, values in dicts for c in _sets(path, values, budget)]
@@ -110,7 +110,7 @@ def candidates(found: Any, budget: Budget) -> list[Candidate]:
     raise InputError(f"none of the known implementations has names like {some}")
 
 
-# -- walking what a file holds
+# -- searching the content of a file
 
 
 def _dicts(
@@ -168,7 +168,7 @@ def is_array(value: Any) -> bool:
 
 
 def _module(found: Any, budget: Budget) -> str | None:
-    """The class of a pickled torch.nn.Module anywhere inside."""
+    """Name of the class of a pickled torch.nn.Module anywhere in the content, if there is one."""
     stack, seen = [found], set()
     while stack:
         item = stack.pop()
@@ -216,7 +216,7 @@ def _sets(path: tuple[str, ...], values: dict[str, Any], budget: Budget) -> list
 
 
 def _unwrapped(values: Mapping[str, Any]) -> dict[str, str]:
-    """Names without wrappers' parts, and the names as they are; all as they are if two collide."""
+    """Names without the parts of wrappers -> original names; unchanged names if two collide."""
     found = {name: name for name in values}
     for wrappers in (WRAPPERS, WRAPPERS[:-1]):
         short = {
@@ -229,7 +229,7 @@ def _unwrapped(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _prefixes(names: list[str]) -> dict[str, set[str]]:
-    """Prefixes after which some name is a family's, with the first parts of that family's names."""
+    """Prefixes after which some name is one of a family, with the first parts of its names."""
     found: dict[str, set[str]] = {}
     for family in FAMILIES.values():
         pattern = re.compile(rf"((?:[^.]*\.)*?){family.key}")

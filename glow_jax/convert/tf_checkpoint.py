@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints (`tf.train.Saver`, version 2) without TensorFlow.
+"""Read TensorFlow's checkpoints (`tf.train.Saver`, version 2) without TensorFlow.
 
 PREFIX.index is a sorted table of names and entries, PREFIX.data-XXXXX-of-YYYYY the raw arrays.
 Formats: tensorflow/tensorflow `core/util/tensor_bundle`, `core/lib/io/table_format.txt`,
@@ -22,17 +22,16 @@ TABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
 MAX_INDEX_BYTES = 2**26
 MAX_NAME_BYTES = 2**12
-MAX_NAMES_BYTES = 2**26  # in all: a name may repeat most of the one before it
+# Total length of names, which are stored as differences from the previous name.
+MAX_NAMES_BYTES = 2**26
 MAX_ENTRIES = 2**18
 
 
 def checkpoint_prefix(path: Path) -> Path | None:
-    """The prefix of the checkpoint that a user names by any of its files, or by its folder.
-
-    None if it names none.
+    """The prefix of a checkpoint, from the path of any of its files or of its folder; or None.
 
     Raises:
-        InputError: a folder with several checkpoints and no `checkpoint` file to choose.
+        InputError: a folder has several checkpoints, and no file `checkpoint` that names one.
     """
     if path.is_dir():
         state = path / "checkpoint"
@@ -49,18 +48,18 @@ def checkpoint_prefix(path: Path) -> Path | None:
 
 
 def newest(state: Path) -> Path | None:
-    """The prefix that the text `checkpoint` names, in that text's folder; None if it names none."""
+    """The prefix that a text file `checkpoint` names, in the folder of that file; or None."""
     if state.stat().st_size > 2**20:
         return None
     text = state.read_text("utf-8", "replace")
     found = re.search(r'^model_checkpoint_path:\s*"([^"\n]*)"', text, re.MULTILINE)
-    if found is None:  # only its name counts: the folder may have moved
+    if found is None:  # only its name is used: the folder may have been moved
         return None
     return state.parent / re.split(r"[/\\]", found[1])[-1]
 
 
 def missing_index(path: Path) -> str | None:
-    """What to say of a prefix, or of a data file, that has no index; None if it is neither."""
+    """A message about a prefix or a data file without its index; None if the path is neither."""
     name = re.sub(r"\.(meta|data-\d{5}-of-\d{5})$", "", path.name)
     prefix = path.with_name(name)
     if _index(prefix).is_file() or not name:
@@ -80,11 +79,15 @@ def read_tf_checkpoint(prefix: Path, budget: Budget) -> dict[str, np.ndarray]:
     """Every numeric array by name, as read-only views of the files.
 
     Raises:
-        InputError: a file is missing, truncated or not a checkpoint; or over the budget.
+        InputError: a file is missing, truncated, no checkpoint, or over the budget.
     """
     try:
         return _read(prefix, budget)
-    except (TypeError, ValueError, OverflowError) as error:  # a field of another type than told
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as error:  # a field has another type than expected
         if isinstance(error, InputError):
             raise
         raise InputError(f"{_index(prefix).name}: damaged ({reason(error)})") from None
@@ -105,17 +108,17 @@ def _read(prefix: Path, budget: Budget) -> dict[str, np.ndarray]:
     if about.get(2, 0) != 0:
         raise InputError("written on a big-endian machine, which is not supported")
     if not 0 < shards < 10_000:
-        raise InputError(f"{one_line(index.name)}: {shards} data files, which cannot be")
+        raise InputError(f"{one_line(index.name)}: {shards} data files, which is not possible")
     files: dict[int, np.ndarray] = {}
     arrays = {}
     for key, entry in entries.items():
         name = key.decode("utf-8", "replace")
-        told = dict(fields(entry, budget))
-        if told.get(1) not in DTYPES:
+        entry_fields = dict(fields(entry, budget))
+        if entry_fields.get(1) not in DTYPES:
             continue  # text, resources: not weights
-        dtype = np.dtype(DTYPES[told[1]])
-        shape = shape_of(told[2], budget) if 2 in told else ()
-        shard, offset, size = (int(told.get(n, 0)) for n in (3, 4, 5))
+        dtype = np.dtype(DTYPES[entry_fields[1]])
+        shape = shape_of(entry_fields[2], budget) if 2 in entry_fields else ()
+        shard, offset, size = (int(entry_fields.get(n, 0)) for n in (3, 4, 5))
         possible = len(shape) <= MAX_AXES and all(0 <= n < 2**40 for n in shape)
         if not possible or size != dtype.itemsize * int(np.prod(shape, dtype=object)):
             raise InputError(f"{one_line(name)[:200]} has the wrong size in {one_line(index.name)}")

@@ -1,4 +1,4 @@
-"""What readers of several PyTorch families share."""
+"""Functions that the converters of several PyTorch families share."""
 
 import itertools
 from typing import Any
@@ -10,13 +10,13 @@ from glow_jax.convert.options import Options
 from glow_jax.io.errors import InputError
 
 MAX_CHANNELS = 4096
-# What a family feeds the flow, of our x = u8 / 256 - 0.5: factor and offset.
+# The input of a family's flow as factor * x + offset of our x = u8 / 256 - 0.5.
 UNIT = (1.0, 0.5)  # u8 / 256
 UNIT_255 = (256 / 255, 128 / 255)  # u8 / 255
 
 
 def coupling_of(source: Source, name: str, last: tuple[int, ...]) -> str:
-    """Which coupling, from the output channels of a first step's last convolution."""
+    """The kind of coupling, from the output channels of the first step's last convolution."""
     n_channels, shape = last[0], source.shape(name, 4)
     if shape[0] not in (n_channels, n_channels // 2):
         raise InputError(
@@ -27,17 +27,19 @@ def coupling_of(source: Source, name: str, last: tuple[int, ...]) -> str:
 
 
 def image_channels(n_channels: int, name: str) -> int:
-    """Image channels, from the channels of the first level."""
+    """The number of image channels, from the channels of the first level."""
     if n_channels % 4:
         raise InputError(f"{name} has {n_channels} channels; a squeezed image has a multiple of 4")
     return n_channels // 4
 
 
 def runs_of(indices: list[int], step: int, gap: int, what: str) -> list[list[int]]:
-    """Split a flat list's step positions into levels: `step` apart inside, `gap` between.
+    """Split the indices of steps in a flat list into levels.
+
+    Within a level the indices differ by `step`, between two levels by `gap`.
 
     Raises:
-        InputError: other distances, which mean that steps are missing.
+        InputError: another difference, which means that steps are missing.
     """
     levels = [[indices[0]]]
     for before, index in itertools.pairwise(indices):
@@ -46,27 +48,27 @@ def runs_of(indices: list[int], step: int, gap: int, what: str) -> list[list[int
         elif index - before == gap:
             levels.append([index])
         else:
-            raise InputError(f"{what}.{before + step} is missing: half a state_dict?")
+            raise InputError(f"{what}.{before + step} is missing: is the state_dict incomplete?")
     return levels
 
 
 def count(source: Source, pattern: str, what: str) -> int:
-    """How many of 0, 1, 2, … a pattern's first group takes; no number may be left out."""
+    """The number n of values 0 … n - 1 of a pattern's first group; none of them may be missing."""
     found = {int(m.group(1)) for m in source.names(pattern)}
     if not found:
         raise InputError(f"no {what} found")
     if found != set(range(len(found))):
         missing = min(set(range(max(found))) - found)
-        raise InputError(f"{what} {missing} is missing: half a state_dict?")
+        raise InputError(f"{what} {missing} is missing: is the state_dict incomplete?")
     return len(found)
 
 
 def matrix_of(
     source: Source, name: str, n: int, *, plain: str, lu: tuple[str, ...], flat: bool
 ) -> tuple[np.ndarray, bool]:
-    """A 1x1 convolution as the matrix for our row vectors, and whether it came in LU factors.
+    """A 1x1 convolution as a matrix for row vectors, and whether the source has LU factors.
 
-    Theirs multiplies columns: y_o = sum_i W[o, i] x_i, so ours is the transpose.
+    The source multiplies columns, y_o = sum_i W[o, i] x_i, so ours is the transpose.
     """
     if n > MAX_CHANNELS:
         raise InputError(f"{name}: {n} channels; no known Glow has more than {MAX_CHANNELS}")
@@ -85,7 +87,7 @@ def matrix_of(
 
 
 def checked_scale(source: Source, name: str, scale: np.ndarray) -> np.ndarray:
-    """A normalisation of the flow itself must be invertible."""
+    """Return the scale of an actnorm, which must not be 0, because the flow must be invertible."""
     if (scale == 0).any():
         source.wrong(f"{name} has a scale of zero: the step cannot be inverted")
         return np.ones_like(scale)

@@ -1,8 +1,8 @@
-"""PyTorch's files without PyTorch: what `torch.save` wrote, nothing executed.
+"""Read files of `torch.save` without PyTorch; nothing in a file is executed.
 
-Four layouts are read: the zip archive (torch >= 1.6), the stream of pickles followed by raw
-storages (torch 0.1.10 to 1.5), the tar archive (before), and a plain pickle, whatever device the
-storages are tagged with. Weights stay where they are in the mapped file.
+Four layouts are supported: the zip archive (torch >= 1.6), the stream of pickles followed by raw
+storages (torch 0.1.10 to 1.5), the tar archive (before), and a plain pickle. The device of a
+storage does not matter. Weights are views of the memory-mapped file.
 
 Format: pytorch/pytorch `torch/serialization.py: _save, _legacy_save, _load, _legacy_load`.
 """
@@ -31,10 +31,11 @@ from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
-MAX_PICKLE_BYTES = 2**26  # of a zip's: names and shapes only; storages are outside
-MAX_DIRECTORY_BYTES = 2**24  # of a zip: 100 000 storages
-MAX_PACKING = 20  # sizes of members over their compressed sizes; weights hardly compress
-MAX_NESTED = 2  # files inside pickles inside files
+# Limit of the pickle of a zip archive, which has names and shapes but no storages.
+MAX_PICKLE_BYTES = 2**26
+MAX_DIRECTORY_BYTES = 2**24  # limit of the directory of a zip archive: 100 000 storages
+MAX_PACKING = 20  # largest ratio of size to compressed size; weights hardly compress
+MAX_NESTED = 2  # largest depth of files in pickles in files
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 TORCHSCRIPT = (
@@ -47,11 +48,11 @@ def read_torch_file(data: np.ndarray, budget: Budget) -> Any:
     """The object that `torch.save` wrote: `Dict`, lists, tuples, `Tensor`, `Opaque`, numbers.
 
     Args:
-        data: the bytes of the file, uint8.
-        budget: for everything but the storages that lie in the file as they are.
+        data: bytes of the file, uint8.
+        budget: limit for everything except storages, which are views of the file.
 
     Raises:
-        InputError: not such a file, truncated, or over the budget.
+        InputError: the file is not of `torch.save`, truncated, or over the budget.
     """
     with _in_one_line():
         if data[:2].tobytes() == b"PK":
@@ -61,25 +62,25 @@ def read_torch_file(data: np.ndarray, budget: Budget) -> Any:
 
 @contextlib.contextmanager
 def _in_one_line() -> Iterator[None]:
-    """Whatever a damaged file leads to becomes an InputError."""
+    """Turn any exception that a damaged file causes into an InputError."""
     try:
         yield
     except InputError:
         raise
     except (zipfile.BadZipFile, EOFError) as error:
         raise InputError(f"truncated or damaged ({reason(error)})") from None
-    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
+    except Exception as error:  # a damaged pickle may raise any type of exception
         raise InputError(f"not a readable PyTorch file ({reason(error)})") from None
 
 
 class _Storages:
-    """The storages of one file, met as persistent ids."""
+    """The storages of one file, by their persistent ids."""
 
     def __init__(self) -> None:
         self.found: dict[str, Storage] = {}
 
     def __call__(self, pid: Any) -> Any:
-        """The storage that a tensor is a view of; an old module's class."""
+        """The storage of a persistent id; or, for an old module, its class."""
         if isinstance(pid, tuple) and pid and pid[0] == "module":
             return pid[1] if len(pid) > 1 else Opaque("a module")
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
@@ -110,7 +111,7 @@ def unpickled(
     """The object of the pickle at a file's position."""
 
     def from_bytes(raw: Any = b"") -> Any:
-        """A tensor that was pickled without torch.save holds a whole file of its own."""
+        """The object of a tensor that was pickled without torch.save: the bytes are a file."""
         if isinstance(raw, Encoded):
             budget.allocate(len(raw.text))
             raw = raw.text.encode("latin-1")
@@ -148,14 +149,14 @@ def _read_zip(data: np.ndarray, budget: Budget) -> Any:
 
 
 class Unzip:
-    """Takes members' bytes out of a zip archive: a view where one is stored, else unpacked.
+    """Reads members of a zip archive: as a view if uncompressed, otherwise decompressed.
 
     Attributes:
         members: by name.
     """
 
     def __init__(self, data: np.ndarray, budget: Budget):
-        """Raises InputError for a directory of unbearable size."""
+        """Raises InputError if the archive's directory is too large."""
         if _directory_bytes(data) > MAX_DIRECTORY_BYTES:
             limit = MAX_DIRECTORY_BYTES >> 20
             raise InputError(f"a zip archive whose directory is larger than {limit} MiB")
@@ -170,17 +171,21 @@ class Unzip:
         if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
             start = _data_offset(info, self._data)
             return self._data[start : start + info.file_size]
-        self._packed += info.compress_size  # somebody packed it again
+        # Compressed: PyTorch does not do this, so somebody compressed the file again.
+        self._packed += info.compress_size
         self._unpacked += info.file_size
         if self._unpacked > 2**20 + MAX_PACKING * self._packed:
             raise InputError(f"{one_line(name)[:80]} in it is suspiciously well compressed")
         self._budget.allocate(info.file_size)
-        with _in_one_line(), self._archive.open(info) as file:  # read(n) unpacks no more than n
+        with (
+            _in_one_line(),
+            self._archive.open(info) as file,
+        ):  # read(n) decompresses at most n bytes
             return np.frombuffer(file.read(info.file_size), np.uint8)
 
 
 def _directory_bytes(data: np.ndarray) -> int:
-    """The size of a zip archive's directory, as its end says."""
+    """The size of a zip archive's directory, from the record at the end of the archive."""
     end = data[-(2**16 + 22) :].tobytes()
     at = end.rfind(b"PK\x05\x06")
     size = struct.unpack_from("<I", end, at + 12)[0] if 0 <= at <= len(end) - 22 else 0
@@ -192,7 +197,7 @@ def _directory_bytes(data: np.ndarray) -> int:
 
 
 def _data_offset(info: zipfile.ZipInfo, data: np.ndarray) -> int:
-    """Where a stored member's bytes begin: after its local header, name and extra field."""
+    """The offset of an uncompressed member: after its local header, name and extra field."""
     header = data[info.header_offset : info.header_offset + 30].tobytes()
     if len(header) != 30 or header[:4] != b"PK\x03\x04":
         raise InputError("truncated or damaged (a member's header is missing)")
@@ -204,7 +209,7 @@ def _data_offset(info: zipfile.ZipInfo, data: np.ndarray) -> int:
 
 
 def _read_stream(data: np.ndarray, budget: Budget, nested: int = 0) -> Any:
-    """torch's older files; or the one object of a plain pickle."""
+    """Read an older file of torch, or a plain pickle."""
     file, storages = BlobFile(data, budget), _Storages()
     first = unpickled(file, budget, storages, nested)
     if first != LEGACY_MAGIC:
@@ -231,10 +236,10 @@ def _read_stream(data: np.ndarray, budget: Budget, nested: int = 0) -> Any:
 
 
 def locate_storage(storage: Storage, file: BlobFile, data: np.ndarray) -> None:
-    """Note where a storage lies, at the file's position: its length, then its numbers.
+    """Record the place of a storage, which is at the file's position: its length, then its numbers.
 
     Raises:
-        InputError: the length is another, or the file ends before.
+        InputError: the length differs from the storage's, or the file ends before its end.
     """
     size, start = file.read(8), file.tell()
     whole = len(size) == 8 and struct.unpack("<q", size)[0] == storage.numel
@@ -253,11 +258,11 @@ def read_torch_tar(members: dict[str, np.ndarray], budget: Budget) -> Any:
     """The object of an archive of torch before 0.1.10.
 
     Args:
-        members: the bytes of `storages`, `tensors` and `pickle`.
-        budget: as above.
+        members: bytes of the members `storages`, `tensors` and `pickle`.
+        budget: as in `read_torch_file`.
 
     Raises:
-        InputError: truncated or damaged.
+        InputError: the archive is truncated or damaged.
     """
     with _in_one_line():
         return _read_tar(members, budget)

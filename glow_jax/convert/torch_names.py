@@ -1,4 +1,4 @@
-"""PyTorch's and NumPy's own names in a pickle, and what stands for each.
+"""Replacements for the names of PyTorch and NumPy in a pickle.
 
 Format: pytorch/pytorch `torch/_utils.py: _rebuild_*`, `torch/_weights_only_unpickler.py`.
 """
@@ -35,7 +35,7 @@ DTYPES: dict[str, Any] = {
     "uint16": np.uint16,
     "uint8": np.uint8,
     "bool": np.bool_,
-    "float": np.float32,  # names that torch gives twice
+    "float": np.float32,  # dtypes that have two names in torch
     "double": np.float64,
     "half": np.float16,
     "long": np.int64,
@@ -66,11 +66,11 @@ STORAGES: dict[str, Any] = {
 
 
 def known_names(budget: Budget, from_bytes: Callable[[Any], Any]) -> Callable[[str, str], Any]:
-    """What stands for a name of PyTorch's or NumPy's in a pickle; None for any other.
+    """A function from a module and a name to its replacement; None for names that are unknown.
 
     Args:
-        budget: for what the calls make.
-        from_bytes: of the bytes of a file inside the pickle, the storage that it holds.
+        budget: limit for the results of calls.
+        from_bytes: function from the bytes of a file in the pickle to its storage.
     """
 
     def ordered_dict(*args: Any) -> Dict:

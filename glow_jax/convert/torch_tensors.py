@@ -1,7 +1,7 @@
-"""Storages, tensors and NumPy arrays as a pickle tells them.
+"""Storages, tensors and NumPy arrays of a pickle.
 
-Nothing is checked or read before an array is asked for, so that what is odd beside the weights
-does no harm.
+They are checked and read only when an array is requested, so that malformed objects that are not
+weights cause no error.
 
 Format: pytorch/pytorch `torch/_utils.py: _rebuild_*`, `torch/_weights_only_unpickler.py`;
 numpy/numpy `numpy/_core/src/multiarray/methods.c: array_setstate`.
@@ -22,7 +22,7 @@ MAX_AXES = 8
 
 
 class DType(Buildable):
-    """A type of numbers: of a torch.dtype or a storage's class."""
+    """The dtype of a torch.dtype or of a storage's class."""
 
     __slots__ = ("dtype",)
 
@@ -36,16 +36,16 @@ class NumpyDType(DType):
     __slots__ = ()
 
     def build(self, state: Any) -> None:
-        """NumPy's state, of which only the byte order matters."""
+        """Set the state of a numpy.dtype, of which only the byte order is used."""
         if isinstance(state, tuple) and len(state) > 1 and state[1] == ">":
             self.dtype = self.dtype.newbyteorder(">")
 
 
 class Storage(Buildable):
-    """Raw numbers, all of one type; `find` gives their bytes, uint8, once these are needed.
+    """Numbers of one type; `find` returns their bytes, uint8, when they are needed.
 
     Attributes:
-        swapped: written on a big-endian machine.
+        swapped: whether the numbers are big-endian.
     """
 
     __slots__ = ("_raw", "dtype", "find", "key", "numel", "swapped")
@@ -64,7 +64,7 @@ class Storage(Buildable):
         """The bytes.
 
         Raises:
-            InputError: they are not in the file, or not all of them.
+            InputError: some of the bytes, or all, are not in the file.
         """
         if self._raw is None:
             if self.find is None:
@@ -94,7 +94,7 @@ class StorageView(Buildable):
 
 
 class Tensor(Buildable):
-    """A strided view of a storage, as the file tells it; checked by `array`."""
+    """A strided view of a storage, with values from the file that `array` checks."""
 
     __slots__ = ("dtype", "offset", "shape", "storage", "stride")
 
@@ -103,17 +103,17 @@ class Tensor(Buildable):
         self.dtype = dtype
 
     def build(self, state: Any) -> None:
-        """The state of tensors before torch 0.4; that of a Parameter, which changes nothing."""
+        """Set the state of a tensor before torch 0.4; the state of a Parameter is ignored."""
         if self.storage is None and isinstance(state, tuple) and len(state) == 4:
             self.storage, self.offset, self.shape, self.stride = state
         elif not isinstance(state, tuple) or not all(map(_is_flag, state)):
             super().build(state)
 
     def array(self, budget: Budget) -> np.ndarray:
-        """The numbers, a read-only view of the storage where that is possible.
+        """The numbers, if possible as a read-only view of the storage.
 
         Raises:
-            InputError: it is no tensor, or reaches beyond its storage.
+            InputError: the values are those of no tensor, or reach beyond the storage.
         """
         if not isinstance(self.storage, Storage | StorageView):
             raise InputError("a tensor without a storage")
@@ -139,12 +139,12 @@ class Tensor(Buildable):
 
 
 def _is_flag(item: Any) -> bool:
-    """Whether an old Parameter's state has it: requires_grad, volatile, no hooks."""
+    """Whether an item can be a flag in the state of an old Parameter: a bool, or no hooks."""
     return item is None or isinstance(item, bool) or (isinstance(item, Dict) and not item.pairs)
 
 
 class PickledArray(Buildable):
-    """A NumPy array inside the pickle: raw bytes, or text that stands for bytes."""
+    """A NumPy array in the pickle: raw bytes, or text that encodes bytes."""
 
     __slots__ = ("dtype", "fortran", "raw", "shape")
 
@@ -152,7 +152,7 @@ class PickledArray(Buildable):
         self.raw, self.dtype, self.shape, self.fortran = raw, dtype, shape, fortran
 
     def build(self, state: Any) -> None:
-        """NumPy's state: version, shape, dtype, whether columns come first, bytes."""
+        """Set the state of an array: version, shape, dtype, whether column-major, bytes."""
         if isinstance(state, tuple) and len(state) == 5:
             _, self.shape, self.dtype, self.fortran, self.raw = state
 
@@ -160,7 +160,7 @@ class PickledArray(Buildable):
         """The numbers.
 
         Raises:
-            InputError: objects, or fewer bytes than the shape needs.
+            InputError: the elements are objects, or there are fewer bytes than the shape needs.
         """
         shape, raw = _sizes(self.shape), self.raw
         if isinstance(raw, str | Encoded):  # bytes of a pickle of protocol 2
@@ -180,7 +180,7 @@ class PickledArray(Buildable):
 
 
 class Encoded:
-    """Text that stands for bytes, one a character; not made into bytes before it is needed."""
+    """Text that encodes bytes, one per character; it is decoded only when it is needed."""
 
     __slots__ = ("text",)
 
@@ -189,7 +189,7 @@ class Encoded:
 
 
 def _sizes(numbers: Any) -> tuple[int, ...]:
-    """A shape, strides or offsets: a few whole numbers that a file could have."""
+    """Check a shape, strides or offsets: a few whole numbers within limits."""
     if not isinstance(numbers, tuple | list) or len(numbers) > MAX_AXES:
         raise InputError("a tensor of impossible shape")
     if not all(type(n) is int and 0 <= n < 2**40 for n in numbers):
@@ -198,7 +198,7 @@ def _sizes(numbers: Any) -> tuple[int, ...]:
 
 
 def _typed(raw: np.ndarray, dtype: np.dtype, swapped: bool, budget: Budget) -> np.ndarray:
-    """Bytes as numbers."""
+    """Numbers from bytes."""
     if len(raw) % dtype.itemsize:
         raise InputError("truncated or damaged (a storage has the wrong size)")
     if swapped and dtype.itemsize > 1:
@@ -209,7 +209,7 @@ def _typed(raw: np.ndarray, dtype: np.dtype, swapped: bool, budget: Budget) -> n
 
 
 def _afford(shape: tuple[int, ...], dtype: np.dtype, budget: Budget, stored: int) -> None:
-    """Ask for the memory of an expanded tensor, which its storage does not have."""
+    """Charge the budget for an expanded tensor, which is larger than its storage."""
     expanded = math.prod(shape) - stored
     if expanded > 0:
         budget.allocate(expanded * dtype.itemsize)

@@ -1,4 +1,4 @@
-"""Training data: folders of images and TFDS data sets, read in threads of their own.
+"""Training data: folders of images and TFDS data sets, read in background threads.
 
 No module here imports JAX: images are NumPy bytes until `training.run` puts them on a device.
 """

@@ -1,4 +1,4 @@
-"""The words for data on a command line, and what they open.
+"""Open the data that a text on the command line names.
 
 folder:DIR                   image files of the model's aspect ratio, in folders of any depth; with
                              DIR/train beside DIR/val or DIR/test, those parts (`folder_parts`)
@@ -22,7 +22,7 @@ from glow_jax.io.picture_formats import suffixes
 WORDS = " or ".join(
     ["folder:DIR, tfds:NAME[/CONFIG][@SPLIT]", *(f"{name}[@SPLIT]" for name in DATA_SETS)]
 )
-HELD_OUT_SPLITS = ("test", "validation")  # in the order of preference
+HELD_OUT_SPLITS = ("test", "validation")  # splits for held-out images, in order of preference
 
 
 def open_data(
@@ -34,10 +34,10 @@ def open_data(
     held_out: bool = False,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Source:
-    """The images that `words` name, at a model's size; in memory where they fit.
+    """Open the images that `words` name, at a model's size; in memory if they fit.
 
     Args:
-        words: as above.
+        words: a name of data; see the module.
         shape: (height, width, channels) of the model's images.
         crop: side in pixels of a centre crop before the resize; 0 for none.
         data_dir: TFDS's folder, its own default if None.
@@ -45,7 +45,7 @@ def open_data(
         notify: called with one line about what was left out of a folder, if anything was.
 
     Raises:
-        InputError: other words, or data that cannot be read.
+        InputError: `words` name no data, or the data cannot be read.
     """
     kind, rest = _parsed(words)
     size, n_channels = shape[:2], shape[2]
@@ -67,7 +67,7 @@ def open_data(
 def check_data(words: str) -> None:
     """Raise InputError unless `words` name data; a folder must exist and hold images.
 
-    For another data set the packages that read it must be installed.
+    For a data set that is no folder, the packages that read it must be installed.
     """
     kind, rest = _parsed(words)
     if kind != "folder":
@@ -77,10 +77,10 @@ def check_data(words: str) -> None:
 
 
 def default_held_out(words: str, size: int, data_dir: str | Path | None = None) -> str:
-    """The held-out part of the data set that `words` train on: its test or validation split.
+    """The held-out part of the data set that `words` name: its test or validation split.
 
     Raises:
-        InputError: a folder, which has none, or a data set without such a split.
+        InputError: `words` name a folder, or a data set without such a split.
     """
     kind, rest = _parsed(words)
     if kind == "folder":

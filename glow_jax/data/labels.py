@@ -1,4 +1,4 @@
-"""What the data sets of faces share: lines of labels, and pictures as bytes."""
+"""Functions that the data sets of faces share: parse labels, and encode pictures as PNG."""
 
 import io
 import json
@@ -17,7 +17,7 @@ MAX_LABELS_BYTES = 2**28
 
 
 def parse_labels(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The labels of a file's lines, a JSON object with a "file" each.
+    """The labels in the lines of a file, each a JSON object with the key "file".
 
     Raises:
         InputError: a line is damaged.
@@ -46,7 +46,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def png_buffer(pixels: np.ndarray) -> io.BytesIO:
-    """A PNG of uint8 pixels, (H, W, 3) or (H, W), as TFDS takes it."""
+    """The bytes of a PNG of uint8 pixels, (H, W, 3) or (H, W), as a buffer for TFDS."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     buffer.seek(0)

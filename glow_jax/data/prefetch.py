@@ -1,4 +1,4 @@
-"""A few results computed ahead of their use, in threads, given out in order."""
+"""Compute results in threads ahead of their use, and return them in order."""
 
 import collections
 import itertools
@@ -10,16 +10,15 @@ from typing import Any
 def prefetched(
     load: Callable[[int], Any], steps: Iterable[int], *, depth: int = 4, threads: int = 4
 ) -> Iterator[Any]:
-    """`load(step)` of every step, in order, with at most `depth` results waiting.
+    """`load(step)` of every step, in order, with at most `depth` results in memory.
 
-    The order is that of `steps` whatever the threads do. An error of `load` is raised here,
-    at its step. Closing the iterator ends the threads.
+    An error of `load` is raised at its step. Closing the iterator ends the threads.
 
     Args:
-        load: reads one batch; called in a thread.
-        steps: what to call it with.
-        depth: results that are made ahead, which bounds the memory.
-        threads: how many are made at once.
+        load: function that reads one batch; called in threads.
+        steps: arguments of `load`.
+        depth: largest number of results computed ahead, which bounds the memory.
+        threads: number of threads.
     """
     remaining = iter(steps)
     with ThreadPoolExecutor(threads, thread_name_prefix="glow-jax-data") as pool:

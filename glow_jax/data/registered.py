@@ -1,7 +1,7 @@
-"""The data sets of this project, by the word that names each; one more line adds one.
+"""The data sets of this project by name; to add one, add a line.
 
-Each module registers a builder with TensorFlow Datasets when it is imported, under the word,
-with one config a size: `SIZES_PX`, the side of its square pictures in pixels, smallest first.
+Each module registers a builder with TensorFlow Datasets under that name when it is imported. The
+builder has one config per size: `SIZES_PX`, the sides of square pictures in pixels, smallest first.
 """
 
 import importlib
@@ -13,7 +13,7 @@ DATA_SETS = {
 
 
 def register(word: str) -> None:
-    """Make a data set known to TensorFlow Datasets; nothing for a word that is not ours."""
+    """Register a data set of this project with TensorFlow Datasets; ignore other names."""
     if word in DATA_SETS:
         importlib.import_module(DATA_SETS[word])
 

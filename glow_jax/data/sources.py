@@ -1,7 +1,7 @@
 """Sources of training images: arrays and folders, with random access by index.
 
-A source that fits in `IN_MEMORY_BYTES` is decoded once, into one array; the images of a larger
-one are decoded when they are read.
+A source that fits in `IN_MEMORY_BYTES` is decoded once into one array; the images of a larger
+source are decoded when they are read.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class Source(Protocol):
     """Images by index; safe to read from several threads.
 
     Attributes:
-        name: what the data are and which part of them, for messages and cards.
+        name: name of the data and of the part that is used, for messages and cards.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, indices: Sequence[int] | np.ndarray) -> Images:
-        """The images at `indices`, in that order, of the size the source was opened with."""
+        """The images at `indices`, in that order, at the size with which the source was opened."""
         ...
 
     def sha256(self) -> str:
-        """A digest of the data that does not depend on their place on the disk."""
+        """A hash of the data, independent of their path."""
         ...
 
 
@@ -59,7 +59,7 @@ class ArraySource:
         return self.images[np.asarray(indices, np.int64)]
 
     def sha256(self) -> str:
-        """Of the images, byte by byte."""
+        """SHA-256 of the images' bytes."""
         return hashlib.sha256(np.ascontiguousarray(self.images).data).hexdigest()
 
 
@@ -78,7 +78,8 @@ class FolderSource:
         note: one line about what was left out; "" for nothing.
 
     Raises:
-        InputError: no images; on reading, one that cannot be read or has another aspect.
+        InputError: there are no images; `read` also raises it for an image that cannot be read or
+            has another aspect ratio.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], n_channels: int = 3, crop: int = 0):
@@ -121,7 +122,7 @@ def load_folder(
         n_channels: 3 for RGB, 1 for grey.
 
     Raises:
-        InputError: no images, one that cannot be read, or one of another aspect ratio.
+        InputError: there are no images, or one cannot be read or has another aspect ratio.
     """
     return read_all(FolderSource(path, size, n_channels), (*size, n_channels))
 
@@ -140,7 +141,7 @@ def read_all(source: Source, shape: tuple[int, int, int]) -> Images:
 
 
 def in_memory(source: Source, shape: tuple[int, int, int]) -> Source:
-    """The source decoded once where that fits in `IN_MEMORY_BYTES`, else as it is."""
+    """The source, decoded into memory if it fits in `IN_MEMORY_BYTES`, else unchanged."""
     if len(source) * int(np.prod(shape)) > IN_MEMORY_BYTES:
         return source
     return ArraySource(read_all(source, shape), source.name)
@@ -150,11 +151,11 @@ def fitted(image: np.ndarray, size: tuple[int, int], n_channels: int, crop: int 
     """The largest centre crop of the wanted aspect ratio, resized with antialiasing.
 
     Args:
-        image: uint8 (H, W, 1), (H, W, 3) or (H, W, 4), whose alpha is dropped.
+        image: uint8 (H, W, 1), (H, W, 3) or (H, W, 4); an alpha channel is ignored.
         size: wanted (height, width) in pixels.
         n_channels: 3 or 1; grey is repeated, colour becomes ITU-R 601 luma.
-        crop: side in pixels of a centre crop before anything else; 0 for none. A smaller
-            image keeps what it has.
+        crop: side in pixels of a centre crop before the other steps; 0 for none. A side that is
+            smaller is not cropped.
     """
     if crop:
         image = _centre(image, min(crop, image.shape[0]), min(crop, image.shape[1]))

@@ -1,8 +1,8 @@
 """Any image data set of TensorFlow Datasets (TFDS), read by index without TensorFlow.
 
-TFDS prepares a data set (downloads, checks, writes records) at first use; that step needs
-TensorFlow for most of its sets, and the network. What is prepared is read here from its
-ArrayRecord or TFRecord files, by index, each picture decoded when it is asked for.
+TFDS prepares a data set (downloads, checks, writes records) at first use; this needs TensorFlow for
+most data sets, and the network. A prepared data set is read here from its ArrayRecord or TFRecord
+files by index; each picture is decoded when it is read.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ class TfdsSource:
         size: (height, width) in pixels: the largest centre crop of that aspect is resized.
         n_channels: 3 or 1.
         crop: side in pixels of a centre crop before the resize; 0 for none.
-        data_dir: TFDS's folder; its own default (~/tensorflow_datasets) if None.
+        data_dir: folder of TFDS; None means ~/tensorflow_datasets.
 
     Raises:
-        InputError: TFDS is not installed, knows no such set or split, or cannot prepare it
-            (with its reason, such as a download that it leaves to the user); or the set has
-            no pictures.
+        InputError: TFDS is not installed, has no such data set or split, or cannot prepare it (the
+            message has the reason, such as a download that the user must make); or the data set
+            has no pictures.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class TfdsSource:
         return np.stack([self._one(int(i)) for i in indices])
 
     def sha256(self) -> str:
-        """Of name, version, split and length, and of the first and last record's bytes."""
+        """SHA-256 of name, version, split and length, and of the first and last record."""
         digest = hashlib.sha256(f"{self.name} {len(self)}".encode())
         for index in (0, len(self) - 1):
             digest.update(self._records[index])
@@ -106,7 +106,7 @@ class _RawRecords:
 
 
 def splits(name: str, data_dir: str | Path | None = None) -> list[str]:
-    """The splits of a data set, prepared if need be."""
+    """The splits of a data set, which is prepared if necessary."""
     return list(_prepared(name, data_dir).info.splits)
 
 
@@ -121,7 +121,7 @@ def _tfds() -> Any:
 
 
 def _prepared(name: str, data_dir: str | Path | None) -> Any:
-    """The builder of a data set that is on disk, prepared now if it was not."""
+    """The builder of a data set, which is prepared if necessary."""
     tfds = _tfds()
     register(name.partition("/")[0])
     try:
@@ -132,7 +132,7 @@ def _prepared(name: str, data_dir: str | Path | None) -> Any:
             f"tfds:{name}: TFDS {tfds.__version__} has no such data set; its catalogue: "
             "tensorflow.org/datasets/catalog"
         ) from error
-    except Exception as error:  # a set's own constructor may raise anything
+    except Exception as error:  # the constructor of a data set may raise any type of error
         raise InputError(f"tfds:{name}: {_message(error)}") from error
     if not builder.info.splits:
         builder = _prepare(name, builder, data_dir)
@@ -152,7 +152,7 @@ def _prepare(name: str, builder: Any, data_dir: str | Path | None) -> Any:
             f"tfds:{name}: preparing it needs the package {error.name}, which is not installed; "
             f"install it, or prepare the set elsewhere and copy {builder.data_dir}"
         ) from error
-    except Exception as error:  # TFDS and the set's own code raise many types
+    except Exception as error:  # TFDS and the code of a data set raise many types of errors
         if isinstance(error.__cause__, ModuleNotFoundError) or "tensorflow" in str(error):
             missing = getattr(error.__cause__, "name", None) or "tensorflow"
             raise InputError(
@@ -164,7 +164,7 @@ def _prepare(name: str, builder: Any, data_dir: str | Path | None) -> Any:
 
 
 def _image_feature(name: str, features: Any) -> str:
-    """The picture of an example: "image" where there is one, else the only one."""
+    """The name of the picture feature: "image" if there is one, else the only one."""
     kind = _tfds().features.Image
     found = [key for key, feature in features.items() if type(feature) is kind]
     if "image" in found:
@@ -207,5 +207,5 @@ def _message(error: BaseException) -> str:
 
 
 def _quiet() -> contextlib.AbstractContextManager[None]:
-    """TFDS logs what is not prepared yet as warnings; errors still raise."""
+    """Hide TFDS's warnings about data sets that are not prepared; errors are still raised."""
     return errors_only("absl")

@@ -1,4 +1,4 @@
-"""Random access to TFRecord files, the format TFDS prepares by default; no TensorFlow.
+"""Random access to TFRecord files, the default format of TFDS, without TensorFlow.
 
 A record is: length (uint64, little-endian), its checksum (4 bytes), data, data's checksum
 (4 bytes). Source: tensorflow `core/lib/io/record_writer.h`. The checksums are not checked.
@@ -30,7 +30,7 @@ class TFRecords:
     """Records of shards by index; safe to read from several threads.
 
     Raises:
-        InputError: a file is cut short or holds fewer records than a shard asks for.
+        InputError: a file is truncated, or has fewer records than a shard needs.
     """
 
     def __init__(self, shards: Sequence[Shard]):
@@ -63,7 +63,7 @@ class TFRecords:
 
 
 def _offsets(path: str) -> np.ndarray:
-    """Where each record of a file starts."""
+    """The offset of each record in a file."""
     size = Path(path).stat().st_size
     offsets, at = [], 0
     with open(path, "rb", buffering=0) as file:

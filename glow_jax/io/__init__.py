@@ -1,1 +1,1 @@
-"""Files and messages: errors, atomic writes, pictures and provenance, tables. No JAX in it."""
+"""Files and messages: errors, atomic writes, pictures, provenance, tables. Imports no JAX."""

@@ -1,7 +1,7 @@
-"""The folder for what is kept between runs: compiled programs, scores, and a judge's weights.
+"""The cache folders, for data that later runs use: compiled programs, scores, a judge's weights.
 
-Some of it runs as code, so each folder is the user's own, and one that others can write to is
-refused.
+Some of these data run as code. Therefore each folder must belong to the user, and a folder that
+others can write to is refused.
 """
 
 import os
@@ -16,9 +16,9 @@ HINT = f"name a folder of your own in {VARIABLE}"
 
 
 def cache_home() -> Path:
-    """Where the folders lie: `GLOW_JAX_CACHE`, or else `glow-jax` in the user's cache.
+    """The parent of the cache folders: `GLOW_JAX_CACHE`, or else `glow-jax` in the user's cache.
 
-    The user's cache is `XDG_CACHE_HOME`, or else `~/.cache`. Nothing is made.
+    The user's cache is `XDG_CACHE_HOME`, or else `~/.cache`. No folder is made.
 
     Raises:
         InputError: the user has no home folder.
@@ -35,14 +35,14 @@ def cache_home() -> Path:
 
 
 def cache_folder(name: str = "") -> Path:
-    """A private folder of `cache_home()`, made where it is missing.
+    """A private folder in `cache_home()`, made if it does not exist.
 
     Args:
-        name: of the folder in `cache_home()`; by default that folder itself.
+        name: name of the folder in `cache_home()`; "" is `cache_home()` itself.
 
     Raises:
-        InputError: it cannot be made or written to, belongs to somebody else, or others can
-            write to it.
+        InputError: the folder cannot be made or written to, belongs to another user, or others
+            can write to it.
     """
     home = cache_home()
     if not os.environ.get(VARIABLE):
@@ -51,16 +51,16 @@ def cache_folder(name: str = "") -> Path:
 
 
 def private_folder(path: Path) -> Path:
-    """A folder that the user alone can write to, made where it is missing, whatever the umask.
+    """A folder that only the user can write to, made if it does not exist, with any umask.
 
     Raises:
-        InputError: it cannot be made or written to, belongs to somebody else, or others can
-            write to it.
+        InputError: the folder cannot be made or written to, belongs to another user, or others
+            can write to it.
     """
     status = make_private(path).stat()
     why = ""
     if status.st_uid != os.geteuid():
-        why = "it belongs to somebody else"
+        why = "it belongs to another user"
     elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         why = "others can write to it (chmod 700 it)"
     elif not os.access(path, os.W_OK | os.X_OK):
@@ -71,10 +71,10 @@ def private_folder(path: Path) -> Path:
 
 
 def make_private(path: Path) -> Path:
-    """A folder, made for the user alone where it is missing, whatever the umask.
+    """Make a folder that only the user can access, if it does not exist, with any umask.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: the folder cannot be made.
     """
     try:
         for folder in reversed([path, *path.parents]):
@@ -86,11 +86,11 @@ def make_private(path: Path) -> Path:
 
 
 def _close(path: Path) -> None:
-    """Take the right to write from others, of a folder that an umask of 002 left open."""
+    """Remove the write permission of others from a folder that was made with umask 002."""
     try:
         status = path.lstat()
         ours = status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode)
         if ours and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             path.chmod(0o700)
     except OSError:
-        return  # `private_folder` says what is wrong
+        return  # `private_folder` reports the problem

@@ -26,17 +26,17 @@ SAME = 1  # grey levels: what rounding in a conversion from sRGB to sRGB may cha
 
 
 def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """A picture whose numbers mean the same colours in sRGB.
+    """Convert the colours of a picture to sRGB.
 
-    Nothing is changed where there is no profile, where the profile is damaged or is another kind
-    of picture's (as viewers do), or where it is sRGB's own.
+    The picture is not changed if it has no profile, if the profile is damaged or of another colour
+    model (as in viewers), or if it is that of sRGB.
 
     Args:
         image: mode RGB, L or CMYK.
-        profile: ICC profile of its numbers; empty is none.
+        profile: ICC profile of the picture; empty if there is none.
 
     Returns:
-        Mode RGB where colours were converted, otherwise `image`.
+        An image of mode RGB if colours were converted, otherwise `image`.
     """
     space = SPACES.get(image.mode)
     if space is None or not _is_profile(profile, space):

@@ -1,8 +1,8 @@
 """Containers of pictures: the header and metadata of a PNG, JPEG, WebP, HEIC or AVIF file.
 
-A scan finds the size, the orientation and the metadata. Pillow gets only the parts that make
-pixels, so that none of its metadata parsers runs (they warn, and silencing a warning is not
-thread-safe).
+A scan finds the size, the orientation and the metadata. Pillow gets only the parts of the file that
+determine pixels, so that none of its metadata parsers runs (they emit warnings, and silencing a
+warning is not thread-safe).
 """
 
 import os
@@ -31,7 +31,7 @@ INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF types, as `s
 
 @dataclass(frozen=True)
 class Scan:
-    """The header and metadata of a picture file, whose pixels are not decoded yet."""
+    """The header and metadata of a picture file, before its pixels are decoded."""
 
     kind: Literal["PNG", "JPEG", "WEBP", "HEIC", "AVIF"]
     width: int
@@ -46,7 +46,7 @@ class Scan:
 
 
 def scan_file(path: StrPath) -> Scan:
-    """Scan a picture file, known by its content.
+    """Scan a picture file, whose format is found from its content.
 
     Raises:
         InputError: the file cannot be read as any of them, or what decodes it is not installed.
@@ -137,11 +137,11 @@ def _scan_png(data: bytes) -> Scan:
     if data[12:16] != b"IHDR":
         raise ValueError("no header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    # Pillow compares these keys with samples it has already rescaled.
+    # Pillow would compare these colour keys with samples that it has already rescaled.
     ignored_key = depth == 16 or (depth in (2, 4) and colour == 0)
     wanted = {b"PLTE", b"IDAT", b"IEND"} | (set() if ignored_key else {b"tRNS"})
     kept, exif, xmp, icc, animated = [data[:33]], b"", b"", b"", False
-    itxt = b"XML:com.adobe.xmp\0\0\0"  # then not compressed: language\0, translation\0, text
+    itxt = b"XML:com.adobe.xmp\0\0\0"  # if not compressed, language\0, translation\0, text follow
     pos = 33
     while pos + 8 <= len(data) and kept[-1][4:8] != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, pos)
@@ -162,7 +162,7 @@ def _scan_png(data: bytes) -> Scan:
 
 
 def _inflated(data: bytes) -> bytes:
-    """Decompress metadata; nothing where it is damaged or too long."""
+    """Decompress metadata; empty if they are damaged or too long."""
     unpack = zlib.decompressobj()
     try:
         whole = unpack.decompress(data, MAX_METADATA_BYTES)
@@ -179,7 +179,10 @@ def _scan_jpeg(data: bytes) -> Scan:
     pos = 2
     while data[pos + 1] != 0xDA:  # start of scan
         marker = data[pos + 1]
-        if data[pos] != 0xFF or marker in (0x00, 0xFF):  # stray bytes, which libjpeg skips; padding
+        if data[pos] != 0xFF or marker in (
+            0x00,
+            0xFF,
+        ):  # stray bytes and padding, which libjpeg skips
             pos += 1
             continue
         end = pos + 2 + struct.unpack_from(">H", data, pos + 2)[0]
@@ -289,5 +292,5 @@ def exif_orientation(exif: bytes) -> int:
 
 
 def damaged(name: str, kind: str, reason: str) -> InputError:
-    """The error of a file whose bytes are not a whole picture."""
+    """The error for a damaged or truncated picture file."""
     return InputError(f"{name}: damaged or truncated {kind} file ({reason})")

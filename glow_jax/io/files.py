@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read without waiting for a pipe."""
+"""Write files atomically, and open files without waiting at a pipe."""
 
 import contextlib
 import errno
@@ -28,7 +28,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(path)
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "xb") as file:  # not tempfile: its files are private to the user
+        with open(
+            temporary, "xb"
+        ) as file:  # not with tempfile, whose files are readable by the user only
             file.write(data)
         os.replace(temporary, target)
     except (OSError, ValueError) as error:
@@ -36,12 +38,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         kind = InputError if of_name else OutputError
         raise kind(f"{one_line(target)}: cannot be written ({reason(error)})") from error
     finally:
-        with contextlib.suppress(OSError, ValueError):  # renamed, or never created
+        with contextlib.suppress(OSError, ValueError):  # the file was renamed, or never created
             temporary.unlink()
 
 
 def open_without_waiting(path: str, flags: int) -> int:
-    """An `opener` for `open` that does not wait for a writer where the path is a pipe."""
+    """An `opener` for `open` that does not wait for a writer if the path is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -75,11 +77,11 @@ def read_bytes(path: Path, most: int = MAX_BYTES, *, follow_link: bool = True) -
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object, of at most `MAX_JSON_BYTES`.
+    """Read a JSON file of at most `MAX_JSON_BYTES` whose content is an object.
 
     Raises:
-        InputError: no such file, no ordinary file, too large, or other content. The message
-            names the file without its folder.
+        InputError: the file does not exist, is no ordinary file, is too large, or has other
+            content. The message names the file without its folder.
     """
     try:
         with open(path, "rb", opener=open_without_waiting) as file:

@@ -1,7 +1,7 @@
-"""The 68 face landmarks of iBUG 300-W: which index is which part of the face.
+"""The 68 face landmarks of iBUG 300-W: indices of the parts of the face.
 
-Left and right are the person's own: the right eye lies on the left of a picture that is not
-mirrored. NumPy only, so that the judge may use it too.
+Left and right are those of the person: the right eye is on the left side of a picture that is not
+mirrored. This module needs NumPy only, so that the judge can use it too.
 
 Source: Sagonas et al. 2013, "300 Faces in-the-Wild Challenge", figure 1 (its points 1-68 are 0-67).
 """
@@ -17,13 +17,13 @@ EYES = slice(36, 48)
 MOUTH_CORNERS = (48, 54)
 INNER_LIPS = slice(60, 68)
 
-# Nose and corners of the eyes, which expressions hardly move; 36 counts twice.
+# Nose and corners of the eyes, which expressions hardly move; landmark 36 has twice the weight.
 STEADY = np.array([*range(27, 37), 36, 39, 42, 45])
 
-# The edges of lids and lips that meet when eyes and mouth close: pairs, upper above lower.
+# Landmarks of lids and lips that meet when eyes and mouth close: upper and lower ones, in pairs.
 UPPER_EDGES = np.array([37, 38, 43, 44, 61, 62, 63])
 LOWER_EDGES = np.array([41, 40, 47, 46, 67, 66, 65])
-LIP_PAIRS = slice(4, 7)  # of these pairs, those of the lips
+LIP_PAIRS = slice(4, 7)  # the pairs that belong to the lips
 
 # Landmark i of a mirrored picture is landmark MIRROR[i] of the picture.
 MIRROR = np.array(

@@ -1,10 +1,10 @@
-"""Locks between processes, also where the file system has none.
+"""Locks between processes, also on file systems that do not support locks.
 
-A lock is an empty file that the system locks (flock), and lets go of when the process ends, however
-it ends. Some file systems know no flock (NFS without a lock daemon, Lustre without its option,
-FUSE): there the lock is a second file beside it, `.owner-NAME`, made exclusively, that names host
-and process. Of a process of this host we know whether it still runs; an owner on another host
-must be removed by hand where it has ended without letting go.
+A lock is an empty file that the system locks with flock; the system releases the lock when the
+process ends, however it ends. Some file systems do not support flock (NFS without a lock daemon,
+Lustre without its option, FUSE). There the lock is a second file, `.owner-NAME`, which is created
+exclusively and names host and process. If the process was on this host and has ended, the file is
+removed; if it was on another host and was killed, the user must remove the file.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
 MAX_OWNER_BYTES = 4096
-# Of a file system that has no flock; whoever holds a lock gives EWOULDBLOCK, or EACCES on NFS.
+# Errors of a file system without flock. A lock that is held gives EWOULDBLOCK, or EACCES on NFS.
 NO_FLOCK = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 
@@ -33,15 +33,15 @@ class LockedError(InputError):
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock, without waiting for it.
+    """Hold a lock; raise an error at once if another process holds it.
 
     Args:
-        path: of the lock's file, made where it is missing and left there afterwards; its content
-            is never touched.
+        path: path of the lock's file, which is made if it does not exist and is not removed; its
+            content is not changed.
 
     Raises:
-        LockedError: another process holds it.
-        InputError: the file cannot be made, or is no ordinary file (a link, say).
+        LockedError: another process holds the lock.
+        InputError: the file cannot be made, or is no ordinary file, but a link, for example.
     """
     file = _open(path)
     try:
@@ -83,7 +83,7 @@ def _open(path: Path) -> int:
 
 
 def _flock(path: Path, file: int) -> bool:
-    """Lock an open file; False where its file system cannot."""
+    """Lock an open file; False if its file system does not support this."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -113,7 +113,9 @@ def _owned(path: Path) -> Iterator[None]:
 
 
 def _claim(file: Path, mine: bytes) -> None:
-    for _ in range(3):  # an owner that has ended is removed, and another process may be faster
+    for _ in range(
+        3
+    ):  # try again: the file of an ended owner is removed, and another process may create it first
         try:
             _create(file, mine)
             return
@@ -124,7 +126,9 @@ def _claim(file: Path, mine: bytes) -> None:
             _remove_stale(file, owner)
         except OSError as error:
             raise InputError(f"{one_line(file)}: cannot be made ({reason(error)})") from None
-    raise LockedError(f"{one_line(file)}: other processes want this lock too; try again")
+    raise LockedError(
+        f"{one_line(file)}: other processes are taking this lock at the same time; try again"
+    )
 
 
 def _create(file: Path, content: bytes) -> None:
@@ -137,7 +141,7 @@ def _create(file: Path, content: bytes) -> None:
 
 
 def _read_owner(file: Path) -> bytes:
-    """What an owner's file says; nothing where there is no readable one."""
+    """The content of an owner's file; empty if it cannot be read."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -153,7 +157,7 @@ def _read_owner(file: Path) -> bytes:
 
 
 def _owner_lives(owner: bytes) -> bool:
-    """Whether an owner still holds its lock; one that nobody here can ask is taken to."""
+    """Whether an owner still runs; an owner on another host is assumed to run."""
     if not owner:
         return False
     try:
@@ -167,8 +171,7 @@ def _owner_lives(owner: bytes) -> bool:
 
 
 def _remove_stale(file: Path, owner: bytes) -> None:
-    """Remove the file of an owner that has ended, and no other: another process may have been
-    faster, and hold the lock by now."""
+    """Remove the file of an owner that has ended, unless another process has replaced the file."""
     aside = file.with_name(f".{uuid.uuid4().hex}.tmp")
     with contextlib.suppress(OSError):
         os.rename(file, aside)
@@ -193,7 +196,7 @@ def _identity(pid: int) -> dict[str, object]:
 
 
 def _host() -> str:
-    """This host since it started, and the space that its process numbers are of."""
+    """An identifier of this host, its boot, and the namespace of its process numbers."""
     boot, space = "", ""
     with contextlib.suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -203,9 +206,9 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process of this host started, in the system's words; empty where it has ended."""
+    """The start time of a process of this host, in the system's format; empty if it has ended."""
     try:
-        # After the name, which may hold anything: state is field 3, start time field 22.
+        # Fields after the name, which may contain any text: state is field 3, start time field 22.
         state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (OSError, ValueError):
         return "" if Path("/proc/self/stat").exists() else _exists(pid)

@@ -1,4 +1,4 @@
-"""Names and reasons that fit on one line of a message, and loggers that stay quiet."""
+"""Helpers for messages of one line, and a way to silence loggers."""
 
 import contextlib
 import logging
@@ -15,16 +15,16 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud
 
 
 def reason(error: Exception) -> str:
-    """Why, in one line: the system's words, the first line of the error's message, or its type."""
+    """An error as one line: the system's text, the first line of its message, or its type."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = text.strip().splitlines()
     return one_line(lines[0] if lines else type(error).__name__)[:300]
 
 
 def one_line(text: object) -> str:
-    """Text on one line: its `repr` if it holds line ends or other control characters.
+    """Text on one line: its `repr` if it has line ends or other control characters.
 
-    Of a text of more than `MAX_CHARACTERS` the beginning and the end.
+    A text of more than `MAX_CHARACTERS` is shortened to its beginning and its end.
     """
     line = str(text)
     if len(line) > MAX_CHARACTERS:
@@ -46,9 +46,9 @@ def failure(item: object, error: Exception) -> str:
     return f"{one_line(item)}: {why if known else f'{kind}: {why}'}"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number and its noun: "1 image", "2 images"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and its noun: "1 image", "2 images"; `plural` is for nouns like "person"."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 @contextlib.contextmanager
@@ -64,5 +64,5 @@ def errors_only(logger_name: str) -> Iterator[None]:
 
 
 def install_hint(extra: str) -> str:
-    """How to install what an extra of setup.cfg brings: glow-jax is on no package index."""
+    """How to install an extra of setup.cfg, from a clone: glow-jax is on no package index."""
     return f"install the extra `{extra}`: pip install -e '.[{extra}]' in a clone of glow-jax"

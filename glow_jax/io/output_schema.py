@@ -1,14 +1,14 @@
-"""The tables of a job's folder: their files and columns, shared by whoever writes or reads them.
+"""The files and table columns of a job's output folder, for the code that writes or reads them.
 
-job.json        what made the folder
-people.csv      each person's pictures
+job.json        settings of the job
+people.csv      the pictures of each person
 images/         the outputs; or
-shards/         the outputs of a chunk in one file each
-rows/           what is known of a chunk, written when its outputs are there
-results.csv     one row an output, in the plan's order
-inputs.csv      every picture read: role, bits/dim, round-trip error
-failures.csv    outputs that could not be made, pictures that could not be used, and why (if any)
-results.parquet the results with numbers as numbers, where pyarrow is installed
+shards/         files with the outputs of one chunk each
+rows/           tables of each chunk, written after its outputs
+results.csv     one row per output, in the plan's order
+inputs.csv      one row per input picture: role, bits/dim, round-trip error
+failures.csv    outputs that could not be made and pictures that could not be used, with reasons
+results.parquet results.csv with numbers as numbers, if pyarrow is installed
 """
 
 import contextlib

@@ -9,10 +9,10 @@ from glow_jax.io.messages import install_hint, one_line, reason
 
 
 def installed(module: str) -> bool:
-    """Whether a top-level module is there; it is not imported."""
+    """Whether a top-level module is installed; the module is not imported."""
     try:
         return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # of an import hook; of a module without a spec
+    except (ImportError, ValueError):  # from an import hook; from a module without a spec
         return False
 
 
@@ -20,7 +20,7 @@ def need(extra: str, *modules: str) -> None:
     """Check that modules of an extra of this package are installed.
 
     Raises:
-        InputError: one is not; the message names it, and how to install the extra.
+        InputError: a module is not installed; the message names it and the way to install it.
     """
     for name in modules:
         if not installed(name):

@@ -1,7 +1,7 @@
-"""Image files to uint8 arrays and back.
+"""Read image files as uint8 arrays, and write them.
 
-Files may be hostile: Pillow gets only the bytes that make pixels (`containers`), and nothing is
-decoded before its size is known.
+Files may be hostile: Pillow gets only the bytes that determine pixels (`containers`), and the size
+is checked before pixels are decoded.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ JUNK = b"\x55" * 4096  # no marker in it
 
 
 def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int = 3) -> Pixels:
-    """Read a PNG, JPEG or still WebP file, known by its content and not by its suffix.
+    """Read a PNG, JPEG or still WebP file; the format is found from the content.
 
     HEIC is read where the extra `photos` is installed, AVIF where Pillow decodes it.
     EXIF orientation is applied, of HEIC and AVIF that of their container. Transparency is laid
@@ -58,7 +58,7 @@ def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int
 
     Raises:
         InputError: the file is missing, unreadable, damaged, animated, too large, of
-            another format or of the wrong size. Nothing else is raised.
+            another format or of the wrong size. No other error is raised.
     """
     if channels not in (1, 3):
         raise InputError(f"channels is {channels!r}; it must be 1 or 3")
@@ -96,7 +96,7 @@ def _read(scan: Scan, name: str, size: tuple[int, int] | None, channels: int) ->
 
 
 def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
-    """Write a lossless PNG or WebP with its provenance, all of it or nothing.
+    """Write a lossless PNG or WebP with its provenance, atomically.
 
     The file appears complete under its name (temporary file in the same folder, then
     rename), replacing an older one; killing the process leaves at most a hidden
@@ -122,7 +122,7 @@ def image_bytes(
     suffix: str = ".png",
     name: str = "image",
 ) -> bytes:
-    """What `write_image` writes, as bytes; `name` is for messages.
+    """The bytes of the file that `write_image` writes; `name` is for messages.
 
     Raises:
         InputError: as `write_image`.
@@ -169,8 +169,8 @@ def _decode(scan: Scan, channels: int) -> Pixels:
     except OSError:
         if scan.kind != "JPEG" or JPEG_END in scan.data[-2:]:
             raise
-        # The end marker is missing, or more. Where the pixels are all there, nothing that
-        # follows them changes one.
+        # The end marker is missing, and perhaps pixels too. If all pixels are there, bytes that
+        # follow do not change any.
         ended, followed = (
             _decode_data(scan, scan.data.rstrip(b"\xff") + more + JPEG_END, channels)
             for more in (b"", JUNK)
@@ -260,7 +260,7 @@ def _to_pillow(image: Pixels, name: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
-_RUN_LENGTHS = 3  # zlib's Z_RLE: what PNG's filters leave of a face has few longer repeats
+_RUN_LENGTHS = 3  # zlib's Z_RLE: after PNG's filters, faces have few longer repetitions
 
 
 def _encode_png(picture: Image.Image, provenance: Provenance) -> bytes:
@@ -270,7 +270,7 @@ def _encode_png(picture: Image.Image, provenance: Provenance) -> bytes:
     info.add_text("glow_jax:model", provenance.model)
     info.add_text("glow_jax:recipe", recipe_json(provenance.recipe))
     buffer = io.BytesIO()
-    # Of zlib's default: 0.3 of the time, 1.02 of the bytes (faces, 64 pixels).
+    # Compared with zlib's default: 0.3 of the time, 1.02 of the bytes (faces, 64 pixels).
     how = {"compress_level": 4, "compress_type": _RUN_LENGTHS}
     picture.save(buffer, "PNG", pnginfo=info, **how)
     return buffer.getvalue()
@@ -279,14 +279,14 @@ def _encode_png(picture: Image.Image, provenance: Provenance) -> bytes:
 def _encode_webp(picture: Image.Image, provenance: Provenance) -> bytes:
     buffer = io.BytesIO()
     xmp = xmp_packet(provenance).encode()
-    # Of Pillow's default: 0.03 of the time, 1.1 of the bytes; 0.77 of a PNG's (faces, 64 pixels).
+    # Compared with Pillow's default: 0.03 of the time, 1.1 of the bytes; 0.77 of a PNG's bytes.
     how = {"lossless": True, "method": 0, "quality": 0}
     picture.save(buffer, "WEBP", xmp=xmp, **how)
     return buffer.getvalue()
 
 
 def tiled(images: Pixels, columns: int) -> Pixels:
-    """Images (N, H, W, C) as one picture, row by row; a last row is filled with black."""
+    """Images (N, H, W, C) as one picture, row by row; the last row is filled up with black."""
     n, height, width, channels = images.shape
     rows = -(-n // columns)
     blank = np.zeros((rows * columns - n, height, width, channels), images.dtype)

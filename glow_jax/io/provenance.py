@@ -1,4 +1,4 @@
-"""The record of how a picture was made, written as XMP into every picture that glow-jax makes."""
+"""The record of how a picture was made, as XMP in every picture that glow-jax writes."""
 
 import functools
 import json
@@ -31,17 +31,17 @@ _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a picture was made; embedded in every picture we write.
+    """How a picture was made; embedded in every picture that glow-jax writes.
 
     Args:
         source_type: IPTC digital source type: composite for an edited photograph,
             trained for a sample, algorithmic for a render, into which no trained network went;
             enhanced for a photograph that was only cut and scaled.
         model: name of the model, non-empty and printable.
-        recipe: what repeats the picture (job id, alpha, ...), as JSON values.
+        recipe: values with which the picture can be made again (job id, alpha, ...), JSON.
 
     Raises:
-        InputError: a field is not as above.
+        InputError: a field has another value.
     """
 
     source_type: SourceType
@@ -58,11 +58,11 @@ class Provenance:
 
 
 def read_provenance(path: StrPath) -> Provenance | None:
-    """Read what `write_image` recorded (in a JPEG too, where a tool carried it over).
+    """Read the record of `write_image` (also in a JPEG, if a tool copied it).
 
     Returns:
-        The record, or None when there is none, or when it is incomplete or malformed in
-        any way: other people's metadata must not stop a batch.
+        The record. None if there is none, or if it is incomplete or malformed: metadata of other
+        tools must not stop a batch.
 
     Raises:
         InputError: the file itself cannot be read as a picture.
@@ -75,10 +75,10 @@ def read_provenance(path: StrPath) -> Provenance | None:
 
 
 def read_source_type(path: StrPath) -> str | None:
-    """Read the IPTC digital source type that a file declares, whoever wrote it.
+    """Read the IPTC digital source type that a file declares, of any tool.
 
     Returns:
-        The last part of its address, such as "digitalCapture"; None when there is none.
+        The last part of its address, such as "digitalCapture"; None if there is none.
 
     Raises:
         InputError: the file itself cannot be read as a picture.
@@ -90,7 +90,10 @@ def read_source_type(path: StrPath) -> str | None:
 
 
 def xmp_packet(provenance: Provenance) -> str:
-    """Source: XMP specification part 1, section 7; IPTC Photo Metadata 2023.1."""
+    """The record as XMP.
+
+    Source: XMP specification part 1, section 7; IPTC Photo Metadata 2023.1.
+    """
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
@@ -108,9 +111,9 @@ def xmp_packet(provenance: Provenance) -> str:
 
 
 def _xmp_root(xmp: bytes) -> ElementTree.Element | None:
-    """The file's XMP, or None where there is none that can be read."""
-    # Entities, hence their expansion, can only be declared in a DOCTYPE; insisting on
-    # UTF-8 keeps one from hiding in another encoding.
+    """The root of a file's XMP; None if there is none that can be parsed."""
+    # Entities, which may expand without limit, can only be declared in a DOCTYPE. UTF-8 is required
+    # so that no DOCTYPE is hidden by another encoding.
     if not xmp or len(xmp) > MAX_METADATA_BYTES or b"<!DOCTYPE" in xmp:
         return None
     try:
@@ -120,7 +123,7 @@ def _xmp_root(xmp: bytes) -> ElementTree.Element | None:
 
 
 def _parse_provenance(root: ElementTree.Element) -> Provenance:
-    """Raises ValueError (json's, or InputError) when the record is not whole."""
+    """The record; raises ValueError (of json, or InputError) if it is incomplete."""
     source_type = _xmp_field(root, _IPTC, "DigitalSourceType").removeprefix(_SOURCE_TYPES)
     recipe = json.loads(_xmp_field(root, _OURS, "recipe"))
     if not isinstance(recipe, dict):
@@ -130,7 +133,7 @@ def _parse_provenance(root: ElementTree.Element) -> Provenance:
 
 
 def _xmp_field(root: ElementTree.Element, namespace: str, name: str) -> str:
-    """A simple property, as an element or, after Adobe's tools, as an attribute."""
+    """A simple property: an element or, in files of Adobe's tools, an attribute."""
     key = f"{{{namespace}}}{name}"
     for description in root.iter(f"{{{_RDF}}}Description"):
         value = description.get(key) or description.findtext(key)
@@ -140,7 +143,7 @@ def _xmp_field(root: ElementTree.Element, namespace: str, name: str) -> str:
 
 
 def recipe_json(recipe: Mapping[str, Any]) -> str:
-    """Sorted ASCII, so equal recipes give equal bytes and any text chunk can hold them."""
+    """A recipe as sorted ASCII JSON: equal recipes give equal bytes, valid in any text chunk."""
     try:
         return json.dumps(dict(recipe), sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line, reason
 
-SURROGATES = "surrogateescape"  # names of files need not be UTF-8
+SURROGATES = "surrogateescape"  # file names need not be valid UTF-8
 
 Row = dict[str, Any]
 
@@ -26,14 +26,14 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+|inf|nan)(e[+-]?\d+)?", re.ASCII | r
 
 
 class TableWriter:
-    """A CSV that is written row by row and appears when it is whole; or, without rows, is gone.
+    """A CSV that is written row by row, and appears under its name when it is complete.
 
     Raises, on entry and on exit:
         OutputError: the file cannot be written.
     """
 
     def __init__(self, path: Path, fields: Sequence[str], optional: bool = False):
-        """A table at `path`; an `optional` one without rows is removed instead."""
+        """A table at `path`; with `optional`, the file is removed if there are no rows."""
         self._path, self._fields, self._optional = path, fields, optional
         self._temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
         self._n = 0
@@ -47,12 +47,12 @@ class TableWriter:
         return self
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Write the fields of a row."""
+        """Write a row."""
         line = csv_line([row[name] for name in self._fields])
         self.write_line(line.encode(errors=SURROGATES))
 
     def write_line(self, line: bytes) -> None:
-        """Write a row that is a line already."""
+        """Write a row that is given as a line of CSV."""
         self._file.write(line)
         self._n += 1
 
@@ -70,7 +70,7 @@ class TableWriter:
 
 
 def write_table(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV, all of it or nothing.
+    """Write a CSV atomically.
 
     Raises:
         OutputError: it cannot be written.

@@ -1,1 +1,1 @@
-"""Training of a flow: one step, a run that can be killed, its log, many devices, presets."""
+"""Train a flow: the training step, resumable runs, logs, several devices, presets."""

@@ -1,4 +1,4 @@
-"""Held-out bits/dim: of a model, and of a training run at its checkpoints and at its end."""
+"""Compute held-out bits/dim of a model, and of a training run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def evaluator(
 ) -> Callable[[nnx.State, Source, int], float]:
     """A function (params, source, n): mean bits/dim of a source's first n images.
 
-    With one draw of the paper's dequantisation noise (seed 0), whatever the devices.
+    The dequantisation noise is one draw (seed 0), the same for any number of devices.
     """
     compiled = make_bits_per_dim(graph, fixed, mesh)
 
@@ -65,12 +65,13 @@ def figures(
     held_out: Source,
     best: tuple[int, float] | None,
 ) -> dict[str, Any]:
-    """The figures that a run's card gets at its end.
+    """The figures for the card of the exported model.
 
     Args:
-        measure: of `evaluator`.
-        state: whose averaged weights are measured.
-        train, held_out: all of the held-out images, and as many training images.
+        measure: result of `evaluator`.
+        state: the state whose averaged weights are measured.
+        train: training images, of which as many are measured as there are held-out images.
+        held_out: held-out images, all of which are measured.
         best: step and held-out bits/dim of the best checkpoint.
     """
     n = len(held_out)

@@ -1,7 +1,7 @@
 """The log of a training run: a table, pictures, TensorBoard's events.
 
-A resumed run drops what was logged after the checkpoint it is resumed from, so that every step
-is in the log once.
+A resumed run removes the rows that were logged after its checkpoint, so that every step is in the
+log once.
 """
 
 import contextlib
@@ -90,8 +90,8 @@ def pictures(model: Glow, originals: np.ndarray, seed: int) -> dict[str, np.ndar
     """Two sheets of a model's pictures, with as many samples as there are originals.
 
     samples: at temperature 0.7, from the same noise for the same seed.
-    reconstructions: pairs of rows, the originals at the model's bits and, below each, what
-    comes back of it; a difference shows that the flow has lost its inverse.
+    reconstructions: pairs of rows, the originals at the model's bits and, below, their
+    reconstructions; a difference shows that the flow is numerically not invertible.
     """
     n, n_bits = len(originals), model.config.n_bits
     columns = max(1, round(np.sqrt(n)))
@@ -126,11 +126,11 @@ Board = Callable[[Row, Mapping[str, np.ndarray]], None]
 
 @contextlib.contextmanager
 def tensorboard(folder: Path, step: int, note: Callable[[str], None]) -> Iterator[Board]:
-    """A function that sends a row and its sheets to TensorBoard; `note` is called if it cannot.
+    """A function that writes a row and its sheets as TensorBoard events.
 
     Args:
         folder: for its event files.
-        step: of the checkpoint that the run is resumed from: TensorBoard drops later ones.
+        step: step of the checkpoint from which the run is resumed; TensorBoard hides later events.
         note: called with one line where tensorboardX is missing.
     """
     try:

@@ -1,4 +1,4 @@
-"""One batch over many devices, here or on several hosts: the mesh, and who does what.
+"""Share a batch over devices of one or several hosts: the mesh, and the roles of processes.
 
 The batch axis is sharded over a one-dimensional mesh of all devices, everything else is
 replicated. Each process reads only the rows of its own devices; process 0 alone writes files.
@@ -24,15 +24,16 @@ T = TypeVar("T")
 def join(
     coordinator: str | None = None, index: int | None = None, count: int | None = None
 ) -> None:
-    """Become one process of several; call it before anything else touches JAX.
+    """Join a group of processes; call this before any other use of JAX.
 
     Args:
-        coordinator: HOST:PORT of process 0; None lets JAX find all three out (Slurm, Open
-            MPI, Cloud TPU).
-        index, count: which process this is, from 0, and how many there are.
+        coordinator: HOST:PORT of process 0; None lets JAX find all three arguments (from Slurm,
+            Open MPI or Cloud TPU).
+        index: number of this process, from 0.
+        count: number of processes.
 
     Raises:
-        InputError: the others cannot be reached, or nothing can be found out.
+        InputError: the other processes cannot be reached, or JAX cannot find the arguments.
 
     Source: jax.distributed; between CPUs the collectives are gloo's.
     """
@@ -51,7 +52,7 @@ def join(
 
 
 def batch_mesh() -> Mesh:
-    """All devices of all processes in a row, each process's next to each other."""
+    """A mesh of all devices of all processes; the devices of a process are adjacent."""
     return Mesh(np.array(jax.devices()), (AXIS,))
 
 
@@ -61,7 +62,7 @@ def is_first() -> bool:
 
 
 def check_divides(mesh: Mesh, batch_size: int) -> None:
-    """Raise InputError unless every device gets the same number of a batch's images."""
+    """Raise InputError unless the batch size is a multiple of the number of devices."""
     n = mesh.size
     if batch_size % n:
         below, above = batch_size // n * n, -(-batch_size // n) * n
@@ -82,7 +83,7 @@ def rows_here(mesh: Mesh, n_rows: int) -> slice:
 
 
 def sharded(mesh: Mesh, here: np.ndarray, n_rows: int) -> jax.Array:
-    """A batch of `n_rows` on all devices, made of this process's rows of it."""
+    """A batch of `n_rows` on all devices, from the rows of this process."""
     sharding = NamedSharding(mesh, PartitionSpec(AXIS))
     return jax.make_array_from_process_local_data(sharding, here, (n_rows, *here.shape[1:]))
 
@@ -99,24 +100,24 @@ def replicated(mesh: Mesh, tree: T) -> T:
 
 
 def on_this_device(tree: T) -> T:
-    """Replicated arrays as ordinary ones of this process: NumPy's."""
+    """Replicated arrays as NumPy arrays."""
     return jax.tree.map(lambda a: np.asarray(a.addressable_data(0)), tree)
 
 
 def by_first(work: Callable[[], None]) -> None:
-    """Do work in process 0 while the others wait; if it fails there, it fails everywhere.
+    """Do work in process 0 while the others wait; if it fails there, all processes fail.
 
     Raises:
-        InputError: what `work` raised, or in the other processes that it did.
+        InputError: `work` raised it, in this or in another process.
     """
     _together(work if is_first() else lambda: None)
 
 
 def in_turn(work: Callable[[], T]) -> T:
-    """The result of work that process 0 does first, such as preparing data on a shared disk.
+    """Do work first in process 0, then in the others, such as preparing data on a shared disk.
 
     Raises:
-        InputError: what `work` raised, or that it did in another process.
+        InputError: `work` raised it, in this or in another process.
     """
     results: list[T] = []
     by_first(lambda: results.append(work()))
@@ -125,7 +126,7 @@ def in_turn(work: Callable[[], T]) -> T:
 
 
 def check_agreement(text: str, what: str) -> None:
-    """Raise InputError, in every process, unless all have the same `text`."""
+    """Raise InputError in every process unless `text` is the same in all."""
     digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
     wrong = np.flatnonzero((_gathered(digest) != digest).any(-1))
     if len(wrong):
@@ -137,7 +138,7 @@ def check_agreement(text: str, what: str) -> None:
 
 
 def _together(work: Callable[[], None]) -> None:
-    """Do work in every process, and fail in every process if it fails in one."""
+    """Do work in every process; if it fails in one, all processes fail."""
     failure: InputError | OSError | None = None
     try:
         work()
@@ -147,7 +148,7 @@ def _together(work: Callable[[], None]) -> None:
     if failure is not None:
         raise failure
     if len(failed):
-        raise InputError(f"process {failed[0]} stopped; its message says why")
+        raise InputError(f"process {failed[0]} stopped; see its message")
 
 
 def _gathered(value: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Named configs, with the bits/dim to expect of them and where that figure is from."""
+"""Named configs, with the bits/dim to expect and the source of that figure."""
 
 import dataclasses
 from typing import Any
@@ -13,12 +13,12 @@ class Preset:
 
     Attributes:
         config: the model.
-        published_bits_per_dim: on held-out images, at `config.n_bits`; None where nobody
-            published it.
-        source: of that figure, or why there is none.
-        batch_size: images a step.
-        data: what the preset is meant for, in the words of `glow_jax.data.open_data`.
-        bundled: name of the bundled model that was trained with this preset; its card has the
+        published_bits_per_dim: published figure on held-out images, at `config.n_bits`; None if
+            there is none.
+        source: source of that figure, or the reason why there is none.
+        batch_size: images per step.
+        data: the data that the preset is for, in the format of `glow_jax.data.open_data`.
+        bundled: name of the bundled model that was trained with this preset, whose card has the
             figure.
     """
 
@@ -31,14 +31,14 @@ class Preset:
 
     @property
     def bits_per_dim(self) -> float | None:
-        """The published figure, or that of the bundled model's card; None without one."""
+        """The published figure, or that of the bundled model's card; None if there is neither."""
         if not self.bundled:
             return self.published_bits_per_dim
         value = self._card().get(HELD_OUT_BITS)
         return None if value is None else float(value)
 
     def expectation(self) -> str:
-        """The figure and its source, in a line."""
+        """The figure and its source, as text."""
         bits_per_dim, source = self.bits_per_dim, self.source
         if bits_per_dim is None:
             return f"expected: no figure ({source})"
@@ -95,10 +95,10 @@ PRESETS = {
 
 
 def debug_size(config: GlowConfig) -> GlowConfig:
-    """The same structure small enough to train for a minute on a CPU.
+    """A config of the same structure that is small enough to train for a minute on a CPU.
 
-    Levels, coupling, permutation, priors and bits are kept; K becomes at most 2, the width at
-    most 32 and the image the smallest that the levels allow, from 16 pixels on.
+    Levels, coupling, permutation, priors and bits are unchanged. K is at most 2, the width at most
+    32, and the image is the smallest, of 16 pixels or more, that the levels allow.
     """
     side = max(16, 2**config.n_levels)
     return dataclasses.replace(

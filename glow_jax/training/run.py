@@ -1,9 +1,9 @@
 """A training run in a directory (`run_folder`): resumable to the bit, logged, exported at the end.
 
-log.csv, images/ and tensorboard/ get a row and pictures every so many steps (`log`).
-Checkpoints are written while training goes on. Five steps in a row that are not finite
-(`step.make_step` skips each) take the run back to its last checkpoint, at half the learning
-rate. With several processes the directory is one that all of them see; process 0 writes.
+At regular steps a row is added to log.csv and pictures to images/ and tensorboard/ (`log`).
+Checkpoints are written in the background. After five non-finite steps in a row, which
+`step.make_step` skips, the run returns to its last checkpoint, at half the learning rate. Several
+processes need a directory that they share; process 0 writes to it.
 """
 
 import contextlib
@@ -57,22 +57,22 @@ from glow_jax.training.step import (
     started,
 )
 
-MAX_IN_A_ROW = 5  # steps that are not finite
-LOOK_BACK = 2  # steps: the metrics of a later step are not waited for
+MAX_IN_A_ROW = 5  # non-finite steps in a row after which the run returns to a checkpoint
+LOOK_BACK = 2  # steps by which reading metrics lags behind, so that it does not wait for the device
 Batches = Iterator[jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
 class Reporting:
-    """What a run reports, and how often; none of it changes what is trained.
+    """The reports of a run; they have no effect on the training.
 
     Attributes:
         every: steps between log rows, checkpoints and held-out evaluations.
-        n_evaluated: at most so many held-out images at these; all of them at the end.
-        n_pictures: samples and reconstructions to draw; 0 for none.
-        tensorboard: write TensorBoard's events too.
+        n_evaluated: largest number of held-out images of an evaluation; the last one uses all.
+        n_pictures: number of samples and of reconstructions to draw; 0 for none.
+        tensorboard: whether to write TensorBoard events too.
         progress: called with every log row.
-        note: called with a line about the run itself.
+        note: called with lines about the run, such as a return to a checkpoint.
     """
 
     every: int = 200
@@ -100,23 +100,25 @@ def run(
     """Train, or resume the run that `out` holds, and export the averaged weights.
 
     Args:
-        out: the run's directory, made if needed.
-        model_config, config: what to train and how.
+        out: directory of the run; made if it does not exist.
+        model_config: config of the model.
+        config: settings of the training.
         train, held_out: images of the model's shape.
-        card: goes into the exported model's card, with the measured figures.
-        reporting: what the run reports on the way.
-        stop_after: end here, on the same path as the whole run, and export; a time budget.
-        export: the averaged weights of the last step, or of the best checkpoint.
-        export_dtype: the exported weights' type.
-        init: a model in training form whose weights to start from, instead of random ones
-            and their data-dependent initialisation.
+        card: fields of the exported model's card; the measured figures are added.
+        reporting: the reports of the run.
+        stop_after: stop and export at this step, while the learning rate follows the schedule of
+            the whole run; None for no limit.
+        export: whether to export the averaged weights of the last step or of the best checkpoint.
+        export_dtype: dtype of the exported weights.
+        init: a model in training form whose weights to start from; None starts from random weights
+            with the data-dependent initialisation.
 
     Returns:
-        The exported model's directory.
+        Path of the exported model.
 
     Raises:
-        InputError: `out` holds another run, or one that is already exported; the batch does
-            not divide by the devices; `init` is another kind of model; or training diverged.
+        InputError: `out` holds another run, or a finished one; the batch size is not a multiple of
+            the number of devices; `init` is another kind of model; or training diverged.
     """
     reporting = reporting or Reporting()
     train, held_out = _source(train), _source(held_out)
@@ -155,7 +157,7 @@ def run(
 
 
 class _Job(NamedTuple):
-    """What stays the same from the first step to the last."""
+    """The constants of a run."""
 
     out: Path
     graph: nnx.GraphDef
@@ -179,7 +181,7 @@ def _trained(
     last: int,
     log: training_log.Board,
 ) -> TrainState:
-    """The state at step `last`: stretches of steps, each with a row and a checkpoint."""
+    """Train up to step `last`, with a log row and a checkpoint after every stretch of steps."""
     config, reporting = job.config, job.reporting
     step = make_step(job.graph, job.fixed, config, job.mesh)
     batches = _batches(config, train, job.mesh, state)
@@ -200,7 +202,7 @@ def _trained(
         model = job.averaged(state)
         row = _row(state, window, speed, bits, model)
         log(row, _sheets(model, held_out, config.seed, reporting))
-        if not window[-1].in_a_row:  # a state after skipped steps is no good checkpoint
+        if not window[-1].in_a_row:  # no checkpoint after skipped steps
             save_checkpoint(job.manager, state, bits)
         reporting.progress(row)
     batches.close()
@@ -211,10 +213,10 @@ def _trained(
 
 
 def check_init(model_config: GlowConfig, init: Glow | GraphGlow | None) -> Glow | None:
-    """The model whose weights a run starts from, if any.
+    """Check the model whose weights a run starts from, if there is one.
 
     Raises:
-        InputError: `init` is a TensorFlow graph, or of another shape than `model_config`.
+        InputError: `init` is a TensorFlow graph, or has another shape than `model_config`.
     """
     if init is None:
         return None
@@ -241,14 +243,16 @@ def _begin(
     init: Glow | None,
     manager: ocp.CheckpointManager,
 ) -> tuple[nnx.GraphDef, nnx.State, TrainState]:
-    """Step 0, replicated; a run that is resumed uses only its structure."""
+    """The state at step 0, replicated; a resumed run uses only its structure."""
     model = Glow(model_config, rngs=nnx.Rngs(config.seed))
     if init is not None:
         nnx.update(model, nnx.state(init))
     elif manager.latest_step() is None:
         nnx.update(model, parallel.replicated(mesh, nnx.state(model)))
         chosen = init_indices(config, len(train))
-        if len(chosen) % mesh.size:  # rows cannot be shared equally: every device has all
+        if (
+            len(chosen) % mesh.size
+        ):  # the rows cannot be shared equally, so every device has all of them
             images: Any = parallel.replicated(mesh, train.read(chosen))
             initialise(model, config, images)
         else:
@@ -259,7 +263,7 @@ def _begin(
 
 
 def _batches(config: TrainConfig, train: Source, mesh: Mesh, state: TrainState) -> Any:
-    """This process's part of every batch from `state` on, read and flipped in threads."""
+    """The rows of this process of every batch after `state`, read and flipped in threads."""
     rows = parallel.rows_here(mesh, config.batch_size)
 
     def load(step: int) -> jax.Array:
@@ -337,7 +341,7 @@ def _log(out: Path, step: int, seed: int, reporting: Reporting) -> Iterator[trai
 
 
 def _origin(train: Source, held_out: Source) -> dict[str, Any]:
-    """For the card: data, versions, devices, where the curve is."""
+    """Fields of the card: data, versions, devices, file of the training curve."""
     versions = ("jax", "flax", "optax", "orbax-checkpoint", "glow-jax")
     devices = jax.devices()
     return {

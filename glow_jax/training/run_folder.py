@@ -1,9 +1,9 @@
-"""The folder of a training run: its checkpoints, its recoveries, and what is trained in it.
+"""The folder of a training run: description, checkpoints, recoveries, and the exported model.
 
-run.json          what is trained and how; a resumed run must ask for the same
-checkpoints/      Orbax: the last two, and the best by held-out bits/dim
-recoveries.json   where training went back to a checkpoint, if it did
-model/            the averaged weights, when the run is done
+run.json          model, recipe and data; a resumed run must have the same
+checkpoints/      Orbax checkpoints: the last two, and the best by held-out bits/dim
+recoveries.json   the steps at which training returned to a checkpoint, if any
+model/            the averaged weights, when the run is finished
 """
 
 import contextlib
@@ -45,7 +45,7 @@ MAX_STEP = 2**31
 
 @contextlib.contextmanager
 def checkpoint_manager(folder: Path) -> Iterator[ocp.CheckpointManager]:
-    """The run's checkpoints; leaving waits for the last one to be written."""
+    """The manager of the run's checkpoints; leaving it waits for the last one to be written."""
     policies = ocp.checkpoint_managers
     options = ocp.CheckpointManagerOptions(
         best_fn=_held_out_of,
@@ -73,7 +73,7 @@ def _held_out_of(metrics: dict[str, float]) -> float:
 def save_checkpoint(
     manager: ocp.CheckpointManager, state: TrainState, held_out: float | None
 ) -> None:
-    """Begin to write a checkpoint, of a copy: the next step gives its argument's memory away."""
+    """Write a checkpoint in the background, of a copy, because the next step donates its state."""
     bits = float("inf") if held_out is None else held_out
     copy = jax.tree.map(jnp.copy, state)._asdict()
     manager.save(
@@ -87,7 +87,7 @@ def read_checkpoint(manager: ocp.CheckpointManager, step: int, like: TrainState)
     """A checkpoint, on the devices and of the shapes of `like`.
 
     Raises:
-        InputError: its arrays are not those of `like`, as another version of glow-jax has them.
+        InputError: its arrays differ from those of `like`, as in another version of glow-jax.
     """
     wanted = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), like._asdict()
@@ -102,7 +102,7 @@ def read_checkpoint(manager: ocp.CheckpointManager, step: int, like: TrainState)
 
 
 def restored(out: Path, manager: ocp.CheckpointManager, like: TrainState) -> TrainState:
-    """The last checkpoint, with what `recoveries.json` says happened after it was written."""
+    """The last checkpoint, with the recoveries in `recoveries.json` that happened after it."""
     step = manager.latest_step()
     assert step is not None
     state = read_checkpoint(manager, step, like)
@@ -111,7 +111,7 @@ def restored(out: Path, manager: ocp.CheckpointManager, like: TrainState) -> Tra
 
 
 def _recovered(state: TrainState, recovery: dict[str, Any]) -> TrainState:
-    """A checkpoint's state after going back to it."""
+    """The state of a checkpoint after a return to it."""
 
     def like(old: jax.Array, value: int | float) -> jax.Array:
         return jax.device_put(np.asarray(value, old.dtype), old.sharding)
@@ -149,20 +149,20 @@ def back_to_checkpoint(
     failed: int,
     note: Callable[[str], None],
 ) -> TrainState:
-    """The last checkpoint at half the learning rate, recorded in `recoveries.json` first.
+    """Return to the last checkpoint at half the learning rate, and record it in `recoveries.json`.
 
-    A run that is killed here comes to the same state when it is resumed: the state follows
-    from the checkpoint and the file, and the file from the steps after the checkpoint.
+    The record is written first, so a run that is killed here resumes with the same state, which
+    depends only on the checkpoint and the record.
 
     Args:
         out: the run's directory.
         manager: of its checkpoints.
-        state: after the steps that failed.
+        state: the state after the non-finite steps.
         failed: the step before which training diverged.
-        note: called with a line about it.
+        note: called with a line about the return.
 
     Raises:
-        InputError: training has gone back to this checkpoint `MAX_RECOVERIES` times.
+        InputError: training has returned to this checkpoint `MAX_RECOVERIES` times.
     """
     manager.wait_until_finished()
     step = manager.latest_step()
@@ -185,7 +185,7 @@ def back_to_checkpoint(
 
 
 def best_checkpoint(manager: ocp.CheckpointManager) -> tuple[int, float] | None:
-    """Step and held-out bits/dim of the best checkpoint; None if only the start is there."""
+    """Step and held-out bits/dim of the best checkpoint; None if there is only that of step 0."""
     step = manager.best_step()
     metrics = manager.metrics(step) if step is not None else None
     if not step or not metrics:
@@ -211,7 +211,7 @@ def describe(
     held_out: Source,
     init: Glow | None,
 ) -> dict[str, Any]:
-    """What run.json holds: model, recipe, data and start of a run."""
+    """The content of run.json: model, recipe, data and initial weights of a run."""
     start = {} if init is None else {"init": {"name": init.name, "fingerprint": init.fingerprint}}
     return {
         "model": dataclasses.asdict(model_config),
@@ -225,7 +225,7 @@ def describe(
 
 
 def claim(out: Path, description: dict[str, Any]) -> None:
-    """Make the run's directory, or check that it holds this very run, unfinished."""
+    """Make the run's directory, or check that it holds this run, unfinished."""
     file = out / "run.json"
     for name in ("checkpoints", "images", "tensorboard"):
         check_no_links(out / name)

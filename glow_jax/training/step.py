@@ -1,8 +1,8 @@
-"""Training: bits/dim, Adam or AdaMax with warm-up and clipping, an average of the weights.
+"""The training step: bits/dim, Adam or AdaMax with warm-up and clipping, averaged weights.
 
-Everything random is a function of (seed, step), and so is the order of the data: a run that
-is killed and resumed continues bit for bit. A step whose loss or gradient is not finite
-changes nothing and is counted. Pure functions: no file is read or written here.
+Random numbers and the order of the data are functions of (seed, step), so a run that is killed and
+resumed gives the same bits as an uninterrupted one. A step whose loss or gradient is not finite is
+counted, and changes nothing else. Pure functions: no file is read or written here.
 """
 
 import dataclasses
@@ -34,24 +34,25 @@ Schedule = Literal["cosine", "constant"]
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How to train.
+    """Settings of the training.
 
     Attributes:
-        n_steps: gradient steps in all.
-        batch_size: images a step, over all devices.
-        learning_rate: at the end of the warm-up.
+        n_steps: number of gradient steps.
+        batch_size: images per step, over all devices.
+        learning_rate: learning rate at the end of the warm-up.
         n_warmup: steps of linear warm-up.
-        max_gradient_norm: the global norm gradients are clipped to.
-        ema_decay: of the running average of the weights, which is what is shipped.
+        max_gradient_norm: global norm to which gradients are clipped.
+        ema_decay: decay of the moving average of the weights, which is exported.
         n_init: images for the data-dependent initialisation.
-        flip: mirror every other image at random.
-        seed: of weights, data order, flips and noise.
+        flip: whether to mirror images at random, with probability 1/2.
+        seed: seed of weights, data order, flips and noise.
         optimiser: "adam" (the paper's) or "adamax" (openai/glow's default), beta 0.9, 0.999.
-        schedule: after the warm-up, a "cosine" to a hundredth, or "constant" (the paper's).
-        logdet_penalty: lambda of `logdet_penalty`, which keeps 1x1 convolutions well
-            conditioned; 0 is none.
-        precision: of the coupling networks' products: "exact" float32; "fast" bfloat16, with
-            float32 sums, activations and weights.
+        schedule: learning rate after the warm-up: "cosine", down to a hundredth, or "constant"
+            (the paper's).
+        logdet_penalty: factor of the function `logdet_penalty` in the loss, which keeps 1x1
+            convolutions well conditioned; 0 for none.
+        precision: precision of the coupling networks' products: "exact" is float32, "fast" is
+            bfloat16 with float32 sums, activations and weights.
     """
 
     n_steps: int
@@ -89,16 +90,15 @@ class TrainConfig:
 
 
 class TrainState(NamedTuple):
-    """All that changes during training: what a checkpoint of a run holds.
+    """The state of the training, which is the content of a checkpoint of a run.
 
     Attributes:
-        step: steps done, skipped ones included.
-        params, ema: the weights and their running average.
-        optimiser: its moments.
-        rate: what the learning rate is multiplied by; halved whenever training went back to
-            a checkpoint.
-        skipped: steps so far whose loss or gradient was not finite.
-        in_a_row: how many of the latest steps were skipped, up to the present one.
+        step: number of steps done, including skipped ones.
+        params, ema: the weights and their moving average.
+        optimiser: the moments of the optimiser.
+        rate: factor of the learning rate, halved at every return to a checkpoint.
+        skipped: number of steps whose loss or gradient was not finite.
+        in_a_row: number of skipped steps directly before the present one.
     """
 
     step: Count
@@ -111,13 +111,13 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of one step, before its update.
+    """The metrics of one step, before its update.
 
     Attributes:
-        bits_per_dim: of the batch, without the penalty.
-        gradient_norm: the gradient's global norm before clipping.
-        learning_rate: that of the step.
-        in_a_row: skipped steps up to this one; 0 if it was not skipped.
+        bits_per_dim: mean bits/dim of the batch, without the penalty.
+        gradient_norm: global norm of the gradient before clipping.
+        learning_rate: learning rate of the step.
+        in_a_row: number of steps in a row, up to this one, that were skipped.
     """
 
     bits_per_dim: Scalar
@@ -145,7 +145,7 @@ def learning_rate(config: TrainConfig, step: Count | int) -> Scalar:
             max(config.n_steps, config.n_warmup + 1),
             config.learning_rate / 100,
         )
-    with jax.numpy_dtype_promotion("standard"):  # Optax's schedules mix types
+    with jax.numpy_dtype_promotion("standard"):  # Optax's schedules mix dtypes
         return jnp.asarray(schedule(step), jnp.float32)
 
 
@@ -153,7 +153,7 @@ def learning_rate(config: TrainConfig, step: Count | int) -> Scalar:
 
 
 def batch_indices(config: TrainConfig, n_images: int, step: int) -> np.ndarray:
-    """Which images step `step` sees: each epoch is a fresh permutation, batches may span two."""
+    """The images of step `step`; each epoch is a new permutation, and a batch may span two."""
     start = step * config.batch_size
     positions = np.arange(start, start + config.batch_size)
     epochs = positions // n_images
@@ -177,7 +177,7 @@ def flipped(images: np.ndarray, which: np.ndarray) -> np.ndarray:
 
 
 def init_indices(config: TrainConfig, n_images: int) -> np.ndarray:
-    """Which images the data-dependent initialisation sees."""
+    """The images of the data-dependent initialisation."""
     return np.random.default_rng(config.seed).permutation(n_images)[: config.n_init]
 
 
@@ -190,8 +190,9 @@ def create(
     """A freshly initialised run.
 
     Args:
-        model_config, config: what to train and how.
-        images: at least those of `init_indices`, of which there are `n_init`.
+        model_config: config of the model.
+        config: settings of the training.
+        images: the `n_init` images of `init_indices`, or more.
 
     Returns:
         graph, fixed: the model's structure and untrained values (permutations, signs).
@@ -209,13 +210,12 @@ def initialise(model: Glow, config: TrainConfig, images: UInt8[Array, "N H W C"]
 
 
 def started(model: Glow, config: TrainConfig) -> tuple[nnx.GraphDef, nnx.State, TrainState]:
-    """Step 0 of a run on the weights that `model`, in training form, has."""
+    """The state at step 0 of a run that starts from the weights of `model`, in training form."""
     graph, params, fixed = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
     ema = jax.tree.map(jnp.copy, params)
     moments = optimiser(config).init(params)
-    step, skipped, in_a_row = (
-        jnp.int32(0) for _ in range(3)
-    )  # each is donated, hence three arrays
+    # Three arrays, because each is donated.
+    step, skipped, in_a_row = (jnp.int32(0) for _ in range(3))
     state = TrainState(step, params, ema, moments, jnp.float32(1), skipped, in_a_row)
     return graph, fixed, state
 
@@ -232,9 +232,9 @@ def _inv_convs(model: Glow) -> list[Conv1x1 | Any]:
 def logdet_penalty(model: Glow) -> Scalar:
     """Sum over all 1x1 convolutions of (log |det W|)^2 / C, nats squared a channel.
 
-    It pulls the mean log singular value of each W to 0, where scale belongs to the actnorms
-    and the inverse loses no digits; a rotation costs nothing. Times `TrainConfig.logdet_penalty`
-    it is added to the loss in bits/dim. Ours: the paper has none.
+    It drives the mean log singular value of each W to 0, so that the scale is in the actnorms and
+    the inverse loses no digits; it is 0 for a rotation. It is multiplied by
+    `TrainConfig.logdet_penalty` and added to the loss in bits/dim. It is not part of the paper.
     """
     total = jnp.float32(0)
     for inv_conv in _inv_convs(model):
@@ -252,7 +252,7 @@ def n_mixed_channels(inv_conv: Any) -> int:
 
 
 def condition_number(model: Glow) -> float:
-    """The worst of all 1x1 convolutions: largest over smallest singular value; 1 is best.
+    """The largest condition number of the 1x1 convolutions; 1 is the best value.
 
     NaN where a weight is not finite. Computed in float64 on the host.
     """
@@ -299,7 +299,7 @@ def make_step(
         mesh=batch_mesh() if mesh is None else mesh,
         in_specs=(everywhere, by_row),
         out_specs=everywhere,
-        check_vma=False,  # each device has its own gradient before pmean
+        check_vma=False,  # each device has its own gradient until pmean
     )
 
     def step(state: TrainState, images: Array) -> tuple[TrainState, Metrics]:
@@ -309,7 +309,7 @@ def make_step(
         bits, gradients = bits_and_gradients(state.params, x)
         norm = optax.tree.norm(gradients)
         rate = state.rate * learning_rate(config, state.step)
-        with jax.numpy_dtype_promotion("standard"):  # Optax mixes types
+        with jax.numpy_dtype_promotion("standard"):  # Optax mixes dtypes
             direction, moments = transform.update(gradients, state.optimiser, state.params)
         updates = jax.tree.map(lambda u: -rate.astype(u.dtype) * u, direction)
         params = optax.apply_updates(state.params, updates)
@@ -336,8 +336,8 @@ def make_bits_per_dim(
 ) -> Callable[[nnx.State, jax.Array, Array], Array]:
     """Compiled and sharded: (params, key, images (B, H, W, C) uint8) -> bits/dim (B,).
 
-    The uniform noise of the paper's bound is drawn with `key`, for the whole batch; row i's
-    does not depend on how many rows there are. The result is on every device.
+    The uniform noise of the paper's bound is drawn with `key` for the whole batch; the noise of a
+    row does not depend on the number of rows. The result is on every device.
     """
     everywhere, by_row = PartitionSpec(), PartitionSpec(AXIS)
 

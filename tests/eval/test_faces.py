@@ -11,14 +11,14 @@ from eval import detectors, faces
 from eval.faces import find_faces
 from glow_jax.io.errors import InputError
 from tests.support import photographs
-from transfer.photos.crop import crop_transform, inverse, moved, side_of
+from transfer.photos.crop import crop_transform, inverse, side_of, transform_points
 
 
 def errors(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Of the aligned square: right, down and growth, in shares of its side."""
     one, other = crop_transform(found), crop_transform(true)
-    centre = moved(np.array([[0.5, 0.5]]), inverse(one))
-    shift = moved(centre, other)[0] - 0.5
+    centre = transform_points(np.array([[0.5, 0.5]]), inverse(one))
+    shift = transform_points(centre, other)[0] - 0.5
     return np.array([*shift, np.log(side_of(one) / side_of(other))])
 
 

@@ -104,7 +104,7 @@ def test_halves_may_be_left_out(out: Path, weights: Path, tmp_path: Path, capsys
     assert scores_of(out)[list(AUS)].isna().all(axis=None)
     assert main(words(out, weights, "--aus", "none", "--identity", "none")) == 2
     printed = capsys.readouterr()
-    assert printed.out == "" and "nothing to judge with" in printed.err
+    assert printed.out == "" and "nothing to judge: neither" in printed.err
     frame = pd.read_csv(report / "scores.csv")
     assert frame["to_target_mean"].isna().all() and (frame["faces"] == 1).all()
 

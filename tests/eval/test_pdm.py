@@ -14,7 +14,7 @@ from eval.pdm import (
     matrix_to_euler,
     read_point_model,
 )
-from eval.warp import moved, similarity, warp
+from eval.warp import similarity, transform_points, warp
 from glow_jax.io.errors import InputError
 from tests.support.point_model import made_up_model, text_of
 
@@ -31,7 +31,9 @@ def test_a_similarity_is_found_again(count: int) -> None:
     for angle, scale in ((0, 1), (0.3, 2.5), (-3, 0.1), (np.pi / 2, 1)):
         c, s = scale * np.cos(angle), scale * np.sin(angle)
         matrix = np.array([[c, -s, 12.5], [s, c, -40]])
-        np.testing.assert_allclose(similarity(points, moved(points, matrix)), matrix, atol=1e-11)
+        np.testing.assert_allclose(
+            similarity(points, transform_points(points, matrix)), matrix, atol=1e-11
+        )
 
 
 def test_the_way_back_is_the_inverse_even_where_the_shapes_differ() -> None:

@@ -488,7 +488,7 @@ WRONG = {
     ),
     "x that is bytes": (
         lambda m: m.log_prob(jnp.zeros((2, 8, 8, 3), jnp.uint8)),
-        "x is uint8; it is floating-point, in [-0.5, 0.5)",
+        "x is uint8; it must be floating-point, in [-0.5, 0.5)",
     ),
     "an image without a batch": (
         lambda m: m.encode(np.zeros((8, 8, 3), np.uint8)),

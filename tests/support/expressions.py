@@ -13,7 +13,7 @@ from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES, make_template
 from transfer.expression.mean_shape import mouth_mask_of
 from transfer.expression.model import ExpressionModel
-from transfer.methods import Models
+from transfer.methods.base import Models
 
 SIDE = 64
 UNITS = ("AU1", "AU12", "AU26")

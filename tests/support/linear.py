@@ -11,7 +11,7 @@ from transfer.expression.model import ExpressionModel
 from transfer.jobs.job import Job
 from transfer.jobs.run import Run
 from transfer.jobs.run import run as run_job
-from transfer.methods import Models
+from transfer.methods.base import Models
 
 SIZE = (8, 8)
 VERSIONS = {"glow-jax": "test"}

@@ -37,7 +37,7 @@ from transfer.jobs.plan_file import read_plan
 from transfer.jobs.run import Run, run
 from transfer.jobs.schedule import lower_priority
 from transfer.jobs.shards import crc32c, framed
-from transfer.methods import Models
+from transfer.methods.base import Models
 from transfer.methods.trust_region import AUTO_ALPHAS
 
 MADE_UP = Provenance("trainedAlgorithmicMedia", "test", {})
@@ -201,9 +201,9 @@ def test_only_shards_of_one_job_are_merged(home: Path, tmp_path: Path) -> None:
     make(job_of(home, chunk_size=9), tmp_path / "b", limit=1)
     for outs, out, told in [
         (["a", "b"], "c", "b: holds another job than"),
-        (["a", "in"], "c", "in: holds no job"),
+        (["a", "in"], "c", "in: holds no glow-jax job"),
         (["a"], "b", "b: holds another job"),
-        (["a"], "in", "in: exists and holds no job"),
+        (["a"], "in", "in: exists, but holds no glow-jax job"),
     ]:
         with pytest.raises(InputError, match=told):
             merge([tmp_path / name for name in outs], tmp_path / out)
@@ -228,7 +228,7 @@ def test_a_folder_is_one_jobs_and_one_runs(home: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="holds another job"):
             make(changed, out)
     with folder.claimed(out, job, {}, "1/1"):
-        with pytest.raises(InputError, match="another run works in it"):
+        with pytest.raises(InputError, match="another run uses this folder"):
             make(job, out)
         assert make(job, out, shard=(2, 2)).made > 0
     assert make(job, out).totals.missing == 0
@@ -245,7 +245,7 @@ def test_one_runs_where_the_file_system_has_no_flock(
     monkeypatch.setattr("fcntl.flock", none)
     assert make(job, out, limit=1).made > 0
     with folder.claimed(out, job, {}, "1/1"):
-        with pytest.raises(InputError, match="another run works in it.*remove that file"):
+        with pytest.raises(InputError, match="another run uses this folder.*remove that file"):
             make(job, out)
         assert make(job, out, shard=(2, 2)).made > 0
     (out / f".{'0' * 32}.tmp").touch()
@@ -285,7 +285,7 @@ def test_what_does_not_fit_is_one_line(home: Path, tmp_path: Path) -> None:
 
     models = linear_models()
     make(job_of(home), tmp_path / "out", models, limit=1)
-    with pytest.raises(InputError, match=r"4 images at once do not fit .* `batch_size`"):
+    with pytest.raises(InputError, match=r"a batch of 4 images does not fit .* `batch_size`"):
         make(job_of(home), tmp_path / "out", linear_models(decode=decode))
 
 

@@ -24,7 +24,7 @@ from transfer.models import auto_batch_size, load_models
 def test_a_batch_and_its_shards(job: Path, tmp_path: Path, capsys) -> None:
     assert main(words(job, tmp_path / "whole")) == 0
     said = capsys.readouterr()
-    assert "24 images made, 0 were there" in said.out
+    assert "24 images made, 0 were already there" in said.out
     assert "24 outputs: 24 paper" in said.err and "4 pictures, 2 people" not in said.err
     with (tmp_path / "whole" / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -38,7 +38,7 @@ def test_a_batch_and_its_shards(job: Path, tmp_path: Path, capsys) -> None:
     assert "24 images, 0 failed, 0 missing" in capsys.readouterr().out
     assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
     assert main(words(job, tmp_path / "whole")) == 0
-    assert "0 images made, 24 were there" in capsys.readouterr().out
+    assert "0 images made, 24 were already there" in capsys.readouterr().out
 
 
 def test_a_bad_picture_is_exit_code_1(job: Path, tmp_path: Path, capsys) -> None:
@@ -78,7 +78,7 @@ def test_a_picture_mended_to_anothers_equal_ends_the_job(
 def test_a_dry_run_makes_nothing(job: Path, tmp_path: Path, capsys) -> None:
     assert main(words(job, tmp_path / "out", "--dry-run", "--batch-size", "4")) == 0
     said = capsys.readouterr().out
-    assert "measured here on 8 outputs" in said and "estimate: " in said and "on disk: " in said
+    assert "measured on 8 outputs" in said and "estimate for" in said and "disk space: " in said
     assert not (tmp_path / "out").exists()
 
 
@@ -111,8 +111,8 @@ def test_an_interrupted_batch_keeps_its_batch_size(job: Path, tmp_path: Path) ->
         (["--format", "gif"], "invalid choice"),
         (["--cache-gb", "0"], "number from"),
         (["--model", "nowhere"], "no such model"),
-        (["-o", "{job}"], "no job of ours"),
-        (["-o", "{home}/ann"], "no job of ours"),
+        (["-o", "{job}"], "no glow-jax job"),
+        (["-o", "{home}/ann"], "no glow-jax job"),
         (["--precision", "half"], "invalid choice"),
     ],
 )
@@ -129,13 +129,13 @@ def test_all_lines_of_a_wrong_table_are_told_before_a_model_is_loaded(
     assert main([*words(job, tmp_path / "out"), "--model", "nowhere"]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 5 and all("line" in line for line in said)
-    assert "line 3: id 'a' is taken by line 2" in said[3]
+    assert "line 3: id 'a' is used in line 2" in said[3]
     assert "(the first of 4 errors)" in said[-1] and "error: " in said[-1]
 
 
 def test_merge_needs_jobs(job: Path, tmp_path: Path, capsys) -> None:
     merge = ["merge", str(tmp_path), "-o", f"{tmp_path}/out"]
-    assert "holds no job" in fails(capsys, merge)
+    assert "holds no glow-jax job" in fails(capsys, merge)
 
 
 # -- devices

@@ -20,7 +20,7 @@ from transfer.jobs.job import Job, make_job
 from transfer.jobs.plan import plan_transfer
 from transfer.jobs.plan_file import JobErrors, read_plan
 from transfer.jobs.sheet import job_sheet
-from transfer.methods import Models
+from transfer.methods.base import Models
 
 MADE_UP = Provenance("trainedAlgorithmicMedia", "test", {})
 N = len(UNITS)

@@ -18,7 +18,7 @@ from transfer.jobs.job import Job, make_job
 from transfer.jobs.plan import plan_transfer
 from transfer.jobs.plan_file import read_plan
 from transfer.jobs.sheet import grid, job_sheet
-from transfer.methods import Models
+from transfer.methods.base import Models
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_another_job_does_not_overwrite_a_folder(people: Path, tmp_path: Path) -
     run(plan(people, models), models, out, batch_size=4)
     with pytest.raises(InputError, match="another job"):
         run(plan(people, models, (0.7,)), models, out, batch_size=4)
-    with pytest.raises(InputError, match="no job of ours"):
+    with pytest.raises(InputError, match="no glow-jax job"):
         run(plan(people, models), models, people, batch_size=4)
     (out / "job.json").write_text("{")
     with pytest.raises(InputError, match="not a readable job"):

@@ -14,7 +14,7 @@ from tests.support.linear import rows_of, run
 from transfer.expression.estimate import most_neutral
 from transfer.jobs.job import Job, make_job
 from transfer.jobs.plan import plan_transfer
-from transfer.methods import Models
+from transfer.methods.base import Models
 
 
 @pytest.fixture

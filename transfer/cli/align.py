@@ -1,4 +1,4 @@
-"""The verb `align`."""
+"""The verb `align`: crops of the faces in photographs."""
 
 import argparse
 import dataclasses
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.options import add_compile_cache_option, start_jax, whole_number
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import add_photograph_options, photographs_of
 
 if TYPE_CHECKING:
@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from transfer.photos.tables import Bits, Crop
 
 DEFAULT_MODEL = "faces64"
-MAX_LINES = 10  # of a kind
+MAX_LINES = 10  # printed about skipped photographs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `align`."""
     parser.description = (
-        "Writes crops of a model's size and where in the photographs they were. A "
-        "folder of photographs is a person; a folder of folders, people. What cannot be used (no "
-        "face, too small, too blurred, too far turned, cut off) is listed with the reason. Kill it "
-        "at any moment and run it again: it goes on."
+        "Finds the faces in photographs and writes aligned crops of a model's size, and a table of "
+        "where each crop was in its photograph. A folder of photographs is one person; a folder of "
+        "such folders is several people. Faces that cannot be used (too small, too blurred, turned "
+        "too far, cut off) and photographs without a face are listed with the reason. An "
+        "interrupted run continues when the same command is run again."
     )
     parser.add_argument(
         "photographs",
@@ -39,20 +40,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="PNG, JPEG or WebP files, HEIC and AVIF with the extra photos; or folders of them",
     )
     parser.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="DIR", help="a new folder, or this one's"
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="output folder: a new one, or one of an earlier run with the same settings",
     )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--model",
         metavar="NAME|DIR",
-        help="whose size the crops get, and which says how likely it finds them (default: "
+        help="model that sets the size of the crops and computes their bits/dim (default: "
         f"{DEFAULT_MODEL})",
     )
     group.add_argument(
         "--size",
         type=whole_number(16, 4096),
         metavar="N",
-        help="of the crops, pixels, instead of a model's",
+        help="side of the crops in pixels, in place of a model's; then no bits/dim are computed",
     )
     add_photograph_options(parser)
     parser.add_argument(
@@ -60,13 +66,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=whole_number(1, 256),
         default=os.cpu_count() or 1,
         metavar="N",
-        help="photographs at once; each is held in memory (default: %(default)s)",
+        help="photographs that are processed at once, each held in memory (default: one per "
+        "processor, here %(default)s)",
     )
     parser.add_argument(
         "--rank",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="rank each person's crops by how neutral they are (default: yes)",
+        help="rank each person's crops by how neutral the expression is (default: yes; without, by "
+        "pose alone)",
     )
     add_compile_cache_option(parser)
     parser.set_defaults(run=run)
@@ -77,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     from transfer.cli.progress import Bars
     from transfer.photos.folder import align_folder
     from transfer.photos.judge_adapter import check_measuring, face_detector, measure_aus
-    from transfer.photos.reader import list_photographs
+    from transfer.photos.listing import list_photographs
 
     settings = photographs_of(args, args.size or 0)
     photographs, left_out = list_photographs(args.photographs, args.out)
@@ -108,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_model(name: str) -> tuple[int, "Bits | None", float | None]:
-    """Size, likelihood, and how unlikely is far, of a model."""
+    """Of a model: image size, function that computes bits/dim, bits/dim of an unlikely crop."""
     import numpy as np
 
     from glow_jax.checkpoints import far_limit, find, load
@@ -122,7 +130,7 @@ def _of_model(name: str) -> tuple[int, "Bits | None", float | None]:
         return config.image_height, None, None
 
     def bits(images: "np.ndarray") -> "np.ndarray":
-        missing = -len(images) % 8  # few shapes are compiled
+        missing = -len(images) % 8  # fill up to a multiple of 8, so that few shapes are compiled
         whole = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
         return np.asarray(model.bits_per_dim(whole))[: len(images)]
 
@@ -184,9 +192,8 @@ def _report(out: Path, summary: "Summary", far_bits: float | None) -> int:
         line = far_line(len(far), len(crops), worst["photograph"], worst["bits_per_dim"], far_bits)
         print(line, file=sys.stderr)
     people = f" of {len(summary.people)} people" if len(summary.people) > 1 else ""
-    print(
-        f"{summary.made} photographs aligned, {summary.kept} were there: {len(crops)} crops{people}"
-    )
+    made, found = counted(summary.made, "photograph"), counted(len(crops), "crop")
+    print(f"{made} aligned, {summary.kept} were already there: {found}{people}")
     if summary.failures:
         print(f"{len(summary.failures)} could not be used: {out / 'failures.csv'}")
     if crops:

@@ -1,4 +1,4 @@
-"""The verb `batch`."""
+"""The verb `batch`: the outputs that a job file lists."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.options import add_model_options, number, start_jax, whole_number
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import (
     add_neutralise_option,
     add_photograph_options,
@@ -21,26 +21,28 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "webp", "tfrecord", "array_record", "webdataset")  # `transfer.requests.Format`
 CACHE_GB = "4"  # `transfer.requests.CACHE_BYTES`
-BYTES_A_VALUE = 5  # of a picture and its latents, in the cache
-SHORT_S, LONG_S = 120, 7200  # durations below are printed in seconds, above in hours
+BYTES_A_VALUE = 5  # in the cache: 1 of the picture's pixel value, 4 of its latent
+# Durations are printed in seconds below SHORT_S, in hours from LONG_S on.
+SHORT_S, LONG_S = 120, 7200
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `batch`."""
     parser.description = (
-        "JOB.csv has the columns expression, source (may be empty), target, alpha, and may have "
-        "method and id; a .toml or .yaml file holds a cross product (sources, targets, alphas). "
-        "The whole file is checked before a model is loaded. Kill it at any moment and run it "
-        "again: it goes on, and ends with the same files."
+        "Makes the outputs that a job file lists. A .csv file has one row per output, with the "
+        "columns expression, source (may be empty), target and alpha, and optionally method and "
+        "id; a .toml or .yaml file lists sources, targets and alphas, and stands for every "
+        "combination. The whole file is checked before a model is loaded. An interrupted run "
+        "continues when the same command is run again, and ends with the same files."
     )
-    parser.add_argument("job", type=Path, metavar="JOB", help="a .csv, .toml or .yaml file")
+    parser.add_argument("job", type=Path, metavar="JOB", help="job file: .csv, .toml or .yaml")
     parser.add_argument(
         "-o",
         "--out",
         type=Path,
         required=True,
         metavar="OUT",
-        help="a new folder, or an interrupted job's",
+        help="output folder: a new one, or one of an interrupted run of the same job",
     )
     add_model_options(parser, batch=False)
     _add_size_options(parser)
@@ -48,13 +50,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what would be made, and what it would take, measured on the first outputs",
+        help="make nothing; print what would be made, and an estimate of time and disk space from "
+        "the first outputs",
     )
     parser.add_argument(
         "--likelihood",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="bits/dim of the outputs, which cost another encode (default: yes)",
+        help="compute bits/dim of the outputs, which takes one more encode each (default: yes)",
     )
     parser.add_argument(
         "--cache-gb",
@@ -62,13 +65,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_gigabytes,
         default=CACHE_GB,
         metavar="GB",
-        help="of disk in OUT, for latents that are needed again (default: %(default)s)",
+        help="disk space in OUT for pictures and latents that are needed again, in GB (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--align",
         dest="photographs",
         action="store_true",
-        help="the pictures are photographs of any size: find the faces, and cut them out",
+        help="the pictures are photographs of any size: find the faces in them and cut these out",
     )
     add_neutralise_option(parser)
     add_photograph_options(parser)
@@ -76,14 +80,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="this machine's devices, or a Ray cluster's (extra ray; RAY_ADDRESS names it, else "
-        "one is started here) (default: %(default)s)",
+        help="compute on this machine's devices (local) or on a Ray cluster (ray, which needs the "
+        "extra ray): the cluster at RAY_ADDRESS, or else one that is started on this machine "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--workers",
         type=whole_number(1, 65536),
         metavar="N",
-        help="processes of the Ray cluster (default: one a GPU, or one a machine)",
+        help="worker processes of the Ray cluster (default: one per GPU; without GPUs, one per "
+        "machine)",
     )
     parser.set_defaults(run=run)
 
@@ -93,25 +99,27 @@ def _add_size_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=_auto_or(whole_number(1, 65536)),
         metavar="N|auto",
-        help="images that each device computes at once (default: by its memory)",
+        help="images that each device computes at once (default: auto, from the device's memory)",
     )
     parser.add_argument(
         "--format",
         choices=FORMATS,
         default="png",
-        help="of the outputs; the last three put many into a file (default: %(default)s)",
+        help="file format of the outputs; the last three put many outputs into one file (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--chunk-size",
         type=whole_number(1, 2**20),
         metavar="N",
-        help="outputs that are begun and finished together (default: 64)",
+        help="outputs per chunk; an interrupted run repeats at most the chunks it was working on "
+        "(default: 64)",
     )
     parser.add_argument(
         "--shard-size",
         type=whole_number(1, 2**20),
         metavar="N",
-        help="outputs in a file, for the formats that have many (default: 1024)",
+        help="outputs per file, for the formats that put many into one file (default: 1024)",
     )
 
 
@@ -121,16 +129,19 @@ def _add_part_options(parser: argparse.ArgumentParser) -> None:
         type=_share,
         default=(1, 1),
         metavar="I/N",
-        help="do only every N-th chunk, from the I-th; `glow-jax merge` joins the folders",
+        help="make only every N-th chunk, from the I-th on; `glow-jax merge` joins the folders "
+        "(default: all chunks)",
     )
     parser.add_argument(
         "--limit",
         type=whole_number(1, 2**31 - 1),
         metavar="N",
-        help="stop after about N outputs, at the end of a chunk",
+        help="stop after about N outputs, at the end of a chunk (default: no limit)",
     )
     parser.add_argument(
-        "--retry-failed", action="store_true", help="do chunks again in which an output failed"
+        "--retry-failed",
+        action="store_true",
+        help="make chunks again in which an output failed or an input picture could not be used",
     )
 
 
@@ -148,12 +159,14 @@ def _share(text: str) -> tuple[int, int]:
     except ValueError:
         i, n = 0, 0
     if not 1 <= i <= n:
-        raise argparse.ArgumentTypeError(f"{one_line(text)}: use I/N, such as 1/4, I from 1 to N")
+        raise argparse.ArgumentTypeError(
+            f"{one_line(text)}: use I/N with I from 1 to N, such as 1/4"
+        )
     return i, n
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make what the job's file asks for; returns the exit code."""
+    """Make the outputs that the job file lists; returns the exit code."""
     from transfer.jobs.plan_file import JobErrors, read_plan
 
     started = time.perf_counter()
@@ -213,19 +226,20 @@ def _request_of(args: argparse.Namespace) -> "BatchRequest":
 
 
 def _choose_engine(args: argparse.Namespace) -> None:
-    """Join Ray's cluster, where it is asked for, before JAX starts."""
+    """With --engine ray: connect to the cluster, which must be done before JAX starts."""
     if args.engine != "ray":
         if args.workers:
-            raise InputError("--workers are those of --engine ray")
+            raise InputError("--workers needs --engine ray")
         return
     if args.shard != (1, 1):
-        raise InputError("--shard and --engine ray are two ways to share work; use one")
+        raise InputError("--shard and --engine ray both distribute the work; use one of them")
     import jax
 
     from transfer.jobs.ray_engine import connect
 
     connect()
-    jax.config.update("jax_platforms", "cpu")  # the workers' devices are left to them
+    # This process computes nothing: the devices are for the workers.
+    jax.config.update("jax_platforms", "cpu")
 
 
 def _describe(prepared: "Prepared", seconds: float) -> None:
@@ -239,13 +253,14 @@ def _describe(prepared: "Prepared", seconds: float) -> None:
     methods = ", ".join(f"{n} {method_names()[k]}" for k, n in zip(numbers, counts, strict=True))
     people = len(np.union1d(plan.source, plan.target))
     used = int((job.first_use[1] >= 0).sum())
-    twice = f" ({job.duplicates} rows ask for what others do)" if job.duplicates else ""
-    print(f"{len(job.order)} outputs{twice}: {methods}", file=sys.stderr)
-    print(f"{used} pictures, {people} people; planned in {seconds:.1f} s", file=sys.stderr)
-    devices = f"{codec.n_devices} devices" if codec.n_devices > 1 else "1 device"
+    twice = f" ({counted(job.duplicates, 'duplicate row')} left out)" if job.duplicates else ""
+    print(f"{counted(len(job.order), 'output')}{twice}: {methods}", file=sys.stderr)
+    inputs = f"{counted(used, 'picture')}, {counted(people, 'person', 'people')}"
+    print(f"{inputs}; planned in {seconds:.1f} s", file=sys.stderr)
+    chunks, at_once = counted(job.n_chunks, "chunk"), counted(prepared.batch_size, "image")
     print(
-        f"{codec.name}, {codec.precision}; {job.n_chunks} chunks of {job.chunk_size}, "
-        f"{prepared.batch_size} images at once on {devices}",
+        f"{codec.name}, {codec.precision}; {chunks} of {job.chunk_size}, {at_once} at once on "
+        f"{counted(codec.n_devices, 'device')}",
         file=sys.stderr,
     )
 
@@ -257,12 +272,12 @@ def _dry_run(request: "BatchRequest", prepared: "Prepared") -> int:
     each = codec.size[0] * codec.size[1] * codec.channels * BYTES_A_VALUE
     cache = float(min(request.cache_bytes, found.pictures * each))
     print(
-        f"measured here on {found.measured} outputs: {1e3 * found.seconds_a_picture:.1f} ms a "
-        f"picture, {1e3 * found.seconds_an_output:.1f} ms an output, "
-        f"{found.bytes_an_output:.0f} bytes each"
+        f"measured on {counted(found.measured, 'output')}: {1e3 * found.seconds_a_picture:.1f} ms "
+        f"per input picture; {1e3 * found.seconds_an_output:.1f} ms and "
+        f"{found.bytes_an_output:.0f} bytes per output"
     )
-    print(f"estimate: {_duration(found.seconds)}, and the compiling before; one process, as now")
-    print(f"on disk: {_size(found.bytes)}; {_size(cache)} more during the run")
+    print(f"estimate for this machine, without compilation: {_duration(found.seconds)}")
+    print(f"disk space: {_size(found.bytes)}, and {_size(cache)} more during the run")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The verb `demo`."""
+"""The verb `demo`: transfers between bundled synthetic people, and their scores."""
 
 import argparse
 import sys
@@ -15,13 +15,17 @@ DEMO_SOURCE = "person-41"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `demo`."""
     parser.add_argument(
-        "-o", "--out", type=Path, default=Path("demo-out"), help="(default: %(default)s)"
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("demo-out"),
+        help="output folder (default: %(default)s)",
     )
     parser.add_argument(
         "--judge",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="score the outputs too, as `glow-jax eval` does (default: where the extra `eval` is "
+        help="score the outputs too, as `glow-jax eval` does (default: if the extra `eval` is "
         "installed)",
     )
     add_model_options(parser)
@@ -62,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _judge(out: Path) -> int:
-    """Judge a folder with the offline defaults; the last line says what came of it."""
+    """Score a folder with the defaults, which need no network; prints the scores last."""
     from eval.cli.judge import judge_by_default
 
     try:

@@ -1,4 +1,4 @@
-"""The verb `fit-expressions`."""
+"""The verb `fit-expressions`: an expression model, fitted on rendered people."""
 
 import argparse
 import dataclasses
@@ -12,8 +12,9 @@ from glow_jax.cli.options import add_model_options, start_jax, whole_number
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fit-expressions`."""
     parser.description = (
-        "Writes expressions.npz into the model's folder: with it `glow-jax transfer` "
-        "has method warp. Takes about 15 minutes on 2 CPU cores."
+        "Fits an expression model on rendered people and writes it as expressions.npz into the "
+        "model's folder. Method warp of `glow-jax transfer` needs this file. The fit takes about "
+        "15 minutes on 2 CPU cores."
     )
     parser.add_argument(
         "faces",
@@ -26,34 +27,44 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=whole_number(1, 10**7),
         default=1500,
-        help="of training the landmark detector (default: 1500)",
+        help="gradient steps of the landmark detector's training (default: 1500)",
     )
-    parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**31 - 1),
+        default=0,
+        help="seed of the trainings (default: 0)",
+    )
     parser.add_argument(
         "--landmark-detector-of",
         "--finder-of",
         dest="landmark_detector_of",
         type=Path,
         metavar="FILE",
-        help="an expressions.npz whose landmark detector is taken (default: train one)",
+        help="take the landmark detector of this expressions.npz (default: train one)",
     )
     parser.add_argument(
         "--population-of",
         type=Path,
         metavar="FILE",
-        help="an expressions.npz of which nothing is fitted anew but what stands in for neutral "
-        "pictures of a person who has none; DIR are people whom FILE was not fitted on, rendered "
-        "with setting free or pairs",
+        help="keep everything of this expressions.npz except its population (the statistics of "
+        "neutral faces that replace a missing neutral picture), and fit only that, on DIR: people "
+        "that FILE was not fitted on, rendered with setting free or pairs (default: fit "
+        "everything)",
     )
     parser.add_argument(
-        "-o", "--out", type=Path, metavar="FILE", help="(default: in the model's folder)"
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="output file (default: expressions.npz in the model's folder)",
     )
     add_model_options(parser, batch=False)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Learn and write the file; the exit code."""
+    """Fit the model and write the file; returns the exit code."""
     import numpy as np
 
     from glow_jax.checkpoints import find, read_config

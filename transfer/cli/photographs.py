@@ -1,4 +1,4 @@
-"""The options of every verb that looks for faces in photographs."""
+"""The options of every verb that finds faces in photographs."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -6,54 +6,56 @@ from typing import TYPE_CHECKING
 from glow_jax.cli.options import number
 
 if TYPE_CHECKING:
-    from transfer.photos.reader import Photographs
+    from transfer.photos.aligned_faces import Photographs
 
 MIN_SHARPNESS, MAX_YAW_DEG, MAX_PITCH_DEG = 0.6, 30.0, 25.0  # of `transfer.photos.align.Limits`
 
 
 def add_photograph_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options to a verb's parser."""
     parser.add_argument(
         "--face",
         default="largest",
         metavar="N|all",
-        help="which of a photograph's faces: largest, all, or a number from left to right, from 1 "
-        "(default: largest)",
+        help="which face of a photograph to use: largest, all (`align` only), or a number, counted "
+        "from left to right from 1 (default: largest)",
     )
     parser.add_argument(
         "--detector",
         default="dlib",
         metavar="NAME",
-        help="what finds faces: dlib, which needs no network, or one of DeepFace's, such as "
+        help="face detector: dlib, which works offline, or a detector of DeepFace such as "
         "retinaface (default: %(default)s)",
     )
     parser.add_argument(
         "--min-face",
         type=number(8.0, 1e5),
         metavar="PX",
-        help="least width of a crop in the photograph (default: its size: none is enlarged)",
+        help="smallest width of a crop in its photograph, in pixels (default: the crop's size, so "
+        "that no face is enlarged)",
     )
     parser.add_argument(
         "--min-sharpness",
         type=number(0.0, 100.0),
         default=MIN_SHARPNESS,
         metavar="S",
-        help="a Gaussian blur of 1 pixel of the crop leaves 0.7 and more, of 2 less than 0.66 "
-        "(default: %(default)s)",
+        help="smallest sharpness of a crop, which falls with blur: about 1.7 for a sharp crop, at "
+        "least 0.7 after a Gaussian blur of 1 pixel, below 0.66 after 2 pixels (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--max-yaw",
         type=number(0.0, 180.0),
         default=MAX_YAW_DEG,
         metavar="DEG",
-        help="to either side (default: %(default)s)",
+        help="largest yaw of a face in degrees, to the left or right (default: %(default)s)",
     )
     parser.add_argument(
         "--max-pitch",
         type=number(0.0, 180.0),
         default=MAX_PITCH_DEG,
         metavar="DEG",
-        help="up or down (default: %(default)s)",
+        help="largest pitch of a face in degrees, up or down (default: %(default)s)",
     )
 
 
@@ -62,20 +64,24 @@ def add_neutralise_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--neutralise",
         action="store_true",
-        help="take the target's own expression, as estimated in the picture that is edited, off "
-        "that picture: for a target of whom no neutral picture is there (default: the expression "
-        "is added to what is there)",
+        help="remove the target's own expression, as estimated from the picture that is edited, "
+        "before the new one is added: for a target without a neutral picture (default: the new "
+        "expression is added to the target's own)",
     )
 
 
 def photographs_of(args: argparse.Namespace, size: int = 0) -> "Photographs":
-    """What the options ask for; without a size, that of a model.
+    """The settings that the options give.
+
+    Args:
+        args: with the options of `add_photograph_options`.
+        size: side of the crops, pixels; 0 means the model's image size.
 
     Raises:
-        InputError: one is not as it should be.
+        InputError: `--face` is not "largest", "all" or a number.
     """
     from transfer.photos.align import Limits, parse_which
-    from transfer.photos.reader import Photographs
+    from transfer.photos.aligned_faces import Photographs
 
     limits = Limits(args.min_face, args.min_sharpness, args.max_yaw, args.max_pitch)
     return Photographs(size, parse_which(args.face), limits, args.detector)

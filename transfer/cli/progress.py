@@ -11,10 +11,10 @@ from glow_jax.io.terminal import unfiltered
 
 
 class Bars:
-    """One progress bar a stage, on standard error; they are shown from the first stage on."""
+    """Progress bars on standard error, one per stage; nothing is shown before the first stage."""
 
     def __init__(self) -> None:
-        """No bar yet."""
+        """Without any bar yet."""
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),
@@ -36,7 +36,7 @@ class Bars:
             self._progress.stop()
 
     def update(self, stage: str, done: int, total: int) -> None:
-        """Move the bar of a stage; `transfer.jobs.run.Progress`."""
+        """Update the bar of a stage; this is a `transfer.jobs.run.Progress`."""
         if stage not in self._tasks:
             self._progress.start()
             self._tasks[stage] = self._progress.add_task(stage, total=total)

@@ -1,4 +1,4 @@
-"""The verb `transfer`."""
+"""The verb `transfer`: expressions of one person on others."""
 
 import argparse
 import sys
@@ -21,72 +21,50 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     from transfer.methods import method_names
 
     parser.description = (
-        "Pictures must have the model's size, or be photographs (--align). Method "
-        "warp: the expression is read from the source's pictures as activations of Action Units; "
-        "the target's most neutral picture "
-        "is warped by alpha times them, and what a warp cannot make is added over a mean shape. "
-        "Method paper: y = decode(mean(target) + alpha * (expression - mean(source)))."
+        "Transfers expressions of a source person to target people. Pictures are aligned faces of "
+        "the model's size, or photographs of any size (--align). Method warp estimates the "
+        "expression as Action Unit activations; it warps the target's most neutral picture by "
+        "alpha times these activations, and adds what a warp cannot make, such as folds and teeth. "
+        "Method paper adds latents of the flow: "
+        "y = decode(mean(target) + alpha * (expression - mean(source)))."
     )
-    parser.add_argument(
-        "--expression",
-        dest="expressions",
-        nargs="+",
-        type=Path,
-        required=True,
-        metavar="IMAGE",
-        help="pictures of the source person, or a folder of them",
-    )
-    parser.add_argument(
-        "--source",
-        type=Path,
-        metavar="DIR",
-        help="pictures of the source person, neutral ones among them (default: none but the "
-        "expression's; then the expression is estimated against the neutral face of many people, "
-        "which is less exact; method paper needs them)",
-    )
-    parser.add_argument(
-        "--target",
-        dest="targets",
-        action="append",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="pictures of a target person; may be repeated",
-    )
+    _add_people_options(parser)
     parser.add_argument(
         "--method",
         type=str.lower,
         choices=method_names(),
-        help="(default: warp where the model has an expression model, else paper; it is printed)",
+        help="transfer method (default: warp if the model has an expression model, else paper)",
     )
     parser.add_argument(
         "--alpha",
         dest="alphas",
         nargs="+",
         metavar="A",
-        help="how much to add: numbers, FIRST:LAST:STEP, or auto (the largest inside a trust "
-        "region); write --alpha=-0.5 "
-        "if negative (default: 1 for warp; 0.3 0.4 0.5 for paper, as its authors do)",
+        help="how much of the expression is added: 0 none, 1 all of it; numbers, FIRST:LAST:STEP, "
+        "or auto (the largest alpha whose result the flow finds about as likely as the unedited "
+        "picture). Write a negative number as --alpha=-0.5 (default: 1 for warp; 0.3 0.4 0.5 for "
+        "paper, as in the paper)",
     )
     parser.add_argument(
         "--neutral",
         dest="n_neutral",
         type=whole_number(1, 10**6),
         metavar="N",
-        help="of each person use the N pictures that the judge's reader finds most neutral and "
-        "most frontal (default: all; warp edits the most neutral of them)",
+        help="use only the N pictures of each person that are most neutral and most frontal, as "
+        "measured by the AU reader of `glow-jax eval` (default: all pictures)",
     )
     add_neutralise_option(parser)
     parser.add_argument(
         "--align",
         dest="photographs",
         action="store_true",
-        help="the pictures are photographs of any size: find the faces, and cut them out",
+        help="the pictures are photographs of any size: find the faces in them and cut these out",
     )
     parser.add_argument(
         "--paste-back",
         action="store_true",
-        help="put the results into the targets' photographs, at full size (with --align)",
+        help="also write the targets' photographs with the results in them, at full size (needs "
+        "--align)",
     )
     add_photograph_options(parser)
     parser.add_argument(
@@ -95,14 +73,43 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="OUT",
-        help="a new folder, or an interrupted job's",
+        help="output folder: a new one, or one of an interrupted run of the same request",
     )
     add_model_options(parser)
     parser.set_defaults(run=run)
 
 
+def _add_people_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--expression",
+        dest="expressions",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="IMAGE",
+        help="pictures of the source person that show an expression, or folders of them",
+    )
+    parser.add_argument(
+        "--source",
+        type=Path,
+        metavar="DIR",
+        help="folder of the source person's pictures, the neutral ones among them (default: the "
+        "expression is estimated relative to the neutral faces of many people, which is less "
+        "exact; method paper needs --source)",
+    )
+    parser.add_argument(
+        "--target",
+        dest="targets",
+        action="append",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of a target person's pictures; repeat the option for several people",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
-    """Make what the options ask for; returns the exit code."""
+    """Make the transfer that the options describe; returns the exit code."""
     from transfer.requests import TransferRequest
 
     request = TransferRequest(
@@ -124,7 +131,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def make(request: "TransferRequest", *, compile_cache: bool) -> int:
-    """Make a request with progress bars, and print what came of it; returns the exit code."""
+    """Run a request with progress bars and print its summary; returns the exit code."""
     from transfer.api import transfer
     from transfer.cli.progress import Bars
     from transfer.cli.report import report

@@ -1,14 +1,14 @@
-"""Activations of a single picture, where no neutral picture of its person is there.
+"""Activations of a single picture, without a neutral picture of the same person.
 
-The raw activations of a picture carry an offset of its person, which a neutral picture would tell.
-Without one the offset is taken to be that of the mean person, and the differences between people
-are noise:
+The raw activations of a picture contain an offset that depends on the person, and that a neutral
+picture of the person would show. Without one, the offset is taken to be that of the mean person,
+and the differences between people are noise:
 
     a = denoise(raw - neutral)
 
-`neutral` are the mean raw activations of neutral pictures of many people; the slope and the noise
-of `transfer.expression.model.denoise` are fitted on single pictures. How well that works on people
-whom nothing was fitted on: docs/results/truth.md, "One picture of each person".
+`neutral` is the mean of the raw activations of neutral pictures of many people; the slope and the
+noise of `transfer.expression.model.denoise` are fitted on single pictures. The errors on people
+whom nothing was fitted on are in docs/results/truth.md, "One picture of each person".
 """
 
 import hashlib
@@ -23,11 +23,11 @@ N_ROWS = 4  # of the array on disk: the fields below, in their order
 
 
 class Population(NamedTuple):
-    """What stands in for a person's neutral pictures; A Action Units.
+    """Statistics that replace a person's neutral pictures; A is the number of Action Units.
 
     Attributes:
         neutral: (A,) mean raw activations of neutral pictures of many people.
-        slope, noise: (A,) as of an expression model, for differences from `neutral`.
+        slope, noise: (A,) as in `ExpressionModel`, for differences from `neutral`.
         error: (A,) root mean square error of the activations, on the pictures of the fit.
     """
 
@@ -38,7 +38,7 @@ class Population(NamedTuple):
 
 
 def fingerprint(population: Population) -> str:
-    """SHA-256 of what decides activations; it enters the ids of outputs made without a neutral."""
+    """SHA-256 of the arrays that determine activations; a part of the ids of the outputs."""
     digest = hashlib.sha256()
     for values in (population.neutral, population.slope, population.noise):
         digest.update(np.asarray(values, "<f4").tobytes())

@@ -1,4 +1,4 @@
-"""The regressor of Action Units: features of a face to activations, up to an offset per person.
+"""The AU regressor: from features of a face to Action Unit activations, up to a person's offset.
 
 It is the mean of two regressors, whose errors differ: a ridge regression, and a network with one
 hidden layer. Both are trained on differences between pictures of one person, in which the identity
@@ -18,8 +18,9 @@ AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled func
 
 HIDDEN_WIDTH = 512  # units of the network's hidden layer
 PEOPLE_PER_STEP = 32
-LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-2  # of AdamW; the rate falls to 0 as a cosine
-KEEP_FEATURES, KEEP_HIDDEN = 0.8, 0.5  # probabilities that dropout keeps a feature, a hidden unit
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-2  # of AdamW; the learning rate falls to 0 as a cosine
+# Dropout: probabilities that a feature and a hidden unit are kept.
+KEEP_FEATURES, KEEP_HIDDEN = 0.8, 0.5
 DEVIATION_OFFSET = 0.02  # added to the standard deviations that features are divided by
 STEPS_PER_LINE = 500  # training steps between two lines of progress
 

@@ -11,5 +11,5 @@ def batches(n: int) -> list[slice]:
 
 
 def fill(batch: np.ndarray) -> np.ndarray:
-    """A batch of BATCH_SIZE rows: the first row is repeated at the end."""
+    """A batch filled up to BATCH_SIZE rows with copies of its first row."""
     return np.concatenate([batch, np.repeat(batch[:1], BATCH_SIZE - len(batch), axis=0)])

@@ -1,7 +1,7 @@
-"""Activations of an expression, estimated against its person's neutral pictures.
+"""Estimate an expression's activations, relative to the neutral pictures of the same person.
 
-Where the person has no picture but the expression's, they are estimated absolutely, against the
-neutral pictures of many people (`transfer.expression.absolute`).
+If there is no picture of the person but the expression's, activations are estimated absolutely,
+relative to the neutral pictures of many people (`transfer.expression.absolute`).
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,9 @@ from transfer.codec import Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
 
-MAX_ABOVE_NEUTRAL = 0.15  # of `neutrality`, above a person's most neutral picture: still neutral
-MAX_KEPT = 65_536  # people, and expressions, whose activations are kept
+# A picture is neutral whose `distance_from_neutral` exceeds the person's least one by at most this.
+MAX_ABOVE_NEUTRAL = 0.15
+MAX_KEPT = 65_536  # people, and expressions, whose activations are kept in memory
 MULTIPLE = 8  # pictures are padded to a multiple of it, so that few shapes are compiled
 
 _raw, _denoised = jax.jit(em.raw_activations), jax.jit(em.denoise)
@@ -24,29 +25,29 @@ _absolute = jax.jit(em.absolute_activations)
 
 
 def raw_activations(model: ExpressionModel, images: Images) -> np.ndarray:
-    """(N, A) of pictures; only differences within a person mean something."""
+    """(N, A) raw activations of pictures: only differences between one person's are meaningful."""
     return np.asarray(_raw(model, _padded(images)))[: len(images)]
 
 
 def are_neutral(raw: np.ndarray) -> np.ndarray:
-    """(N,) bool: which pictures of a person are neutral; the most neutral one always is."""
-    excess = em.neutrality(raw)
+    """(N,) bool: which pictures of one person are neutral; the most neutral one always is."""
+    excess = em.distance_from_neutral(raw)
     return excess <= excess.min() + MAX_ABOVE_NEUTRAL
 
 
 def most_neutral(model: ExpressionModel, images: Images) -> int:
     """Index of the most neutral of a person's pictures."""
-    return int(em.neutrality(raw_activations(model, images)).argmin())
+    return int(em.distance_from_neutral(raw_activations(model, images)).argmin())
 
 
 def expression_activations(
     model: ExpressionModel, expression: np.ndarray, source: np.ndarray
 ) -> np.ndarray:
-    """(A,) activations of an expression, against the neutral pictures of its person.
+    """(A,) activations of an expression, relative to the neutral pictures of the same person.
 
     Args:
-        model: of expressions.
-        expression: (A,) raw activations of its picture.
+        model: the expression model.
+        expression: (A,) raw activations of the expression's picture.
         source: (N, A) raw activations of the person's pictures.
     """
     change = expression - source[are_neutral(source)].mean(0)
@@ -72,7 +73,7 @@ def is_below_noise(model: ExpressionModel, activations: np.ndarray, absolute: bo
 
 @runtime_checkable
 class Faces(Protocol):
-    """The faces of people's pictures, by number."""
+    """Pictures of faces, by the numbers of pictures and people in a job's plan."""
 
     def usable(self, person: int) -> list[int]:
         """A person's pictures that can be used."""
@@ -84,14 +85,14 @@ class Faces(Protocol):
 
 
 class Estimate(NamedTuple):
-    """An expression as activations (A,), and whether no neutral picture was there to compare."""
+    """An expression as activations (A,), and whether it was estimated absolutely."""
 
     activations: np.ndarray
     absolute: bool
 
 
 class PeopleActivations:
-    """Activations of the people of a job: each person and each expression is estimated once."""
+    """Activations of a job's pictures; each person and each expression is estimated once."""
 
     def __init__(self, model: ExpressionModel, faces: Faces):
         """Nothing is estimated yet."""
@@ -110,12 +111,12 @@ class PeopleActivations:
 
     def most_neutral(self, person: int) -> int:
         """A person's most neutral picture."""
-        return self._faces.usable(person)[int(em.neutrality(self.raw(person)).argmin())]
+        return self._faces.usable(person)[int(em.distance_from_neutral(self.raw(person)).argmin())]
 
     def expression(self, picture: int, source: int) -> "Estimate":
-        """The activations of an expression's picture, against its person's neutral ones.
+        """The activations of an expression, relative to the source's neutral pictures.
 
-        They are absolute where the person has no other picture and the model has a population.
+        They are absolute if the source has no other picture and the model has a population.
         """
         key = (picture, source)
         if key not in self._expressions:
@@ -136,13 +137,13 @@ class PeopleActivations:
         return absolute_activations(self._model, shown)
 
     def _is_alone(self, picture: int, source: int) -> bool:
-        """Whether an expression's picture, or copies of it, are all that the person has."""
+        """Whether an expression's picture, or copies of it, are the person's only pictures."""
         shown = self._faces.pixels([picture])[0]
         others = (i for i in self._faces.usable(source) if i != picture)
         return all(np.array_equal(self._faces.pixels([i])[0], shown) for i in others)
 
 
 def _padded(images: np.ndarray) -> jax.Array:
-    """The first of several pictures repeated at the end, up to a multiple."""
+    """Pictures filled up to a multiple of MULTIPLE with copies of the first one."""
     missing = -len(images) % MULTIPLE if len(images) > 1 else 0
     return jnp.asarray(np.concatenate([images, np.repeat(images[:1], missing, axis=0)]))

@@ -19,9 +19,10 @@ Images = UInt8[Array, "B H W 3"]
 Landmarks = Float[Array, "B 68 2"]
 
 N_ORIENTATIONS = 8
-CELL = 4  # pixels of a histogram's side
-MAX_EDGE = 0.4  # normalised histograms are cut at this value, as in FHOG
-SHAPE_WEIGHT = 0.03  # of a pixel of displacement; edges range from 0 to MAX_EDGE
+CELL = 4  # side in pixels of the cell of one histogram
+MAX_EDGE = 0.4  # normalised histograms are clipped at this value, as in FHOG
+# Weight of a landmark's displacement by one pixel, beside edges from 0 to MAX_EDGE.
+SHAPE_WEIGHT = 0.03
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 

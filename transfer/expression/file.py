@@ -1,4 +1,4 @@
-"""expressions.npz: an expression model on disk, one file of arrays beside a flow's weights."""
+"""The file expressions.npz, which holds an expression model; it is beside a flow's weights."""
 
 import io
 import os
@@ -18,7 +18,7 @@ from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, 
 
 NAME = "expressions.npz"
 POPULATION = "population"  # rows: the fields of `Population`; files of version 0.1 have none
-MAX_BYTES = 2**30  # of a file's arrays, unpacked
+MAX_BYTES = 2**30  # of all arrays of a file together, after unpacking
 
 
 def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> None:
@@ -45,7 +45,7 @@ def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> No
 
 
 def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
-    """Load a file that `save_expression_model` wrote; all arrays become float32.
+    """Load a file of `save_expression_model`; all arrays become float32.
 
     Raises:
         InputError: there is no such file, or it does not hold an expression model.
@@ -82,7 +82,7 @@ def load_landmark_detector(path: str | os.PathLike) -> Params:
     """Load the weights of the landmark detector alone from such a file.
 
     Raises:
-        InputError: as `load_expression_model`.
+        InputError: there is no such file, or it holds no landmark detector.
     """
     try:
         return _landmark_detector(_arrays(path))

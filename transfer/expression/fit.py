@@ -9,6 +9,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import LEFT_EYE, RIGHT_EYE
+from glow_jax.io.messages import counted
 from transfer.expression import landmark_detector as lm
 from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, fit_au_regressor, predict, ridge
@@ -23,7 +24,7 @@ REGRESSOR_PENALTY = 10.0  # of the AU regressor's ridge regression, on the squar
 REGRESSOR_STEPS = 4500  # of the AU regressor's network
 DISPLACEMENT_PENALTY = 1.0  # of the displacements' ridge regression, on the squared norm
 MIN_COLOUR_DEVIATION = 1.0  # grey levels
-MAX_SLOPE = 4.0  # an AU whose estimates are so weak that its slope would be larger stays weak
+MAX_SLOPE = 4.0  # largest slope: an AU that is estimated too weakly for it stays too weak
 NOISES = np.linspace(0, 0.4, 21)  # noise levels that the calibration tries
 
 
@@ -39,23 +40,22 @@ def fit(
     """Fit a whole expression model.
 
     Args:
-        faces: rendered with setting "pairs"; none of these people may be in an evaluation.
+        faces: rendered with setting "pairs"; no evaluation may use these people.
         n_steps: gradient steps of the landmark detector's training.
         n_regressor_steps: gradient steps of the AU regressor's network.
         seed: of both trainings.
-        landmark_detector: its weights; None trains it.
-        progress: called with lines to show.
+        landmark_detector: weights of a trained landmark detector; None trains one.
+        progress: called with lines for the user.
 
     Raises:
-        InputError: too few people, or no pairs.
+        InputError: there are too few people, or no pairs.
     """
     training, calibration = split(faces)
     pairs = pairs_of(faces)
     if len(np.unique(training.people)) < 2 or not len(calibration.people):
-        raise InputError(
-            f"{len(np.unique(faces.people))} people; use {2 * CALIBRATION_SHARE} or more with "
-            "consecutive numbers"
-        )
+        people = counted(len(np.unique(faces.people)), "person", "people")
+        least = 2 * CALIBRATION_SHARE
+        raise InputError(f"{people}; use {least} or more with consecutive numbers")
     if landmark_detector is None:
         landmark_detector = _trained_detector(training, n_steps, seed, progress)
     template = make_template(training.landmarks)
@@ -111,14 +111,14 @@ def _calibrated(
 
 
 def fit_population(model: ExpressionModel, faces: Faces) -> Population:
-    """What stands in for the neutral pictures of a person who has none.
+    """The population that replaces the neutral pictures of a person without any.
 
     Args:
         model: its population is not used.
         faces: neutral and expressive pictures of people whom the AU regressor was not trained on.
 
     Raises:
-        InputError: none is neutral, or all are.
+        InputError: no picture is neutral, or all are.
     """
     neutral = faces.neutral
     if neutral.all() or not neutral.any():
@@ -161,9 +161,9 @@ def fit_displacements(pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY) -> np
 def calibrate(estimated: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope and noise (A,), float32, of `transfer.expression.model.denoise`.
 
-    The noise is the one with which denoised estimates correlate best with the truth. With the
-    slope, the regression of denoised estimates on the truth has slope 1: an expression keeps its
-    strength. Least squares would weaken it, the more the noisier the estimates are.
+    The noise is chosen so that denoised estimates correlate best with the truth. The slope is
+    chosen so that the regression of denoised estimates on the truth has slope 1: an expression
+    keeps its strength. Least squares would weaken it, more so where estimates are noisier.
 
     Args:
         estimated: (N, A) differences of raw activations, of people the regressor was not trained

@@ -1,8 +1,8 @@
 """The landmark detector: a small network for the 68 landmarks of a face aligned as in CelebA-HQ.
 
-It is trained on rendered people, whose landmarks are known exactly. Arrays in, arrays out; the
-trained weights are part of `transfer.expression.model.ExpressionModel`. The judge in `eval` has a
-detector of its own, so that its scores are independent.
+It is trained on rendered people, whose landmarks are known exactly. All functions are of arrays;
+the trained weights are part of `transfer.expression.model.ExpressionModel`. The judge in `eval`
+uses another landmark detector, so that its scores are independent.
 """
 
 import itertools
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 
 def init(key: jax.Array, mean_landmarks: Float[Array, "68 2"]) -> Params:
-    """Random weights; the untrained network returns about the mean landmarks.
+    """Random weights with which the network returns about the mean landmarks.
 
     Args:
         key: of the random weights.
@@ -103,7 +103,7 @@ def _squeezed(h: Float[Array, "B H W C"]) -> Float[Array, "B H//2 W//2 4*C"]:
 def _neighbours(h: Float[Array, "B H W C"]) -> Float[Array, "B H W 9*C"]:
     """The 3x3 surroundings of every pixel.
 
-    A 3x3 convolution is then a matrix product, which is faster at these sizes.
+    With them a 3x3 convolution is a matrix product, which is faster at these sizes.
     """
     height, width = h.shape[1:3]
     padded = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -117,7 +117,7 @@ def loss(params: Params, batch: Batch) -> Float[Array, ""]:
 
 
 def augmented(key: jax.Array, batch: Batch) -> Batch:
-    """Random changes of each picture: mirrored, shifted, and of other light, tint and grain."""
+    """Augmentation: random mirroring, shift, light, tint and noise of each picture."""
     n, height, width = batch.images.shape[:3]
     keys = jax.random.split(key, 5)
     mirror = jax.random.bernoulli(keys[0], shape=(n, 1, 1, 1))

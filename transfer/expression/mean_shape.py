@@ -1,4 +1,4 @@
-"""The mean shape of faces, over which residuals lie, and the masks of its face and mouth."""
+"""The mean shape of faces, in whose frame residuals are, and its masks of face and mouth."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,9 +11,15 @@ from glow_jax.io.landmarks68 import INNER_LIPS, LEFT_EYE, MIRROR, RIGHT_EYE, rai
 Shape = Float[np.ndarray, "68 2"]
 Mask = Float[np.ndarray, "S S"]
 
-OPENING_AUS = {"AU26": 0.7, "AU25": 0.5, "AU5": 0.3}  # activations that open mouth and eyes
-FOREHEAD_HEIGHT = 0.2  # of the distance from eyes to chin: the face mask above the brows
-RIM_WIDTH = 0.06  # of the picture's side: where the face mask falls from 1 to 0
+OPENING_AUS = {
+    "AU26": 0.7,
+    "AU25": 0.5,
+    "AU5": 0.3,
+}  # activations of the mean shape: mouth and eyes are open
+# Distance of the face mask above the brows, in distances from the eyes to the chin.
+FOREHEAD_HEIGHT = 0.2
+# Width of the edge over which the face mask falls from 1 to 0, in sides of the picture.
+RIM_WIDTH = 0.06
 OVERSAMPLING = 8  # pixels drawn per pixel of the mouth mask's side
 
 
@@ -37,7 +43,7 @@ def mean_shape_of(
 
 
 def face_mask(shape: Shape, side: int) -> Mask:
-    """(side, side) float32: 1 within the hull of landmarks and forehead, softly 0 outside.
+    """(side, side) float32: 1 within the hull of landmarks and forehead, smoothly 0 outside.
 
     Residuals are 0 where the mask is 0.
     """

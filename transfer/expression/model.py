@@ -1,13 +1,14 @@
-"""The expression model: what facial expressions change in any face, fitted on rendered people.
+"""The expression model: how facial expressions change a face, fitted on rendered people.
 
 `ExpressionModel` holds a landmark detector, a regressor of Action Units (AUs), the displacement of
-each landmark per AU, and the residual: what a warped picture still lacks. An expression is
-estimated as AU activations from pictures of the source person; pose, light and identity cancel
-between two pictures of one person. It is applied to a picture of the target person in two steps:
-the picture is warped by the displaced landmarks, and the residual is added. The residual lies over
-a mean shape, where mouths and eyes of all faces meet (as in active appearance models; Cootes et
-al. 1998). It adds folds and lids to the picture; between lips that part it replaces the picture by
-the inside of the mouth. Nothing is trained for the people in the pictures.
+each landmark per AU, and the residual: the difference between a picture with the expression and a
+warped neutral picture. An expression is estimated as AU activations from pictures of the source
+person; pose, light and identity cancel between two pictures of one person. The expression is
+applied to a picture of the target person in two steps: the picture is warped by the displaced
+landmarks, and the residual is added. The residual is defined in the frame of a mean shape, in which
+the mouths and eyes of all faces coincide (as in active appearance models; Cootes et al. 1998). The
+residual adds folds and lids to the picture; between lips that part it replaces the picture by the
+inside of the mouth. Nothing is trained for the people in the pictures.
 
 Fitted by ridge regression in closed form, except the landmark detector and one half of the AU
 regressor (`transfer.expression.fit`, `transfer.expression.au_regressor`).
@@ -23,18 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from glow_jax.io.landmarks68 import (
-    LEFT_EYE,
-    LIP_PAIRS,
-    LOWER_EDGES,
-    NOSE,
-    RIGHT_EYE,
-    UPPER_EDGES,
-)
+from glow_jax.io.landmarks68 import NOSE
 from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.features import features
 from transfer.expression.landmark_detector import Params, detect_landmarks
+from transfer.expression.openings import between_eyes, newly_open, uncrossed
 from transfer.expression.warp import warp, warp_to
 
 Images = UInt8[Array, "B H W 3"]
@@ -42,8 +37,8 @@ Landmarks = Float[Array, "B 68 2"]
 Activations = Float[Array, "B A"]
 AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
 
-MAX_ACTIVATION = 1.1  # estimated activations are clipped to +- this; 1 is a unit's full strength
-MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
+# Estimated activations are clipped to +- this; 1 is the full strength of an AU.
+MAX_ACTIVATION = 1.1
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
 # Attributes by their names in expressions.npz, in the order in which `fingerprint` hashes them.
@@ -82,7 +77,7 @@ REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader
 )
 @dataclasses.dataclass(frozen=True)
 class ExpressionModel:
-    """All that is needed to estimate expressions and to apply them; A Action Units.
+    """The arrays that estimate expressions and apply them; A is the number of Action Units.
 
     Attributes:
         aus: names of the units, such as "AU12".
@@ -97,12 +92,13 @@ class ExpressionModel:
         mean_shape: (68, 2) landmarks with mouth and eyes open, in sides of the picture.
         mouth_mask: (S, S) 1 between the lips of `mean_shape`, 0 outside them.
         colour_statistics: (2, 3) mean and standard deviation of `face_colour`, grey levels.
-        residual: (2, 4 A + 1, S, S, 3) grey levels over the mean shape; see `residual_edit`. The
-            first half is for a face of the mean colour, the second is added for each standard
-            deviation of the face's colour. Rows: 2 A for the `terms` of the activations, then
-            1 + 2 A for the inside of a newly open mouth.
-        population: for pictures of people without a neutral one; None in a file of version 0.1.
-            It is no part of `fingerprint`, since no other output depends on it.
+        residual: (2, 4 A + 1, S, S, 3) grey levels in the frame of the mean shape; see
+            `residual_edit`. The first half is for a face of the mean colour; the second half is
+            added once per standard deviation of the face's colour. Rows: 2 A for the `terms` of
+            the activations, then 1 + 2 A for the inside of a newly open mouth.
+        population: statistics of neutral faces, for people without a neutral picture; None for a
+            file of version 0.1. It does not enter `fingerprint`, because no other output depends
+            on it.
     """
 
     aus: tuple[str, ...]
@@ -150,7 +146,7 @@ def fingerprint(model: ExpressionModel) -> str:
 
 
 def raw_activations(model: ExpressionModel, images: Images) -> Activations:
-    """AU activations plus an unknown offset per person: only differences mean something."""
+    """AU activations plus an unknown offset per person: only differences are meaningful."""
     landmarks = detect_landmarks(model.landmark_detector, images)
     return predict(model.au_regressor, features(images, landmarks, model.template))
 
@@ -184,11 +180,11 @@ def _denoised(change: Activations, slope: AnyArray, noise: AnyArray) -> Activati
     return jnp.clip(kept * slope, -MAX_ACTIVATION, MAX_ACTIVATION)
 
 
-def neutrality(raw: np.ndarray) -> np.ndarray:
-    """(N,) how far each picture of one person is from neutral: 0 is neutral.
+def distance_from_neutral(raw: np.ndarray) -> np.ndarray:
+    """(N,) distances of the pictures of one person from a neutral expression; 0 is neutral.
 
-    The squared excess of each raw activation over the person's median, summed over the units. The
-    median stands for the person's unknown offset: most activations of most pictures are 0.
+    The squared excess of each raw activation over the person's median, summed over the AUs. The
+    median estimates the person's unknown offset, since most activations of most pictures are 0.
 
     Args:
         raw: (N, A) raw activations of pictures of one person.
@@ -199,57 +195,16 @@ def neutrality(raw: np.ndarray) -> np.ndarray:
 def displace(model: ExpressionModel, activations: Activations, landmarks: Landmarks) -> Landmarks:
     """Displacements of landmarks by an expression, in sides of the picture.
 
-    They are turned and scaled as the eyes are; lids and lips that meet do not cross.
+    The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross.
     """
-    across = _between_eyes(landmarks)
+    across = between_eyes(landmarks)
     local = jnp.einsum(
         "ba,anc->bnc", activations, jnp.asarray(model.displacements, activations.dtype)
     )
     right, down = local[..., 0], local[..., 1]
     x, y = across[:, :1], across[:, 1:]
     turned = jnp.stack([right * x - down * y, right * y + down * x], -1)
-    return _uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
-
-
-def _between_eyes(landmarks: Landmarks) -> Float[Array, "B 2"]:
-    """The vector from the right eye to the left one."""
-    return landmarks[:, LEFT_EYE].mean(1) - landmarks[:, RIGHT_EYE].mean(1)
-
-
-def _uncrossed(
-    landmarks: Landmarks, displacements: Landmarks, down: Float[Array, "B 1 2"]
-) -> Landmarks:
-    """Displacements that leave MIN_GAP between lids and between lips, or the gap there was.
-
-    Args:
-        landmarks: before they are displaced.
-        displacements: in sides of the picture, as `landmarks`.
-        down: the face's own downward direction, as long as the distance between its eyes.
-    """
-    before = _gaps(landmarks, down)
-    wanted = jnp.minimum(before, MIN_GAP)
-    missing = jnp.maximum(wanted - before - _gaps(displacements, down), 0)[..., None] * down / 2
-    return displacements.at[:, UPPER_EDGES].add(-missing).at[:, LOWER_EDGES].add(missing)
-
-
-def _gaps(points: Landmarks, down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]:
-    """How far lower lids and lips are below the upper ones, in distances between the eyes."""
-    return ((points[:, LOWER_EDGES] - points[:, UPPER_EDGES]) * down).sum(-1) / (down**2).sum(-1)
-
-
-def newly_open(landmarks: Landmarks, displacements: Landmarks) -> Float[Array, " B"]:
-    """The share (0-1) of the opening between the lips that the displacements make.
-
-    1 where the lips were shut and open, 0 where the opening does not grow.
-    """
-    across = _between_eyes(landmarks)
-    down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
-    gaps = (
-        _gaps(points, down)[:, LIP_PAIRS].mean(1)
-        for points in (landmarks, landmarks + displacements)
-    )
-    before, after = (jnp.maximum(gap, 0) for gap in gaps)
-    return jnp.clip((after - before) / jnp.maximum(after, 1e-3), 0, 1)
+    return uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
 
 
 def warped(
@@ -260,7 +215,7 @@ def warped(
     Args:
         model: of expressions.
         images: uint8 RGB, square, aligned.
-        activations: of the expression; alpha is already in them.
+        activations: of the expression, already multiplied by alpha.
 
     Returns:
         Pictures, grey levels (0-255), and landmarks, in sides of the picture.
@@ -291,7 +246,7 @@ def residual_edit(
     displacements: Landmarks,
     activations: Activations,
 ) -> Float[Array, "B S S 4"]:
-    """What warped pictures still lack, over the mean shape: the edit that `apply_edit` takes.
+    """The residual of warped pictures, in the frame of the mean shape: the edit of `apply_edit`.
 
     Args:
         model: of expressions.
@@ -301,8 +256,8 @@ def residual_edit(
         activations: of the expression.
 
     Returns:
-        Three channels to add, grey levels; in the fourth the share (0-1) of the warped picture to
-        remove.
+        Three channels to add, grey levels; the fourth channel is the share (0-1) of the warped
+        picture to remove.
     """
     opening = newly_open(landmarks, displacements)[:, None]
     parts = jnp.concatenate([terms(activations), opening, opening * terms(activations)], 1)
@@ -347,7 +302,7 @@ def colour_deviations(model: ExpressionModel, colours: Float[Array, "B 3"]) -> F
 def to_mean_shape(
     model: ExpressionModel, pixels: Float[Array, "B H W C"], landmarks: Landmarks, side: int
 ) -> Float[Array, "B S S C"]:
-    """Pictures warped so that their landmarks lie at the mean shape's; `side` pixels wide."""
+    """Pictures warped so that their landmarks are the mean shape's; `side` pixels wide."""
     return warp_to(pixels, landmarks, _mean_shapes(model, landmarks), (side, side))
 
 

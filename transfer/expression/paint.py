@@ -1,4 +1,4 @@
-"""Pictures with an expression on them: compiled, over any devices."""
+"""Apply expressions to pictures, compiled, on one or several devices."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from transfer.expression import model as em
 from transfer.expression.landmark_detector import detect_landmarks
 from transfer.expression.model import ExpressionModel
 
-CROP_PX = 256  # side of the crop at which the residual for a photograph is computed
+CROP_PX = 256  # side of the residual that is computed for a photograph
 
 _warped, _with_expression = jax.jit(em.warped), jax.jit(em.with_expression)
 
@@ -22,17 +22,18 @@ def with_expression(
     activations: np.ndarray,
     devices: Sequence[jax.Device] = (),
 ) -> FloatImages:
-    """Pictures with an expression on them: warped, and the residual added.
+    """Apply an expression to each picture: warp it, and add the residual.
 
     Args:
-        model: of expressions.
-        images: uint8 (B, H, W, 3), one picture a row.
-        activations: (B, A), alpha already in them.
-        devices: to share rows out over, B is a multiple of them; none is JAX's default. Each runs
-            the program that one device alone would run on its rows.
+        model: the expression model.
+        images: uint8 (B, H, W, 3).
+        activations: (B, A), already multiplied by alpha.
+        devices: devices that share the rows of the batch; B is a multiple of their number. Empty
+            means JAX's default device. Each device runs the program that one device alone would
+            run on these rows.
 
     Returns:
-        (B, H, W, 3) finite grey levels. Where the activations are 0 the picture comes back.
+        (B, H, W, 3) finite grey levels. Where all activations are 0, the unchanged picture.
     """
     n = max(1, len(devices))
     parts = zip(
@@ -44,25 +45,27 @@ def with_expression(
     for i, part in enumerate(parts):
         placed = jax.device_put((model, *part), devices[i]) if devices else (model, *part)
         painted.append(_with_expression(*placed))
-        if jax.default_backend() == "cpu":  # where two programs with `solve` wait for each other
+        if (
+            jax.default_backend() == "cpu"
+        ):  # on a CPU two programs with `solve` would wait for each other
             painted[-1].block_until_ready()
     return np.concatenate([np.asarray(p) for p in painted]) + np.float32(0.5)
 
 
 def warped(model: ExpressionModel, images: Images, activations: np.ndarray) -> np.ndarray:
-    """(B, H, W, 3) grey levels of pictures whose features have moved, no residual added."""
+    """(B, H, W, 3) grey levels of warped pictures, without the residual."""
     return np.asarray(_warped(model, jnp.asarray(images), jnp.asarray(activations, jnp.float32))[0])
 
 
 def displaced(
     model: ExpressionModel, image: Images, activations: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What an expression does to one crop, for `transfer.photos.paste.moved_back`.
+    """The displacements and the residual of an expression in one crop, for `paste_warp`.
 
     Args:
-        model: of expressions.
+        model: the expression model.
         image: uint8 (1, S, S, 3).
-        activations: (1, A), alpha already in them.
+        activations: (1, A), already multiplied by alpha.
 
     Returns:
         landmarks (68, 2), their displacements (68, 2), both in sides of the crop; and the residual

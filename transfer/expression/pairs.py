@@ -1,4 +1,4 @@
-"""Rendered faces with true labels, and pairs of them: the data an expression model is fitted on."""
+"""The data that an expression model is fitted on: rendered faces with true labels, and pairs."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -72,11 +72,11 @@ class Faces:
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Pictures of people without and with an expression, alike in everything else.
+    """Pairs of pictures that differ in the expression only: a neutral and an expressive one.
 
     Attributes:
         neutral, expressive: uint8 (N, H, W, 3).
-        aus: (N, A) activations of `expressive`.
+        aus: (N, A) true activations of `expressive`.
         neutral_landmarks, landmarks: (N, 68, 2) of `neutral` and `expressive`, right and down in
             sides of the picture.
     """
@@ -128,7 +128,7 @@ def differences(raw: np.ndarray, faces: Faces) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         raw: raw activations of `faces`, a row per picture.
-        faces: with their truth.
+        faces: with their true labels.
 
     Raises:
         InputError: no person has both kinds of picture.

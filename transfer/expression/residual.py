@@ -1,4 +1,4 @@
-"""Fit the residual of an expression model: what warped pictures lack, on pairs of pictures.
+"""Fit the residual of an expression model on pairs: the error of warped neutral pictures.
 
 Ridge regression, channel by channel. With t the true expressive picture and w the warped neutral
 one, both on the mean shape, o the share of the mouth's opening that is new (`newly_open`), and c
@@ -19,10 +19,11 @@ from transfer.expression.batches import batches, fill
 from transfer.expression.landmark_detector import detect_landmarks
 from transfer.expression.mean_shape import face_mask
 from transfer.expression.model import ExpressionModel
+from transfer.expression.openings import newly_open
 from transfer.expression.pairs import Pairs
 from transfer.expression.warp import warp
 
-SIDE = 64  # pixels of the residual, over the mean shape
+SIDE = 64  # side of the residual in pixels, in the frame of the mean shape
 PENALTY = 5.0  # of the ridge regression, on the squared norm
 
 
@@ -35,8 +36,8 @@ def fit_residual(model: ExpressionModel, pairs: Pairs) -> np.ndarray:
     """(2, 4 A + 1, S, S, 3) float32, the residual of `ExpressionModel`; see the module.
 
     Args:
-        model: all else of it is fitted.
-        pairs: of people it was trained on.
+        model: an expression model of which everything but the residual is fitted.
+        pairs: of the people that the model was trained on.
     """
     width, n_pixels = 2 * len(model.aus), SIDE * SIDE
     skin, mouth = _Ridge(2 * width, n_pixels), _Ridge(2 * width + 2, n_pixels)
@@ -67,7 +68,7 @@ def _compared(
     both = jnp.concatenate([expressive.astype(jnp.float32), warped], -1)
     both = em.to_mean_shape(model, both, landmarks + displacements, SIDE)
     deviations = em.colour_deviations(model, em.face_colour(neutral, landmarks))
-    return both[..., :3], both[..., 3:], deviations, em.newly_open(landmarks, displacements)
+    return both[..., :3], both[..., 3:], deviations, newly_open(landmarks, displacements)
 
 
 class _Ridge:
@@ -77,7 +78,7 @@ class _Ridge:
     """
 
     def __init__(self, width: int, n_pixels: int):
-        """Nothing is added yet; `width` counts inputs twice, with and without the colour."""
+        """Without any pictures; `width` counts inputs twice, with and without the colour."""
         self._normal = np.tile(PENALTY * np.eye(width), (3, 1, 1))
         self._sums = np.zeros((3, width, n_pixels))
 

@@ -1,8 +1,8 @@
 """Warping pictures by landmarks: thin-plate splines, bicubic sampling.
 
-An expression moves brows, lids and lips. Adding one latent vector to every face cross-fades them,
-which leaves ghosts; a warp moves the pixels themselves. The displacements of the landmarks come
-from `transfer.expression.model`. Pure functions of arrays.
+An expression moves brows, lids and lips. The addition of one latent vector to every face blends two
+positions of them, which leaves ghosts; a warp moves the pixels themselves. The displacements of the
+landmarks are those of `transfer.expression.model`. Pure functions of arrays.
 
 Sources: Bookstein 1989 (thin-plate splines); Keys 1981 (cubic convolution).
 """
@@ -37,12 +37,12 @@ def warp(images: BHWC, landmarks: Points, displacements: Points) -> BHWC:
 def warp_to(
     images: BHWC, landmarks: Points, to: Points, size: tuple[int, int]
 ) -> Float[Array, "B h w C"]:
-    """Pictures of any size, in which each landmark of `images` lies at its place in `to`.
+    """Pictures of any size, in which each landmark of `images` is at its position in `to`.
 
     Args:
         images: any range.
         landmarks: right and down, in sides of the picture (0-1).
-        to: places of the same landmarks, in sides of the result.
+        to: positions of the same landmarks, in sides of the result.
         size: (height, width) of the result.
     """
     return jax.vmap(lambda image, a, b: _warp_one(image, a, b, size))(images, landmarks, to)

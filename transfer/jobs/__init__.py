@@ -1,1 +1,1 @@
-"""Jobs: plans, output folders, and the work between them."""
+"""Jobs: plan the outputs, compute them in batches, and write them to an output folder."""

@@ -1,4 +1,4 @@
-"""Alphas as words: numbers, ranges, and "auto"."""
+"""Parse alphas: numbers, ranges, and "auto"."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
-MAX_ALPHAS = 1000  # in one job
+MAX_ALPHAS = 1000  # limit for one job
 MAX_ALPHA = 1e6
-AUTO = "auto"  # the largest alpha inside a trust region; NaN in a column of numbers
+AUTO = "auto"  # the largest alpha inside a trust region; stored as NaN among numbers
 
 
 def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
@@ -73,5 +73,5 @@ def parse_alpha(text: str) -> float:
 
 
 def alpha_text(alpha: float) -> str:
-    """An alpha in a file's name."""
+    """An alpha as text for a file name."""
     return AUTO if math.isnan(alpha) else f"{alpha:.10g}"

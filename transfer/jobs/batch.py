@@ -1,4 +1,4 @@
-"""A job's file made ready: the model, the definite job, and how it is run on this machine."""
+"""Prepare a batch job for this machine: load the model, make the job, choose the batch size."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from transfer.jobs.job import CHUNK_SIZE, SHARDS, Job, make_job
 from transfer.jobs.plan import Plan
 from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.run import Progress, Run, no_progress, run
-from transfer.methods import Models
+from transfer.methods.base import Models
 from transfer.models import auto_batch_size, load_models
-from transfer.photos.reader import check_installed, loader_of
+from transfer.photos.aligned_faces import check_installed, loader_of
 from transfer.requests import BatchRequest
 
 RECORDS_IN_A_SHARD = 1024
-UNKNOWN_MEMORY = 2**33  # bytes of a device that does not report its memory
+UNKNOWN_MEMORY = 2**33  # bytes, assumed of a device that does not report its memory
 PACKAGES = ("glow-jax", "jax", "jaxlib", "flax", "numpy", "pillow")
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A job that can be run.
+    """A job that is ready to run.
 
     Attributes:
-        job: definite.
-        models: that the job was made for.
-        load: a path to pixels.
+        job: the job.
+        models: the models that the job was made for.
+        load: function from the path of a picture to its pixels.
         batch_size: images that each device computes at once.
     """
 
@@ -41,18 +41,18 @@ class Prepared:
 
 
 def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = ()) -> Prepared:
-    """Load the model, and make a plan definite for it.
+    """Load the model, and make a job of a plan.
 
-    A second run takes the batch size of the first one.
+    A second run of a job uses the batch size of the first run.
 
     Args:
-        request: how the plan is run.
-        plan: what is asked for.
-        devices: to compute on; all local ones by default.
+        request: the settings of the run.
+        plan: the outputs to make.
+        devices: JAX devices to compute on; empty means all local devices.
 
     Raises:
-        InputError: the model is not to be had or cannot do what the plan asks for, or the folder
-            holds something else.
+        InputError: the model is not found, a method of the plan does not work with the model, or
+            the output folder holds another job, or other files.
     """
     if request.format == "array_record":
         need("data", "array_record")
@@ -67,10 +67,13 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
 
 
 def batch_size_of(request: BatchRequest, job: Job, models: Models, out: Path) -> int:
-    """Images that each device computes at once: as asked for, as in the first run, or by memory.
+    """Images that each device computes at once.
+
+    It is the request's batch size, or that of the job's first run, or one that fits the device's
+    memory; at most the size of a chunk.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the output folder holds another job, or other files.
     """
     first = output_folder.check(out, job) or {}
     size = request.batch_size or first.get("batch_size")
@@ -100,5 +103,5 @@ def run_batch(request: BatchRequest, prepared: Prepared, progress: Progress = no
 
 
 def versions() -> dict[str, str]:
-    """Versions of what makes a job's outputs."""
+    """Versions of the packages that compute a job's outputs."""
     return {name: metadata.version(name) for name in PACKAGES}

@@ -1,4 +1,4 @@
-"""Outputs on disk: pictures or shards, and the tables that make a chunk done."""
+"""Write outputs to disk: pictures or shards, and then the tables that mark a chunk as done."""
 
 import dataclasses
 import itertools
@@ -30,12 +30,12 @@ SOURCE_TYPE: Literal["compositeWithTrainedAlgorithmicMedia"] = (
 
 
 class Commit:
-    """Writes the outputs of a job, and notes which chunks are done."""
+    """Writes the outputs of a job and marks its chunks as done."""
 
     def __init__(self, job: Job, codec: Codec, inputs: Inputs, out: Path):
-        """Nothing is written yet."""
+        """Nothing is written until `write` and `finish` are called."""
         self._job, self._codec, self._inputs, self._out = job, codec, inputs, out
-        self._folders = set[Path]()  # that are there
+        self._folders = set[Path]()  # folders known to exist
         chunk = job.first_use[1]
         self._by_chunk = np.argsort(chunk, kind="stable")
         self._chunks = chunk[self._by_chunk]
@@ -79,7 +79,7 @@ class Commit:
         return dataclasses.replace(output, image=None, row=row | {"bytes": len(data)})
 
     def finish(self, chunk: int, outputs: Sequence[Output]) -> None:
-        """Note that a chunk is done, with the pictures that were needed first in it."""
+        """Write a chunk's tables: its rows, and the inputs that this chunk is the first to need."""
         start, stop = np.searchsorted(self._chunks, [chunk, chunk + 1])
         pictures = self._by_chunk[start:stop].tolist()
         ordered = sorted(pictures, key=self._job.first_use[0].__getitem__)
@@ -99,7 +99,7 @@ class Commit:
         return recipe | ({"note": row["note"]} if row["note"] else {})
 
     def _shard(self, outputs: Sequence[Output]) -> list[Row]:
-        """Write a chunk's pictures into one file; its rows, which say where in it they are."""
+        """Write a chunk's pictures into one file; returns the rows, with places in the file."""
         pictures = [output for output in outputs if output.data is not None]
         if not pictures:
             return [output.row for output in outputs]

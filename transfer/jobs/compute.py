@@ -1,4 +1,4 @@
-"""Batches of a job: what they need is prepared, edited by their method, decoded and measured."""
+"""Compute batches of outputs: prepare the inputs, edit and decode them, measure the outputs."""
 
 import dataclasses
 import time
@@ -17,8 +17,8 @@ from transfer.codec import to_bytes
 from transfer.jobs.inputs import Inputs, Trouble
 from transfer.jobs.job import Job
 from transfer.jobs.schedule import Group
-from transfer.methods import METHODS, Method, Models
-from transfer.methods.base import Decoded, Rows
+from transfer.methods import method_class
+from transfer.methods.base import Decoded, Method, Models, Rows
 from transfer.methods.trust_region import largest_alphas
 
 ENDS_THE_RUN = (OutputError, jax.errors.JaxRuntimeError)
@@ -27,7 +27,7 @@ ENDS_THE_RUN = (OutputError, jax.errors.JaxRuntimeError)
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Groups side by side, one a device, and what their outputs are made from.
+    """Groups that are computed at once, one per device, and their prepared inputs.
 
     Attributes:
         groups: at most one a device, all of one method.
@@ -46,14 +46,14 @@ class Batch:
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """A row that was made, or cannot be.
+    """The result for one row: an output, or the reason why there is none.
 
     Attributes:
-        chunk: that the row belongs to.
-        last: whether it is the last row of that chunk.
-        row: of the chunk's table; "stage" is empty where the output was made.
-        image: uint8 (H, W, C), where it was made and not yet written.
-        data: the picture's file, where it goes into a shard.
+        chunk: number of the row's chunk.
+        last: whether the row is the last one of its chunk.
+        row: cells of the chunk's table; "stage" is empty if the output was made.
+        image: uint8 (H, W, C), if the output was made and is not written yet.
+        data: bytes of the picture's file, if it goes into a shard.
     """
 
     chunk: int
@@ -64,20 +64,20 @@ class Output:
 
 
 class Compute:
-    """Prepares batches in the main thread, and makes their outputs in any."""
+    """Prepares batches in the main thread, and computes their outputs in any thread."""
 
     def __init__(
         self, job: Job, models: Models, inputs: Inputs, batch_size: int, *, likelihood: bool
     ):
-        """The codec of `models` takes `batch_size` images a device at once."""
+        """The codec of `models` must take batches of `batch_size` images per device."""
         self._job, self._models, self._inputs = job, models, inputs
         self._batch_size, self._likelihood = batch_size, likelihood
         self._methods: dict[str, Method] = {}
 
     def method(self, name: str) -> Method:
-        """The instance that serves this job."""
+        """The instance of a method for this job; made at the first call."""
         if name not in self._methods:
-            self._methods[name] = METHODS[name](self._models, self._inputs)
+            self._methods[name] = method_class(name)(self._models, self._inputs)
         return self._methods[name]
 
     def prepare(self, groups: tuple[Group, ...]) -> Batch:
@@ -161,7 +161,7 @@ class Compute:
         return outputs
 
     def _made(self, batch: Batch) -> dict[int, tuple[np.ndarray, Row]]:
-        """Pictures and their cells, by row."""
+        """The pictures that can be made, and their table cells, by row."""
         started = time.perf_counter()
         alphas, decoded = self._decoded(batch)
         values = decoded.values
@@ -172,7 +172,7 @@ class Compute:
         seconds = (time.perf_counter() - started) / len(batch.places)
         made = {}
         for row, place in batch.places.items():
-            # As it was asked for, not as the device rounds it.
+            # The requested alpha, not the device's float32.
             alpha = float(alphas[place] if batch.groups[0].auto else self._job.plan.alpha[row])
             made[row] = (
                 images[place],
@@ -205,7 +205,7 @@ class Compute:
 
 
 def row_of(job: Job, row: int) -> Row:
-    """What is known of an output before it is made."""
+    """The table cells of an output that are known before it is made."""
     item = job.item(row)
     return dict.fromkeys(ROW_FIELDS, "") | {
         "id": item.id,

@@ -1,4 +1,4 @@
-"""A bounded cache on disk: arrays of one shape by number, the least recently used dropped."""
+"""A cache of arrays on disk, of bounded size, that drops the least recently used array."""
 
 import collections
 import os
@@ -10,21 +10,22 @@ import numpy as np
 from glow_jax.io.errors import OutputError
 from glow_jax.io.messages import one_line, reason
 
-MEMORY_BYTES = 2**24  # of memory, for the arrays that were read last
+MEMORY_BYTES = 2**24  # memory for the arrays that were read last
 
 
 class DiskCache:
-    """A file of equal places, which has no name and ends with the process.
+    """Arrays of one shape and dtype by number, in a temporary file without a name.
 
-    It is read and written at offsets rather than mapped, so that it does not count as the
-    process's memory; the few arrays that were read last are kept there, too.
+    The system deletes the file when the process ends. It is read and written at offsets rather than
+    mapped, so that it does not count as the process's memory. The arrays that were read last are
+    also kept in memory, up to MEMORY_BYTES.
 
     Attributes:
-        capacity: arrays that fit; None until the first array gives their size.
+        capacity: how many arrays fit; None until the first array is stored.
     """
 
     def __init__(self, folder: Path, n_bytes: int):
-        """An empty cache of at most `n_bytes` in a folder, of one array at least."""
+        """An empty cache of at most `n_bytes` in a folder; one array is always kept."""
         self._folder, self._n_bytes = folder, n_bytes
         self._places: collections.OrderedDict[int, int] = collections.OrderedDict()
         self._in_memory: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
@@ -36,7 +37,7 @@ class DiskCache:
         return key in self._places
 
     def get(self, key: int) -> np.ndarray | None:
-        """The array of a key, or None where it is not there (any more)."""
+        """The array of a key; None if it was never stored, or was dropped."""
         place = self._places.get(key)
         if place is None:
             return None
@@ -51,14 +52,14 @@ class DiskCache:
         return array
 
     def put(self, key: int, array: np.ndarray) -> None:
-        """Keep an array, of the first one's shape and type.
+        """Store an array, which must have the shape and dtype of the first one.
 
         Raises:
             OutputError: the disk is full, or the folder cannot be written to.
         """
         try:
             if self.capacity is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - lives as we do
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - open as long as this object
                 self._shape, self._dtype, self._size = array.shape, array.dtype, array.nbytes
                 self.capacity = max(1, self._n_bytes // self._size)
             place = self._places.pop(key, None)

@@ -1,4 +1,4 @@
-"""What a job would take here, measured on its first outputs."""
+"""Estimate the time and the disk space of a job on this machine, from its first outputs."""
 
 import dataclasses
 import tempfile
@@ -13,20 +13,21 @@ from transfer.jobs.batch import Prepared
 from transfer.jobs.run import Worker
 
 MEASURED_BATCHES = 2
-TABLE_BYTES = 700  # of an output's rows in all tables
+TABLE_BYTES = 700  # per output, in all tables together
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a job would take here; `seconds` leaves the compiling out.
+    """Time and disk space of a job on this machine, without the time of compilation.
 
     Attributes:
-        seconds_a_picture: to read, encode and measure one.
-        seconds_an_output: to make one.
-        bytes_an_output: on disk.
-        measured: outputs that this was measured on.
-        pictures: that the job reads.
-        seconds, bytes: of the whole job.
+        seconds_a_picture: time to read, encode and measure one input picture.
+        seconds_an_output: time to make one output.
+        bytes_an_output: mean size of an output's file.
+        measured: number of outputs that were made for this estimate.
+        pictures: number of input pictures of the whole job.
+        seconds: time of the whole job.
+        bytes: disk space of the whole job.
     """
 
     seconds_a_picture: float
@@ -39,7 +40,7 @@ class Estimate:
 
 
 def estimate(prepared: Prepared, *, likelihood: bool = True) -> Estimate:
-    """Measure a job's first outputs, made in a folder that is thrown away.
+    """Make a job's first outputs in a temporary folder, and extrapolate to the whole job.
 
     Args:
         prepared: the job.
@@ -55,7 +56,7 @@ def estimate(prepared: Prepared, *, likelihood: bool = True) -> Estimate:
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         output_folder.make_folders(out)
-        for _ in range(2):  # the first time it is compiled
+        for _ in range(2):  # the first pass compiles; the second is measured
             with Worker(
                 few,
                 models,

@@ -1,7 +1,8 @@
-"""What goes into outputs: each picture read, encoded and measured once, each person once.
+"""Read, encode and measure the input pictures of a job, and average the latents of each person.
 
-Latents and pixels lie in a bounded cache on disk; what was dropped from it is made again, to the
-same bits: a picture always has the same place in a batch, whatever is computed beside it.
+Each picture is read and encoded once, and each person's mean is computed once, as long as the cache
+on disk has room. An array that the cache dropped is computed again with the same bits, because a
+picture always has the same position in a batch, whatever else is in the batch.
 """
 
 import dataclasses
@@ -20,15 +21,15 @@ from transfer.jobs.disk_cache import DiskCache
 from transfer.jobs.job import Job
 from transfer.jobs.prefetch import LoadPicture, Prefetcher
 
-ROUND_TRIP_BOUND = 0.5  # grey levels: below it every byte comes back
+ROUND_TRIP_BOUND = 0.5  # grey levels: with a smaller error every byte comes back
 UNKNOWN, USABLE, BAD = 0, 1, 2
-PIXELS_SHARE = 0.2  # of the cache; latents are four times as large
-MIN_AHEAD = 32  # pictures that are read ahead of need, at least
+PIXELS_SHARE = 0.2  # of the cache; the latents of a picture are four times as large as its pixels
+MIN_AHEAD = 32  # smallest number of pictures that are read ahead
 
 
 @dataclasses.dataclass(frozen=True)
 class Trouble:
-    """Why an output cannot be made: at which stage, of which picture or person."""
+    """Why an output cannot be made: the stage that failed, the picture's path, and the reason."""
 
     stage: str
     path: str
@@ -36,15 +37,15 @@ class Trouble:
 
 
 class Inputs:
-    """The pictures and people of a job, as they are asked for.
+    """The input pictures of a job and the people in them, read and encoded when they are needed.
 
     Attributes:
-        state: (P,) of each picture: UNKNOWN, USABLE or BAD.
-        reasons: why a picture is bad.
-        bits, max_error, mean_error: (P,) of usable pictures: bits/dim, and how far from it the
-            decoded latents are, in grey levels.
-        redone: (P,) whether the exact codec had to encode it.
-        n_encoded_again: pictures that had been dropped from the cache.
+        state: (P,) state of each picture: UNKNOWN (not read yet), USABLE or BAD.
+        reasons: from the number of a bad picture to the reason.
+        bits: (P,) bits/dim of usable pictures.
+        max_error, mean_error: (P,) round-trip error of usable pictures, grey levels.
+        redone: (P,) whether the exact codec had to encode the picture.
+        n_encoded_again: how often a picture was encoded again, because the cache had dropped it.
     """
 
     def __init__(
@@ -60,12 +61,12 @@ class Inputs:
         """Nothing is read yet.
 
         Args:
-            job: whose pictures they are.
-            codec: the model, which takes `rows * codec.n_devices` images at once.
-            rows: of a batch on each device.
-            load: one picture; called in the pool's threads.
-            folder: on the disk that has room for the cache.
-            cache_bytes: its size.
+            job: the job.
+            codec: the flow; it takes `rows * codec.n_devices` images at once.
+            rows: images of a batch per device.
+            load: function that reads one picture; called in the pool's threads.
+            folder: folder for the cache.
+            cache_bytes: size of the cache.
             pool: threads that read.
         """
         n = len(job.plan.files)
@@ -91,7 +92,7 @@ class Inputs:
     # -- pictures
 
     def prepare(self, rows: Iterable[int], soon: Iterable[int] = ()) -> None:
-        """Read, encode and measure what these rows of the plan need; begin to read for others."""
+        """Read, encode and measure the pictures of `rows`; begin to read those of `soon`."""
         now = self._unknown(rows)
         self._prefetcher.expect(now)
         self._prefetcher.expect(self._unknown(soon))
@@ -101,7 +102,7 @@ class Inputs:
             self._measure(batch | more)
 
     def pictures(self, rows: Iterable[int]) -> list[int]:
-        """Pictures that rows need, in the order of their first use."""
+        """The pictures that rows need, in the order of first use."""
         plan, people = self.job.plan, set[int]()
         found = set[int]()
         for row in rows:
@@ -112,7 +113,7 @@ class Inputs:
         return sorted(found, key=self._rank.__getitem__)
 
     def trouble(self, row: int) -> Trouble | None:
-        """Why a row cannot be made, if it cannot."""
+        """Why a row cannot be made; None if it can."""
         plan = self.job.plan
         expression = int(plan.expression[row])
         if self.state[expression] == BAD:
@@ -182,7 +183,8 @@ class Inputs:
     def mean(self, person: int) -> np.ndarray:
         """(D,) the mean of a person's latents: the paper's mean face, as `arithmetic.mean`.
 
-        It is summed on the host, in float64: any number of pictures, no shape to compile.
+        It is computed on the host, in float64, so that no program is compiled for the number of
+        pictures.
         """
         key = len(self.job.plan.files) + person
         kept = self._latents.get(key)
@@ -196,10 +198,10 @@ class Inputs:
         self._latents.put(key, mean)
         return mean
 
-    # -- inside
+    # -- encoding in batches
 
     def _unknown(self, rows: Iterable[int]) -> list[int]:
-        """Pictures of rows that were not looked at yet, in the order of their first use."""
+        """The pictures of rows that are not read yet, in the order of first use."""
         plan, found, people = self.job.plan, set[int](), set[int]()
         for row in rows:
             expression = int(plan.expression[row])
@@ -214,7 +216,7 @@ class Inputs:
         return sorted(found, key=self._rank.__getitem__)
 
     def _batches(self, pictures: Iterable[int]) -> Iterator[dict[int, int]]:
-        """Batches of pictures by place, which on its device depends on the picture alone."""
+        """Batches, position to picture; the position on a device depends on the picture alone."""
         batch: dict[int, int] = {}
         for i in pictures:
             own = int(self._rank[i]) % self._rows
@@ -228,7 +230,7 @@ class Inputs:
             yield batch
 
     def _next(self, batch: dict[int, int], now: Sequence[int]) -> dict[int, int]:
-        """Pictures for a batch's free places, which cost as much empty: those needed next."""
+        """Pictures that are needed later, for the free positions of a batch."""
         first = max(int(self._rank[i]) for i in batch.values()) + 1
         some = self._by_rank[first : first + self._batch - len(batch)]
         found: dict[int, int] = {}
@@ -241,7 +243,7 @@ class Inputs:
         return found
 
     def _measure(self, batch: dict[int, int]) -> None:
-        """Read, encode, decode again and compare a batch of pictures not known yet."""
+        """Read and encode a batch of unknown pictures, and measure their round trips."""
         pixels: dict[int, np.ndarray] = {}
         for place, i in list(batch.items()):
             result = self._prefetcher.take(i)
@@ -263,7 +265,7 @@ class Inputs:
     def _encoded(
         self, batch: dict[int, int], pixels: dict[int, np.ndarray]
     ) -> tuple[Latents, np.ndarray, np.ndarray, Images]:
-        """Latents, errors in grey levels (B, n), what the exact codec did again, and images."""
+        """Latents, errors (B, n) in grey levels, which the exact codec encoded, and images."""
         images = np.repeat(pixels[next(iter(batch.values()))][None], self._batch, axis=0)
         for place, i in batch.items():
             images[place] = pixels[i]
@@ -285,7 +287,7 @@ class Inputs:
 
 
 def check_inputs(job: Job, load: LoadPicture) -> list[Trouble]:
-    """Read all pictures of a small job before anything is made; which of them cannot be used.
+    """Read all pictures of a small job before anything is made; returns those that cannot be used.
 
     Raises:
         InputError: no expression can be used, or none of a person's pictures.

@@ -1,8 +1,8 @@
-"""A job: a plan made definite for one model.
+"""A job: a plan for one model, with an id for every output.
 
-Every picture is known by its content, and every output by an id, which is a hash of all that
-decides its pixels. The same output has the same id in any folder, on any machine, and after any
-interruption; two rows that ask for the same output are one.
+A picture is identified by its content. The id of an output is a hash of everything that determines
+its pixels, so the same output has the same id in any folder, on any machine, and after any
+interruption. Rows that ask for the same output are made once.
 """
 
 import dataclasses
@@ -22,11 +22,12 @@ from glow_jax.io.files import open_without_waiting
 from transfer.jobs.alphas import alpha_text
 from transfer.jobs.names import file_name
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
-from transfer.methods import METHODS, Models, default_method, method_names
+from transfer.methods import default_method, method_class, method_names
+from transfer.methods.base import Models
 
-VERSION = 2  # of how outputs are made: other pixels for the same inputs are another version
-TARGETS_IN_CACHE = 1024  # that are worked on together: their faces stay in the cache
-MAX_IN_ONE_FOLDER = 10_000  # outputs; more are in a folder a chunk
+VERSION = 2  # increased whenever the same inputs give other pixels
+TARGETS_IN_CACHE = 1024  # targets of one block of rows; their latents stay in the cache
+MAX_IN_ONE_FOLDER = 10_000  # outputs; a larger job has one folder per chunk
 CHUNK_SIZE = 64
 PICTURES = {"png": ".png", "webp": ".webp"}
 SHARDS = {"tfrecord": ".tfrecord", "array_record": ".array_record", "webdataset": ".tar"}
@@ -34,7 +35,7 @@ SHARDS = {"tfrecord": ".tfrecord", "array_record": ".array_record", "webdataset"
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One output, in words; see `Job.item`."""
+    """The description of one output; see `Job.item`."""
 
     id: str
     expression: str
@@ -49,17 +50,18 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A plan for one model. M outputs, in chunks.
+    """A plan for one model: M outputs, in chunks.
 
     Attributes:
-        plan: every row of it names a method.
-        sha256: (P,) hexadecimal, of the pictures' bytes; empty where one cannot be read.
-        ids: (N,) uint64 of the rows.
-        order: (M,) int32: rows in the order in which they are made, each id once.
-        chunk_size: outputs that are begun and finished together.
-        format: of the outputs: one of PICTURES, or of SHARDS, which hold a chunk each.
-        how: all else that decides an output; part of its id.
-        alone: (N,) bool of the rows: the source has no picture but the expression's.
+        plan: the plan, in which every row has a method.
+        sha256: (P,) SHA-256 of each picture's file, hexadecimal; empty if it cannot be read.
+        ids: (N,) uint64, ids of the rows.
+        order: (M,) int32, rows in the order in which they are made, each id once.
+        chunk_size: outputs per chunk; a chunk is begun and finished as a whole.
+        format: file format of the outputs: one of PICTURES, or one of SHARDS, whose files hold one
+            chunk each.
+        how: settings that determine the outputs and enter their ids: model, precision, ...
+        alone: (N,) bool, whether a row's source has no picture but the expression's.
     """
 
     plan: Plan
@@ -77,15 +79,15 @@ class Job:
 
     @property
     def duplicates(self) -> int:
-        """Rows that ask for what an earlier row asks for."""
+        """Number of rows that ask for the output of an earlier row."""
         return len(self.plan) - len(self.order)
 
     def chunk(self, number: int) -> np.ndarray:
-        """Rows of a chunk, in the order in which they are made."""
+        """The rows of a chunk, in the order in which they are made."""
         return self.order[number * self.chunk_size : (number + 1) * self.chunk_size]
 
     def item(self, row: int) -> Item:
-        """What row `row` of the plan makes."""
+        """The output of row `row` of the plan."""
         plan, alpha = self.plan, float(self.plan.alpha[row])
         expression, target = plan.files[plan.expression[row]], plan.names[plan.target[row]]
         hexadecimal = f"{int(self.ids[row]):016x}"
@@ -119,16 +121,16 @@ class Job:
 
     @functools.cached_property
     def _places(self) -> np.ndarray:
-        """(N,) where in `order` a row is; of one that is left out, nowhere."""
+        """(N,) position of each row in `order`; -1 for a row that is not in it."""
         places = np.full(len(self.plan), -1, np.int32)
         places[self.order] = np.arange(len(self.order), dtype=np.int32)
         return places
 
     @functools.cached_property
     def first_use(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """When each picture is needed first: (P,) rank among all, (P,) chunk, and its role.
+        """First use of each picture: (P,) rank in the order of first use, (P,) chunk, and role.
 
-        Pictures that no row needs come last; their chunk is -1.
+        Pictures that no row needs have the last ranks, and chunk -1.
         """
         plan, never = self.plan, 3 * len(self.order)
         when = np.full(len(plan.files), never, np.int64)
@@ -141,7 +143,8 @@ class Job:
                 continue
             people[part] = (used, event)
         inside = np.zeros(len(plan.files), np.int32)
-        roles = np.where(when < never, 0, -1).astype(np.int64)  # 0, or part and person
+        # 0 for an expression; otherwise 2 * person + part.
+        roles = np.where(when < never, 0, -1).astype(np.int64)
         for part, (used, event) in people.items():
             for person, moment in zip(used.tolist(), event.tolist(), strict=True):
                 for i, picture in enumerate(plan.pictures[person]):
@@ -161,9 +164,9 @@ class Job:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of what is asked for: two folders of one digest hold the same job.
+        """SHA-256 of the plan and the settings; folders with equal digests hold the same job.
 
-        The pictures' contents are left out: a picture that was mended is the same job's.
+        The contents of the pictures do not enter: a job stays the same when a picture is repaired.
         """
         plan = self.plan
         digest = hashlib.sha256(json.dumps([self.how, self.chunk_size, self.format]).encode())
@@ -184,21 +187,22 @@ def make_job(
     format: str = "png",
     alignment: str = "",
 ) -> Job:
-    """A plan made definite: hash every picture once, name every output, put them in order.
+    """Make a job of a plan: hash every picture, compute the ids, and order the outputs.
 
     Args:
-        plan: what is asked for.
-        models: the flow, and the expression model if there is one; rows that name no method get
-            the first of `transfer.methods` that they can do.
-        chunk_size: outputs that are begun and finished together.
+        plan: the outputs to make.
+        models: the flow, and the expression model if there is one. A row without a method gets the
+            first of `transfer.methods` that works with these models.
+        chunk_size: outputs per chunk.
         format: "png", "webp", "tfrecord", "array_record" or "webdataset".
-        alignment: how faces are cut out of photographs; "" where pictures are used as they are.
+        alignment: `Photographs.key`, the settings by which faces are cut out of photographs; "" if
+            pictures are used as they are.
 
     Raises:
-        InputError: the models cannot do a row's method, or there is no row.
+        InputError: a row's method does not work with the models, or there is no row.
     """
     if not len(plan):
-        raise InputError(f"{plan.origin}: asks for no output")
+        raise InputError(f"{plan.origin}: lists no output")
     default = method_names().index(default_method(models))
     method = np.where(plan.method == METHOD_OF_MODEL, default, plan.method).astype(np.int8)
     plan = dataclasses.replace(plan, method=method)
@@ -220,7 +224,7 @@ def make_job(
 
 
 def _alone(plan: Plan, sha256: Sequence[str]) -> np.ndarray:
-    """(N,) bool: rows whose source's pictures all have the content of the expression's."""
+    """(N,) bool: rows whose source's pictures are all copies of the expression's."""
     contents = [text or path for text, path in zip(sha256, plan.files, strict=True)]
     only = [{contents[i] for i in own} for own in plan.pictures]
     number = {content: i for i, content in enumerate(dict.fromkeys(contents))}
@@ -233,7 +237,7 @@ def _check_methods(plan: Plan, models: Models, alone: np.ndarray) -> None:
     """Raise InputError where a row's method cannot be done; `alone` as in `Job`, (N,) bool."""
     kinds, rows = np.unique(2 * plan.method + alone, return_index=True)
     for kind, row in zip(kinds.tolist(), rows.tolist(), strict=True):
-        method = METHODS[method_names()[kind // 2]]
+        method = method_class(method_names()[kind // 2])
         try:
             method.check(models)
             if kind % 2:
@@ -245,9 +249,10 @@ def _check_methods(plan: Plan, models: Models, alone: np.ndarray) -> None:
 
 
 def _recipes(models: Models) -> dict[tuple[str, bool], dict[str, str]]:
-    """What decides the outputs of methods that the models can do, by name and `Job.alone`."""
+    """Recipes of the methods that work with the models, by name and `Job.alone`."""
     found = {}
-    for name, method in METHODS.items():
+    for name in method_names():
+        method = method_class(name)
         try:
             method.check(models)
             found[name, False] = method.recipe(models)
@@ -257,7 +262,7 @@ def _recipes(models: Models) -> dict[tuple[str, bool], dict[str, str]]:
     return found
 
 
-# -- ids and order
+# -- ids and order of outputs
 
 
 def _ids(
@@ -267,7 +272,7 @@ def _ids(
     sha256: Sequence[str],
     alone: np.ndarray,
 ) -> np.ndarray:
-    """(N,) uint64: the first 8 bytes of a SHA-256 of everything that decides an output."""
+    """(N,) uint64: the first 8 bytes of a SHA-256 of everything that determines an output."""
     pictures = [bytes.fromhex(text) or bytes(32) for text in sha256]
     people = [
         hashlib.sha256(b"".join(sorted(pictures[i] for i in own))).digest() for own in plan.pictures
@@ -289,10 +294,11 @@ def _ids(
 
 
 def _ordered(plan: Plan, rows: np.ndarray) -> np.ndarray:
-    """Rows in an order in which what they share is needed soon again.
+    """Rows in an order in which few pictures have to be in the cache at once.
 
-    Blocks of targets, whose faces fit in the cache; within a block each expression once, on all
-    of the block's targets. Rows of one method, and those whose alpha is chosen, stay together.
+    Rows are sorted into blocks of targets whose latents fit into the cache; within a block by
+    expression, each applied to all targets of the block. Rows of one method are adjacent, and so
+    are rows with alpha "auto".
     """
     keys = (
         plan.alpha,
@@ -307,7 +313,7 @@ def _ordered(plan: Plan, rows: np.ndarray) -> np.ndarray:
 
 
 def _sha256(path: str) -> str:
-    """Of a file's bytes; empty where it cannot be read, which its reader will explain."""
+    """SHA-256 of a file, hexadecimal; empty if it cannot be read, which is reported later."""
     try:
         with open(path, "rb", opener=open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

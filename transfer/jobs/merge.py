@@ -1,4 +1,4 @@
-"""Bring the chunks of one job that were done in several folders into one."""
+"""Merge output folders that hold different chunks of one job."""
 
 import contextlib
 import os
@@ -26,22 +26,24 @@ MAX_SHARD_BYTES = 2**32  # of a file that is copied
 
 
 def merge(outs: Sequence[Path], out: Path) -> Totals:
-    """Bring the chunks of one job that were done in several folders into one, and gather them.
+    """Merge output folders that hold different chunks of one job, and write the tables of all.
 
-    Files are linked where the disk allows it, else copied.
+    Files are hard-linked if the disk allows it, otherwise copied.
 
     Args:
-        outs: folders of shards, of the same job.
-        out: one of them, or a new folder, or an earlier merge's.
+        outs: output folders of the shards of one job.
+        out: one of these folders, a new folder, or the folder of an earlier merge.
 
     Raises:
-        InputError: they hold different jobs, or none.
+        InputError: the folders hold different jobs, or one of them holds no job.
     """
     digest, n_chunks = _one_job(outs)
     there = read_description(out)
     if there is None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{one_line(out)}: exists and holds no job of ours")
+            raise InputError(
+                f"{one_line(out)}: exists, but holds no glow-jax job; choose a new output folder"
+            )
         make_folders(out)
         for name in (PEOPLE, JOB):
             _link(outs[0] / name, out / name)
@@ -56,12 +58,12 @@ def merge(outs: Sequence[Path], out: Path) -> Totals:
 
 
 def _one_job(outs: Sequence[Path]) -> tuple[str, int]:
-    """The digest and the number of chunks of the job that folders hold."""
+    """The digest and the number of chunks of the job in the folders."""
     digest, n_chunks = "", 0
     for folder in outs:
         description = read_description(folder)
         if description is None:
-            raise InputError(f"{one_line(folder)}: holds no job")
+            raise InputError(f"{one_line(folder)}: holds no glow-jax job")
         digest = digest or description["digest"]
         n_chunks = n_chunks or description["chunks"]
         if description["digest"] != digest:

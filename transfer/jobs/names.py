@@ -1,4 +1,4 @@
-"""Names of people, and parts of names of files."""
+"""Names of people and of output files, from paths."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glow_jax.io.picture_formats import EVERY
 
-MAX_NAME_BYTES = 80  # three such parts fit into the 255 bytes of a file's name
+MAX_NAME_BYTES = 80  # three such parts fit into a file name of at most 255 bytes
 
 
 def file_name(text: str) -> str:
@@ -17,10 +17,11 @@ def file_name(text: str) -> str:
 
 
 def distinct_names(paths: Sequence[str]) -> list[str]:
-    """Names of people from the paths of their pictures: as short as tells them apart.
+    """Distinct names of people from the paths of their pictures, as short as possible.
 
-    The last part of the path, without the suffix of a picture; where that is not enough, more of
-    its parts; a number where even all of them are not. As file names, too, they differ.
+    A name is the last part of the path, without the suffix of a picture. Where these are equal,
+    more parts of the path are included; where the whole paths are equal, a number is added. The
+    names also differ as file names.
     """
     parts = [_parts(path) for path in paths]
     length = [1] * len(parts)
@@ -48,7 +49,7 @@ def distinct_names(paths: Sequence[str]) -> list[str]:
 
 
 def own_name(path: Path) -> str:
-    """A person's name from a folder, or from one picture."""
+    """A person's name: that of the folder, or of the one picture without its suffix."""
     return path.resolve().name if path.is_dir() else path.stem
 
 

@@ -1,7 +1,7 @@
-"""A job's folder while it is worked on: whose it is, and what is done in it.
+"""The output folder of a job during a run: its lock, its description, and which chunks are done.
 
-A chunk is done when its two tables in `rows/` are whole and its outputs have the sizes that they
-state. All files and tables: `glow_jax.io.output_schema`.
+A chunk is done when its two tables in `rows/` are complete and its outputs have the sizes that the
+tables give. `glow_jax.io.output_schema` lists all files and tables.
 """
 
 import contextlib
@@ -37,65 +37,66 @@ MAX_OUTPUTS = 2**31  # of a job, and chunks
 
 
 def check(out: Path, job: Job) -> dict[str, Any] | None:
-    """What job.json of the folder tells of its first run; None for a new folder.
+    """The content of the folder's job.json, from the job's first run; None for a new folder.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder holds another job, or other files.
     """
     there = read_description(out)
     if there is not None:
         if there["digest"] != job.digest:
             raise InputError(f"{one_line(out)}: holds another job; choose a new output folder")
         return there
-    # A hidden file is all that a run killed before its job.json leaves.
+    # A run that is killed before it writes job.json leaves hidden files only.
     taken = out.exists() and not out.is_dir()
     if taken or (out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir())):
-        why = "exists and holds no job of ours; choose a new output folder"
+        why = "exists, but holds no glow-jax job; choose a new output folder"
         raise InputError(f"{one_line(out)}: {why}")
     return None
 
 
 @contextlib.contextmanager
 def claimed(out: Path, job: Job, description: Mapping[str, Any], share: str) -> Iterator[None]:
-    """Make the folder where it is new, and hold a share of its work, "1/2" say.
+    """Make the folder if it is new, and lock a share of the job for this process.
 
-    The system lets go of it when the process ends, however it ends.
+    The system releases the lock when the process ends, however it ends.
 
     Args:
         out: a folder that passed `check`.
-        job: what is to be made.
-        description: of how, as JSON values, for whoever wants to repeat it.
-        share: that no other process may work on.
+        job: the job.
+        description: settings of the run as JSON values, for job.json of a new folder.
+        share: the share of the job, such as "1/2".
 
     Raises:
-        InputError: another process does, or the folder cannot be made.
+        InputError: another process has locked the share, or the folder cannot be made.
     """
     make_folders(out)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(exclusive(out / f".lock-{share.replace('/', '-of-')}"))
         except LockedError as error:
-            why = f"another run works in it; wait for it ({error})"
+            why = f"another run uses this folder; wait until it ends ({error})"
             raise InputError(f"{one_line(out)}: {why}") from None
         _sweep(out)
         _write_people(out / PEOPLE, job)
-        # A mended picture may be another one's equal: there are fewer outputs then, or more.
+        # These numbers can change between runs: when a picture is repaired, it may become equal to
+        # another picture, or differ from it, and rows that ask for the same output are made once.
         size: dict[str, Any] = {
             "digest": job.digest,
             "outputs": len(job.order),
             "chunks": job.n_chunks,
         }
         first = read_description(out)
-        told = (
+        content = (
             size
             | {"chunk_size": job.chunk_size, "how": job.how}
             | (first or dict(description))
             | size
         )
-        if told != first:
-            write_atomically(out / JOB, (json.dumps(told, indent=2) + "\n").encode())
+        if content != first:
+            write_atomically(out / JOB, (json.dumps(content, indent=2) + "\n").encode())
         yield
-        _sweep(out)  # workers may have been killed meanwhile
+        _sweep(out)  # a worker process may have been killed during the run
 
 
 def _sweep(out: Path) -> None:
@@ -116,10 +117,10 @@ def make_folders(out: Path) -> None:
 
 
 def read_description(out: Path) -> dict[str, Any] | None:
-    """What job.json of a folder holds, or None where there is none.
+    """The content of a folder's job.json; None if the folder has none.
 
     Raises:
-        InputError: it is damaged.
+        InputError: job.json is damaged.
     """
     file = out / JOB
     if not os.path.lexists(file):
@@ -149,7 +150,7 @@ def _write_people(path: Path, job: Job) -> None:
     write_table(path, PEOPLE_FIELDS, rows)
 
 
-# -- what is done
+# -- chunks that are done
 
 
 def chunks_on_disk(out: Path) -> list[int]:
@@ -176,7 +177,7 @@ def inputs_file(out: Path, chunk: int) -> Path:
 
 
 def rows_of_chunk(out: Path, chunk: int) -> list[Row] | None:
-    """The rows of a chunk that is done, or None. A table that is damaged is none."""
+    """The rows of a chunk that is done; None if it is not done, or one of its tables is damaged."""
     rows = read_table(rows_file(out, chunk), ROW_FIELDS)
     if rows is None or read_table(inputs_file(out, chunk), CHUNK_INPUT_FIELDS) is None:
         return None
@@ -194,9 +195,14 @@ def rows_of_chunk(out: Path, chunk: int) -> list[Row] | None:
 
 
 def is_done(out: Path, job: Job, chunk: int, *, retry_failed: bool = False) -> bool:
-    """Whether a chunk of this job, with the pictures as they are now, is done.
+    """Whether a chunk is done for this job, with the present contents of the pictures.
 
-    `retry_failed`: not where a picture could not be used, of an output that was made either.
+    Args:
+        out: the output folder.
+        job: the job.
+        chunk: number of the chunk.
+        retry_failed: a chunk in which an output could not be made, or an output was made without a
+            picture that could not be used, counts as not done.
     """
     rows = rows_of_chunk(out, chunk)
     if rows is None:
@@ -211,7 +217,7 @@ def is_done(out: Path, job: Job, chunk: int, *, retry_failed: bool = False) -> b
 
 
 def forget(out: Path, chunk: int) -> None:
-    """Remove a chunk's tables, and those of its outputs that no longer are what it makes."""
+    """Remove a chunk's tables and the outputs that these tables list."""
     rows = read_table(rows_file(out, chunk), ROW_FIELDS) or []
     for path in (rows_file(out, chunk), inputs_file(out, chunk)):
         remove_file(out, path.relative_to(out))
@@ -221,7 +227,7 @@ def forget(out: Path, chunk: int) -> None:
 
 
 def _files(rows: Iterable[Row]) -> set[str]:
-    """The files of rows, but for what a stranger's table may name outside of the folder."""
+    """The output files of rows, without paths that lead out of the folder (a forged table)."""
     files = {row["file"].partition("#")[0] for row in rows}
     return {
         file
@@ -231,6 +237,6 @@ def _files(rows: Iterable[Row]) -> set[str]:
 
 
 def commit(out: Path, chunk: int, rows: Iterable[Row], inputs: Iterable[Row]) -> None:
-    """Write a chunk's tables; the second makes it done."""
+    """Write a chunk's two tables; the chunk is done when the second is written."""
     write_table(inputs_file(out, chunk), CHUNK_INPUT_FIELDS, inputs)
     write_table(rows_file(out, chunk), ROW_FIELDS, rows)

@@ -1,9 +1,10 @@
-"""A job's outputs, put back into the photographs that the targets' faces were cut out of.
+"""Paste a job's outputs into the photographs that the targets' faces were cut out of.
 
-pasted/      the photographs, at full size, named like the outputs
-pasted.csv   which output is in which photograph
+pasted/      the photographs with the results in them, at full size, named like the outputs
+pasted.csv   one row per output: its photograph, and the pasted file
 
-How an output is put back is its method's business. What is there is kept: run it again to go on.
+The method of an output pastes it. Files that exist already are kept, so that an interrupted run can
+be continued.
 """
 
 import dataclasses
@@ -24,9 +25,9 @@ from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.compute import ENDS_THE_RUN
 from transfer.jobs.job import Item, Job
 from transfer.jobs.run import Progress, no_progress
-from transfer.methods import METHODS, Method, Models
-from transfer.methods.base import Photograph
-from transfer.photos.reader import AlignedFaces
+from transfer.methods import method_class
+from transfer.methods.base import Method, Models, Photograph
+from transfer.photos.aligned_faces import AlignedFaces
 
 FIELDS = ["id", "file", "photograph", "pasted"]
 PHOTOGRAPHS_IN_MEMORY = 2
@@ -49,20 +50,20 @@ def paste_back(
     *,
     progress: Progress = no_progress,
 ) -> Pasted:
-    """Put every output of a job that is done into its photograph.
+    """Paste every output of a finished job into its target's photograph.
 
     Args:
-        job: whose outputs lie in `out` as pictures.
-        models: that the job was made for.
-        out: the job's folder.
-        faces: that the job loaded photographs with.
-        progress: called with a stage and how far it is.
+        job: a job whose outputs are pictures in `out`.
+        models: the models that the job was made for.
+        out: the job's output folder.
+        faces: the loader with which the job read its photographs.
+        progress: called with the name of a stage, the number of items done, and their total.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
     cropped = _CroppedFaces(job, faces)
-    method = functools.cache(lambda name: METHODS[name](models, cropped))
+    method = functools.cache(lambda name: method_class(name)(models, cropped))
     read = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(read_image)
     rows = _results(out)
     make_folder(out, PASTED)
@@ -105,7 +106,7 @@ def paste_back(
 
 
 class _CroppedFaces:
-    """The faces of a job's photographs, by number, as `Faces` of `transfer.methods.base`."""
+    """The faces of a job's photographs, by number; a `transfer.expression.estimate.Faces`."""
 
     def __init__(self, job: Job, faces: AlignedFaces):
         self._job, self._faces = job, faces

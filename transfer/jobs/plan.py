@@ -1,4 +1,4 @@
-"""What a job asks for, as columns of numbers: a million outputs need a few bytes each."""
+"""The plan of a job: its outputs as columns of numbers, a few bytes per output."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -11,28 +11,28 @@ from glow_jax.io.picture_folders import list_pictures
 from transfer.jobs.names import distinct_names, file_name, own_name
 from transfer.methods import method_names
 
-METHOD_OF_MODEL = -1  # a row's method, where the model decides
+METHOD_OF_MODEL = -1  # in a row without a method: the model's default method
 
 Keep = Callable[[Sequence[str]], Sequence[str]]
-"""Paths of a person's pictures to those of them that are used."""
+"""A function from the paths of a person's pictures to the paths that are used."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Outputs that are asked for. P pictures, N rows.
+    """The outputs of a job: N rows, which use P pictures.
 
     Attributes:
-        origin: the file that asks for it, or the command.
+        origin: name of the job file, or of the command.
         files: (P,) paths of the pictures, each once.
-        names: of the people, each once.
-        pictures: of each person, indices of files.
-        expression: (N,) int32, index of a file.
-        source, target: (N,) int32, indices of people.
-        alpha: (N,) float64, NaN where it is to be chosen.
-        method: (N,) int8, index of `transfer.methods.METHODS`, or METHOD_OF_MODEL.
-        line: (N,) int32, of the file that asks for it; 0 for none.
-        user_ids: (N,) the user's own names of the rows, if they gave any.
-        notes: a line for each folder in which files were left out.
+        names: names of the people, each once.
+        pictures: for each person, the indices of the person's pictures in `files`.
+        expression: (N,) int32, index in `files` of the expression's picture.
+        source, target: (N,) int32, indices in `names`.
+        alpha: (N,) float64, NaN for "auto".
+        method: (N,) int8, index in `transfer.methods.METHODS`, or METHOD_OF_MODEL.
+        line: (N,) int32, line number in the job file; 0 without a job file.
+        user_ids: (N,) the column id of the job file; None without one.
+        notes: one line for each folder in which files were left out.
     """
 
     origin: str
@@ -59,14 +59,15 @@ def plan_of(
     people: Mapping[str, Sequence[int]],
     method: str | None = None,
 ) -> Plan:
-    """A plan of few rows: (expression's file, source, target, alpha) each.
+    """Make a plan of rows (expression, source, target, alpha).
 
     Args:
-        origin: what asks for it, for messages.
-        rows: of outputs; indices of files and of people.
-        files: paths of pictures.
-        people: pictures of each, by name.
-        method: of all rows; None is the model's default.
+        origin: name of the job file or of the command, for messages.
+        rows: one tuple per output; expression is an index in `files`, source and target are
+            indices in `people`.
+        files: paths of the pictures.
+        people: from the name of each person to the indices of the person's pictures in `files`.
+        method: method of all rows; None is the model's default.
     """
     expression, source, target, alpha = zip(*rows, strict=True) if rows else ((),) * 4
     number = METHOD_OF_MODEL if method is None else method_names().index(method)
@@ -96,12 +97,12 @@ def plan_transfer(
 
     Args:
         expressions: pictures of the source person, each showing an expression, or folders.
-        source: a folder of the source person's pictures, or one picture; None where there is none
-            but each expression's own, whose person is called like the picture.
-        targets: the same of the target people.
-        alphas: how much of the expression to add; NaN chooses it.
-        method: of `transfer.methods.METHODS`; None is the model's default.
-        keep: which of a person's pictures are used; all by default.
+        source: a folder of the source person's pictures, or one picture; None if there is no
+            picture but the expression's, whose name the person then has.
+        targets: for each target person, a folder of pictures, or one picture.
+        alphas: how much of the expression to add; NaN means "auto".
+        method: a name in `transfer.methods.METHODS`; None is the model's default.
+        keep: selects which of a person's pictures are used; None uses all.
 
     Raises:
         InputError: a path is missing or holds no pictures, or two targets have the same name.
@@ -137,6 +138,6 @@ def plan_transfer(
 
 def _check_names(targets: Sequence[Path]) -> None:
     names = [file_name(own_name(folder)).casefold() for folder in targets]
-    for name, folder in zip(names, targets, strict=True):
+    for name in names:
         if names.count(name) > 1:
-            raise InputError(f"two targets are called {folder.name!r} or alike; rename one folder")
+            raise InputError(f"two targets are called {name!r} in file names; rename one folder")

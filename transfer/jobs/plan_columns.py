@@ -1,4 +1,4 @@
-"""Rows of a plan while a job's file is read, a few bytes each."""
+"""Collect the rows of a plan while a job file is read, with a few bytes per row."""
 
 import array
 from pathlib import Path
@@ -11,10 +11,10 @@ from transfer.jobs.plan_paths import Paths
 
 
 class Columns:
-    """The columns of a plan, row by row."""
+    """The columns of a plan, to which rows are added one by one."""
 
     def __init__(self) -> None:
-        """No row yet."""
+        """Without any rows."""
         self.integers = [array.array("i") for _ in range(4)]
         self.alpha, self.method = array.array("d"), array.array("b")
 
@@ -28,7 +28,7 @@ class Columns:
         self.method.append(method)
 
     def plan(self, path: Path, paths: Paths, user_ids: list[str] | None) -> Plan:
-        """The plan of all rows; `path` is the file that they are from."""
+        """The plan of all rows; `path` is the job file."""
         expression, source, target, line = (np.array(c, np.int32) for c in self.integers)
         return Plan(
             str(path),

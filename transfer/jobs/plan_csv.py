@@ -1,4 +1,4 @@
-"""A job's table, JOB.csv: a row an output."""
+"""Read a job file in CSV, which has one row per output."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def read_csv(path: Path, paths: Paths) -> Plan:
         _read_rows(table, place, paths, columns, user_ids)
     errors.check()
     if not len(columns.alpha):
-        raise InputError(f"{one_line(path)}: no rows in it")
+        raise InputError(f"{one_line(path)}: the table has no rows")
     return columns.plan(path, paths, user_ids if "id" in place else None)
 
 
@@ -83,7 +83,7 @@ def _read_rows(
             user_id = row[i_id]
             if user_id and lines.setdefault(user_id, line) != line:
                 first = lines[user_id]
-                errors.add(line, f"id {one_line(user_id)!r} is taken by line {first}")
+                errors.add(line, f"id {one_line(user_id)!r} is used in line {first}")
             user_ids += [user_id] * len(pictures)
         if not errors.count:
             assert alpha is not None and method is not None

@@ -1,26 +1,26 @@
-"""Jobs from files: a table (.csv), or a cross product (.toml, .yaml). All of it is checked.
+"""Read and check job files: a table (.csv), or a cross product (.toml, .yaml).
 
 JOB.csv (or .tsv), saved by any spreadsheet (`glow_jax.io.given_tables`), has a row an output, with
 the columns
 
-    expression   a picture; a folder or a glob is a row for each of its pictures
-    source       whose expression it is: a folder, a glob or one picture of that person; empty
-                 where there is no picture of that person but the expression's
-    target       who is to wear it: the same
-    alpha        how much of it: a number, or "auto" for the largest inside a trust region
-    method       (may be missing or empty) warp or paper
-    id           (may be missing or empty) a name of your own, once in the table
+    expression   a picture; a folder or a glob stands for one row per picture in it
+    source       the person whose expression it is: a folder, a glob or one picture; empty if there
+                 is no picture of that person but the expression's
+    target       the person who gets the expression: a folder, a glob or one picture
+    alpha        how much of the expression: a number, or "auto", the largest in a trust region
+    method       (optional) warp or paper
+    id           (optional) a name of your own for the row, unique in the table
 
-A cross product makes every expression of every source on every target, at every alpha:
+A cross product lists every expression of every source on every target, at every alpha:
 
     alphas = [0.5, 1.0, "auto", "0.3:0.5:0.1"]
-    targets = ["people/*"]                  # a glob of folders is a person each
-    method = "warp"                         # may be missing
+    targets = ["people/*"]                  # each folder that a glob matches is one person
+    method = "warp"                         # optional
     [[sources]]
     person = "people/ann"                   # may be missing
     expressions = ["shots/ann", "shots/ann-extra.png"]
 
-Paths are relative to the file's folder. Nothing of a picture is read here but that it is there.
+Paths are relative to the folder of the job file. The pictures must exist; they are not read here.
 """
 
 import os
@@ -41,18 +41,18 @@ __all__ = ["JobErrors", "read_plan"]
 
 
 def read_plan(path: str | os.PathLike[str]) -> Plan:
-    """Read a job's file, and check all of it.
+    """Read a job file, and check all of it.
 
     Raises:
-        JobErrors: something in it is wrong; each error has the file's name and a line number.
-        InputError: it cannot be read.
+        JobErrors: the file has errors; each error has the file's name and a line number.
+        InputError: the file cannot be read.
     """
     path = Path(path)
     kind = path.suffix.lower()
     if why := workbook(path):
         raise InputError(why)
     if kind not in ENDINGS:
-        raise InputError(f"{one_line(path)}: not a job; use {', '.join(ENDINGS)}")
+        raise InputError(f"{one_line(path)}: not a job file; accepted: {', '.join(ENDINGS)}")
     paths = Paths(os.path.dirname(path), Errors(one_line(path)))
     if kind in TABLES:
         return read_csv(path, paths)

@@ -1,4 +1,4 @@
-"""The pictures and people that a job's file names, each path looked up once; and its errors."""
+"""The pictures and people in a job file, each path looked up once; and the file's errors."""
 
 import glob
 import os
@@ -29,7 +29,7 @@ MAX_SHOWN = 20  # errors whose lines are kept; the others are counted
 
 
 class JobErrors(InputError):
-    """What is wrong with a job's file; `lines` tells the first few errors, one each."""
+    """Errors in a job file: `lines` has one line for each of the first, `count` is their number."""
 
     def __init__(self, lines: Sequence[str], count: int):
         self.lines, self.count = list(lines), count
@@ -37,10 +37,10 @@ class JobErrors(InputError):
 
 
 class Errors:
-    """Errors of a file, the first few in words."""
+    """Collects the errors of a job file."""
 
     def __init__(self, name: str):
-        """No error yet in the file of a name."""
+        """Without any errors; `name` is that of the file, for messages."""
         self.name, self.count, self.lines = name, 0, list[str]()
 
     def add(self, line: int, text: str, column: str = "") -> None:
@@ -51,25 +51,25 @@ class Errors:
             self.lines.append(f"{self.name}: line {line}: {where}{text}")
 
     def check(self) -> None:
-        """Raise JobErrors if there were any."""
+        """Raise JobErrors if there are any errors."""
         if self.count:
             raise JobErrors(self.lines, self.count)
 
 
 class Paths:
-    """Pictures and people by number, each text looked up once.
+    """Numbers the pictures and people of a job file; each path is looked up once.
 
     Attributes:
-        folder: in which relative paths start.
-        errors: of the file so far.
-        files: numbers of pictures, by path.
-        people: numbers of people, by their pictures.
-        of_people: each person's path, by number.
-        notes: a line for each folder in which files were left out.
+        folder: folder in which relative paths start.
+        errors: errors of the file so far.
+        files: number of each picture, by path.
+        people: number of each person, by the numbers of the person's pictures.
+        of_people: path of each person, by number.
+        notes: one line for each folder in which files were left out.
     """
 
     def __init__(self, folder: str, errors: Errors):
-        """Nothing is looked up yet; relative paths start at `folder`."""
+        """Without any paths; relative paths start at `folder`."""
         self.folder, self.errors = folder, errors
         self.files: dict[str, int] = {}
         self.people: dict[tuple[int, ...], int] = {}
@@ -109,7 +109,7 @@ class Paths:
         return found
 
     def alone(self, picture: int) -> int:
-        """The person of whom a picture, by number, is all there is."""
+        """The person whose only picture is the one of this number."""
         return self._numbered((picture,), self._by_number[picture])
 
     def people_of(self, text: str, line: int) -> list[int]:
@@ -218,7 +218,7 @@ class Paths:
 
 
 def _named(path: str) -> str:
-    """A person's path without what is a pattern in it: people/ann_*.png is people/ann."""
+    """A person's path without the pattern of a glob: people/ann_*.png becomes people/ann."""
     if not glob.has_magic(path) or os.path.lexists(path):
         return path
     folder, name = os.path.split(path)

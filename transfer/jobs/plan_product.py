@@ -1,4 +1,4 @@
-"""A job's cross product, in TOML or YAML: every expression on every target, at every alpha."""
+"""Read a job file in TOML or YAML: every expression on every target, at every alpha."""
 
 import re
 import tomllib
@@ -24,11 +24,11 @@ QUOTED = re.compile(r"""(?<=[=,\[\s])("[^"]*"|'[^']*')(?=\s*[],])""")  # values 
 
 
 def read_product(path: Path, text: str, paths: Paths) -> Plan:
-    """The plan of a cross product.
+    """Read a plan from a cross product.
 
     Raises:
-        JobErrors: something in the file is wrong.
-        InputError: it cannot be parsed, or asks for too many outputs.
+        JobErrors: the file has errors.
+        InputError: the file cannot be parsed, or lists too many outputs.
     """
     errors = paths.errors
     if len(text) > MAX_CHARACTERS:
@@ -71,17 +71,18 @@ def read_product(path: Path, text: str, paths: Paths) -> Plan:
 def _of_sources(
     sources: list[Any], paths: Paths, lines: "Lines"
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Each source's person, and (expression, line) of what it shows."""
+    """Of each source: the person, and (expression, line) of each of its expressions."""
     errors = paths.errors
     for number, source in enumerate(sources, 1):
         where = f"sources, number {number}"
         if not isinstance(source, dict) or {*source, "person"} != {"person", "expressions"}:
-            accepted = "needs expressions, may have person, nothing else"
+            accepted = "needs expressions, may have person, and nothing else"
             errors.add(lines.of("sources"), f"{where}: {accepted}")
             continue
         text, expressions = source.get("person"), source["expressions"]
         if not isinstance(text, str | None) or not isinstance(expressions, list):
-            errors.add(lines.of("sources"), f"{where}: person is a path, expressions a list")
+            wanted = "person must be a path, and expressions a list"
+            errors.add(lines.of("sources"), f"{where}: {wanted}")
             continue
         person = None if text is None else paths.person(text, lines.of(text))
         texts = _texts(expressions, f"{where}: expressions", lines, errors)
@@ -117,7 +118,7 @@ def _product(
     alphas: tuple[float, ...],
     method: int,
 ) -> Plan:
-    """Source by source, expression by expression, target by target, alpha by alpha."""
+    """The rows of all combinations, ordered by source, expression, target and alpha."""
     columns, each = Columns(), len(targets) * len(alphas)
     total = sum(len(pictures) for _, pictures in products) * each
     if total > MAX_ROWS:
@@ -168,7 +169,7 @@ def _check_dots(text: str) -> None:
 
 
 class Lines:
-    """The line of a file in which a text stands first, which its parser does not report."""
+    """Line numbers of texts in a file, which the parsers of TOML and YAML do not report."""
 
     def __init__(self, text: str):
         """The lines of a file's text."""

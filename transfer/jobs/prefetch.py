@@ -1,4 +1,4 @@
-"""Pictures read in threads, a bounded number of them ahead of need."""
+"""Read pictures in threads, a bounded number of them ahead."""
 
 import collections
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ LoadPicture = Callable[[str], np.ndarray]
 
 
 class Prefetcher:
-    """Loads the pictures that are expected, in the order in which they will be taken."""
+    """Loads the expected pictures in the background, in the order in which they will be taken."""
 
     def __init__(
         self, load: LoadPicture, files: Sequence[str], pool: ThreadPoolExecutor, depth: int
@@ -21,24 +21,24 @@ class Prefetcher:
         """Nothing is read yet.
 
         Args:
-            load: one picture; called in the pool's threads.
+            load: function that reads one picture; called in the pool's threads.
             files: paths of all pictures, by number.
             pool: threads that read.
-            depth: pictures that are held ahead of need, at most.
+            depth: largest number of pictures that are read ahead.
         """
         self._load, self._files, self._pool, self._depth = load, files, pool, depth
         self._expected: collections.OrderedDict[int, None] = collections.OrderedDict()
         self._futures: dict[int, Future] = {}
 
     def expect(self, pictures: Iterable[int]) -> None:
-        """These will be taken, each once, soon."""
+        """Announce pictures that will be taken soon, each once."""
         for i in pictures:
             if i not in self._futures:
                 self._expected[i] = None
         self._fill()
 
     def take(self, picture: int) -> np.ndarray | str:
-        """A picture's pixels, or why there are none."""
+        """A picture's pixels, or the reason why it cannot be read."""
         self._expected.pop(picture, None)
         future = self._futures.pop(picture, None)
         result = self._one(picture) if future is None else future.result()

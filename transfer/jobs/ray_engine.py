@@ -1,9 +1,8 @@
-"""A batch on many machines: Ray Data maps actors, each with the model, over numbers of chunks.
+"""Run a batch job on many machines: Ray Data maps actors, which hold the model, over chunks.
 
-Ray starts an actor again when its process or its machine dies, and gives its chunks to another;
-what they had made of them is made again, to the same bytes. All machines must see the pictures
-and OUT under the same paths (a shared disk), and have glow-jax installed. Where they do not,
-shards and `merge` need neither Ray nor a shared disk.
+When the process or the machine of an actor dies, Ray starts the actor again, and another actor
+repeats its unfinished chunks, with the same bytes. All machines need glow-jax, and the pictures and
+the output folder under the same paths (a shared disk). Without these, use shards and `merge`.
 """
 
 import atexit
@@ -30,7 +29,7 @@ from transfer.jobs.job import Job
 from transfer.jobs.run import Progress, Run, Worker, describe, no_progress, pending_chunks
 from transfer.jobs.totals import write_tables
 from transfer.models import load_models
-from transfer.photos.reader import loader_of
+from transfer.photos.aligned_faces import loader_of
 from transfer.requests import BatchRequest
 
 # Of Ray: with "0" its processes bind to the loopback interface, on every system. Whoever reaches
@@ -38,20 +37,20 @@ from transfer.requests import BatchRequest
 # Source: ray `_private/ray_constants.py: ENABLE_RAY_CLUSTER`.
 ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 LOOPBACK = "127.0.0.1"
-CHUNKS = 8  # that an actor is given at once: what is done again when it dies
+CHUNKS = 8  # chunks that an actor gets at once; they are repeated when it dies
 
 
 def connect() -> Any:
-    """Join the cluster that RAY_ADDRESS names, or start one here; the module `ray`.
+    """Connect to the cluster at RAY_ADDRESS, or start one here; returns the module `ray`.
 
-    It forks, so it comes before anything of JAX's that has threads.
+    Call this before JAX starts threads, because Ray forks the process.
 
     Raises:
         InputError: Ray is not installed, or the cluster cannot be reached.
     """
     named = os.environ.get("RAY_ADDRESS", "local") != "local"
     if not named:
-        os.environ[ONE_MACHINE] = "0"  # read when Ray is imported, and by its processes
+        os.environ[ONE_MACHINE] = "0"  # Ray reads it when it is imported, and in its processes
     try:
         import ray
         import ray.data
@@ -95,7 +94,7 @@ def _start_here(ray: Any, options: dict[str, Any]) -> None:
     if address != LOOPBACK:
         stop()
         raise InputError(
-            f"Ray would listen at {address}: it was imported before it could be told to keep to "
+            f"Ray would listen at {address}, because it was imported before glow-jax limited it to "
             f"this machine; set {ONE_MACHINE}=0, or name a cluster in RAY_ADDRESS"
         )
 
@@ -108,17 +107,19 @@ def run_on_ray(
     compile_cache: bool = True,
     progress: Progress = no_progress,
 ) -> Run:
-    """`transfer.jobs.run.run`, by the actors of a Ray cluster.
+    """Like `transfer.jobs.run.run`, with the actors of a Ray cluster.
 
     Args:
-        request: with an `out` that all machines see.
-        prepared: from `transfer.jobs.batch.prepare`; its models are loaded again by each actor.
-        workers: actors; by default one a GPU of the cluster, or one a machine without any.
-        compile_cache: whether each keeps what it compiles in its machine's private folder.
-        progress: called with a stage and how far it is.
+        request: a request whose `out` is on a disk that all machines share.
+        prepared: from `transfer.jobs.batch.prepare`; each actor loads the models again.
+        workers: number of actors; None means one per GPU of the cluster, or, without GPUs, one per
+            machine.
+        compile_cache: whether actors keep compiled programs in a private folder of their machine.
+        progress: called with the name of a stage, the number of outputs done, and their total.
 
     Raises:
-        InputError: Ray is not installed or cannot be reached, or `out` holds something else.
+        InputError: Ray is not installed or cannot be reached, or `out` holds another job, or other
+            files.
     """
     ray = connect()
     job, out = prepared.job, Path(request.out)
@@ -146,7 +147,7 @@ def run_on_ray(
 def _results(
     ray: Any, of_actors: tuple[Any, ...], pending: list[int], workers: int, *, on_gpu: bool
 ) -> Iterator[dict[str, np.ndarray]]:
-    """What actors tell of the chunks that they have done, as they do them."""
+    """The results of the actors, chunk by chunk, as they arrive."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -173,14 +174,14 @@ def _results(
 
 
 class _Actor:
-    """A process of the cluster, with the model and what it knows of the inputs so far."""
+    """A worker process of the cluster, with the model and the inputs that it has encoded."""
 
     def __init__(
         self, job: Job, request: BatchRequest, out: str, directory: str, compile_cache: bool
     ):
         os.chdir(directory)
         if compile_cache:
-            with contextlib.suppress(InputError):  # of this machine; it compiles each time
+            with contextlib.suppress(InputError):  # without a cache the actor compiles anew
                 use_compile_cache()
         devices = jax.local_devices()
         models = load_models(
@@ -188,7 +189,9 @@ class _Actor:
         )
         codec = models.codec
         if codec.fingerprint != job.how["model"]:
-            raise InputError(f"model {request.model!r} is another one on this machine")
+            raise InputError(
+                f"model {request.model!r} is a different model on this machine of the cluster"
+            )
         load, _ = loader_of(request.photographs, codec.size, codec.channels)
         self._worker = Worker(
             job,

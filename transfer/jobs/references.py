@@ -1,4 +1,4 @@
-"""The reference pictures of a job's people: what expressions are measured from, or added to."""
+"""Write the reference pictures of a job's people: the mean face, or the neutral picture used."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from transfer.methods import method_names
 
 
 def reference_file(out: Path, role: str, person: str) -> Path:
-    """Where a person's decoded reference picture lies; `role` is "source" or "target"."""
+    """The path of a person's decoded reference picture; `role` is "source" or "target"."""
     return out / MEANS / f"{role}_{file_name(person)}.png"
 
 
 def write_references(job: Job, codec: Codec, inputs: Inputs, compute: Compute, out: Path) -> None:
-    """Write every reference picture that is not there yet, decoded.
+    """Decode and write every reference picture that does not exist yet.
 
     A source without another picture than the expression's has none. A person whose reference
     picture cannot be made is left out; so are, with the reason in the tables, the outputs that

@@ -1,4 +1,4 @@
-"""Run a job into a folder: make every output that is not there yet, or go on with it."""
+"""Run a job: make every output that its output folder does not have yet."""
 
 import contextlib
 import dataclasses
@@ -24,16 +24,17 @@ from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.references import write_references
 from transfer.jobs.schedule import ahead, groups_of, lower_priority, on_devices, side_by_side
 from transfer.jobs.totals import Totals, write_tables
-from transfer.methods import Models, method_names
+from transfer.methods import method_names
+from transfer.methods.base import Models
 
 CACHE_BYTES = 4 * 10**9
 N_READ_THREADS = 4
 N_WRITE_THREADS = 4
-N_DEVICE_BATCHES = 2  # that a GPU has at once: one computes while the other's pictures are fetched
-MAX_PENDING_WRITES = 256  # pictures
+N_DEVICE_BATCHES = 2  # batches on a GPU at once: one computes while results of the other are copied
+MAX_PENDING_WRITES = 256  # pictures that wait in memory to be written
 
 Progress = Callable[[str, int, int], None]
-"""Called with a stage, what of it is done, and how much there is."""
+"""Called with the name of a stage, the number of items done, and their total."""
 
 
 def no_progress(stage: str, done: int, total: int) -> None:
@@ -42,13 +43,14 @@ def no_progress(stage: str, done: int, total: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a run did, and what its folder holds.
+    """What a run did, and what its output folder holds.
 
     Attributes:
-        made, kept: outputs written now, and found from an earlier run.
-        seconds: from the first picture read to the last output.
-        encoded_again: pictures that the cache had no room for.
-        totals: of the folder.
+        made: number of outputs written by this run.
+        kept: number of outputs that an earlier run had written.
+        seconds: time from the first picture read to the last output written.
+        encoded_again: how often a picture was encoded again, because the cache had dropped it.
+        totals: counts over the whole folder.
     """
 
     made: int
@@ -78,22 +80,23 @@ def run(
 
     Args:
         job: from `transfer.jobs.job.make_job`.
-        models: that the job was made for.
-        out: a new folder, or one that holds an interrupted run of the same job.
+        models: the models that the job was made for.
+        out: a new folder, or one of an interrupted run of the same job.
         batch_size: images that each device computes at once.
-        versions: of the software, for job.json.
-        load: a path to pixels, uint8 (H, W, C); in several threads. InputError says why there
-            are none. By default pictures must have the model's size.
-        shard: (i, n): only every n-th chunk, beginning with the i-th, from 1.
-        limit: stop after about so many outputs: after the chunk in which they are reached.
-        retry_failed: do chunks again in which an output could not be made.
-        likelihood: whether bits/dim of the outputs are computed, which costs another encode.
-        references: whether people's reference pictures are written, decoded.
-        cache_bytes: of disk, for latents and pixels that are needed again.
-        progress: called with a stage and how far it is.
+        versions: versions of packages, for job.json.
+        load: function that reads a picture, called in several threads. None reads pictures of the
+            model's size.
+        shard: (i, n): make only every n-th chunk, beginning with the i-th, counted from 1.
+        limit: stop at the end of the chunk in which this number of outputs is reached.
+        retry_failed: make chunks again in which an output could not be made, or was made without a
+            picture that could not be used.
+        likelihood: whether bits/dim of the outputs are computed, which takes one more encode each.
+        references: whether the reference pictures of the people are written.
+        cache_bytes: disk space for pixels and latents that are needed again.
+        progress: called with the name of a stage, the number of items done, and their total.
 
     Raises:
-        InputError: `out` holds something else, or cannot be written.
+        InputError: `out` holds another job, or other files, or cannot be written.
     """
     output_folder.check(out, job)
     description = describe(job, models, batch_size, versions)
@@ -125,7 +128,7 @@ def pending_chunks(
     retry_failed: bool = False,
     limit: int | None = None,
 ) -> tuple[list[int], int]:
-    """Chunks of a shard that are to be done, and how many outputs are in those that are."""
+    """The chunks of a shard that are not done, and the number of outputs in those that are."""
     own = range(shard[0] - 1, job.n_chunks, shard[1])
     pending = [k for k in own if not output_folder.is_done(out, job, k, retry_failed=retry_failed)]
     kept = sum(len(job.chunk(k)) for k in own) - sum(len(job.chunk(k)) for k in pending)
@@ -135,7 +138,7 @@ def pending_chunks(
 def describe(
     job: Job, models: Models, batch_size: int | None, versions: dict[str, str]
 ) -> dict[str, Any]:
-    """What job.json holds of how a job is run."""
+    """The settings of a run, for job.json."""
     alphas = np.unique(job.plan.alpha[job.order])[:1000].tolist()
     methods = [method_names()[i] for i in np.unique(job.plan.method).tolist()]
     codec = models.codec
@@ -151,10 +154,10 @@ def describe(
 
 
 class Worker:
-    """Does chunks: reading, computing and writing overlap, each a bounded number ahead.
+    """Makes chunks of a job. Reading, computing and writing overlap, with bounded queues.
 
     Attributes:
-        inputs: what is known of the job's pictures and people so far.
+        inputs: the job's pictures and people.
     """
 
     def __init__(
@@ -223,14 +226,14 @@ class Worker:
         return n_made
 
     def _outputs(self, chunks: Sequence[int]) -> Iterator[Output]:
-        """Outputs of chunks, written, in order."""
+        """The outputs of chunks, in order; each is written when it is yielded."""
         compute, batches = self._compute, self._batches(chunks)
         computed = on_devices(self._devices, compute.outputs, batches, N_DEVICE_BATCHES)
         each = itertools.chain.from_iterable(computed)
         return ahead(self._writers, self._commit.write, each, MAX_PENDING_WRITES)
 
     def _batches(self, chunks: Sequence[int]) -> Iterator[Batch]:
-        """What batches need, read and encoded; meanwhile the next batch's pictures are read."""
+        """Prepared batches; the pictures of the next batch are read in the background."""
         groups = groups_of(self._job, chunks, self._batch_size)
         rounds = itertools.chain(side_by_side(groups, self._codec.n_devices), [()])
         for now, soon in itertools.pairwise(rounds):

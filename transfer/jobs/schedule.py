@@ -1,7 +1,8 @@
-"""Which rows are computed together, and what runs beside it: reading, computing, writing.
+"""Group the rows that are computed together, and run work in threads with bounded queues.
 
-A group is the rows of a chunk that one device computes at once: always the same ones in the same
-places, so that an output's bytes do not depend on what was done before, elsewhere or beside it.
+A group is the rows of a chunk that one device computes at once. A chunk always has the same groups,
+with every row at the same position, so the bytes of an output depend neither on earlier runs nor on
+other devices.
 """
 
 import collections
@@ -20,7 +21,7 @@ import numpy as np
 from transfer.jobs.job import Job
 from transfer.methods import method_names
 
-CPU_PRIORITY = 10  # added to the niceness of a thread that may wait
+CPU_PRIORITY = 10  # added to the niceness of a thread of low priority
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +29,11 @@ class Group:
     """Rows that one device computes at once.
 
     Attributes:
-        chunk: that the rows belong to.
-        last: whether it is the last group of that chunk.
-        rows: of the plan, all of one method.
-        method: its name.
-        auto: whether alpha is to be chosen.
+        chunk: number of the rows' chunk.
+        last: whether the group is the last one of its chunk.
+        rows: rows of the plan, all of one method.
+        method: name of the method.
+        auto: whether alpha is "auto" in all rows; else it is a number in all rows.
     """
 
     chunk: int
@@ -43,7 +44,7 @@ class Group:
 
 
 def groups_of(job: Job, chunks: Iterable[int], size: int) -> Iterator[Group]:
-    """The groups of chunks: at most `size` rows of one chunk, one method, alpha chosen or given."""
+    """The groups of chunks, of at most `size` rows each."""
     for chunk in chunks:
         rows = job.chunk(chunk).tolist()
         kinds = [(job.plan.method[row], bool(np.isnan(job.plan.alpha[row]))) for row in rows]
@@ -59,7 +60,7 @@ def groups_of(job: Job, chunks: Iterable[int], size: int) -> Iterator[Group]:
 
 
 def side_by_side(groups: Iterable[Group], n: int) -> Iterator[tuple[Group, ...]]:
-    """Up to `n` groups of one method at a time, one a device."""
+    """Tuples of up to `n` adjacent groups of one method, one group per device."""
     for _, alike in itertools.groupby(groups, lambda group: (group.method, group.auto)):
         while some := tuple(itertools.islice(alike, n)):
             yield some
@@ -68,9 +69,9 @@ def side_by_side(groups: Iterable[Group], n: int) -> Iterator[tuple[Group, ...]]
 def ahead(
     pool: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterable[Any], n: int
 ) -> Iterator[Any]:
-    """`work(item)` of each, in order, in a pool's threads, at most `n` begun ahead of need.
+    """`work(item)` of each item, in order, in a pool's threads, at most `n` of them ahead.
 
-    When an item or a result raises, what was begun is finished first.
+    If `items` or `work` raises, the results of the work that has begun are yielded first.
     """
     pending: collections.deque[Future] = collections.deque()
     try:
@@ -89,10 +90,10 @@ def ahead(
 def on_devices(
     pool: ThreadPoolExecutor, work: Callable[[Any], Any], batches: Iterable[Any], n: int
 ) -> Iterator[Any]:
-    """`work(batch)` of each: `n` at once on accelerators, one after another on a CPU.
+    """`work(batch)` of each batch: `n` at once on accelerators, one after another on a CPU.
 
-    On a CPU all programs of XLA share one pool of threads: two that solve linear equations
-    (`transfer.expression.warp`) would wait for each other for ever, and nothing would be gained.
+    On a CPU all programs of XLA share one pool of threads. Two programs that solve linear equations
+    (`transfer.expression.warp`) would wait for each other for ever; and two at once are not faster.
     """
     if jax.default_backend() == "cpu":
         return map(work, batches)
@@ -100,9 +101,12 @@ def on_devices(
 
 
 def lower_priority() -> None:
-    """Give this thread what computing threads leave of the cores, where the cores compute.
+    """Lower the priority of this thread where the model computes on the CPU.
 
-    Half of a decoder that waits for its other half costs more than a picture that is written later.
+    Threads that write pictures must not delay those that compute: a delayed computing thread delays
+    all others, which wait for it, while a picture may be written later.
     """
-    if jax.default_backend() == "cpu" and sys.platform == "linux":  # elsewhere it is the process's
+    if (
+        jax.default_backend() == "cpu" and sys.platform == "linux"
+    ):  # on other systems this would be the priority of the whole process
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CPU_PRIORITY)

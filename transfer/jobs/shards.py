@@ -1,9 +1,9 @@
-"""Many pictures in one file, to train detectors on: TFRecord, ArrayRecord, WebDataset.
+"""Write many pictures into one file, in formats for training: TFRecord, ArrayRecord, WebDataset.
 
-A record holds the bytes of a PNG, which holds its provenance, and beside it id, expression,
-source, target, alpha, method, and label, which is "generated". In TFRecord and ArrayRecord it is
-a `tf.train.Example`; in WebDataset's tar a picture and a JSON file of one name. TensorFlow is not
-needed. Equal records give equal bytes.
+A record holds the bytes of a PNG (with its provenance) and id, expression, source, target, alpha,
+method, and label, which is always "generated". In TFRecord and ArrayRecord a record is a
+`tf.train.Example`; in the tar of WebDataset it is a picture and a JSON file with the same name.
+TensorFlow is not needed. Equal records give equal bytes.
 
 Sources: tensorflow `core/lib/io/record_writer.h` (TFRecord), `core/example/example.proto`,
 Protocol Buffers' encoding; RFC 3720, appendix B.4 (CRC-32C).
@@ -29,7 +29,7 @@ LABEL = "generated"
 
 
 class Record(NamedTuple):
-    """A picture of a shard: its PNG, and what is known of it."""
+    """A picture of a shard: the bytes of its PNG, and its metadata."""
 
     png: bytes
     id: str
@@ -54,14 +54,15 @@ def write_webdataset(path: Path, records: Sequence[Record]) -> None:
             del fields["png"]
             text = json.dumps(fields, sort_keys=True).encode()
             for ending, data in (("json", text), ("png", record.png)):
-                member = tarfile.TarInfo(f"{record.id}.{ending}")  # of 1970, by nobody
+                # With a fixed time and owner, so that equal records give equal bytes.
+                member = tarfile.TarInfo(f"{record.id}.{ending}")
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     write_atomically(path, buffer.getvalue())
 
 
 def write_array_record(path: Path, records: Sequence[Record]) -> None:
-    """Write an ArrayRecord file of Examples, each of which can be read alone.
+    """Write an ArrayRecord file of Examples, with random access to each.
 
     Raises:
         InputError: the package array_record is not installed.
@@ -143,14 +144,14 @@ def _masked(crc: int) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-LANE = 128  # bytes whose checksums are computed side by side
+LANE = 128  # bytes per block; blocks are computed in parallel
 
 
 def crc32c(data: bytes) -> int:
     """CRC-32C (Castagnoli).
 
-    The state after more bytes is linear in the state before them: lanes of LANE bytes are summed
-    side by side in NumPy, and joined one after another by a table.
+    The checksum's state after more bytes is a linear function of the state before them. Therefore
+    NumPy computes blocks of LANE bytes in parallel, and a table joins them one after another.
     """
     table, (t0, t1, t2, t3) = _table(), _shift()
     n_lanes = len(data) // LANE
@@ -171,7 +172,7 @@ def crc32c(data: bytes) -> int:
 
 @functools.cache
 def _table() -> np.ndarray:
-    """(256,) uint32: what a byte does to the state."""
+    """(256,) uint32: the change of the state by each byte value."""
     state = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         state = (state >> np.uint32(1)) ^ np.where(state & 1, np.uint32(0x82F63B78), np.uint32(0))
@@ -185,7 +186,7 @@ def _plain_table() -> list[int]:
 
 @functools.cache
 def _shift() -> list[list[int]]:
-    """Of each byte of the state, what LANE zero bytes make of it: four lists of 256."""
+    """The state after LANE zero bytes, by byte of the state before: four lists of 256."""
     table, tables = _table(), []
     for byte in range(4):
         state = np.arange(256, dtype=np.uint32) << np.uint32(8 * byte)

@@ -1,4 +1,4 @@
-"""A contact sheet of a job: what went in, the means, and the outputs by alpha."""
+"""A contact sheet of a job: expressions, reference pictures, and the outputs by alpha."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from transfer.jobs.alphas import AUTO
 from transfer.jobs.job import Job
 from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.references import reference_file
-from transfer.methods import METHODS, method_names
+from transfer.methods import method_class, method_names
 
 MIN_TILE_PX = 128
 GAP_PX = 6
@@ -23,9 +23,10 @@ INK, BACKGROUND = (30, 30, 34), (250, 250, 248)
 def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     """One row for each target and expression, labelled.
 
-    Columns: the source with the expression, the source mean, the target mean, then the
-    outputs by alpha. What could not be made is left out; a source without another picture than
-    the expression's has no mean. The label says where the expression was estimated absolutely.
+    Columns: the picture of the expression, the reference pictures of source and target, then the
+    outputs by alpha. Outputs that could not be made are left out, and so is the reference picture
+    of a source without another picture than the expression's. The label marks expressions that
+    were estimated absolutely.
 
     Args:
         job: a finished job of one method, with an output at least.
@@ -46,7 +47,7 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
             alpha = AUTO if np.isnan(item.alpha) else f"{item.alpha:g}"
             series.setdefault(key, {})[alpha] = out / item.file
     alphas = list(dict.fromkeys(alpha for made in series.values() for alpha in made))
-    kind = METHODS[method_names()[plan.method[0]]].reference_name
+    kind = method_class(method_names()[plan.method[0]]).reference_name
     header = ["expression", f"source {kind}", f"target {kind}", *(f"alpha {a}" for a in alphas)]
     rows, labels = [], []
     for (target, picture, source), made in series.items():

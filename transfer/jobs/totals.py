@@ -1,4 +1,4 @@
-"""The tables of a whole folder, gathered from those of its chunks."""
+"""Write the tables of a whole output folder from the tables of its chunks."""
 
 import array
 import contextlib
@@ -38,18 +38,19 @@ NEEDED = ("round_trip_error", "row")  # numbers of an output that was made
 
 @dataclasses.dataclass(frozen=True)
 class Totals:
-    """Of a folder's tables.
+    """Counts over an output folder.
 
     Attributes:
-        outputs: that are there.
-        failed: that could not be made.
-        bad_inputs: pictures that could not be used.
-        missing: outputs of chunks that are not done.
-        non_finite: outputs with a non-finite pixel.
-        max_error: largest round-trip error of a picture, grey levels.
-        redone: pictures encoded again by the exact codec.
-        absolute: outputs whose expression was estimated without a neutral picture of the source.
-        nothing: outputs whose expression does not differ from neutral by more than the noise.
+        outputs: number of outputs that were made.
+        failed: number of outputs that could not be made.
+        bad_inputs: number of pictures that could not be used.
+        missing: number of outputs in chunks that are not done.
+        non_finite: number of outputs with a non-finite pixel.
+        max_error: largest round-trip error of an input picture, grey levels.
+        redone: number of input pictures that the exact codec had to encode.
+        absolute: number of outputs whose expression was estimated without a neutral picture of
+            the source.
+        nothing: number of outputs whose expression differs from neutral by no more than the noise.
         parquet: whether results.parquet was written.
     """
 
@@ -66,9 +67,9 @@ class Totals:
 
 
 def write_tables(out: Path) -> Totals:
-    """Gather the rows of all chunks that are done into the folder's tables, in the plan's order.
+    """Write the folder's tables from the rows of all chunks that are done, in the plan's order.
 
-    Rows go through a file without a name, so that any number of them needs little memory.
+    Rows are sorted through a temporary file, so that memory does not grow with their number.
     """
     description = read_description(out)
     if description is None:
@@ -77,7 +78,7 @@ def write_tables(out: Path) -> Totals:
     failed = bad = non_finite = redone = absolute = nothing = at = 0
     worst = 0.0
     with contextlib.ExitStack() as stack:
-        # Lines are made in memory, whose lengths are known: TextIOWrapper.tell is slow.
+        # Positions are sums of the lengths of lines, because TextIOWrapper.tell is slow.
         lines = stack.enter_context(tempfile.TemporaryFile(dir=out))
         inputs = stack.enter_context(TableWriter(out / INPUTS, INPUT_FIELDS))
         failures = stack.enter_context(TableWriter(out / FAILURES, TROUBLE_FIELDS, optional=True))
@@ -157,7 +158,7 @@ def _number(name: str, text: str) -> float | int:
 
 
 def _write_parquet(out: Path) -> bool:
-    """results.csv with numbers as numbers; False where pyarrow is not installed."""
+    """Write results.parquet, which has numbers as numbers; False if pyarrow is not installed."""
     if not installed("pyarrow"):
         return False
     import pyarrow as pa

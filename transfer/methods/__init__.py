@@ -1,33 +1,54 @@
-"""Transfer methods, one a file. The order of `METHODS` is that of their numbers in plans."""
+"""The transfer methods, by name.
+
+The module of a method is imported when the method is first used: its name alone loads no JAX.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from glow_jax.io.errors import InputError
-from transfer.methods.base import Method, Models
-from transfer.methods.paper import Paper
-from transfer.methods.warp import Warp
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Warp, Paper)}
+if TYPE_CHECKING:
+    from transfer.methods.base import Method, Models
+
+# Name of a method -> its class, or "MODULE:CLASS". A plan stores a method as its place in this
+# order.
+METHODS: dict[str, "str | type[Method]"] = {
+    "warp": "transfer.methods.warp:Warp",
+    "paper": "transfer.methods.paper:Paper",
+}
 
 
 def method_names() -> tuple[str, ...]:
-    """The methods by name, in the order of their numbers in plans."""
+    """The names of the methods, in the order of `METHODS`."""
     return tuple(METHODS)
 
 
-def default_method(models: Models) -> str:
-    """The name of the first method that the models can do.
+def method_class(name: str) -> "type[Method]":
+    """The class of a method; imports its module.
+
+    Args:
+        name: a key of `METHODS`.
+    """
+    entry = METHODS[name]
+    if not isinstance(entry, str):
+        return entry
+    module, _, attribute = entry.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def default_method(models: "Models") -> str:
+    """The name of the first method that can be used with the models.
 
     Raises:
-        InputError: there is none.
+        InputError: no method can.
     """
     reasons = []
-    for name, method in METHODS.items():
+    for name in METHODS:
         try:
-            method.check(models)
+            method_class(name).check(models)
         except InputError as error:
             reasons.append(f"{name}: {error}")
         else:
             return name
     raise InputError(f"no method works with model {models.codec.name!r}: {'; '.join(reasons)}")
-
-
-__all__ = ["METHODS", "Method", "Models", "default_method", "method_names"]

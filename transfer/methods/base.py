@@ -1,10 +1,10 @@
-"""What a transfer method is: the protocol `Method`, and what methods are given.
+"""The protocol of a transfer method, `Method`, and the types that methods receive and return.
 
-A method is a class. Before a job starts, the class says whether the models can do it (`check`) and
-what of the models decides its outputs (`recipe`). During a job one instance serves the pictures of
-that job: it prepares the rows of a batch, and edits them at any alphas.
+A method is a class. Before a job starts, the class methods `check` whether the models suffice and
+name in a `recipe` the parts of the models that determine the outputs. Each job has one instance,
+which prepares the rows of a batch and edits them at any alphas.
 
-To add a method: one file with such a class, and one line in `transfer.methods`.
+To add a method, write such a class in one file and add one line to `transfer.methods`.
 """
 
 import dataclasses
@@ -21,12 +21,12 @@ from transfer.photos.align import Aligned
 
 @dataclasses.dataclass(frozen=True)
 class Models:
-    """What a job computes with.
+    """The models of a job.
 
     Attributes:
         codec: the flow as functions.
-        expression_model: activations and what they do to faces, where the model has been fitted.
-        neutralise: whether a target's own expression is taken off the picture that is edited.
+        expression_model: the expression model; None if there is none for this flow.
+        neutralise: whether the target's own expression is removed from the edited picture.
     """
 
     codec: Codec
@@ -39,8 +39,8 @@ class Rows:
     """B outputs that are computed together.
 
     Attributes:
-        expressions: pictures, by number in the job's plan.
-        sources, targets: people, by number in the job's plan.
+        expressions: numbers of the expressions' pictures in the job's plan.
+        sources, targets: numbers of the people in the job's plan.
     """
 
     expressions: Sequence[int]
@@ -50,14 +50,14 @@ class Rows:
 
 @runtime_checkable
 class Pictures(Faces, Protocol):
-    """The faces of a job's pictures, and their latents."""
+    """The pictures of a job, by number, and their latents."""
 
     def latents(self, pictures: Sequence[int]) -> np.ndarray:
         """(N, D) latents of usable pictures, each as one vector."""
         ...
 
     def mean(self, person: int) -> np.ndarray:
-        """(D,) the mean of the latents of a person's usable pictures."""
+        """(D,) mean of the latents of a person's usable pictures."""
         ...
 
     def tree(self, vectors: np.ndarray) -> Latents:
@@ -66,13 +66,13 @@ class Pictures(Faces, Protocol):
 
 
 class Decoded(NamedTuple):
-    """Edited pictures, and how much of each edit they hold.
+    """Edited pictures, and the share of each edit that was applied.
 
     Attributes:
         values: (B, H, W, C) finite grey levels.
-        kept: (B,) 1 where the whole edit decoded; a half, a quarter, ... where less did; 0 where
-            only the unedited picture did.
-        lost: (B,) pixels that even then are not finite; they are mid-grey.
+        kept: (B,) share of the edit that was applied: 1, or 1/2, 1/4, ... where a larger share did
+            not decode to finite values, or 0 where only the unedited picture did.
+        lost: (B,) number of pixels that are not finite even then; they are set to mid-grey.
     """
 
     values: FloatImages
@@ -81,11 +81,11 @@ class Decoded(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """What the edit of a person's rows is measured from, or added to.
+    """The reference of a person: expressions are measured relative to it, or added to it.
 
     Attributes:
-        latents: (D,) one vector.
-        pictures: that it was made of, by number in the job's plan.
+        latents: (D,) latents of the reference.
+        pictures: numbers of the pictures that it was made of, in the job's plan.
     """
 
     latents: np.ndarray
@@ -94,12 +94,12 @@ class Reference(NamedTuple):
 
 @runtime_checkable
 class Method(Protocol):
-    """One way to put the expression of a source on a target.
+    """One way to transfer an expression from a source to a target.
 
     Attributes:
-        name: on the command line, in tables and in metadata.
-        default_alphas: where a request names none.
-        reference_name: what `reference` is, for headings: "mean" or "neutral".
+        name: name of the method on the command line, in tables and in metadata.
+        default_alphas: alphas of a request that has none.
+        reference_name: kind of the picture `reference`, for headings: "mean" or "neutral".
     """
 
     name: ClassVar[str]
@@ -107,71 +107,72 @@ class Method(Protocol):
     reference_name: ClassVar[str]
 
     def __init__(self, models: Models, faces: Any):
-        """Serve the pictures of one job: `Pictures`, or `Faces` where only `paste` is called."""
+        """Prepare for one job; `faces` is `Pictures`, or `Faces` if only `paste` will be called."""
         ...
 
     @classmethod
     def check(cls, models: Models) -> None:
-        """Nothing, if the models can do this method.
+        """Check that the method works with the models.
 
         Raises:
-            InputError: what they lack.
+            InputError: it does not; the message names what the models lack.
         """
         ...
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
-        """What decides an output besides pictures, alpha, flow and precision, by name."""
+        """What determines an output besides pictures, alpha, flow and precision, by name."""
         ...
 
     @classmethod
     def recipe_without_source(cls, models: Models) -> dict[str, str]:
-        """The same, of an output whose source has no picture but the expression's.
+        """`recipe` of an output whose source has no picture but the expression's.
 
         Raises:
-            InputError: the method needs others, or the models lack what it needs instead.
+            InputError: the method needs other pictures of the source, or the models lack
+                statistics that replace them.
         """
         ...
 
     def prepare(self, rows: Rows) -> Any:
-        """What `edit` needs of rows; called in the main thread, in the order of the job."""
+        """The inputs of `edit` for rows; called in the main thread, in the order of the job."""
         ...
 
     def edit(self, prepared: Any, alphas: np.ndarray) -> Decoded:
-        """The outputs at alphas, float32 (B,); at 0 the unedited picture."""
+        """The outputs at `alphas`, float32 (B,); at alpha 0 the unedited picture."""
         ...
 
     def notes(self, prepared: Any) -> list[str]:
-        """Of each row what results.csv is to say: words of `glow_jax.io.output_schema`, or ""."""
+        """The note of each row in results.csv: from `glow_jax.io.output_schema`, or ""."""
         ...
 
     def unedited(self, prepared: Any) -> Images:
-        """uint8 (B, H, W, C): what the rows edit."""
+        """The pictures that are edited, uint8 (B, H, W, C)."""
         ...
 
     def max_alphas(self, prepared: Any) -> np.ndarray:
-        """(B,) alphas beyond which no face goes; infinite where none is known."""
+        """(B,) largest alphas that a face allows, for alpha "auto"; infinite if not known."""
         ...
 
     def reference(self, person: int) -> Reference:
-        """What the expressions of a person are measured from, or added to."""
+        """The reference of a person: expressions are measured relative to it, or added to it."""
         ...
 
     def photograph(self, person: int) -> int:
-        """The picture of a target that results are put back into."""
+        """Number of the target's picture into which results are pasted."""
         ...
 
     def paste(
         self, expression: int, source: int, photograph: "Photograph", alpha: float, result: Images
     ) -> np.ndarray:
-        """A target's photograph with an output in it.
+        """Paste an output into the target's photograph.
 
         Args:
-            expression: picture, by number.
-            source: person, by number.
-            photograph: from which the target's face was cut out.
-            alpha: of the output.
-            result: uint8 (1, S, S, C), the output.
+            expression: number of the expression's picture.
+            source: number of the source person.
+            photograph: the photograph that the target's face was cut out of.
+            alpha: alpha of the output.
+            result: the output, uint8 (1, S, S, C).
 
         Returns:
             uint8 (H, W, 3), as large as the photograph.
@@ -183,9 +184,9 @@ class Photograph(NamedTuple):
     """A target's photograph.
 
     Attributes:
-        picture: its number in the job's plan.
+        picture: number of the photograph in the job's plan.
         pixels: uint8 (H, W, 3).
-        face: cut out of it.
+        face: the aligned face that was cut out of it.
     """
 
     picture: int

@@ -1,9 +1,9 @@
 """Method "paper": y = f⁻¹( z̄_target + α (z_expression − z̄_source) ), on the flow's eps.
 
-A bar is the mean over a person's pictures in latent space.
+z̄ is the mean of a person's pictures in latent space.
 
-Source: Valenzuela, Segura, Diego, Gómez, CVPR Workshops 2021. The formula itself, and others on
-latents, are `transfer.arithmetic`.
+Source: Valenzuela, Segura, Diego, Gómez, CVPR Workshops 2021. The formula itself, and other
+formulas on latents, are in `transfer.arithmetic`.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from transfer.codec import Images, Latents, to_bytes
 from transfer.expression.estimate import PeopleActivations
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.methods.safe_decode import decode_safely
-from transfer.photos.crop import moved
-from transfer.photos.paste import pasted
+from transfer.photos.crop import transform_points
+from transfer.photos.paste import paste_picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +29,10 @@ class PreparedLatents:
     """Latents (B, ...) of a batch's rows.
 
     Attributes:
-        target: mean faces, in the host's memory.
-        target_on_device: the same, where the batch is computed.
-        expression: expression pictures, in the host's memory: each edit uses up a copy.
-        source: mean faces, where the batch is computed.
+        target: mean faces of the targets, in the host's memory.
+        target_on_device: the same, on the devices.
+        expression: expressions' pictures, in the host's memory: each edit donates a copy to JAX.
+        source: mean faces of the sources, on the devices.
     """
 
     target: Latents
@@ -55,22 +55,22 @@ class Paper:
 
     @classmethod
     def check(cls, models: Models) -> None:
-        """Every flow can do it, but it cannot neutralise targets.
+        """Works with every flow, but cannot neutralise targets.
 
         Raises:
-            InputError: it is to.
+            InputError: `models.neutralise` is set.
         """
         if models.neutralise:
             raise InputError("method paper cannot `neutralise` a target; use `method` warp")
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
-        """The flow decides everything."""
+        """Nothing but the flow determines the outputs."""
         return {}
 
     @classmethod
     def recipe_without_source(cls, models: Models) -> dict[str, str]:
-        """The formula needs the source's mean.
+        """Always fails: the formula needs the mean of other pictures of the source.
 
         Raises:
             InputError: always.
@@ -102,7 +102,7 @@ class Paper:
         return decode_safely(self._codec.decode, prepared.target, edited)
 
     def notes(self, prepared: PreparedLatents) -> list[str]:
-        """See `Method`: an expression that equals its source's mean is none."""
+        """See `Method`: NOTHING for an expression that equals the mean of its source."""
         pairs = zip(*map(jax.tree.leaves, (prepared.expression, prepared.source)), strict=True)
         same = [(e == np.asarray(s)).reshape(len(e), -1).all(1) for e, s in pairs]
         return [NOTHING if equal else "" for equal in np.all(same, axis=0)]
@@ -120,29 +120,30 @@ class Paper:
         return Reference(self._faces.mean(person), self._faces.usable(person))
 
     def photograph(self, person: int) -> int:
-        """The target's most neutral photograph, as the expression model finds.
+        """The target's most neutral photograph, which the expression model finds.
 
         Raises:
             InputError: there is no expression model.
         """
         if self._people is None:
             raise InputError(
-                "the model has no expressions.npz, which finds the most neutral photograph"
+                "the model has no expressions.npz, which is needed to find the most neutral "
+                "photograph"
             )
         return self._people.most_neutral(person)
 
     def paste(
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> np.ndarray:
-        """The output enlarged, its colours matched around the face."""
+        """The output is enlarged, and its colours are matched to those around the face."""
         face = photograph.face
-        landmarks = moved(face.landmarks, face.transform)
-        return pasted(photograph.pixels, face.transform, landmarks, result[0])
+        landmarks = transform_points(face.landmarks, face.transform)
+        return paste_picture(photograph.pixels, face.transform, landmarks, result[0])
 
 
 @partial(jax.jit, donate_argnums=1)
 def transfer_batch(
     z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: Any
 ) -> Latents:
-    """`arithmetic.transfer` of each row of a batch, at its own alpha; uses up `z_src`."""
+    """`arithmetic.transfer` of each row of a batch, at its own alpha; `z_src` is donated."""
     return jax.vmap(arithmetic.transfer)(z_tgt_mean, z_src, z_src_mean, alphas)

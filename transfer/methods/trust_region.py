@@ -1,4 +1,4 @@
-"""Choose alpha: the largest whose output stays inside a trust region of the flow."""
+"""Choose the largest alpha whose output stays inside a trust region of the flow."""
 
 from collections.abc import Callable
 
@@ -9,22 +9,22 @@ from transfer.codec import Codec, Images, to_bytes
 from transfer.methods.base import Decoded
 
 AUTO_ALPHAS = tuple(np.arange(1.5, 0.24, -0.125).tolist())
-MAX_BITS_LOST = 0.05  # bits/dim that an output may be less likely than the picture it edits
-MAX_CLIPPED_SHARE = 0.02  # of its pixels that may leave the range of bytes
+MAX_BITS_LOST = 0.05  # bits/dim by which an output may be less likely than the unedited picture
+MAX_CLIPPED_SHARE = 0.02  # share of an output's values that may be outside the range of bytes
 
 
 def largest_alphas(
     edit: Callable[[np.ndarray], Decoded], codec: Codec, unedited: Images, max_alphas: np.ndarray
 ) -> np.ndarray:
-    """(B,) float32: of each edit, the largest alpha whose output stays inside the trust region.
+    """(B,) float32: for each edit the largest alpha whose output is inside the trust region.
 
-    AUTO_ALPHAS are tried, each on the whole batch; the smallest is taken where none is trusted.
+    Each of AUTO_ALPHAS is tried on the whole batch; the smallest is used where no output is inside.
 
     Args:
-        edit: outputs at alphas (B,).
+        edit: function from alphas (B,) to outputs.
         codec: the flow.
-        unedited: uint8 (B, H, W, C), the pictures that are edited.
-        max_alphas: (B,) alphas above which none is tried.
+        unedited: the pictures that are edited, uint8 (B, H, W, C).
+        max_alphas: (B,) upper limits; larger alphas are not tried.
 
     Raises:
         InputError: the model has no likelihood.

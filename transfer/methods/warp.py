@@ -1,16 +1,16 @@
-"""Method "warp": activations of Action Units, read from the source, put on the target's pixels.
+"""Method "warp": the source's Action Unit activations, applied to a picture of the target.
 
     a      = activations(expression) - mean over the source's neutral pictures of activations
     x'     = the target's most neutral picture, warped by alpha * a
     output = x' + A⁻¹( alpha * a * residual )
 
-Where the source has no picture but the expression's, a is estimated absolutely, against neutral
+If the source has no picture but the expression's, a is estimated absolutely, relative to neutral
 pictures of many people (`transfer.expression.absolute`). With `Models.neutralise` the target's own
-activations, estimated absolutely, are taken off its picture: alpha * a - a(target) in place of
+activations, estimated absolutely, are removed from its picture: alpha * a - a(target) replaces
 alpha * a.
 
-A⁻¹ carries what lies over a mean shape to the face. The flow is not part of the edit: what it adds
-was measured, and is less than nothing (docs/results/truth.md).
+A⁻¹ maps the frame of the mean shape to the face. The flow is not part of the edit, because edits in
+its latent space were measured to be worse (docs/results/truth.md).
 """
 
 import dataclasses
@@ -26,27 +26,22 @@ from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.estimate import Estimate, PeopleActivations, is_below_noise
 from transfer.expression.model import MAX_ACTIVATION, ExpressionModel, fingerprint
 from transfer.expression.paint import displaced, with_expression
-from transfer.methods.base import (
-    Decoded,
-    Models,
-    Photograph,
-    Reference,
-    Rows,
-)
-from transfer.photos.paste import moved_back
+from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
+from transfer.photos.paste import paste_warp
 
-MIN_ACTIVATION = 1e-6  # of the strongest unit: a weaker expression has no largest alpha
+# Of the strongest AU; weaker expressions count as this one in `max_alphas_of`.
+MIN_ACTIVATION = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedPictures:
-    """What a batch's rows edit, and by what.
+    """The inputs of a batch of edits.
 
     Attributes:
-        pictures: uint8 (B, H, W, 3), the targets' most neutral ones.
-        activations: float32 (B, A) of the expressions.
-        own: float32 (B, A) of the targets, to be taken off; 0 where that is not asked for.
-        notes: of each row, for results.csv.
+        pictures: the targets' most neutral pictures, uint8 (B, H, W, 3).
+        activations: activations of the expressions, float32 (B, A).
+        own: activations of the targets to remove, float32 (B, A); 0 without `neutralise`.
+        notes: note of each row, for results.csv.
     """
 
     pictures: Images
@@ -70,7 +65,7 @@ class Warp:
 
     @classmethod
     def check(cls, models: Models) -> None:
-        """An expression model is needed, and to neutralise targets its population.
+        """Check that there is an expression model, and a population if targets are neutralised.
 
         Raises:
             InputError: there is none.
@@ -81,7 +76,7 @@ class Warp:
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
-        """The expression model decides the outputs."""
+        """The expression model determines the outputs, and with `neutralise` its population."""
         model = _model_of(models)
         recipe = {"expressions": fingerprint(model)}
         if models.neutralise:
@@ -90,7 +85,7 @@ class Warp:
 
     @classmethod
     def recipe_without_source(cls, models: Models) -> dict[str, str]:
-        """The population decides the outputs too.
+        """The population determines the outputs too.
 
         Raises:
             InputError: the expression model has none.
@@ -109,7 +104,7 @@ class Warp:
         return PreparedPictures(self._faces.pixels(edited), activations, own, notes)
 
     def _own(self, picture: int) -> np.ndarray:
-        """(A,) what is taken off a target's picture."""
+        """(A,) activations to remove from a target's picture."""
         if self._neutralise:
             return self._people.own(picture)
         return np.zeros(len(self._model.aus), np.float32)
@@ -133,7 +128,7 @@ class Warp:
         return prepared.notes
 
     def unedited(self, prepared: PreparedPictures) -> Images:
-        """The targets' most neutral pictures, neutralised where that is asked for."""
+        """The targets' most neutral pictures, neutralised if `neutralise` is set."""
         if self._neutralise:
             return to_bytes(self.edit(prepared, np.zeros(len(prepared.own), np.float32)).values)
         return prepared.pictures
@@ -154,16 +149,16 @@ class Warp:
     def paste(
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> np.ndarray:
-        """The photograph's own pixels moved, and the residual added; `result` is not used."""
+        """The photograph itself is warped, and the residual added; `result` is not used."""
         picture = self._faces.pixels([photograph.picture])
         activations = alpha * self._people.expression(expression, source).activations
         activations = activations - self._own(photograph.picture)
         change = displaced(self._model, picture, activations[None])
-        return moved_back(photograph.pixels, photograph.face.transform, *change)
+        return paste_warp(photograph.pixels, photograph.face.transform, *change)
 
 
 def max_alphas_of(activations: np.ndarray) -> np.ndarray:
-    """(B,) alphas beyond which some activation (B, A) would be larger than a face's can be."""
+    """(B,) largest alphas with which no activation (B, A) exceeds MAX_ACTIVATION."""
     return MAX_ACTIVATION / np.maximum(np.abs(activations).max(1), MIN_ACTIVATION)
 
 

@@ -1,1 +1,1 @@
-"""Photographs: faces found, aligned, ranked by how neutral they are, and pasted back."""
+"""Photographs: find and align faces, rank them by how neutral they are, paste results back."""

@@ -1,10 +1,11 @@
-"""Faces of photographs, aligned as in CelebA-HQ, measured, and checked against limits.
+"""Align the faces of a photograph as in CelebA-HQ, measure them, and check them against limits.
 
-The square around a face and its resampling are those of `transfer.photos.crop`. Pure functions of
-arrays; the face detector is an argument.
+`transfer.photos.crop` computes the square around a face and resamples it. Pure functions of arrays;
+the face detector is an argument.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -21,22 +22,22 @@ from transfer.photos.crop import (
     crop,
     crop_transform,
     inverse,
-    moved,
     side_of,
+    transform_points,
 )
 from transfer.photos.pose import Pose, pose_of
 
 Box = tuple[float, float, float, float]
 
-MAX_CUT = 0.02  # of the crop's side: how far a landmark may lie outside the photograph
-MAX_OUTSIDE = 0.5  # share of the crop that may lie outside the photograph
-OUTSIDE_SAMPLES = 64  # points per side at which that share is measured
+MAX_CUT = 0.02  # sides of the crop by which a landmark may be outside the photograph
+MAX_OUTSIDE = 0.5  # share of the crop that may be outside the photograph
+OUTSIDE_SAMPLES = 64  # points per side of the crop at which that share is measured
 LUMA = (0.299, 0.587, 0.114)
 
 
 @runtime_checkable
 class Face(Protocol):
-    """A face that a detector found, in pixels of the photograph."""
+    """A face that a detector found; coordinates are in pixels of the photograph."""
 
     @property
     def landmarks(self) -> np.ndarray:
@@ -50,7 +51,7 @@ class Face(Protocol):
 
 
 FaceDetector = Callable[[Pixels], Sequence[Face]]
-"""A photograph to all faces in it."""
+"""A function from a photograph to all faces in it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +62,12 @@ class Aligned:
         pixels: uint8 (size, size, 3), RGB.
         transform: (2, 3), from the photograph's pixels to sides of the crop (0-1).
         landmarks: (68, 2), right and down, pixels of the photograph.
-        box: of the detector: left, top, right, bottom, pixels of the photograph.
-        number: of the face in the photograph, counted from left to right, from 1.
-        count: faces in the photograph.
+        box: the detector's box: left, top, right, bottom, pixels of the photograph.
+        number: number of the face in the photograph, counted from left to right from 1.
+        count: number of faces in the photograph.
         pose: degrees.
         sharpness: see `sharpness_of`, 1/pixel.
-        outside: share (0-1) of the crop that lies outside the photograph, in its reflection.
+        outside: share (0-1) of the crop that is outside the photograph, filled by its reflection.
     """
 
     pixels: Crop
@@ -81,20 +82,20 @@ class Aligned:
 
     @property
     def side_px(self) -> float:
-        """Side of the crop, pixels of the photograph."""
+        """Side of the crop in pixels of the photograph."""
         return side_of(self.transform)
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a face must satisfy to be used.
+    """Limits that a face must satisfy to be used.
 
     Attributes:
         side_px: smallest side of the crop, pixels of the photograph; None is the crop's size in
             pixels, so that no face is enlarged.
         sharpness: smallest `sharpness_of`, 1/pixel; 0.6 lies between a Gaussian blur of 1 pixel
             and one of 2 pixels of the crop.
-        yaw_deg, pitch_deg: largest, to either side.
+        yaw_deg, pitch_deg: largest absolute yaw and pitch, degrees.
     """
 
     side_px: float | None = None
@@ -118,10 +119,10 @@ def sharpness_of(pixels: Crop) -> float:
 
 
 def outside_of(transform: Transform, height: int, width: int) -> float:
-    """Share (0-1) of a crop that lies outside a photograph of `height` x `width` pixels."""
+    """Share (0-1) of a crop that is outside a photograph of `height` x `width` pixels."""
     n = OUTSIDE_SAMPLES
     row, column = np.divmod(np.arange(n * n), n)
-    places = moved((np.stack([column, row], 1) + 0.5) / n, inverse(transform))
+    places = transform_points((np.stack([column, row], 1) + 0.5) / n, inverse(transform))
     inside = ((places >= 0) & (places < (width, height))).all(1)
     return float(1 - inside.mean())
 
@@ -132,11 +133,11 @@ def align(photograph: Pixels, face: Face, size: int, number: int = 1, count: int
     Args:
         photograph: upright.
         face: in the photograph.
-        size: of the crop, pixels.
+        size: side of the crop, pixels.
         number, count: see `Aligned`.
 
     Raises:
-        ValueError: the landmarks are not those of a face, or it lies outside the photograph.
+        ValueError: the landmarks are not those of a face, or the face is outside the photograph.
     """
     landmarks = np.asarray(face.landmarks, np.float64)
     transform = crop_transform(landmarks)
@@ -155,38 +156,51 @@ def align(photograph: Pixels, face: Face, size: int, number: int = 1, count: int
 
 
 def why_not(face: Aligned, height: int, width: int, limits: Limits) -> str | None:
-    """The reason on one line why a face cannot be used; None if it can.
+    """The reason why a face cannot be used, on one line; None if it can.
 
     Args:
         face: aligned.
         height, width: of the photograph, pixels.
-        limits: that the face must satisfy.
+        limits: limits that the face must satisfy.
     """
     size, side = len(face.pixels), face.side_px
     least = size if limits.side_px is None else limits.side_px
     if side < least:
-        return f"the face is too small: its crop is {side:.0f} pixels wide; {least:g} are needed"
+        width_px = _rounded_down(side, 1)
+        return f"the face is too small: its crop is {width_px:g} pixels wide; {least:g} are needed"
     beyond = MAX_CUT * side
     low, high = face.landmarks.min(0), face.landmarks.max(0)
     if (low < -beyond).any() or (high > np.array((width, height)) + beyond).any():
         return "the face is cut by the photograph's border"
     if face.outside > MAX_OUTSIDE:
+        percent = _rounded_up(100 * face.outside, 1)
         return (
-            f"the face is too near the photograph's border: {face.outside:.0%} of the crop lies "
-            f"outside; at most {MAX_OUTSIDE:.0%} can be reflected"
+            f"the face is too near the photograph's border: {percent:g} % of the crop are outside "
+            f"the photograph; at most {100 * MAX_OUTSIDE:g} % may be"
         )
     for name, angle, most in (
         ("yaw", face.pose.yaw, limits.yaw_deg),
         ("pitch", face.pose.pitch, limits.pitch_deg),
     ):
         if abs(angle) > most:
-            return f"the face is too far turned: {name} {angle:.0f} degrees; at most {most:g}"
+            turned = _rounded_up(abs(angle), 1)
+            return f"the face is turned too far: {name} {turned:g} degrees; at most {most:g}"
     if face.sharpness < limits.sharpness:
         return (
-            f"the face is too blurred: sharpness {face.sharpness:.2f}; {limits.sharpness:g} is "
-            f"needed at {size} pixels"
+            f"the face is too blurred: sharpness {_rounded_down(face.sharpness, 2)}; "
+            f"{limits.sharpness:g} is needed at {size} pixels"
         )
     return None
+
+
+def _rounded_down(value: float, digits: int) -> float:
+    """At most `value`: a number below a limit never reads as the limit."""
+    return math.floor(value * 10**digits) / 10**digits
+
+
+def _rounded_up(value: float, digits: int) -> float:
+    """At least `value`: a number above a limit never reads as the limit."""
+    return math.ceil(value * 10**digits) / 10**digits
 
 
 Which = (
@@ -218,10 +232,10 @@ def faces_in(
 
     Args:
         photograph: uint8 RGB, upright.
-        face_detector: finds all faces.
-        size: of the crops, pixels.
-        which: faces are chosen.
-        limits: that a face must satisfy.
+        face_detector: finds all faces of a photograph.
+        size: side of the crops, pixels.
+        which: selects the faces.
+        limits: limits that a face must satisfy.
 
     Returns:
         Aligned faces, and one line for each chosen face that cannot be used.

@@ -7,10 +7,10 @@ the eyes to that of the mouth's corners, in a photograph:
     half side   max(2 |e|, 1.8 |m|)
     centre      midpoint of the eyes + 0.1 m
 
-Beyond its borders the photograph is extended by its reflection, more blurred further out. Where a
-crop is smaller than its square in the photograph, a triangle filter two crop pixels wide is used:
-it aliases little, does not ring, and of the usual filters it is the nearest to that of the renders
-which `faces64` was trained on.
+Beyond its borders the photograph is extended by its reflection, which is blurred more the farther
+out it is. Where a crop is smaller than its square in the photograph, a triangle filter two crop
+pixels wide is used. It aliases little, does not ring, and is the usual filter that is most similar
+to that of the renders on which `faces64` was trained.
 
 A point is (right, down) in pixels; (0.5, 0.5) is the centre of the first pixel. A transform is an
 affine map (2, 3) from a photograph's pixels to sides of the crop (0-1). Pure functions of arrays.
@@ -32,10 +32,11 @@ Crop = UInt8[np.ndarray, "S S 3"]
 Points = Float[np.ndarray, "N 2"]
 Transform = Float[np.ndarray, "2 3"]
 
-SAMPLES_PER_PIXEL = 3  # photograph pixels per crop pixel that are kept before the last resampling
-BORDER = 0.1  # of the crop's side: read around the square, for the filters
-MIN_REFLECTION = 0.3  # of the crop's side: width of a reflection
-REFLECTION_BLUR = 0.02  # of the crop's side: sigma of a reflection's blur
+# Photograph pixels per crop pixel before the last resampling; more are averaged first.
+SAMPLES_PER_PIXEL = 3
+BORDER = 0.1  # sides of the crop that are read around the square, for the filters
+MIN_REFLECTION = 0.3  # width of a reflection, in sides of the crop
+REFLECTION_BLUR = 0.02  # sigma of a reflection's blur, in sides of the crop
 
 
 def crop_transform(landmarks: Float[np.ndarray, "68 2"]) -> Transform:
@@ -65,8 +66,8 @@ def side_of(transform: Transform) -> float:
     return float(1 / np.sqrt(np.linalg.det(transform[:, :2])))
 
 
-def moved(points: Points, transform: Transform) -> Points:
-    """(N, 2) points after a transform."""
+def transform_points(points: Points, transform: Transform) -> Points:
+    """(N, 2) points, transformed."""
     return points @ transform[:, :2].T + transform[:, 2]
 
 
@@ -84,20 +85,20 @@ def crop(photograph: Pixels, transform: Transform, size: int) -> Crop:
     Args:
         photograph: upright.
         transform: from its pixels to sides of the crop.
-        size: of the crop, pixels.
+        size: side of the crop, pixels.
 
     Raises:
-        ValueError: the whole square lies outside the photograph.
+        ValueError: the whole square is outside the photograph.
     """
     side, back = side_of(transform), inverse(transform)
-    corners = moved(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), back)
+    corners = transform_points(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), back)
     border = max(BORDER * side, 3.0)
     low = np.floor(corners.min(0) - border).astype(int)
     high = np.ceil(corners.max(0) + border).astype(int)
     ends = np.array(photograph.shape[1::-1])
     start, stop = np.clip(low, 0, ends), np.clip(high, 0, ends)
     if (start >= stop).any():
-        raise ValueError("the face lies outside the photograph")
+        raise ValueError("the face is outside the photograph")
     inside = photograph[start[1] : stop[1], start[0] : stop[0]]
     whole = Image.fromarray(np.ascontiguousarray(inside))
     shrunk = max(1.0, side / size / SAMPLES_PER_PIXEL)
@@ -110,7 +111,7 @@ def crop(photograph: Pixels, transform: Transform, size: int) -> Crop:
     shift = (back[:, 2] - start) * scale + added
     coefficients = (*turn[0], shift[0], *turn[1], shift[1])
     channels = []
-    for channel in np.moveaxis(pixels, 2, 0):  # as floats: Pillow rounds bytes down
+    for channel in np.moveaxis(pixels, 2, 0):  # as floats, because Pillow rounds bytes down
         sampled = Image.fromarray(np.ascontiguousarray(channel)).transform(
             (n, n), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
         )
@@ -124,12 +125,13 @@ def _extended(
     """A part of a photograph, extended by its blurred reflection where the photograph ends.
 
     Args:
-        part: of the photograph; it ends at the photograph's border wherever pixels are missing.
-        missing: pixels left, above, right, below.
-        side: of the crop, pixels of `part`.
+        part: a part of the photograph, which ends at the photograph's border on every side where
+            pixels are missing.
+        missing: number of pixels missing at the left, top, right and bottom.
+        side: side of the crop, pixels of `part`.
 
     Returns:
-        The extended part, and the pixels added left and above.
+        The extended part, and the numbers of pixels added at the left and top.
     """
     width_px = round(MIN_REFLECTION * side)
     left, top, right, bottom = (max(n, width_px) if n > 0 else 0 for n in missing)
@@ -138,7 +140,7 @@ def _extended(
     wide = np.pad(part, ((top, bottom), (left, right), (0, 0)), "reflect")
     height, width = wide.shape[:2]
     row, column = np.arange(height)[:, None], np.arange(width)[None]
-    # Depth: 0 where the photograph ends, 1 at the reflection's far end, negative inside.
+    # depth: 0 at the photograph's border, 1 at the outer end of the reflection, negative inside
     depth = np.full((height, width), -np.inf, np.float32)
     distances = (column, row, width - 1 - column, height - 1 - row)
     for n, distance in zip((left, top, right, bottom), distances, strict=True):

@@ -1,15 +1,15 @@
-"""A folder of aligned faces, written by several threads; a run may be killed at any moment.
+"""Write a folder of aligned faces in several threads; a run may be killed at any moment.
 
-align.json        the settings; crops of other settings are refused
-faces/            the crops, in the folders of their people
-records/          one JSON file a photograph, written after its crops (`transfer.photos.records`)
-align.csv         one row a crop: where in the photograph it was, pose, sharpness, neutral rank
-landmarks.jsonl   one JSON object a crop: transform, box and 68 landmarks
+align.json        the settings; a run with other settings is refused
+faces/            the crops, one folder per person
+records/          one JSON file per photograph, written after its crops (`transfer.photos.records`)
+align.csv         one row per crop: place in the photograph, pose, sharpness, neutral rank
+landmarks.jsonl   one JSON object per crop: transform, box and 68 landmarks
 failures.csv      photographs and faces that could not be used, with reasons (if any)
 sheet.png         the crops, the most neutral of each person first
 
-The names of crops and records contain a hash of the photograph's bytes. So a killed run can be
-continued, another run adds photographs, and an edited photograph replaces its older crops.
+The names of crops and records contain a hash of the photograph's bytes. Therefore a killed run can
+be continued, another run can add photographs, and an edited photograph replaces its older crops.
 """
 
 import collections
@@ -33,7 +33,8 @@ from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_source_type
 from transfer.jobs.plan import file_name
 from transfer.photos.align import FaceDetector, faces_in
-from transfer.photos.reader import Photograph, Photographs
+from transfer.photos.aligned_faces import Photographs
+from transfer.photos.listing import PhotographFile
 from transfer.photos.records import (
     FACES,
     RECORDS,
@@ -56,17 +57,18 @@ from transfer.photos.tables import (
 
 MADE_BY = "glow-jax align"  # in the metadata of crops
 MeasureAus = Callable[[UInt8[np.ndarray, "H W 3"]], tuple[np.ndarray, np.ndarray] | None]
-"""A crop to levels and changes of Action Units (`neutral.Measurement`); None without a face."""
+"""A function from a crop to levels and changes of AUs (`neutral.Measurement`), or None."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What a folder holds after a run.
+    """The content of a folder after a run.
 
     Attributes:
-        people: crops by the person's name, "" where photographs have no folder.
+        people: crops by the person's name, which is "" for photographs given without a folder.
         failures: photographs and faces that cannot be used.
-        made, kept: photographs aligned in this run, and in an earlier one.
+        made: number of photographs aligned by this run.
+        kept: number of photographs aligned by an earlier run.
     """
 
     people: dict[str, list[Crop]]
@@ -76,7 +78,7 @@ class Summary:
 
 
 def align_folder(
-    photographs: Sequence[Photograph],
+    photographs: Sequence[PhotographFile],
     out: Path,
     settings: Photographs,
     face_detector: FaceDetector,
@@ -92,16 +94,18 @@ def align_folder(
     Args:
         photographs: from `list_photographs`.
         out: a new folder, or one made with the same settings.
-        settings: how faces are cut out.
-        face_detector: finds all faces; called from several threads.
-        measure_aus: for the neutral ranks; called from several threads. None ranks by pose alone.
-        bits: bits/dim of crops; None leaves the likelihood out.
-        far_bits: bits/dim above which a crop is far from what the model knows.
-        workers: photographs at once; each is held in memory.
-        progress: called with a stage, how much of it is done, and how much there is.
+        settings: settings by which faces are cut out.
+        face_detector: finds all faces of a photograph; called from several threads.
+        measure_aus: measures Action Units for the neutral ranks; called from several threads. None
+            ranks by pose alone.
+        bits: computes bits/dim of crops; None leaves the likelihood out.
+        far_bits: bits/dim above which a crop is marked as unlikely under the model.
+        workers: number of photographs that are processed at once, each held in memory.
+        progress: called with the name of a stage, the number of items done, and their total.
 
     Raises:
-        InputError: the folder holds something else, or cannot be written.
+        InputError: the folder holds other files, or crops of other settings, or cannot be
+            written.
     """
     _claim(out, settings)
     for folder in {photograph.person for photograph in photographs}:
@@ -114,7 +118,7 @@ def align_folder(
         face_detector=face_detector,
         measure_aus=measure_aus,
     )
-    current: dict[str, str] = {}  # name of the record of each photograph of this run
+    current: dict[str, str] = {}  # path of each photograph of this run -> name of its record
     unreadable: list[Failure] = []
     made = kept = 0
     with ThreadPoolExecutor(workers) as pool:
@@ -135,14 +139,14 @@ def align_folder(
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """An aligned photograph: the name of its record, and whether this run made it."""
+    """An aligned photograph: the name of its record, and whether this run wrote the record."""
 
     record: str
     new: bool
 
 
 def align_photograph(
-    photograph: Photograph,
+    photograph: PhotographFile,
     *,
     out: Path,
     settings: Photographs,
@@ -167,7 +171,7 @@ def align_photograph(
 
 
 def _aligned(
-    photograph: Photograph,
+    photograph: PhotographFile,
     out: Path,
     settings: Photographs,
     face_detector: FaceDetector,
@@ -181,7 +185,7 @@ def _aligned(
         record_path = out / RECORDS / f"{inside}.json"
         record = read_record(record_path, out, sha256)
         if record is not None:
-            if record["photograph"] != absolute(path):  # it was moved
+            if record["photograph"] != absolute(path):  # the file was moved
                 write_record(record_path, record | paths_of(path))
             return Result(inside, new=False)
         pixels = read_image(path)
@@ -217,7 +221,7 @@ def _aligned(
 def _ahead(
     pool: ThreadPoolExecutor, work: Callable[[Any], Any], items: Iterable[Any], n: int
 ) -> Iterator[Any]:
-    """`work(item)` of each item, in order; at most `n` are begun ahead of need."""
+    """`work(item)` of each item, in order, in the pool's threads, at most `n` of them ahead."""
     pending: collections.deque[Future] = collections.deque()
     try:
         for item in items:

@@ -1,7 +1,7 @@
-"""Adapter to the judge (`eval`): its face detectors, and its measurement of Action Units.
+"""Face detectors and measurements of Action Units from the judge (`eval`).
 
-Outside the command line no other module of `transfer` imports `eval`. It is imported when a
-function is called, since it needs the extra `eval` of this package.
+Apart from the command line, this is the only module of `transfer` that imports `eval`. It does so
+inside its functions, because `eval` needs the extra `eval` of this package.
 """
 
 import functools
@@ -16,7 +16,7 @@ from transfer.photos.pose import Pose, pose_of
 
 
 def face_detector(name: str) -> FaceDetector:
-    """The judge's face detector of a name, such as "dlib".
+    """A face detector of the judge, by name, such as "dlib".
 
     Raises:
         InputError: there is no such detector, or a package that it needs is not installed.
@@ -41,7 +41,7 @@ def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def check_measuring() -> None:
-    """Raise InputError unless what `measure_aus` needs is installed."""
+    """Raise InputError unless the packages that `measure_aus` needs are installed."""
     from eval.faces import load_dlib
 
     load_dlib()

@@ -1,4 +1,4 @@
-"""Which of a person's pictures a job uses: the most neutral and frontal ones."""
+"""Select the most neutral and frontal pictures of a person for a job."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import failure, one_line
+from transfer.photos.aligned_faces import AlignedFaces
 from transfer.photos.judge_adapter import measure_aus, pose_of_picture
 from transfer.photos.neutral import Measurement, chosen, scores
-from transfer.photos.reader import AlignedFaces
 
 LoadPicture = Callable[[str], np.ndarray]
 
@@ -16,15 +16,15 @@ LoadPicture = Callable[[str], np.ndarray]
 def keep_most_neutral(
     n: int, faces: LoadPicture, load: LoadPicture, notify: Callable[[str], None]
 ) -> Callable[[Sequence[str]], list[str]]:
-    """A function from a person's pictures to those that are used.
+    """A function from the paths of a person's pictures to those of the most neutral ones.
 
-    Pictures that cannot be read are kept, so that the job lists them.
+    Pictures that cannot be read are selected too, so that the job reports them.
 
     Args:
-        n: how many are used, at most.
-        faces: loads pictures; `AlignedFaces` knows the poses of the faces too.
-        load: the same, which may keep what it loads.
-        notify: called with a line that names the chosen pictures.
+        n: largest number of pictures that are selected.
+        faces: loads pictures; an `AlignedFaces` also gives the poses of the faces.
+        load: like `faces`, and may cache what it loads.
+        notify: called with a line that names the selected pictures.
     """
 
     def keep(files: Sequence[str]) -> list[str]:
@@ -53,7 +53,7 @@ def keep_most_neutral(
 
 
 def _measured(faces: LoadPicture, file: str, pixels: np.ndarray) -> Measurement | None:
-    """What the judge measures in a picture; None where it finds no face."""
+    """The judge's measurement of a picture; None if it finds no face."""
     rgb = np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels
     aus = measure_aus(rgb)
     if aus is None:

@@ -2,13 +2,13 @@
 
     score = sum max(change - median change, 0)² + sum level² + (yaw² + pitch²) / 20²
 
-with intensities 0-5 and degrees; the sums are over Action Units. The first term works where most of
-the person's pictures are neutral, the second where most are not; a turn of 20 degrees counts as
-much as one unit of intensity 1. On rendered people (64 pixels, pose and light differ in every
+with intensities 0-5 and degrees; the sums are over Action Units (AUs). The first term ranks well if
+most of the person's pictures are neutral, the second if most are not; a turn of 20 degrees counts
+as much as one AU of intensity 1. On rendered people (64 pixels, pose and light differ in every
 picture), the best of 8 pictures is neutral in 93 % of draws if half of the 8 are neutral, and in
 79 % if a quarter is.
 
-The measurements of Action Units are arguments; the command line takes the judge's.
+The measurements of Action Units are arguments; the command line uses those of the judge.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from jaxtyping import Float, UInt8
 
 from transfer.photos.pose import Pose
 
-TURN_DEG = 20.0  # of yaw or pitch: counts as much as one unit of intensity 1
-MAX_DEFAULT = 8  # pictures of a person that `chosen` takes at most, if no number is given
+TURN_DEG = 20.0  # yaw or pitch that counts as much as one AU of intensity 1
+MAX_DEFAULT = 8  # largest number of pictures that `chosen` selects by default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Measurement:
     """Action Units and pose of a face.
 
     Attributes:
-        level: (A,) intensities, 0-5; NaN where a unit is not measured.
+        level: (A,) intensities, 0-5; NaN for an AU that is not measured.
         change: (A,) intensities plus an unknown offset per person, more precise than `level` in
-            differences between pictures of one person; NaN where a unit is not measured.
+            differences between pictures of one person; NaN for an AU that is not measured.
         pose: degrees.
     """
 
@@ -40,14 +40,14 @@ class Measurement:
 
 
 MeasureExpression = Callable[[UInt8[np.ndarray, "H W 3"]], Measurement | None]
-"""An aligned face to its measurement; None where no face is found."""
+"""A function from an aligned face to its measurement; None if no face is found."""
 
 
 def scores(measurements: Sequence[Measurement | None]) -> Float[np.ndarray, " N"]:
     """The score of each picture of one person; see the module. Infinite without a measurement.
 
     Args:
-        measurements: of the pictures, all made in the same way.
+        measurements: one per picture, all of the same AU reader.
     """
     found = [i for i, measurement in enumerate(measurements) if measurement is not None]
     result = np.full(len(measurements), np.inf)
@@ -81,10 +81,10 @@ def chosen(score: Float[np.ndarray, " N"], n: int | None = None) -> list[int]:
 
     Args:
         score: from `scores`.
-        n: how many; None takes the better half, from 1 to MAX_DEFAULT pictures.
+        n: how many to select; None selects half of them, at least 1 and at most MAX_DEFAULT.
 
     Returns:
-        Pictures without a measurement are left out, unless there is no other.
+        Indices. Pictures without a measurement are left out; if no picture has one, one index.
     """
     if n is None:
         n = min(MAX_DEFAULT, max(1, len(score) // 2))

@@ -1,22 +1,22 @@
 """Paste edited faces back into their photographs, at full resolution.
 
-`moved_back` is for method "warp", whose edit is a warp and an addition. Only the addition has the
-model's low resolution; the warp is a thin-plate spline, which moves the photograph's own pixels:
+`paste_warp` is for method "warp", whose edit is a warp and an addition. Only the addition has the
+model's low resolution; the warp, a thin-plate spline, is applied to the photograph's own pixels:
 
     warped(p) = photograph( p + A⁻¹ s(A p) )
     out(p)    = warped(p) + m(A p) ( added(A p) - removed(A p) warped(p) )
 
 A is the transform from the photograph to the crop, s the spline's reverse displacement, m a soft
-mask of the face, and removed the share (0-1) of the warped photograph that is taken away, between
-lips that part. Without displacements and additions the photograph comes back byte for byte.
+mask of the face, and removed the share (0-1) of the warped photograph that is removed between lips
+that part. Without displacements and additions the result is the photograph, byte for byte.
 
-`pasted` is for any other picture of the face (method "paper"). The picture is enlarged, its colours
-are matched to the photograph at the mask's edge, and it is blended in by the mask. The matching
-adds the membrane c,
+`paste_picture` is for any other picture of the face (method "paper"). The picture is enlarged, its
+colours are matched to the photograph at the mask's edge, and it is blended in by the mask. The
+matching adds the membrane c,
 
     Laplace(c) = 0 inside the mask,   c = photograph - picture outside
 
-so that both agree at the edge and the picture keeps its gradients inside.
+so that photograph and picture agree at the edge, and the picture keeps its gradients inside.
 
 Pure functions of arrays. Points and transforms are those of `transfer.photos.crop`; landmarks are
 in sides of the crop (0-1).
@@ -37,7 +37,7 @@ from scipy.spatial import ConvexHull
 
 from glow_jax.io.landmarks68 import raised_brows
 from transfer.expression.warp import warp
-from transfer.photos.crop import Pixels, Transform, crop, inverse, moved
+from transfer.photos.crop import Pixels, Transform, crop, inverse, transform_points
 
 Landmarks = Float[np.ndarray, "68 2"]
 Field = Float[np.ndarray, "G G 2"]
@@ -45,19 +45,17 @@ Mask = Float[np.ndarray, "G G"]
 Edit = Float[np.ndarray, "S S 4"]
 
 GRID = 256  # points per side of the crop at which splines and masks are computed
-FADE = 0.06  # of the crop's side: within this distance of the border, edits fade to nothing
-MASK_MARGIN = 0.035  # of the crop's side: how far the mask reaches beyond the face
-MASK_BLUR = 0.025  # of the crop's side: sigma of the mask's soft edge
-FOREHEAD_HEIGHT = (
-    0.22  # of the distance from eyes to chin: how far the mask reaches above the brows
-)
-MEMBRANE_SIDE = 96  # pixels at which colours are matched
-SEAM_BLUR = 0.02  # of that side: sigma of the colours that are matched
-MIN_SHIFT_PX = 0.02  # pixels that are displaced by less stay
-BAND_ROWS = 256  # rows of the photograph that are computed at once
+FADE = 0.06  # distance from the crop's border over which edits fade to 0, in sides of the crop
+MASK_MARGIN = 0.035  # distance by which the mask exceeds the face, in sides of the crop
+MASK_BLUR = 0.025  # sigma of the mask's soft edge, in sides of the crop
+FOREHEAD_HEIGHT = 0.22  # height of the mask above the brows, in distances from the eyes to the chin
+MEMBRANE_SIDE = 96  # side in pixels of the picture on which colours are matched
+SEAM_BLUR = 0.02  # sigma of the blur of the matched colours, in sides of that picture
+MIN_SHIFT_PX = 0.02  # displacements below it, in pixels, are taken as 0
+BAND_ROWS = 256  # rows of the photograph that are computed at once, to bound the memory
 
 
-def moved_back(
+def paste_warp(
     photograph: Pixels,
     transform: Transform,
     landmarks: Landmarks,
@@ -67,10 +65,10 @@ def moved_back(
     """A photograph whose face is warped and edited as its crop was; see the module.
 
     Args:
-        photograph: that the crop was cut out of.
+        photograph: the photograph that the crop was cut out of.
         transform: from the photograph's pixels to sides of the crop.
-        landmarks: of the crop before it was edited.
-        displacements: of each landmark.
+        landmarks: landmarks of the unedited crop.
+        displacements: displacement of each landmark.
         edit: (S, S, 4) over the warped crop: three channels to add, grey levels, and the share
             (0-1) of the warped crop to remove.
 
@@ -101,7 +99,7 @@ def moved_back(
     return result
 
 
-def pasted(
+def paste_picture(
     photograph: Pixels,
     transform: Transform,
     landmarks: Landmarks,
@@ -110,10 +108,10 @@ def pasted(
     """A photograph with another picture of its face blended in; see the module.
 
     Args:
-        photograph: that the face was cut out of.
+        photograph: the photograph that the face was cut out of.
         transform: from the photograph's pixels to sides of the crop.
-        landmarks: of the crop.
-        picture: uint8 (S, S, 3), aligned as the crop was.
+        landmarks: landmarks of the crop.
+        picture: uint8 (S, S, 3), with the alignment of the crop.
 
     Returns:
         uint8, as large as the photograph.
@@ -131,9 +129,9 @@ def pasted(
 
 
 def spline_shift(landmarks: Landmarks, displacements: Landmarks) -> Field:
-    """(G, G, 2) from each point of the edited crop to where its colour comes from, in sides.
+    """(G, G, 2) from each point of the edited crop to its source in the unedited crop, in sides.
 
-    It is the reverse displacement of `transfer.expression.warp`, faded to 0 at the crop's border.
+    This is the reverse displacement of `transfer.expression.warp`, faded to 0 at the crop's border.
     """
     if not displacements.any():
         return np.zeros((GRID, GRID, 2), np.float32)
@@ -148,15 +146,15 @@ def spline_shift(landmarks: Landmarks, displacements: Landmarks) -> Field:
 
 @jax.jit
 def _warped(points: jax.Array, landmarks: jax.Array, displacements: jax.Array) -> jax.Array:
-    """A grid of points, warped as a picture: each entry is where its colour comes from."""
+    """A grid of points, warped as a picture: each entry is the source of that point."""
     return warp(points, landmarks[None], displacements[None])[0]
 
 
 def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:
-    """(G, G) float32: 1 in the face, softly to 0 outside, and 0 at the crop's border.
+    """(G, G) float32: 1 in the face, falling smoothly to 0 outside, and 0 at the crop's border.
 
     Args:
-        landmarks: of the face in one or more expressions, 68 each.
+        landmarks: 68 landmarks of the face for each of one or more expressions.
     """
     faces = landmarks.reshape(-1, 68, 2)
     raised = [raised_brows(face, FOREHEAD_HEIGHT) for face in faces]
@@ -179,11 +177,11 @@ def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:
 def membrane(
     around: UInt8[np.ndarray, "M M 3"], picture: UInt8[np.ndarray, "S S 3"], mask: Mask
 ) -> Float[np.ndarray, "M M 3"]:
-    """What is added to a picture so that it agrees with its surroundings at a mask's edge.
+    """The membrane: its sum with a picture agrees with the photograph at a mask's edge.
 
     Args:
-        around: the photograph's crop.
-        picture: of the same square, of any size.
+        around: the crop of the photograph.
+        picture: picture of the same square, of any size.
         mask: (G, G); inside is where it is above 0.5.
 
     Returns:
@@ -192,7 +190,7 @@ def membrane(
     n = len(around)
     small = Image.fromarray(picture).resize((n, n), Image.Resampling.BICUBIC)
     missing = around.astype(np.float64) - np.asarray(small, np.float64)
-    # Colours are matched, not details: the difference is blurred.
+    # The difference is blurred, so that colours are matched and not details.
     missing = ndimage.gaussian_filter(missing, (SEAM_BLUR * n, SEAM_BLUR * n, 0))
     inside = np.asarray(Image.fromarray(mask).resize((n, n), Image.Resampling.BILINEAR)) > 0.5
     inside[[0, -1]] = inside[:, [0, -1]] = False
@@ -216,14 +214,14 @@ def membrane(
 def _bands(
     photograph: Pixels, transform: Transform
 ) -> Iterator[tuple[slice, slice, Float[np.ndarray, "h w 2"]]]:
-    """The part of the photograph around the crop, BAND_ROWS rows at a time.
+    """The pixels of the photograph in and around the crop, BAND_ROWS rows at a time.
 
     Yields:
         rows, columns: of the photograph.
-        places: (h, w, 2) these pixels in sides of the crop.
+        places: (h, w, 2) positions of these pixels in sides of the crop.
     """
     height, width = photograph.shape[:2]
-    corners = moved(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), inverse(transform))
+    corners = transform_points(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]), inverse(transform))
     low = np.maximum(np.floor(corners.min(0)).astype(int), 0)
     high = np.minimum(np.ceil(corners.max(0)).astype(int), (width, height))
     columns = slice(int(low[0]), int(max(high[0], low[0])))
@@ -236,7 +234,7 @@ def _bands(
 
 
 def _at(values: Mask, places: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w"]:
-    """Bilinear values of a grid over the crop at places in sides of the crop; 0 outside it."""
+    """A grid over the crop, bilinearly interpolated at `places` in sides of the crop; 0 outside."""
     n = len(values)
     index = np.stack([places[..., 1], places[..., 0]]) * n - 0.5
     found = ndimage.map_coordinates(values, index, order=1, mode="nearest")
@@ -247,7 +245,7 @@ def _at(values: Mask, places: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "
 def _enlarged(
     picture: Float[np.ndarray, "S S C"], transform: Transform, rows: slice, columns: slice
 ) -> Float[np.ndarray, "h w C"]:
-    """A picture over the crop at the photograph's pixels, bicubic; its border pixels repeat."""
+    """A picture of the crop, resampled at the photograph's pixels; border pixels repeat."""
     n, edge = len(picture), 3
     turn, shift = transform[:, :2] * n, transform[:, 2] * n + edge
     shift = shift + turn @ (columns.start, rows.start)

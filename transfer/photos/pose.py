@@ -36,7 +36,7 @@ MEAN_FACE = np.array([
 
 
 class Pose(NamedTuple):
-    """Degrees: yaw to the person's left, pitch up, roll anticlockwise in the picture."""
+    """Angles in degrees: yaw to the person's left, pitch up, roll anticlockwise in the picture."""
 
     yaw: float
     pitch: float
@@ -44,7 +44,7 @@ class Pose(NamedTuple):
 
 
 def pose_of(landmarks: Float[np.ndarray, "68 2"]) -> Pose:
-    """The pose of a face, to a few degrees: it depends on the person's shape and on the lens.
+    """The pose of a face, with an error of a few degrees from the face's shape and the lens.
 
     Args:
         landmarks: right and down in a picture, any unit.

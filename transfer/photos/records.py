@@ -1,9 +1,9 @@
 """The record of a photograph in a folder of aligned faces: a JSON file, written after its crops.
 
 photograph, given   absolute path, and path as given on the command line
-person              the folder of the person, "" without one
-sha256              of the photograph's bytes
-declared            IPTC's digital source type in the photograph's metadata, or null
+person              name of the person's folder, "" without one
+sha256              SHA-256 of the photograph's file
+declared            IPTC digital source type in the photograph's metadata, or null
 faces               a list of crops; see `describe_crop`
 problems            reasons why other faces cannot be used
 """
@@ -29,12 +29,12 @@ N_LANDMARKS = 68
 def describe_crop(
     face: Aligned, file: str, aus: tuple[np.ndarray, np.ndarray] | None
 ) -> dict[str, Any]:
-    """A crop in its photograph's record. The transform is from pixels to pixels of the crop.
+    """The entry of a crop in its photograph's record; `transform` is to pixels of the crop.
 
     Args:
-        face: aligned.
-        file: of the crop, relative to the folder.
-        aus: levels and changes of Action Units (`neutral.Measurement`); None without a measurement.
+        face: the aligned face.
+        file: path of the crop, relative to the folder.
+        aus: levels and changes of Action Units (`neutral.Measurement`); None if not measured.
     """
     size = len(face.pixels)
     rounded = None
@@ -67,7 +67,7 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def absolute(path: Path) -> str:
-    """The absolute path of a photograph, by which its older records are found."""
+    """The absolute path of a photograph, which identifies its older records."""
     return str(path.absolute())
 
 
@@ -75,9 +75,10 @@ def read_record(path: Path, out: Path, sha256: str | None = None) -> Record | No
     """A record that is complete and whose crops exist in the folder; None otherwise.
 
     Args:
-        path: of the record.
-        out: the folder.
-        sha256: of the photograph's bytes; a record of other bytes does not count.
+        path: path of the record.
+        out: the folder of aligned faces.
+        sha256: SHA-256 of the photograph; a record of another one counts as missing. None accepts
+            any.
     """
     try:
         record = json.loads(
@@ -143,11 +144,11 @@ def records(out: Path) -> Iterator[tuple[Path, Record]]:
 
 
 def remove_older(out: Path, current: dict[str, str]) -> None:
-    """Remove records and crops of photographs that were edited since.
+    """Remove older records and crops of photographs that have changed.
 
     Args:
-        out: the folder.
-        current: names of the current records, by the absolute paths of their photographs.
+        out: the folder of aligned faces.
+        current: name of each current record, by the absolute path of its photograph.
     """
     for path, record in records(out):
         name = path.relative_to(out / RECORDS).with_suffix("").as_posix()

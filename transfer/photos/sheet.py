@@ -18,9 +18,9 @@ class Tile(NamedTuple):
     """A crop on the sheet.
 
     Attributes:
-        file: of the crop.
-        lines: two lines of text below it.
-        warn: whether it is framed as far from what the model knows.
+        file: path of the crop.
+        lines: two lines of text below the crop.
+        warn: whether the crop has a frame that marks it as unlikely under the model.
     """
 
     file: str
@@ -33,12 +33,12 @@ def align_sheet(
     left_out: Sequence[str],
     load: Callable[[str], UInt8[np.ndarray, "S S 3"]],
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw the sheet. Where crops do not fit, the first ones of each person are shown.
+    """Draw the sheet. If not all crops fit, the first ones of each person are shown.
 
     Args:
         people: tiles by the person's name, in the order of the sheet.
         left_out: one line for each photograph that could not be used.
-        load: a crop's file to its pixels.
+        load: function from the path of a crop to its pixels.
     """
     shown = _fitting(people)
     lines = [_cut(line, 130) for line in left_out[:MAX_LINES]]

@@ -47,9 +47,9 @@ FIELDS = [
     "far",
 ]
 LANDMARK_FIELDS = ("file", "transform", "box", "landmarks")
-BATCH_SIZE = 64  # crops whose likelihood is computed at once
+BATCH_SIZE = 64  # crops whose bits/dim are computed at once
 Bits = Callable[[UInt8[np.ndarray, "B H W 3"]], Float[np.ndarray, " B"]]
-"""Crops to their bits/dim."""
+"""A function from crops to their bits/dim."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -58,11 +58,11 @@ class Crop:
     """An aligned face on disk.
 
     Attributes:
-        file: of the crop, relative to the folder.
-        row: of align.csv.
-        rank: among the crops of its person, from 1, the most neutral first.
-        far: whether its bits/dim are above the model's limit for pictures of its kind.
-        source_type: IPTC's digital source type of the crop.
+        file: path of the crop, relative to the folder.
+        row: the crop's row of align.csv.
+        rank: rank among the crops of the person, from 1 for the most neutral.
+        far: whether the bits/dim are above the model's limit for unlikely pictures.
+        source_type: IPTC digital source type of the crop.
     """
 
     file: str
@@ -74,14 +74,14 @@ class Crop:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A photograph, or a face in it, that cannot be used, and the reason on one line."""
+    """A photograph, or a face in it, that cannot be used, with the reason on one line."""
 
     photograph: str
     reason: str
 
 
 def crop_source_type(declared: str | None) -> SourceType:
-    """The source type of a crop, from the one that its photograph declares.
+    """The IPTC source type of a crop, from the source type that its photograph declares.
 
     A crop of a generated picture is a generated picture; any other is an edited photograph.
     """
@@ -94,13 +94,13 @@ def gather(
     far_bits: float | None,
     progress: Progress,
 ) -> tuple[dict[str, list[Crop]], list[Failure]]:
-    """All crops of a folder by person, ranked and with likelihoods, and its failures.
+    """The crops of a folder by person, with ranks and likelihoods, and the folder's failures.
 
     Args:
-        out: the folder.
-        bits: bits/dim of crops; None leaves the likelihood out.
-        far_bits: bits/dim above which a crop is far from what the model knows.
-        progress: called with a stage, how much of it is done, and how much there is.
+        out: the folder of aligned faces.
+        bits: computes bits/dim of crops; None leaves the likelihood out.
+        far_bits: bits/dim above which a crop is marked as unlikely under the model.
+        progress: called with the name of a stage, the number of items done, and their total.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     faces: dict[str, list[dict[str, Any]]] = {}
@@ -149,10 +149,11 @@ def _row(record: Record, face: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measurements(faces: list[dict[str, Any]]) -> list[Measurement | None]:
-    """What was measured of a person's crops.
+    """The measurements of a person's crops.
 
-    Without Action Units of any of them the pose alone; else None where they are missing, or are
-    not as many as those of the first.
+    If no crop has Action Units, each measurement has one AU of intensity 0. Otherwise the result is
+    None for a crop without Action Units, or with another number of them than the first crop that
+    has any.
     """
     poses = [Pose(*(float(v) for v in face["pose_deg"])) for face in faces]
     aus = [None if face["aus"] is None else [*map(_numbers, face["aus"])] for face in faces]
@@ -194,7 +195,7 @@ def _add_bits(
 
 
 def write_tables(out: Path, people: dict[str, list[Crop]], failures: list[Failure]) -> None:
-    """Write the three tables; without failures the third is removed."""
+    """Write the three tables; failures.csv is removed if there are no failures."""
     rows = [crop.row for crops in people.values() for crop in crops]
     write_table(out / "align.csv", FIELDS, rows)
     lines = (

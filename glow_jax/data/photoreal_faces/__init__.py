@@ -1,1 +1,1 @@
-"""People who look real and do not exist: a generator's pictures, their labels, and pairs."""
+"""Photoreal pictures of people who do not exist, from a generative network, with labels."""

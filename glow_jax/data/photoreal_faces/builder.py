@@ -1,11 +1,11 @@
-"""A TFDS dataset, `photoreal_faces`, of a generated folder; written and read without TensorFlow.
+"""The TFDS data set `photoreal_faces`, made of a generated folder, without TensorFlow.
 
     glow-jax generate -o OUT --people 0:1000 --sizes 64
     prepare("OUT", "64", data_dir)                        # once: ArrayRecord files
     tfds.data_source("photoreal_faces/64", split="train", data_dir=data_dir)
 
 The configs pairs_64, pairs_128 and pairs_256 are those of `glow-jax generate --setting pairs`.
-Splits are by person, never by picture: nobody is in two of them.
+Splits are by person: no person is in two splits.
 """
 
 import contextlib
@@ -35,12 +35,12 @@ GENERATE = f"glow-jax generate -o {NAME} --people 0:1000"
 def prepare(
     source: str | os.PathLike[str], config: str, data_dir: str | os.PathLike[str] | None = None
 ) -> Any:
-    """Write a generated folder as ArrayRecord files, if they are not there already.
+    """Write a generated folder as ArrayRecord files, unless they exist already.
 
     Args:
         source: a folder of `glow-jax generate`, complete.
         config: one of `CONFIGS`: the pictures' side in pixels, with `pairs_` before it for pairs.
-        data_dir: where TFDS keeps datasets; its own default is ~/tensorflow_datasets.
+        data_dir: folder of TFDS; None means ~/tensorflow_datasets.
 
     Returns:
         The TFDS builder; `.as_data_source(split="train")` gives random access.
@@ -62,8 +62,8 @@ def prepare(
 def builder_class() -> Any:
     """The TFDS builder, registered with TFDS under its name.
 
-    Its `source=` is the generated folder; without, `photoreal_faces` (or `photoreal_faces_pairs`)
-    in TFDS's manual_dir.
+    Its argument `source` is the generated folder; by default `photoreal_faces` (or
+    `photoreal_faces_pairs`) in TFDS's manual_dir.
     """
     try:
         import array_record.python  # noqa: F401
@@ -74,7 +74,7 @@ def builder_class() -> Any:
         ) from None
 
     class PhotorealFaces(tfds.core.GeneratorBasedBuilder):
-        """Generated people who do not exist, with what MediaPipe reads in each picture."""
+        """Generated pictures of people who do not exist, with labels by MediaPipe."""
 
         VERSION = tfds.core.Version(VERSION)
         BUILDER_CONFIGS = [  # noqa: RUF012
@@ -129,7 +129,7 @@ def _manual_folder(dl_manager: Any, config: str) -> Path:
     name = f"{NAME}_pairs" if _kind(config) == "pairs" else NAME
     try:
         return Path(dl_manager.manual_dir) / name
-    except AssertionError as error:  # TFDS: the folder is missing or empty
+    except AssertionError as error:  # raised by TFDS if the folder is missing or empty
         raise InputError(
             f"{NAME}: nothing is generated yet; `{GENERATE}` makes it: move {name} into TFDS's "
             "manual_dir (downloads/manual in its data_dir) or name it as source"
@@ -160,7 +160,7 @@ def _features(tfds: Any, side: int) -> Any:
 
 
 def _example(folder: Path, label: Mapping[str, Any], side: int) -> dict[str, Any]:
-    """A picture and its label as the features have them."""
+    """A picture and its label in the form of the features."""
     path = folder / Path(str(label["file"])).name
     image = read_image(path, (side, side))
     try:
@@ -180,6 +180,6 @@ def _example(folder: Path, label: Mapping[str, Any], side: int) -> dict[str, Any
         raise InputError(f"{one_line(path)}: its label is not whole ({reason(error)})") from error
 
 
-# TFDS knows the data sets whose classes exist: importing this module is how one asks for ours.
+# TFDS registers a data set when its class is defined, hence when this module is imported.
 with contextlib.suppress(InputError):
     builder_class()

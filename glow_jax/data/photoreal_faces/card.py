@@ -1,4 +1,4 @@
-"""What the folders say of themselves."""
+"""The texts of README.md in generated folders."""
 
 ORIGIN = """
 Nobody in these pictures exists. They come from a generative network, MobileStyleGAN (Belousov

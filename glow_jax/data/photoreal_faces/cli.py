@@ -1,4 +1,4 @@
-"""The verb `generate`: pictures of people who look real and do not exist."""
+"""The verb `generate`: photoreal pictures of people who do not exist."""
 
 import argparse
 import functools
@@ -9,25 +9,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from glow_jax.cli.options import whole_number
 from glow_jax.data.photoreal_faces.people import SIZES_PX
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import counted, one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Describe the verb and its options."""
+    """Add the options of `generate`."""
     parser.description = (
-        "Generates photoreal people with MobileStyleGAN and labels them with MediaPipe (extra "
-        "`photoreal`). Run it again to go on where it stopped, or with more people; the folder "
-        "ends with the same bytes on the same machine."
+        "Generates photoreal pictures of people with MobileStyleGAN and labels them with MediaPipe "
+        "(extra `photoreal`). The same command continues an interrupted run, and a larger --people "
+        "adds people; on the same machine the folder ends with the same bytes."
     )
     p = parser.add_argument
-    p("-o", "--out", type=Path, required=True, metavar="DIR", help="made if needed")
+    p("-o", "--out", type=Path, required=True, metavar="DIR", help="output folder")
     p(
         "--people",
         type=_people,
         default=range(100),
         metavar="FROM:TO",
-        help="numbers of the people; of 20 in a row the first is for testing, the second for "
-        "validation, the rest for training (default: 0:100)",
+        help="numbers of the people. Of every 20 people, the first is for testing, the second for "
+        "validation, the others for training (default: 0:100)",
     )
     p(
         "--sizes",
@@ -35,28 +35,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=SIZES_PX,
         default=list(SIZES_PX),
-        help="pixels; a folder each (default: 64 128 256)",
+        help="sides of the pictures in pixels; each size gets a folder (default: 64 128 256)",
     )
     p(
         "--setting",
         choices=("people", "pairs"),
         default="people",
-        help="people: one picture of each, as it comes; pairs: a neutral picture and some with an "
-        "expression of each person, where checks pass (default: %(default)s)",
+        help="people: one picture of each person; pairs: for each person a neutral picture, and up "
+        "to six with an expression that pass checks of identity and pose (default: %(default)s)",
     )
-    p("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
+    p("--seed", type=whole_number(0, 2**31 - 1), default=0, help="seed of everything (default: 0)")
     p(
         "--workers",
         type=whole_number(1, 512),
         default=1,
         metavar="N",
-        help="processes, of one processor and 0.6 GB each (default: %(default)s)",
+        help="worker processes; each needs one processor and 0.6 GB of memory (default: "
+        "%(default)s)",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Generate, and say what there is."""
+    """Generate the pictures that are missing; returns the exit code."""
     from glow_jax.data.photoreal_faces.pairs import pairs_plan, start_pairs
     from glow_jax.data.photoreal_faces.shards import LABELS, make_folder
     from glow_jax.data.photoreal_faces.singles import check_installed, people_plan, start_people
@@ -78,8 +79,9 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda done, wanted: bar.update(task, completed=done, total=wanted),
         )
     print(
-        f"{summary.n_people_made} people made now, {len(args.people) - summary.n_people_made} "
-        f"were there: {summary.n_pictures} pictures, {summary.n_rejected} rejected"
+        f"{counted(summary.n_people_made, 'person', 'people')} made now, "
+        f"{len(args.people) - summary.n_people_made} were already there: "
+        f"{counted(summary.n_pictures, 'picture')}, {summary.n_rejected} rejected"
     )
     for side in sizes:
         print(f"labels: {one_line(args.out / str(side) / LABELS)}")

@@ -1,12 +1,13 @@
 """Edits of the generator's modulations that change an expression and little else.
 
-`edits.npz` holds one edit a name, added to `generator.EDITED`'s modulations at strength 1. All but
-two are sparse: the 60 channels whose mean gradient of MediaPipe's blendshape (logit) on the
-modulation is largest, relative to how much the channel changes the picture at all, over four
-people; steps follow the gradient divided by that change's square. Gradients agree between people
-(cosine .3 to .7 of 3456 numbers for brows, lids and smiles). `smile` and `jaw`, which have no
-useful gradient at a closed mouth, are directions of ridge regression of the blendshape on the style
-(2,672 people, 80 principal components), in the layers of 16 and 32 pixels alone.
+`edits.npz` has one edit per name, which is added to the modulations of `generator.EDITED` at
+strength 1. All but two edits are sparse: they change the 60 channels in which the gradient of
+MediaPipe's blendshape (logit), averaged over four people, is largest relative to the channel's
+effect on the picture. The change of a channel is its gradient divided by that effect's square.
+Gradients agree between people (cosine .3 to .7 of 3456 numbers for brows, lids and smiles). `smile`
+and `jaw`, whose gradients are not useful at a closed mouth, are directions of a ridge regression of
+the blendshape on the style (2,672 people, 80 principal components), in the layers of 16 and 32
+pixels only.
 """
 
 import functools
@@ -21,12 +22,12 @@ from glow_jax.data.photoreal_faces.generator import Edit
 
 
 class Expression(NamedTuple):
-    """What is asked of a pair.
+    """An expression to generate.
 
     Args:
-        edits: names and their shares of the strength.
-        asked: blendshapes (left and right averaged), whose mean has to rise.
-        least: how much it has to rise.
+        edits: names of edits, and the factor of the strength of each.
+        asked: blendshapes (left and right averaged) whose mean has to rise.
+        least: smallest rise that is accepted.
     """
 
     edits: dict[str, float]
@@ -65,14 +66,14 @@ def edits() -> dict[str, Edit]:
 
 
 def edits_sha256() -> str:
-    """Of the edits' file, for the data set's facts."""
+    """SHA-256 of the edits' file, for the description of the data set."""
     return hashlib.sha256(
         resources.files(__package__).joinpath("edits.npz").read_bytes()
     ).hexdigest()
 
 
 def edit_of(expression: Expression, strength: float) -> Edit:
-    """What an expression adds to the modulations."""
+    """The change of the modulations by an expression."""
     known = edits()
     parts = [np.float32(strength * share) * known[name] for name, share in expression.edits.items()]
     return np.stack(parts).sum(axis=0, keepdims=True)[0]

@@ -1,4 +1,4 @@
-"""The networks' files, which come with Python packages: found without importing those, checked."""
+"""Find and check the files of networks in Python packages, without importing the packages."""
 
 from importlib import metadata
 from pathlib import Path
@@ -47,23 +47,23 @@ def network_file(name: str) -> Path:
     """The path of one of `FILES`.
 
     Raises:
-        InputError: its package is not installed, or the file is another version's.
+        InputError: the package is not installed, or the file is of another version.
     """
     package, inside, wanted = FILES[name]
     return packages.checked("photoreal", package, package_folder(package) / inside, wanted)
 
 
 def package_folder(package: str) -> Path:
-    """Where a package is installed; it is not imported.
+    """The folder in which a package is installed; the package is not imported.
 
     Raises:
-        InputError: it is not installed.
+        InputError: the package is not installed.
     """
     return packages.folder("photoreal", package)
 
 
 def versions() -> dict[str, str | None]:
-    """The versions of what computes pixels and labels."""
+    """The versions of the packages that compute pixels and labels."""
     found: dict[str, str | None] = {}
     for package in ("openvino", "mediapipe"):
         try:

@@ -1,8 +1,9 @@
 """The generator: MobileStyleGAN's two networks, run by OpenVINO on one thread.
 
-The mapping network makes a style of a latent, the synthesis network a picture of a style. We
-stop at the 12 channels before the last upsampling: an inverse wavelet transform makes 1024
-pixels of them, and its low band, the first three channels, is twice the picture at 512 pixels.
+The mapping network computes a style from a latent, the synthesis network a picture from a style.
+The synthesis network is cut at the 12 channels before its last upsampling, an inverse wavelet
+transform to 1024 pixels. The low band of that transform, the first three channels, is twice the
+picture at 512 pixels.
 """
 
 from typing import Any
@@ -18,9 +19,9 @@ SIDE_PX = 512
 Style = Float[np.ndarray, "512"]
 Picture = UInt8[np.ndarray, "512 512 3"]
 
-# The layers whose modulation (one number a channel, affine in the style) can be moved: their
-# names, resolutions and channels. They are where expressions are made; coarser layers make poses
-# and shapes of faces, finer ones skin and light.
+# The layers whose modulation (one number per channel, affine in the style) can be edited: names,
+# resolutions and channels. These layers determine expressions; coarser layers determine pose and
+# shape of the face, finer ones skin and light.
 EDITED = (
     ("Gemm_177", 16, 128),
     ("Gemm_210", 16, 512),
@@ -35,7 +36,7 @@ EDITED = (
 N_EDITED = sum(n for _, _, n in EDITED)  # 3456
 Edit = Float[np.ndarray, "3456"]
 _LAST = "Conv_753"  # 12 channels at 512 pixels; its only consumer adds the bias
-_MEAN_OF = 1024  # latents, for the mean style
+_MEAN_OF = 1024  # latents of which the mean style is computed
 
 
 class Generator:

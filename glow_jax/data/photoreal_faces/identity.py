@@ -1,4 +1,4 @@
-"""Whether two pictures show one person: dlib's face embedding."""
+"""dlib's face embedding, whose distances tell whether two pictures show the same person."""
 
 import numpy as np
 from jaxtyping import Float, UInt8

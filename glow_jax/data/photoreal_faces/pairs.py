@@ -1,9 +1,10 @@
-"""Pairs: one person without and with an expression, kept where checks pass.
+"""Pairs: pictures of one person without and with an expression, kept if they pass checks.
 
-A person is first made neutral (the smile taken off, in up to three steps), then each of six
-expressions, drawn for the person, is tried at rising strengths until the blendshapes asked for
-have risen as far as is drawn for it. Of these pictures the last is kept in which they have risen
-enough, dlib's embedding still knows the person, and the head has not turned.
+A person's picture is first made neutral (the smile is removed in up to three steps). Then each of
+six expressions, drawn for the person, is tried at increasing strengths, until the requested
+blendshapes have risen by an amount that is drawn for it. Of these pictures the last one that passes
+the checks is kept: the blendshapes rose enough, dlib's embedding is still that of the person, and
+the head has not turned.
 """
 
 import multiprocessing.util
@@ -32,9 +33,10 @@ EXPRESSIONS_A_PERSON = 6
 STRENGTHS = (0.6, 0.9, 1.3, 1.9)
 SMILES_OFF = (0.0, 0.5, 1.0, 1.5)
 NEUTRAL_AT_MOST = {"mouthSmile": 0.3, "jawOpen": 0.1, "mouthUpperUp": 0.2, "eyeBlink": 0.4}
-MAX_DISTANCE = 0.45  # of embeddings; pictures of one real person: median .52 (98 photographs)
-MAX_TURN_DEG = 5.0  # yaw, pitch or roll
-MAX_YAW_DEG = 30.0  # beyond, MediaPipe guesses half of the face
+MAX_DISTANCE = 0.45  # of embeddings; of one real person's pictures: median .52 (98 photographs)
+MAX_TURN_DEG = 5.0  # largest change of yaw, pitch or roll
+# Largest yaw of the neutral picture: beyond it MediaPipe guesses half of the face.
+MAX_YAW_DEG = 30.0
 
 Picture = UInt8[np.ndarray, "512 512 3"]
 DrawEdited = Callable[[Person, Any], Picture]  # the edit is None, or generator.Edit
@@ -43,7 +45,7 @@ Embed = Callable[[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, "68 2"]], Float[
 
 @dataclass(frozen=True)
 class Tools:
-    """What pairs are made with: the networks, or what tests put in their place."""
+    """The functions that pairs are made with: the networks, or replacements in tests."""
 
     draw: DrawEdited
     read: Read
@@ -51,8 +53,8 @@ class Tools:
 
 
 @dataclass(frozen=True)
-class _Shot:
-    """A picture, what is read in it, and its embedding."""
+class _Picture:
+    """A picture, its label and its embedding."""
 
     picture: Picture
     label: Label
@@ -60,7 +62,7 @@ class _Shot:
 
 
 def pairs_plan(people: range, sizes_px: tuple[int, ...], seed: int) -> Plan:
-    """What a folder of pairs is to hold."""
+    """The plan of a folder of pairs."""
     known = facts("pairs", seed)
     known["sha256"] = {**known["sha256"], "edits": edits_sha256()}
     recipe = ("identity", "picture", "seed", "truncation", "expression", "smile_off", "strength")
@@ -83,7 +85,7 @@ def start_pairs(seed: int) -> Make:
 
 
 def make_pairs(seed: int, tools: Tools) -> Make:
-    """A function from a person's number to the person's neutral picture and expressions."""
+    """A function from a person's number to the neutral picture and the expressions."""
 
     def make(number: int) -> Sequence[Made | Rejected]:
         person = Person(seed, number)
@@ -114,14 +116,14 @@ def make_pairs(seed: int, tools: Tools) -> Make:
 
 
 def _drawn(person: Person) -> list[str]:
-    """The person's expressions, from a random stream of their own."""
+    """The names of the person's expressions, from a separate random stream."""
     random = np.random.Generator(np.random.PCG64([person.seed, person.number, 1]))
     chosen = random.choice(len(EXPRESSIONS), EXPRESSIONS_A_PERSON, replace=False)
     return [list(EXPRESSIONS)[i] for i in chosen]
 
 
-def _neutral(person: Person, tools: Tools) -> tuple[float, _Shot] | str:
-    """How much smile was taken off, and the neutral picture; or why there is none."""
+def _neutral(person: Person, tools: Tools) -> tuple[float, _Picture] | str:
+    """The strength of the removed smile, and the neutral picture; or why there is none."""
     for smile_off in SMILES_OFF:
         picture = tools.draw(person, edit_of(EXPRESSIONS["smile"], -smile_off))
         small = resized(picture, LABELLED_AT_PX)
@@ -131,14 +133,14 @@ def _neutral(person: Person, tools: Tools) -> tuple[float, _Shot] | str:
         if abs(label.pose_deg[0]) > MAX_YAW_DEG:
             return "the head is turned too far"
         if all(label.mean(name) <= most for name, most in NEUTRAL_AT_MOST.items()):
-            return smile_off, _Shot(picture, label, tools.embed(small, label.landmarks))
+            return smile_off, _Picture(picture, label, tools.embed(small, label.landmarks))
     return "not neutral"
 
 
 def _try(
-    person: Person, tools: Tools, about: Mapping[str, Any], neutral: _Shot, name: str
+    person: Person, tools: Tools, about: Mapping[str, Any], neutral: _Picture, name: str
 ) -> Made | Rejected:
-    """The picture nearest to the rise that is drawn for it, of those that pass the checks."""
+    """The picture with an expression, of those that pass the checks; or why there is none."""
     expression = EXPRESSIONS[name]
     asked = {**about, "picture": name.replace(" ", "_"), "expression": name}
     wanted = expression.least * _eagerness(person, name)
@@ -164,14 +166,14 @@ def _try(
 
 
 def _eagerness(person: Person, name: str) -> float:
-    """How many times the least rise is wanted: 1 to 2.5, from a random stream of its own."""
+    """The wanted rise, in units of the least one: 1 to 2.5, from a separate random stream."""
     index = list(EXPRESSIONS).index(name)
     random = np.random.Generator(np.random.PCG64([person.seed, person.number, 2, index]))
     return float(random.uniform(1.0, 2.5))
 
 
 def _why_not(distance: float, before: Label, after: Label) -> str:
-    """Why a picture is not kept; empty where it is."""
+    """Why a picture fails the checks; empty if it passes them."""
     if distance > MAX_DISTANCE:
         return "another person"
     turn = np.abs(np.subtract(after.pose_deg, before.pose_deg)).max()

@@ -1,4 +1,4 @@
-"""Who a person is: a seed and a number, from which a latent and a truncation are drawn."""
+"""A person is a seed and a number, from which a latent and a truncation are drawn."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 N_LATENT = 512
-SIZES_PX = (64, 128, 256)  # of the data set's pictures
-TRUNCATION = (0.7, 1.0)  # drawn evenly: below, people look alike; above, pictures break
+SIZES_PX = (64, 128, 256)  # sides of the data set's pictures
+# Drawn uniformly: below it people look alike, above it pictures have artefacts.
+TRUNCATION = (0.7, 1.0)
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -32,11 +33,11 @@ class Person:
 
     @property
     def split(self) -> Split:
-        """One of 20 people is for testing, the next one for validation, 18 for training."""
+        """The split: of 20 people one is for testing, one for validation, 18 for training."""
         return {0: "test", 1: "validation"}.get(self.number % 20, "train")  # type: ignore[return-value]
 
     def draw(self) -> tuple[Float[np.ndarray, "512"], float]:
-        """The person's latent, standard normal, and truncation, from a random stream of its own."""
+        """The person's latent, standard normal, and truncation, from the person's random stream."""
         random = np.random.Generator(np.random.PCG64([self.seed, self.number]))
         latent = random.standard_normal(N_LATENT, dtype=np.float64).astype(np.float32)
         return latent, round(float(random.uniform(*TRUNCATION)), 4)

@@ -7,8 +7,8 @@
     OUT/256/labels.jsonl      every picture's label at that size; written last
     OUT/rejected.jsonl        what was made and not kept, and why; written last
 
-A shard is done when its file is there, so a run killed at any moment repeats at most the shards
-in flight, over the same bytes, and the folder ends the same.
+A shard is done when its file in shards/ exists. A run that was killed repeats at most the shards it
+was working on, with the same bytes, so the folder ends the same.
 """
 
 import json
@@ -34,11 +34,11 @@ PEOPLE_PER_SHARD = 20
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a finished folder: its pictures (each size counts once), and what was rejected."""
+    """Counts of a finished folder; a picture in several sizes counts once."""
 
     n_pictures: int
     n_rejected: int
-    n_people_made: int  # by this run
+    n_people_made: int  # made by this run
 
 
 def make_folder(
@@ -49,18 +49,18 @@ def make_folder(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Make what is missing in a folder, then write its labels.
+    """Make the missing pictures of a folder, then write its labels.
 
     Args:
-        out: made if needed; continued if its `dataset.json` says the same. More people than
-            before may be asked for.
-        start: called once in each worker process; picklable. It returns `Make`, of which equal
-            numbers give equal results.
+        out: the folder: a new one, or one whose `dataset.json` agrees with `plan`, which may have
+            more people.
+        start: called once in each worker process; picklable. It returns a `Make`, which must give
+            equal results for equal numbers.
         workers: processes.
         progress: called with the numbers of people done and wanted.
 
     Raises:
-        InputError: the folder is something else's or made from other facts; it cannot be
+        InputError: the folder holds other files, or pictures of another plan; it cannot be
             written; no worker can start, or one died.
     """
     folder = Path(out)
@@ -86,11 +86,11 @@ def read_labels(
     Args:
         out: the folder that `glow-jax generate` made.
         side: of the pictures, pixels.
-        kind: "people" or "pairs", where only that will do.
+        kind: the setting that is needed, "people" or "pairs"; None accepts both.
 
     Raises:
-        InputError: no such folder or size, another kind, it is not complete, or a line is
-            damaged.
+        InputError: there is no such folder or size, the folder is of another kind or is not
+            complete, or a line is damaged.
     """
     folder = Path(out)
     path = folder / str(side) / LABELS
@@ -108,7 +108,7 @@ def read_labels(
     yield from parse_labels(path, lines)
 
 
-# What a folder holds.
+# The content of a folder.
 
 
 def _by_shard(people: range) -> dict[int, list[int]]:
@@ -119,9 +119,9 @@ def _by_shard(people: range) -> dict[int, list[int]]:
 
 
 def _claim(folder: Path, plan: Plan) -> None:
-    """Write the folder's `dataset.json`, or check that it is this run's."""
+    """Write the folder's `dataset.json`, or check that it agrees with this run."""
     ours = {**plan.facts, "name": plan.model, "sizes_px": list(plan.sizes_px)}
-    ours = json.loads(json.dumps(ours))  # as it will be read: no tuples
+    ours = json.loads(json.dumps(ours))  # in the form in which it will be read, without tuples
     path = folder / DATASET
     try:
         there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
@@ -152,7 +152,7 @@ def _claim(folder: Path, plan: Plan) -> None:
 
 
 def read_shard(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
-    """A shard's lines; those with `file` have pictures, the others were rejected.
+    """The labels of a shard; those without `file` are of rejected pictures.
 
     Raises:
         InputError: the file cannot be read, or a line is damaged.
@@ -188,7 +188,7 @@ def _is_done(folder: Path, plan: Plan, shard: int, people: list[int]) -> bool:
 
 
 def _finish(folder: Path, plan: Plan, groups: Mapping[int, list[int]]) -> tuple[int, int]:
-    """Write the labels of every size; the numbers of pictures and of rejected ones."""
+    """Write the labels of every size; returns the numbers of pictures and of rejected ones."""
     rows = [r for k, people in groups.items() for r in read_shard(folder, k)
             if r["identity"] in people]  # fmt: skip
     kept = [r for r in rows if "file" in r]

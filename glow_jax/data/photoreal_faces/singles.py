@@ -21,14 +21,14 @@ from glow_jax.data.photoreal_faces.workers import Made, Make, Plan, Rejected, re
 
 NAME = "photoreal_faces"
 LABELLED_AT_PX = 256
-RECIPE = 1  # raised when the same numbers give other pictures or labels
+RECIPE = 1  # increased whenever the same numbers give other pictures or labels
 
 Draw = Callable[[Person], UInt8[np.ndarray, "512 512 3"]]
 Read = Callable[[UInt8[np.ndarray, "H W 3"]], Label | None]
 
 
 def check_installed(pairs: bool) -> None:
-    """Raise InputError unless everything that makes and labels pictures (or pairs) is installed."""
+    """Raise InputError unless all packages that generate and label pictures are installed."""
     for package in ("openvino", "mediapipe", *(("dlib",) if pairs else ())):
         package_folder(package)
     for name in FILES if pairs else OF_PEOPLE:
@@ -36,13 +36,13 @@ def check_installed(pairs: bool) -> None:
 
 
 def people_plan(people: range, sizes_px: tuple[int, ...], seed: int) -> Plan:
-    """What a folder of single pictures is to hold."""
+    """The plan of a folder of single pictures."""
     recipe = ("identity", "picture", "seed", "truncation", "expression")
     return Plan(NAME, people, sizes_px, facts("people", seed), PEOPLE, recipe)
 
 
 def facts(kind: str, seed: int) -> dict[str, Any]:
-    """What decides pixels and labels, beside the people's numbers."""
+    """What determines pixels and labels, beside the people's numbers, as JSON values."""
     names = FILES if kind == "pairs" else OF_PEOPLE
     hashes = {name: FILES[name][2] for name in names}
     return {"kind": kind, "seed": seed, "recipe": RECIPE, "sha256": hashes, "versions": versions()}
@@ -74,7 +74,7 @@ def start_people(seed: int) -> Make:
 
 
 def about_person(person: Person) -> dict[str, Any]:
-    """What every label says of its person."""
+    """The part of every label that describes the person."""
     return {
         "identity": person.number,
         "seed": person.seed,

@@ -1,4 +1,4 @@
-"""The processes that make shards of pictures."""
+"""Worker processes that make shards of pictures."""
 
 import json
 import multiprocessing
@@ -38,7 +38,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Rejected:
-    """What was made and is not kept; `label` says what it was to be and why not."""
+    """A picture that was made and not kept; `label` describes it and has the reason."""
 
     label: Mapping[str, Any]
 
@@ -48,15 +48,15 @@ Make = Callable[[int], Sequence[Made | Rejected]]  # a person's number -> the pe
 
 @dataclass(frozen=True)
 class Plan:
-    """What a folder is to hold.
+    """The intended content of a folder.
 
     Args:
         model: name of the data set, in every picture's metadata.
         people: numbers of the people.
         sizes_px: sides of the pictures, of `people.SIZES_PX`.
-        facts: what decides the pixels and the labels, as JSON values.
-        card: the text of README.md.
-        recipe: keys of a label that repeat its picture, for the picture's metadata.
+        facts: everything else that determines pixels and labels, as JSON values.
+        card: text of README.md.
+        recipe: keys of a label that are needed to make its picture again, for its metadata.
     """
 
     model: str
@@ -74,7 +74,7 @@ def make_shards(
     shards: Mapping[int, list[int]],
     workers: int,
 ) -> Iterator[int]:
-    """Make shards, each a list of people's numbers; yields how many people each had.
+    """Make shards, each a list of people's numbers; yields the number of people of each.
 
     Raises:
         InputError: as `shards.make_folder`.
@@ -95,8 +95,8 @@ def make_shards(
                     _submit(pool, flying, waiting, folder, plan)
         except BrokenProcessPool:
             raise InputError(
-                "a worker process died; is there enough memory? run it again, with fewer "
-                "workers, to go on"
+                "a worker process died; is there enough memory? run the same command again, with "
+                "fewer workers, to continue"
             ) from None
         finally:
             for work in flying:
@@ -122,7 +122,7 @@ _make: Make | Exception = RuntimeError("not started")
 
 
 def _start(start: Callable[[], Make]) -> None:
-    """Prepare a worker. An exception here would only read as a dead worker, so it is kept."""
+    """Prepare a worker. An exception is stored, because raising it here would hide its message."""
     global _make
     end_with_parent()
     try:
@@ -145,7 +145,7 @@ def _make_shard(folder: Path, plan: Plan, shard: int, people: list[int]) -> int:
 
 
 def _write(folder: Path, plan: Plan, made: Made) -> Mapping[str, Any]:
-    """Write a picture at every size; the label with the file's name."""
+    """Write a picture at every size; returns its label with the name of the file."""
     file = f"{made.name}.webp"
     recipe = {"file": file, **{key: made.label[key] for key in plan.recipe}}
     provenance = Provenance("trainedAlgorithmicMedia", plan.model, recipe)
@@ -160,11 +160,11 @@ def resized(picture: UInt8[np.ndarray, "N N 3"], side: int) -> UInt8[np.ndarray,
 
 
 def shard_file(folder: Path, shard: int) -> Path:
-    """Where the labels of a shard are."""
+    """The path of a shard's labels."""
     return folder / "shards" / f"{shard:06d}.jsonl"
 
 
 def text(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """JSON lines, the same for equal rows."""
+    """Rows as JSON lines; equal rows give equal text."""
     lines = [json.dumps(dict(row), sort_keys=True, allow_nan=False) for row in rows]
     return "".join(f"{line}\n" for line in lines).encode()

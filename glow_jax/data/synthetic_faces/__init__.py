@@ -1,1 +1,1 @@
-"""People who do not exist: shapes, appearance, rendering, and the data set of the pictures."""
+"""Rendered people who do not exist: shapes, appearance, rendering, and data sets of pictures."""

@@ -1,7 +1,7 @@
-"""How a person looks on FaceKit's mesh: colours of vertices, hair, beard, glasses.
+"""The appearance of a person on FaceKit's mesh: colours of vertices, hair, beard, glasses.
 
-Regions are measured once on the neutral mean head, in its centimetres (x to the person's left,
-y up, z to the front); every shape and expression then carries them along with its vertices.
+Regions are weights of vertices, computed once on the neutral mean head in cm (x to the person's
+left, y up, z to the front); they apply to every shape and expression.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from glow_jax.data.synthetic_faces.people import Person
 Points = np.ndarray  # (N, 3), cm
 SCLERA = (0.42, 0.385, 0.365)
 IRIS_CM = 0.58  # radius
-LASH_REACH_CM = 0.24  # how far lashes darken the skin around the eye
+LASH_REACH_CM = 0.24  # width of the skin around the eye that lashes darken
 TEETH = (0.52, 0.47, 0.39)
 GUMS = (0.32, 0.09, 0.09)
 
 
 @dataclasses.dataclass(frozen=True)
 class Mesh:
-    """Triangles with a colour a vertex.
+    """Triangles with a colour per vertex.
 
     Attributes:
         points: (N, 3) cm; triangles: (T, 3) indices; colours: (N, 3) linear RGB.
@@ -40,7 +40,7 @@ class Mesh:
 
 @dataclasses.dataclass(frozen=True)
 class Regions:
-    """Weights 0-1 of every vertex of the neutral mean head."""
+    """Regions of the face: weights 0-1 of every vertex, from the neutral mean head."""
 
     face: np.ndarray
     lips: np.ndarray
@@ -60,7 +60,7 @@ class Regions:
 
 
 class Head:
-    """FaceKit's head, ready to be dressed: triangles by material, regions, smooth normals."""
+    """FaceKit's head, prepared for `dress`: triangles by material, regions, smooth normals."""
 
     def __init__(self, kit: FaceKit):
         self.kit = kit
@@ -136,7 +136,7 @@ def normals(points: Points, triangles: np.ndarray) -> np.ndarray:
 
 
 def dress(head: Head, person: Person, points: Points) -> list[Mesh]:
-    """Every mesh of a person whose head's vertices are `points`."""
+    """All meshes of a person whose head has the vertices `points`: skin, eyes, hair, ..."""
     colours, displaced = _skin(head, person, points)
     whole = np.ones((len(points), 1))
     meshes = [
@@ -153,7 +153,7 @@ def dress(head: Head, person: Person, points: Points) -> list[Mesh]:
 
 
 def _skin(head: Head, person: Person, points: Points) -> tuple[np.ndarray, Points]:
-    """Colours of the skin's vertices, and where hair and beard lift them to."""
+    """Colours of the skin's vertices, and their positions after hair and beard displace them."""
     r, neutral = head.regions, head.kit.neutral
     skin, hair = np.array(person.skin), np.array(person.hair_colour)
     noise = _noise(person.texture)
@@ -190,9 +190,9 @@ def _skin(head: Head, person: Person, points: Points) -> tuple[np.ndarray, Point
 def _scalp(
     person: Person, r: Regions, neutral: Points, coarse: np.ndarray, fine: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How much of every vertex is hair, and how far it stands off, cm."""
+    """For every vertex, the share of hair (0-1), and the thickness of the hair, cm."""
     x, y, z = neutral.T
-    # The hairline falls from the forehead to the temples, in front of the ears, to the nape.
+    # The hairline runs from the forehead to the temples, in front of the ears, to the nape.
     sink = np.clip(8 - z, 0, 20) * (0.42 if person.hair == "long" else 0.55)
     line = person.hairline_cm - 0.03 * x**2 - sink
     line += 0.30 * coarse + (0.35 if person.hair == "fringe" else 0.18) * fine
@@ -233,7 +233,7 @@ def _curtain(person: Person, neutral: Points, points: Points) -> Mesh:
     radius_z = (8.6 + 0.5 * person.volume_cm) * flare + 0.35 * strands
     x, z = radius_x * np.sin(angle), 0.4 + radius_z * np.cos(angle)
     sheet = np.stack([x, y, z], -1).reshape(-1, 3)
-    sheet += (points - neutral)[neutral[:, 1] > 2].mean(0)  # the head's own size and place
+    sheet += (points - neutral)[neutral[:, 1] > 2].mean(0)  # scaled and moved to this head
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
     triangles = np.concatenate(
@@ -350,7 +350,7 @@ def _regions(kit: FaceKit, face_vertices: np.ndarray) -> Regions:
 
 
 def _lashes(points: Points, marks: Points) -> np.ndarray:
-    """The rims of the lids, the upper ones darker: lashes, as far as small pictures show them."""
+    """The rims of the lids, the upper ones darker: the lashes that small pictures can show."""
     found = np.zeros(len(points))
     for start in (36, 42):
         upper, lower = marks[start : start + 4], marks[[start + 3, start + 4, start + 5, start]]
@@ -369,7 +369,7 @@ def _nostrils(points: Points, marks: Points) -> np.ndarray:
 
 
 def _lines(points: Points, marks: Points) -> np.ndarray:
-    """Where faces fold with age: beside the nose, on the forehead, at the corners of the eyes."""
+    """Folds of age: beside the nose, on the forehead, at the corners of the eyes."""
     found = np.zeros(len(points))
     for wing, corner, side in ((marks[31], marks[48], -1), (marks[35], marks[54], 1)):
         fold = np.add(
@@ -419,6 +419,6 @@ def _mixed(colours: np.ndarray, other: np.ndarray, weight: np.ndarray) -> np.nda
 
 
 def _smooth(low: float, high: float, value: np.ndarray) -> np.ndarray:
-    """0 at `low`, 1 at `high`, a smooth step between, whichever is larger."""
+    """A smooth step from 0 at `low` to 1 at `high`; `low` may be the larger one."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

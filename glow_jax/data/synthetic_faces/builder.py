@@ -1,13 +1,13 @@
-"""A TFDS dataset, `synthetic_faces`, of a rendered folder; written and read without TensorFlow.
+"""The TFDS data set `synthetic_faces`, made of a rendered folder, without TensorFlow.
 
     glow-jax render -o OUT --people 0:1000 --pictures 5 --size 64
     prepare("OUT", 64, data_dir)                        # once: ArrayRecord files
     tfds.data_source("synthetic_faces/64", split="train", data_dir=data_dir)
 
-Splits are by identity, never by picture: nobody is in two of them.
+Splits are by identity: no person is in two splits.
 
-TFDS needs TensorFlow to encode an array as an image, and takes the bytes of a PNG file as they
-are. Pictures are therefore given to it as PNG.
+TFDS needs TensorFlow to encode an array as an image, but it stores the bytes of a PNG file
+unchanged. Therefore pictures are passed to it as PNG.
 """
 
 import contextlib
@@ -42,12 +42,12 @@ def split_of(identity: int) -> Split:
 def prepare(
     source: str | os.PathLike[str], size_px: int, data_dir: str | os.PathLike[str] | None = None
 ) -> Any:
-    """Write a rendered folder as ArrayRecord files, if they are not there already.
+    """Write a rendered folder as ArrayRecord files, unless they exist already.
 
     Args:
         source: a complete folder of `dataset.render_dataset`.
         size_px: its pictures' side: 64, 128 or 256.
-        data_dir: where TFDS keeps datasets; its own default is ~/tensorflow_datasets.
+        data_dir: folder of TFDS; None means ~/tensorflow_datasets.
 
     Returns:
         The TFDS builder; `.as_data_source(split="train")` gives random access.
@@ -81,7 +81,7 @@ def builder_class() -> Any:
         ) from None
 
     class SyntheticFaces(tfds.core.GeneratorBasedBuilder):
-        """Rendered people who do not exist, with what is known of each picture."""
+        """Rendered pictures of people who do not exist, with true labels."""
 
         VERSION = tfds.core.Version(VERSION)
         BUILDER_CONFIGS = [  # noqa: RUF012
@@ -124,7 +124,7 @@ def _manual_folder(dl_manager: Any, size: str) -> Path:
     name = f"{NAME}_{size}"
     try:
         return Path(dl_manager.manual_dir) / name
-    except AssertionError as error:  # TFDS: the folder is missing or empty
+    except AssertionError as error:  # raised by TFDS if the folder is missing or empty
         raise InputError(
             f"{NAME}: nothing is rendered yet: {INSTRUCTIONS.replace('SIZE', size)}, and move "
             "the folder into TFDS's manual_dir (downloads/manual in its data_dir) or name it as "
@@ -167,7 +167,7 @@ def _features(tfds: Any, size_px: int) -> Any:
 
 
 def _example(folder: Path, label: Mapping[str, Any], size_px: int) -> dict[str, Any]:
-    """A picture, its mask and its label as the features have them."""
+    """A picture, its mask and its label in the form of the features."""
     path = folder / Path(str(label["file"])).name
     image = read_image(path, (size_px, size_px))
     mask = read_image(mask_path(path), (size_px, size_px), channels=1)

@@ -1,14 +1,14 @@
 """A folder of rendered pictures with labels, made by several processes, safe to kill.
 
     OUT/id00000_0.webp      a picture; its label is in its metadata (images.Provenance)
-    OUT/masks/id00000_0.png where its face's skin is, 255 or 0
+    OUT/masks/id00000_0.png mask of its face's skin, 255 or 0
     OUT/labels.jsonl        every picture's label, one JSON object a line; written last
     OUT/dataset.json        what the folder is made from; written first
     OUT/failures.jsonl      pictures that could not be rendered, if there are any
 
-A picture and its label are one file and appear at once, its mask before it. So what is done
-is known from the pictures alone: a run killed at any moment loses at most the pictures being
-rendered, the next one renders none twice, and the folder ends with the same bytes.
+A picture and its label are one file, which is written after the picture's mask. Therefore the
+pictures alone show what is done: a run that is killed loses at most the pictures that it was
+rendering, the next run renders no picture again, and the folder ends with the same bytes.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ from glow_jax.io.provenance import Provenance, read_provenance
 from glow_jax.io.signals import end_with_parent, interrupts_blocked
 
 NAME = "synthetic_faces"
-SIZES_PX = (64, 128, 256)  # what the data set has
+SIZES_PX = (64, 128, 256)  # the sizes of the data set
 LABELS = "labels.jsonl"
 DATASET = "dataset.json"
 FAILURES = "failures.jsonl"
-MAX_DEATHS = 5  # pictures in a row that end their worker process, before the run stops
+MAX_DEATHS = 5  # pictures in a row whose worker process dies, before the run stops
 
 Format = Literal["webp", "png"]
 
@@ -93,7 +93,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: of `n_pictures` wanted, `n_rendered` now, the others before or failed."""
+    """Counts of a run: `n_rendered` of `n_pictures` were rendered now, others earlier or failed."""
 
     n_pictures: int
     n_rendered: int
@@ -101,10 +101,10 @@ class Summary:
 
 
 def describe(config: Mapping[str, Any], facekit: str) -> dict[str, Any]:
-    """What decides the pixels beside the specs: for `render_dataset`'s `facts`.
+    """What determines the pixels beside the specs: the argument `facts` of `render_dataset`.
 
     Args:
-        config: the command's choices, as JSON values.
+        config: the options of the command, as JSON values.
         facekit: `facekit.fingerprint` of the shapes.
     """
     packages = ("glow-jax", "mitsuba", "numpy")
@@ -125,15 +125,15 @@ def render_dataset(
     format: Format = "webp",
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Render what is missing in a folder, then write its labels.
+    """Render the missing pictures of a folder, then write its labels.
 
-    One task is one identity's pictures, in order, so a renderer may keep what they share. An
-    exception of the renderer is recorded as that picture's failure. A picture that kills its
-    worker (a crash, out of memory) is tried once more, alone, and then recorded. Failures
-    are tried again by the next run.
+    One task is the pictures of one identity, in order, so that a renderer may cache what they
+    share. An exception of the renderer is recorded as the failure of its picture. A picture whose
+    worker dies (a crash, out of memory) is tried once more, alone, and then recorded as failed.
+    The next run tries failed pictures again.
 
     Args:
-        out: the folder; made if needed, and continued if its `dataset.json` says the same.
+        out: the folder: a new one, or one whose `dataset.json` agrees with `facts`.
         specs: the pictures, in the order of the labels.
         make_render: called once in each worker process; picklable.
         facts: JSON values, as from `describe`; a run that continues must have the same.
@@ -142,8 +142,8 @@ def render_dataset(
         progress: called with the numbers of pictures dealt with and wanted.
 
     Raises:
-        InputError: the folder is something else's or was made from other facts; it cannot
-            be written; no worker can start; or pictures kill their workers in a row.
+        InputError: the folder holds other files, or was made from other facts; it cannot be
+            written; no worker can start; or the workers of several pictures in a row died.
     """
     folder = Path(out)
     _check_names(specs)
@@ -166,7 +166,7 @@ def read_labels(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     """The labels of a rendered folder, in order.
 
     Raises:
-        InputError: no such folder, its rendering has not ended, or a line is damaged.
+        InputError: there is no such folder, its rendering is not complete, or a line is damaged.
     """
     path = Path(folder) / LABELS
     try:
@@ -177,11 +177,11 @@ def read_labels(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
 
 
 def mask_path(picture: Path) -> Path:
-    """Where the mask of a rendered picture is."""
+    """The path of a rendered picture's mask."""
     return picture.parent / "masks" / f"{picture.stem}.png"
 
 
-# What a folder holds.
+# The content of a folder.
 
 
 def _check_names(specs: Sequence[Spec]) -> None:
@@ -197,12 +197,12 @@ def _check_names(specs: Sequence[Spec]) -> None:
 
 
 def _claim(folder: Path, specs: Sequence[Spec], facts: Mapping[str, Any]) -> None:
-    """Write the folder's `dataset.json`, or check that it is this run's."""
+    """Write the folder's `dataset.json`, or check that it agrees with this run."""
     digest = hashlib.sha256()
     for spec in specs:
         digest.update(_json({"name": spec.name, **spec.label()}).encode())
     ours = {"name": NAME, **facts, "count": len(specs), "specs": digest.hexdigest()}
-    ours = json.loads(_json(ours))  # as it will be read: no tuples
+    ours = json.loads(_json(ours))  # in the form in which it will be read, without tuples
     path = folder / DATASET
     try:
         there = [p.name for p in folder.iterdir()] if folder.is_dir() else []
@@ -227,7 +227,7 @@ def _claim(folder: Path, specs: Sequence[Spec], facts: Mapping[str, Any]) -> Non
 
 
 def _differences(theirs: Any, ours: Any, key: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Each place, dotted, at which two JSON values differ, with both values."""
+    """Each path, with dots, at which two JSON values differ, with both values."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for name in sorted({*theirs, *ours}):
             inner = f"{key}.{name}" if key else name
@@ -241,7 +241,7 @@ def _brief(value: Any) -> str:
 
 
 def _line_on_disk(folder: Path, spec: Spec, format: Format) -> str | None:
-    """The label that a finished picture carries; None where it has to be rendered."""
+    """The label in the metadata of a finished picture; None if it has to be rendered."""
     path = folder / f"{spec.name}.{format}"
     if not path.exists() or not mask_path(path).exists():
         return None
@@ -268,7 +268,7 @@ def _by_identity(specs: Sequence[Spec]) -> list[list[Spec]]:
 
 @dataclass
 class _Run:
-    """One run's state; `lines` maps each finished picture to its label's line."""
+    """The state of a run; `lines` maps each finished picture to the line of its label."""
 
     folder: Path
     make_render: Callable[[], Render]
@@ -285,7 +285,7 @@ class _Run:
             self.progress(len(self.lines) + len(self.failures), self.n_pictures)
 
     def render(self, groups: list[list[Spec]], workers: int) -> None:
-        """Render every group; those that a dying worker cut short are tried one at a time."""
+        """Render all groups; those whose worker died are then tried one at a time."""
         crowd, suspects = deque(groups), deque[list[Spec]]()
         while crowd or suspects:
             queue, n = (suspects, 1) if suspects else (crowd, workers)
@@ -322,10 +322,10 @@ class _Run:
         self.report()
 
     def _after_death(self, group: list[Spec]) -> list[Spec]:
-        """The pictures of a group that remain when its worker may have died.
+        """The pictures of a group that are left after its worker may have died.
 
-        Its first picture without a file was most likely in flight: it gets a second chance,
-        and no third.
+        The group's first picture without a file was probably being rendered: it is tried once
+        more.
         """
         missing = []
         for spec in group:
@@ -342,8 +342,8 @@ class _Run:
         self.n_in_a_row += 1
         if self.n_in_a_row == MAX_DEATHS:
             raise InputError(
-                f"{MAX_DEATHS} pictures in a row killed their worker process, {name} last; "
-                "is there enough memory? run it again, with fewer workers, to go on"
+                f"{MAX_DEATHS} pictures in a row killed their worker process, {name} last; is "
+                "there enough memory? run the same command again, with fewer workers, to continue"
             )
         self._record([_Outcome(name, None, "its worker process died, twice")])
         return missing[1:]
@@ -354,7 +354,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """A picture's label line; or None, and why it could not be rendered."""
+    """The line of a picture's label; or None, and the reason why it was not rendered."""
 
     name: str
     line: str | None
@@ -365,7 +365,7 @@ _render: Render | Exception = RuntimeError("not started")
 
 
 def _start(make_render: Callable[[], Render]) -> None:
-    """Prepare a worker; an exception is stored, since raising it would hide its reason."""
+    """Prepare a worker. An exception is stored, because raising it here would hide its message."""
     global _render
     end_with_parent()
     try:
@@ -389,7 +389,7 @@ def _render_one(folder: Path, spec: Spec, format: Format, render: Render) -> _Ou
         points = np.round(np.asarray(made.landmarks, np.float64), 2) + 0.0  # no -0.0
         label = {"file": path.name, **spec.label(), "landmarks": points.tolist()}
         provenance = Provenance("algorithmicMedia", NAME, label)
-    except Exception as error:  # whatever a renderer may raise is that picture's failure
+    except Exception as error:  # any exception of the renderer is the failure of this picture
         return _Outcome(spec.name, None, f"{type(error).__name__}: {reason(error)}")
     mask = Provenance("algorithmicMedia", NAME, {"mask_of": path.name})
     write_image(mask_path(path), made.mask, mask)
@@ -408,7 +408,7 @@ def _check_rendered(made: Rendered) -> None:
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    """One line, the same for equal values."""
+    """JSON on one line; equal values give equal text."""
     return json.dumps(dict(value), sort_keys=True, allow_nan=False)
 
 

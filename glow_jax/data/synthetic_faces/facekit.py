@@ -1,10 +1,10 @@
-"""ICT FaceKit's shapes: read from a checkout's OBJ files or from one packed .npz.
+"""Read ICT FaceKit's shapes from the OBJ files of a checkout, or from one packed .npz.
 
 The *light* FaceKit is one mesh in many shapes: a mean head, 100 modes of identity and one
-blendshape an expression, each an OBJ file with the same vertices in the same order. An
-identity or expression here is its shape's offset from the mean, in FaceKit's units (about
-a centimetre; y up, the face towards +z), rounded to float16, at most 0.001 off: so a
-checkout and the file packed from it give exactly the same numbers.
+blendshape per expression, each an OBJ file with the same vertices in the same order. An identity or
+expression is here the offset of its shape from the mean, in FaceKit's units (about 1 cm; y up, the
+face towards +z). Offsets are rounded to float16, with an error of at most 0.001, so a checkout and
+the file packed from it give exactly the same numbers.
 
 Source: Li et al. 2020, "Learning Formation of Physically-Based Face Attributes";
 github.com/ICT-VGL/ICT-FaceKit (README.md: topology, landmarks), MIT licence.
@@ -25,7 +25,7 @@ from jaxtyping import Float32, Int
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.npz import read_npz
 
 IDENTITY_MODES = 100  # of the light model (its README.md)
@@ -45,7 +45,7 @@ class FaceKit:
         neutral: the mean head's vertices.
         identity: modes as offsets, for a ~ N(0, 1) at most.
         expression: blendshapes as offsets, for weights 0 to 1.
-        expression_names: one a blendshape: ARKit's, with `_L` or `_R`.
+        expression_names: one per blendshape: ARKit's names, with `_L` or `_R`.
         faces: vertices of each quad; of a triangle the fourth is -1.
         material: of each face, an index into `material_names`.
         material_names: sorted.
@@ -70,7 +70,7 @@ def find_facekit(path: StrPath | None = None) -> Path:
     """The path given, or the one in the environment's GLOW_JAX_FACEKIT.
 
     Raises:
-        InputError: neither is given, or nothing is there.
+        InputError: there is no path, or nothing at the path.
     """
     found = os.fspath(path) if path is not None else os.environ.get(ENVIRONMENT, "")
     if not found:
@@ -91,12 +91,12 @@ def load_facekit(path: StrPath, *, partial: bool = False) -> FaceKit:
 
     Args:
         path: an .npz of `pack`, or the folder `FaceXModel`, or the checkout that holds it.
-        partial: accept fewer than 100 identity modes and, in a checkout, a lack of some
-            expressions' files; those that are there are kept, in their order.
+        partial: whether to accept fewer than 100 identity modes and, in a checkout, fewer
+            expressions; those that exist are read, in order.
 
     Raises:
-        InputError: not such a path, or a file in it is missing, malformed or inconsistent
-            with the others; names the file, and the line where there is one.
+        InputError: the path is no FaceKit, or a file in it is missing, malformed or inconsistent
+            with the others; the message names the file and, for text, the line.
     """
     source = Path(path)
     kit = _load_checkout(source, partial) if source.is_dir() else _load_packed(source)
@@ -105,7 +105,7 @@ def load_facekit(path: StrPath, *, partial: bool = False) -> FaceKit:
 
 
 def pack(checkout: StrPath, out: StrPath, *, partial: bool = False) -> FaceKit:
-    """Write a checkout's arrays into one compressed .npz (17 MB), whole or not at all.
+    """Write a checkout's arrays into one compressed .npz (17 MB), atomically.
 
     Offsets are stored as float16. Equal input gives equal bytes.
 
@@ -126,7 +126,7 @@ def pack(checkout: StrPath, out: StrPath, *, partial: bool = False) -> FaceKit:
 
 
 def fingerprint(kit: FaceKit) -> str:
-    """SHA-256 over every array's bytes and name, the same for both forms of one FaceKit."""
+    """SHA-256 of all arrays and their names; equal for a checkout and its packed file."""
     digest = hashlib.sha256()
     for field in fields(kit):
         array = np.asarray(getattr(kit, field.name))
@@ -166,7 +166,7 @@ def _load_checkout(path: Path, partial: bool) -> FaceKit:
 
 
 def _wanted(folder: Path, names: list[str], partial: bool) -> list[str]:
-    """The shapes to read: all, or those that have a file."""
+    """The shapes to read: all, or with `partial` those that have a file."""
     there = [name for name in names if (folder / f"{name}.obj").exists()]
     if partial and there:
         return there
@@ -188,14 +188,14 @@ def _offsets(folder: Path, names: list[str], neutral: np.ndarray) -> np.ndarray:
             raise InputError(
                 f"{one_line(file)}: {len(vertices)} vertices; {NEUTRAL} has {len(neutral)}"
             )
-        with np.errstate(over="ignore"):  # infinities are reported by `_check`
+        with np.errstate(over="ignore"):  # `_check` reports infinities
             offsets[i] = (vertices - neutral).astype(np.float16)
     return offsets
 
 
 @dataclass(frozen=True)
 class _Obj:
-    """What an OBJ file holds; arrays as in `FaceKit`, one material name a face."""
+    """The content of an OBJ file; arrays as in `FaceKit`, one material name per face."""
 
     vertices: np.ndarray
     uv: np.ndarray
@@ -244,7 +244,7 @@ def _read_obj(path: Path, vertices_only: bool = False) -> _Obj:
 
 
 def _numbers(words: list[bytes], count: int) -> list[float]:
-    """Finite numbers; OBJ allows a fourth of a vertex and a third of a texture coordinate."""
+    """`count` finite numbers; further ones, which OBJ allows, are ignored."""
     values = [float(word) for word in words]
     if len(values) not in (count, count + 1) or not all(abs(v) < 1e6 for v in values):
         raise ValueError(f"{count} finite numbers expected")
@@ -252,7 +252,7 @@ def _numbers(words: list[bytes], count: int) -> list[float]:
 
 
 def _corners(words: list[bytes], n_vertices: int, n_uv: int) -> list[list[int]]:
-    """v/vt of three or four corners, from 1 in the file, from 0 here; (-1, -1) fills up."""
+    """v/vt of three or four corners, counted from 1 in the file and from 0 here; -1 fills up."""
     if len(words) not in (3, 4):
         raise ValueError("a triangle or quad expected")
     corners = [[int(index) - 1 for index in word.split(b"/")[:2]] for word in words]
@@ -325,7 +325,7 @@ def _load_packed(path: Path) -> FaceKit:
     for name, shape in expected.items():
         if shapes[name] != shape:
             raise InputError(f"{one_line(path)}: its {name} is {shapes[name]}; expected {shape}")
-    with np.errstate(over="ignore"):  # of float64: infinities are reported by `_check`
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite; `_check` reports them
         return FaceKit(
             neutral=arrays["neutral"].astype(np.float32),
             identity=arrays["identity"].astype(np.float32),
@@ -365,10 +365,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check(kit: FaceKit, name: str, partial: bool) -> None:
-    """What both forms must be: finite, whole, and without an index that points outside."""
+    """Check a FaceKit of either form: finite, complete, and with valid indices."""
     if not partial and len(kit.identity) != IDENTITY_MODES:
         raise InputError(
-            f"{name}: {len(kit.identity)} identity modes; FaceKit has {IDENTITY_MODES}"
+            f"{name}: {counted(len(kit.identity), 'identity mode')}; FaceKit has {IDENTITY_MODES}"
         )
     if not len(kit.neutral) or not len(kit.faces) or not len(kit.expression):
         raise InputError(f"{name}: it has no vertices, no faces or no expressions")

@@ -1,9 +1,9 @@
-"""People and pictures as numbers drawn from a seed: who someone is, and how they are seen.
+"""Draw people and the conditions of pictures from a seed.
 
-A *person* is a seed: shape, skin, brows, lips, iris, hair, beard, glasses, age. A *condition* is
-how a picture is taken: head pose, gaze, light, lens, background, crop. An *expression* is
-activations of Action Units. A picture is a person, a condition and an expression. Every part has
-its own random stream, so one can change while the rest is held.
+A *person* is shape, skin, brows, lips, iris, hair, beard, glasses and age. A *condition* is how a
+picture is taken: head pose, gaze, light, lens, background, crop. An *expression* is activations of
+Action Units. A picture is a person, a condition and an expression. Every part has its own random
+stream, so that one part can change while the others stay the same.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ Colour = tuple[float, float, float]  # linear RGB, 0-1
 
 AUS = tuple(BLENDSHAPES)
 
-# Canonical expressions after Ekman & Friesen's prototypes, as far as these shapes have them.
+# Canonical expressions: Ekman & Friesen's prototypes, with the AUs that these shapes have.
 CANONICAL: dict[str, dict[str, float]] = {
     "neutral": {},
     "smile": {"AU6": 0.6, "AU12": 0.8},
@@ -37,11 +37,11 @@ CANONICAL: dict[str, dict[str, float]] = {
     "kiss": {"AU18": 0.9},
     "blink": {"AU45": 1.0},
 }
-# Pairs that pull one part of the face in opposite directions: the second is dropped.
-FIRST_EXPRESSION_CONDITION = 1000  # conditions of the benchmark's expressions, from this number
+FIRST_EXPRESSION_CONDITION = 1000  # number of the first condition of the benchmark's expressions
+# Pairs of AUs that move one part of the face in opposite directions: the second is left out.
 OPPOSED = (("AU45", "AU5"), ("AU24", "AU25"), ("AU24", "AU26"), ("AU18", "AU20"))
 
-# Skin from light to deep, in linear RGB; people are drawn evenly along it.
+# Colours of skin from light to dark, in linear RGB; people are drawn uniformly along them.
 SKIN = np.array(
     [
         (0.64, 0.43, 0.34),
@@ -73,15 +73,15 @@ IRIS: dict[str, Colour] = {
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """What stays the same in every picture of somebody.
+    """The properties of a person, which are the same in all pictures of the person.
 
     Attributes:
         shape: (100,) coefficients of FaceKit's identity modes, in standard deviations.
         skin, lips, hair_colour, iris, cloth: linear RGB.
         age: 0 young to 1 old; lines, grey hair, uneven skin.
         brow: (thickness, darkness), 0-1.
-        hairline_cm: height over the nose bridge's frame at which hair begins.
-        volume_cm: how far hair stands off.
+        hairline_cm: height above the nose bridge at which hair begins.
+        volume_cm: thickness of the hair.
         beard: 0 none to 1 full; up to 0.35 a stubble.
         texture: seed of freckles, mottling, strands.
     """
@@ -112,13 +112,13 @@ class Condition:
 
     Attributes:
         pose_deg: yaw (to the person's left), pitch (up), roll, degrees.
-        gaze: right (of the picture), up; -1 to 1, as far as the eyes turn.
-        distance_cm: from the camera to the face; the crop keeps the face's size.
+        gaze: to the right of the picture, and up; 1 is the largest turn of the eyes.
+        distance_cm: from the camera to the face; the face's size in the crop does not change.
         key_direction: unit vector from the face to the main light, camera frame (x right, y up).
         key, ambient: their strengths; tint: linear RGB of the ambient light.
-        exposure: grey level that the face's brighter parts are brought towards, 0-1.
-        background: seed of the backdrop.
-        jitter: right, up (of the crop's side), log scale, and roll in degrees.
+        exposure: target grey level of the brighter parts of the face, 0-1.
+        background: seed of the background.
+        jitter: of the crop: right and up in sides of the crop, log scale, and roll in degrees.
     """
 
     number: int
@@ -136,13 +136,13 @@ class Condition:
 
 @dataclasses.dataclass(frozen=True)
 class PictureSpec:
-    """Everything that decides a picture's pixels.
+    """Everything that determines a picture's pixels.
 
     Attributes:
         crop: aligned by the landmarks of this picture ("own"), as photographs are, or by those
             of the same person and condition without expression ("neutral"), so that pictures
             of one condition differ in the expression alone.
-        asymmetry: (18,) how much weaker the left side's AUs are; negative, the right side's.
+        asymmetry: (18,) by which AUs of the left side are weaker; if negative, of the right side.
     """
 
     seed: int
@@ -185,13 +185,13 @@ class PictureSpec:
 
 
 def stream(seed: int, *path: int | str) -> np.random.Generator:
-    """A random stream that belongs to one quantity, so that adding another changes none."""
+    """The random stream of one quantity, so that a new quantity changes no other."""
     words = [zlib.crc32(p.encode()) if isinstance(p, str) else p for p in path]
     return np.random.default_rng([seed, *words])
 
 
 def person(seed: int, identity: int) -> Person:
-    """Somebody: the same numbers for the same seed and identity."""
+    """A person; equal seeds and identities give equal people."""
 
     def draw(part: str) -> np.random.Generator:
         return stream(seed, identity, part)
@@ -226,7 +226,7 @@ def person(seed: int, identity: int) -> Person:
 
 
 def free_condition(seed: int, identity: int, number: int) -> Condition:
-    """A picture as anybody might take it."""
+    """A condition like that of a casual photograph: free pose, light, lens and background."""
 
     def draw(part: str) -> np.random.Generator:
         return stream(seed, identity, "condition", number, part)
@@ -254,7 +254,7 @@ def free_condition(seed: int, identity: int, number: int) -> Condition:
 
 
 def studio_condition() -> Condition:
-    """The same for everybody: frontal, evenly lit, before a plain wall."""
+    """The same condition for all people: frontal, evenly lit, plain background."""
     direction = np.array([0.35, 0.45, 1.0])
     return Condition(
         number=-1,
@@ -272,7 +272,7 @@ def studio_condition() -> Condition:
 
 
 def random_aus(rng: np.random.Generator) -> dict[str, float]:
-    """Activations: half of the time a canonical expression, weakened, with something added."""
+    """Random activations; half of them are a canonical expression, weakened, plus further AUs."""
     if rng.uniform() < 0.5:
         names = [name for name in CANONICAL if name != "neutral"]
         strength = rng.uniform(0.4, 1.05)
@@ -301,7 +301,7 @@ def picture(
     crop: Crop = "neutral",
     size_px: int = 64,
 ) -> PictureSpec:
-    """One picture; without `aus`, the canonical expression's, or random ones."""
+    """One picture; without `aus`, those of the canonical expression, or random ones."""
     if aus is None:
         aus = CANONICAL.get(expression) if expression != "random" else None
     if aus is None and expression != "random":
@@ -325,16 +325,16 @@ def specs(
         people: identity numbers.
         pictures: of each person; not in "matched".
         size_px: side of the square pictures.
-        setting: "free", each its own condition, the first neutral; "pairs", two a condition, the
-            first neutral and the second not, cropped alike; "matched", every canonical
-            expression in the studio condition; "truth", what the benchmark needs: "matched",
-            `pictures` photographs as in "free" of which half are neutral, every canonical
-            expression in a condition of its own ("shot"), and every canonical expression in the
-            condition and crop of the first photograph ("truth").
-        seed: of everything.
+        setting: "free": every picture has its own condition, and the first is neutral. "pairs": two
+            pictures share condition and crop, the first neutral and the second not. "matched":
+            every canonical expression in the studio condition. "truth": the pictures of the
+            benchmark: "matched", `pictures` photographs as in "free" of which half are neutral,
+            every canonical expression in a condition of its own ("shot"), and every canonical
+            expression in the condition and crop of the first photograph ("truth").
+        seed: seed of everything.
 
     Raises:
-        InputError: an unknown setting, or a number out of range.
+        InputError: the setting is unknown, or a number is out of range.
     """
     if setting not in get_args(Setting):
         raise InputError(f"setting {setting!r}: use one of {', '.join(get_args(Setting))}")

@@ -1,8 +1,8 @@
-"""Rendering: a picture's numbers to its pixels, with Mitsuba 3.
+"""Render a picture from its specification, with Mitsuba 3.
 
-The head stands in the camera's frame, turned by its pose; light and lens do not turn with it. The
-crop is CelebA-HQ's, from the true landmarks, made by the camera itself (focal length, principal
-point, roll), so nothing is resampled.
+The head is rotated by its pose in the camera's frame; light and lens are not rotated. The crop is
+that of CelebA-HQ, computed from the true landmarks. It is made by the camera's parameters (focal
+length, principal point, roll), so that no picture is resampled.
 
 Sources: Karras et al. 2018, appendix C (the crop); Mitsuba 3's documentation (`principled`,
 `perspective`, `envmap`).
@@ -27,15 +27,16 @@ from glow_jax.data.synthetic_faces.people import (
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import install_hint
 
-SAMPLES = {64: 36, 128: 25, 256: 16}  # paths a pixel, up to this size
+SAMPLES = {64: 36, 128: 25, 256: 16}  # light paths per pixel, for pictures up to each size
 LIGHT_SAMPLES = 2
-FACE_CENTRE = np.array([0.0, 1.0, 6.0])  # cm: what the camera looks at, and poses turn about
+# The point, in cm, at which the camera looks and about which heads rotate.
+FACE_CENTRE = np.array([0.0, 1.0, 6.0])
 GAZE = (("eyeLookOut_L", "eyeLookIn_R"), ("eyeLookIn_L", "eyeLookOut_R"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """A picture and what is known of it.
+    """A rendered picture with its mask and landmarks.
 
     Attributes:
         image: uint8 (H, W, 3), sRGB.
@@ -49,7 +50,7 @@ class Rendered:
 
 
 class Renderer:
-    """Renders pictures of FaceKit heads; one a process, for Mitsuba keeps global state."""
+    """Renders pictures of FaceKit heads; use one per process, because Mitsuba has global state."""
 
     def __init__(self, kit: FaceKit, threads: int = 1):
         """Prepare the head and Mitsuba.
@@ -73,7 +74,7 @@ class Renderer:
         self.head = Head(kit)
 
     def render(self, spec: PictureSpec, *, noise: int = 0) -> Rendered:
-        """One picture; another `noise` draws other light paths, to see how much they matter."""
+        """Render one picture; another `noise` draws other light paths, to measure their effect."""
         who = person(spec.seed, spec.identity)
         condition = spec.condition
         blend = self._blend(spec)
@@ -196,7 +197,7 @@ class Renderer:
         return shape
 
     def _background(self, spec: PictureSpec) -> np.ndarray:
-        """(H, W, 3) linear RGB: a gradient, most often with things out of focus."""
+        """(H, W, 3) linear RGB: a gradient, in most pictures with blurred shapes."""
         rng = stream(spec.condition.background, "background")
         size = spec.size_px
         base = rng.uniform(0.03, 0.6) * 0.7 + rng.uniform(0, 0.5, 3) * 0.3
@@ -219,7 +220,7 @@ class Renderer:
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """A pinhole looking along -z, whose square picture is the crop.
+    """A pinhole camera that looks along -z, whose square picture is the crop.
 
     Attributes:
         origin: (3,) cm.
@@ -270,7 +271,7 @@ def _camera(landmarks: np.ndarray, condition: Condition) -> Camera:
     roll += float(np.deg2rad(condition.jitter[3]))
     c, s = np.cos(roll), np.sin(roll)
     rolled = np.array([centre @ [c, s], centre @ [-s, c]])
-    # Mitsuba moves the picture's content by the offset: right and down are positive.
+    # Mitsuba shifts the picture's content by the offset: right and down are positive.
     offset = (rolled[0] / (2 * half), -rolled[1] / (2 * half))
     fov = 2 * float(np.rad2deg(np.arctan(half)))
     return Camera(origin, fov, (float(offset[0]), float(offset[1])), roll, centre, float(half))
@@ -301,10 +302,10 @@ def _sky(condition: Condition) -> np.ndarray:
 def _developed(
     pixels: np.ndarray, condition: Condition, background: np.ndarray, skin: tuple
 ) -> np.ndarray:
-    """Linear RGBA to sRGB bytes: exposed for the face, a soft shoulder, over the background.
+    """Linear RGBA to sRGB bytes: exposed for the face, highlights compressed, over the background.
 
-    Dark faces are exposed darker than light ones, as cameras do: half of the difference in
-    albedo (in stops) remains.
+    Dark faces are rendered darker than light ones, as by cameras: half of the difference in albedo
+    (in stops) remains.
     """
     alpha = np.clip(pixels[..., 3:], 0, 1)
     albedo = float(np.array(skin) @ (0.3, 0.59, 0.11))
@@ -339,5 +340,5 @@ def face_mask(landmarks: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def _noise_seed(spec: PictureSpec) -> int:
-    """The sampler's seed: the same for all expressions of a person and condition."""
+    """The seed of the sampler, which is equal for all expressions of a person and condition."""
     return int(stream(spec.seed, spec.identity, spec.condition.number + 1, "noise").integers(2**31))

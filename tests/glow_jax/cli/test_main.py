@@ -38,9 +38,7 @@ def test_the_list_of_verbs_loads_nothing_heavy(words: list[str]) -> None:
     assert not loaded & {*HEAVY, "transfer", "eval"}
 
 
-@pytest.mark.parametrize(
-    "verb", ["encode", "decode", "sample", "convert", "info", "train", "eval", "merge", "facekit"]
-)
+@pytest.mark.parametrize("verb", sorted(VERBS))
 def test_the_help_of_a_verb_loads_no_jax(verb: str) -> None:
     code = f"from glow_jax.cli.main import main\ntry: main([{verb!r}, '--help'])"
     assert not loaded_by(f"{code}\nexcept SystemExit: pass") & {"jax", "flax", "orbax", "scipy"}
@@ -53,6 +51,14 @@ def test_a_verb_sets_what_runs_it(verb: str) -> None:
     importlib.import_module(module).add_options(parser)
     assert callable(parser.get_default("run"))
     assert line and not line.endswith(".")
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_option_has_a_help_text_beside_its_default(verb: str) -> None:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(VERBS[verb][0]).add_options(parser)
+    for action in parser._actions:
+        assert (action.help or "").partition("(default")[0].strip(), action.option_strings
 
 
 @pytest.mark.parametrize(

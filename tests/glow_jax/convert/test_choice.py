@@ -62,7 +62,7 @@ def test_raw_weights_come_first_and_ema_or_key_chooses(name: str, converted: Con
     for options in ({"ema": True}, {"key": second}, {"ema": True, "key": second}):
         assert converted(path, **options).equals(AVERAGED)
     assert converted(path, key=first).equals(RAW)
-    with pytest.raises(InputError, match="`ema`: no averaged weights"):
+    with pytest.raises(InputError, match="`ema`: the file has no averaged weights"):
         converted(path, ema=True, key=first)
 
 
@@ -103,7 +103,7 @@ def test_averages_without_buffers_are_whole_too(converted: Converted) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"ema": True}, "`ema`: no averaged weights there; the file has weights in"),
+        ({"ema": True}, "`ema`: the file has no averaged weights; it has weights in"),
         ({"key": "ema"}, "`key` ema: the file has weights in"),
         ({"key": ""}, "`key` '': the file has weights in"),
         ({"key": "flow"}, "`key` flow: the file has weights in"),

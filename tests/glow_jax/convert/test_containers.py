@@ -233,7 +233,7 @@ def test_averages_alone_need_to_be_asked_for(converted: Converted, capsys) -> No
     assert main(["convert", *words]) == 2
     assert "moving averages only: --ema takes them" in capsys.readouterr().err
     assert main(["convert", *words, "--key", "x"]) == 2
-    assert "--key means nothing here: a TensorFlow checkpoint" in capsys.readouterr().err
+    assert "--key cannot be used: a TensorFlow checkpoint" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_both_says_which_was_taken(converted: Converted) -> None:

@@ -835,7 +835,7 @@ def test_members_are_written_nowhere(tmp_path: Path) -> None:
     key = {"w": tensor(np.ones(3, np.float32), "../../../../etc/passwd")}
     state = tensors(y0ast_state()) | key
     made = convert(write_zip(folder / "key.pt", state), folder / "out3")
-    assert made.notes == ["left out, no part of the flow: w"]
+    assert made.notes == ["left out, because not part of the flow: w"]
     assert sorted(here.iterdir()) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a"]
 

@@ -126,8 +126,8 @@ def test_every_nesting_converts(name: str, writer: str, converted: Converted) ->
 
 
 TOLD = {
-    "Lightning with a loss": ("no part of the flow", "loss.vgg.0.weight"),
-    "Lightning that is the model": ("no part of the flow", "val.total", "lpips.net.0.weight"),
+    "Lightning with a loss": ("not part of the flow", "loss.vgg.0.weight"),
+    "Lightning that is the model": ("not part of the flow", "val.total", "lpips.net.0.weight"),
     "AveragedModel": ("moving averages",),
 }
 

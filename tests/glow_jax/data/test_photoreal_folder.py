@@ -137,7 +137,7 @@ def test_trouble_with_workers_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot start \(No module named 'openvino'\)"):
         make_folder(tmp_path / "a", plan(range(2)), unable)
     dying = functools.partial(start_people, dies=1)
-    with pytest.raises(InputError, match=r"a worker process died; .* run it again"):
+    with pytest.raises(InputError, match=r"a worker process died; .* run the same command again"):
         make_folder(tmp_path / "b", plan(range(2)), dying)
 
 

@@ -108,5 +108,5 @@ def test_folders_of_others_and_folders_that_cannot_be_made(
     with pytest.raises(InputError, match="cannot be written to"):
         private_folder(tmp_path / "a")
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    with pytest.raises(InputError, match="belongs to somebody else"):
+    with pytest.raises(InputError, match="belongs to another user"):
         private_folder(tmp_path / "a")

@@ -10,6 +10,7 @@ from tests.support.expressions import UNITS, face, portraits, random_expressions
 from transfer.expression import model as ex
 from transfer.expression.fit import calibrate, fit_displacements
 from transfer.expression.mean_shape import face_mask, mean_shape_of
+from transfer.expression.openings import MIN_GAP, newly_open
 from transfer.expression.pairs import Pairs
 
 PLACE = face()
@@ -69,11 +70,11 @@ def test_lids_and_lips_meet_and_do_not_cross() -> None:
             a = np.deg2rad(angle)
             down = np.array([-np.sin(a), np.cos(a)]) / np.hypot(*eyes)
             was, gap = ((p[LOWER_EDGES] - p[UPPER_EDGES]) @ down for p in (before, points))
-            assert (gap >= np.minimum(was, ex.MIN_GAP) - 1e-5).all()
+            assert (gap >= np.minimum(was, MIN_GAP) - 1e-5).all()
             if activations == [-1.0, 0, 0]:
                 np.testing.assert_allclose(gap - was, 0.4, atol=0.02)
             elif activations[0]:
-                np.testing.assert_allclose(gap, np.minimum(was, ex.MIN_GAP), atol=0.005)
+                np.testing.assert_allclose(gap, np.minimum(was, MIN_GAP), atol=0.005)
 
 
 def test_warped_pictures_without_a_code_are_the_pictures() -> None:
@@ -148,13 +149,13 @@ def test_lips_that_part_show_what_is_between_them() -> None:
     moves[1:, 65:68, 1] = 0.05
     landmarks = np.stack([shut, shut, shut])
     landmarks[2, 65:68, 1] += 0.05  # half open before
-    parted = np.asarray(ex.newly_open(jnp.asarray(landmarks), jnp.asarray(moves)))
+    parted = np.asarray(newly_open(jnp.asarray(landmarks), jnp.asarray(moves)))
     np.testing.assert_allclose(parted, (0, 1, 0.5), atol=1e-5)
     activations = np.zeros((2, 3), np.float32)
     moves = np.zeros((2, 68, 2), np.float32)
     moves[:, 65:68, 1] = 0.05
     change = edit_of(model, activations, moves)
-    part = np.asarray(ex.newly_open(jnp.asarray(np.stack([face()] * 2)), jnp.asarray(moves)))
+    part = np.asarray(newly_open(jnp.asarray(np.stack([face()] * 2)), jnp.asarray(moves)))
     assert (part > 0.3).all()
     np.testing.assert_allclose(change[..., 3], part[:, None, None] * model.mouth_mask, rtol=1e-5)
     off = (TONES - model.colour_statistics[0]) / model.colour_statistics[1]

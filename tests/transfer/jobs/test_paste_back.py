@@ -11,7 +11,7 @@ from glow_jax.cli.main import main
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import read_provenance
 from tests.support import photographs
-from transfer.photos.crop import crop, crop_transform, moved
+from transfer.photos.crop import crop, crop_transform, transform_points
 
 SIZE = {"width": 1000, "height": 800, "scale": 1.4}
 
@@ -75,7 +75,7 @@ def test_the_photograph_wears_the_expression(album: Path, done: Path) -> None:
         changed = (result != photograph).any(-1)
         assert 0.01 < changed.mean() < 0.2
         if name == "a.jpg":
-            marks = moved(taken.landmarks, crop_transform(taken.landmarks))
+            marks = transform_points(taken.landmarks, crop_transform(taken.landmarks))
             before = crop(photograph, crop_transform(taken.landmarks), 64).astype(float)
             after = crop(result, crop_transform(taken.landmarks), 64).astype(float)
             small = read_image(done / row["file"]).astype(float)
@@ -96,7 +96,7 @@ def test_a_second_run_makes_nothing_anew(album: Path, done: Path, capsys) -> Non
     gone.unlink()
     assert main(command(album, done, "--paste-back", "--alpha", "0", "1")) == 1
     printed = capsys.readouterr()
-    assert "(1 made, 1 were there)" in printed.out
+    assert "(1 made, 1 were already there)" in printed.out
     assert "wall.png: no face found" in printed.err
     after = {p: p.read_bytes() for p in sorted(done.rglob("*.png"))}
     assert set(before) == set(after)

@@ -184,7 +184,7 @@ def test_all_errors_are_found_and_the_first_are_told(home: Path) -> None:
 def test_ids_are_their_own(home: Path) -> None:
     row = "shots/smile.png,people/ann,people/bob,1,"
     path = table(home, HEADER + ",id", row + "a", row, row + "b", row, row + "a")
-    assert errors(path) == ["line 6: id 'a' is taken by line 2"]
+    assert errors(path) == ["line 6: id 'a' is used in line 2"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_ids_are_their_own(home: Path) -> None:
     [
         ("expression,source,target", "no column 'alpha'"),
         ("expression,source,target,alpha,methd", "unknown column 'methd'"),
-        ("expression,source,target,alpha,alpha", "column 'alpha' comes twice"),
+        ("expression,source,target,alpha,alpha", "column 'alpha' is repeated"),
         ("", "no column 'expression'"),
     ],
 )
@@ -203,9 +203,9 @@ def test_a_wrong_header(home: Path, header: str, told: str) -> None:
 def test_what_is_no_job(home: Path) -> None:
     for path, told in [
         (home / "none.csv", "No such file"),
-        (home / "people", r"use \.csv, \.toml, \.yaml"),
+        (home / "people", r"accepted: \.csv, \.toml, \.yaml"),
         (home / "people" / "bob" / "b.jpg", "not a job"),
-        (table(home, HEADER), "no rows in it"),
+        (table(home, HEADER), "the table has no rows"),
         (table(home, "a = ", name="job.toml"), "not TOML"),
         (table(home, "a: [", name="job.yaml"), "line 2: not YAML"),
         (table(home, "- 1", name="list.yaml"), "needs sources, targets and alphas"),

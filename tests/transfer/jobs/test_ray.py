@@ -21,8 +21,8 @@ from tests.support.paths import ROOT
 
 def test_ray_and_shards_do_not_mix(job: Path, tmp_path: Path, capsys) -> None:
     ray = ["--engine", "ray", "--shard", "1/2"]
-    assert "two ways to share" in fails(capsys, words(job, tmp_path / "out", *ray))
-    assert "those of --engine ray" in fails(capsys, words(job, tmp_path / "o", "--workers", "2"))
+    assert "both distribute the work" in fails(capsys, words(job, tmp_path / "out", *ray))
+    assert "needs --engine ray" in fails(capsys, words(job, tmp_path / "o", "--workers", "2"))
 
 
 def actors(mark: str) -> list[int]:
@@ -124,6 +124,6 @@ def test_killed_actors_are_replaced(job: Path, tmp_path: Path) -> None:
     said, errors = run.communicate()
     shutil.rmtree(scratch, ignore_errors=True)
     assert run.returncode == 0, errors[-3000:]
-    assert len(killed) == 2 and "1280 images made, 0 were there" in said, said
+    assert len(killed) == 2 and "1280 images made, 0 were already there" in said, said
     assert contents(out) == contents(tmp_path / "whole")
     assert not list(out.rglob(".*.tmp"))

@@ -15,8 +15,8 @@ from transfer import methods
 from transfer.jobs.job import make_job
 from transfer.jobs.plan import plan_transfer
 from transfer.jobs.sheet import job_sheet
-from transfer.methods import METHODS, Models, default_method
-from transfer.methods.base import Decoded, Method, Reference, Rows
+from transfer.methods import METHODS, default_method, method_class
+from transfer.methods.base import Decoded, Method, Models, Reference, Rows
 
 
 class Brighten:
@@ -102,7 +102,7 @@ def test_a_new_method_is_a_class_and_a_name(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_methods_class_keeps_the_protocol(name: str) -> None:
-    method = METHODS[name]
+    method = method_class(name)
     assert method.name == name and method.default_alphas and method.reference_name
     models = painting_models()
     method.check(models)

@@ -7,8 +7,8 @@ from glow_jax.io.errors import InputError
 from tests.support.expressions import painting_models, portraits, random_expressions
 from transfer.expression.model import MAX_ACTIVATION, ExpressionModel
 from transfer.expression.paint import with_expression
-from transfer.methods import Models, trust_region
-from transfer.methods.base import Decoded
+from transfer.methods import trust_region
+from transfer.methods.base import Decoded, Models
 from transfer.methods.trust_region import AUTO_ALPHAS, largest_alphas
 from transfer.methods.warp import max_alphas_of
 

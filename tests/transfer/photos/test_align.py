@@ -1,6 +1,7 @@
 """Alignment: CelebA-HQ's square, its pixels, and why a face is not used."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tests.support import photographs
 from tests.support.photographs import Face, face_of
 from transfer.photos import align
 from transfer.photos.align import Limits, faces_in
-from transfer.photos.crop import crop_transform, inverse, moved, side_of
+from transfer.photos.crop import crop_transform, inverse, side_of, transform_points
 from transfer.photos.pose import MEAN_FACE, pose_of
 
 
@@ -31,7 +32,7 @@ def test_the_square_is_that_of_the_renderer() -> None:
     camera = scene._camera(points, condition)
     plane = scene._flat(points, camera.origin) * (1, -1)  # y down
     np.testing.assert_allclose(
-        moved(plane, crop_transform(plane)), camera.project(points), atol=1e-12
+        transform_points(plane, crop_transform(plane)), camera.project(points), atol=1e-12
     )
 
 
@@ -39,11 +40,13 @@ def test_the_square_turns_moves_and_grows_with_the_face() -> None:
     marks = np.array(photographs.labels()["36_1"]["landmarks"])
     angle, scale, shift = 0.4, 3.7, np.array([120.0, -40.0])
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    one = moved(marks, crop_transform(marks))
+    one = transform_points(marks, crop_transform(marks))
     other = crop_transform(marks @ turn.T + shift)
-    np.testing.assert_allclose(moved(marks @ turn.T + shift, other), one, atol=1e-12)
+    np.testing.assert_allclose(transform_points(marks @ turn.T + shift, other), one, atol=1e-12)
     assert side_of(other) == pytest.approx(scale * side_of(crop_transform(marks)))
-    np.testing.assert_allclose(moved(moved(marks, other), inverse(other)), marks, atol=1e-9)
+    np.testing.assert_allclose(
+        transform_points(transform_points(marks, other), inverse(other)), marks, atol=1e-9
+    )
 
 
 def test_no_face_has_all_its_points_in_one_place() -> None:
@@ -81,7 +84,9 @@ def test_a_crop_is_in_the_place_that_its_transform_says() -> None:
     for size in (32, 64, 256):
         pixels = align.crop(slope, transform, size).astype(float)
         column, row = np.meshgrid(*(np.arange(size) + 0.5,) * 2)
-        places = moved(np.stack([column.ravel(), row.ravel()], 1) / size, inverse(transform))
+        places = transform_points(
+            np.stack([column.ravel(), row.ravel()], 1) / size, inverse(transform)
+        )
         wanted = places.reshape(size, size, 2) * (0.3, 0.4) - 0.5  # astype rounds down
         assert np.abs(pixels[..., :2] - wanted).max() < 1.5
         assert abs((pixels[..., :2] - wanted).mean()) < 0.2
@@ -176,8 +181,8 @@ def test_a_good_face(taken: photographs.Photograph) -> None:
     [
         (Limits(side_px=1000.0), "too small: its crop is 2.. pixels wide; 1000 are needed"),
         (Limits(sharpness=9.0), "too blurred: sharpness .*; 9 is needed at 64 pixels"),
-        (Limits(yaw_deg=0.01), "too far turned: yaw .* degrees; at most 0.01"),
-        (Limits(pitch_deg=0.01), "too far turned: pitch"),
+        (Limits(yaw_deg=0.01), "turned too far: yaw .* degrees; at most 0.01"),
+        (Limits(pitch_deg=0.01), "turned too far: pitch"),
     ],
 )
 def test_limits(taken: photographs.Photograph, limits: Limits, said: str) -> None:
@@ -185,6 +190,28 @@ def test_limits(taken: photographs.Photograph, limits: Limits, said: str) -> Non
     assert not good
     with pytest.raises(AssertionError, match=said):
         raise AssertionError(why)
+
+
+@pytest.mark.parametrize(
+    ("limit", "beyond"),
+    [("side_px", 0.01), ("sharpness", 0.001), ("yaw_deg", -0.01), ("pitch_deg", -0.01)],
+)
+def test_a_number_beyond_its_limit_does_not_read_as_the_limit(
+    taken: photographs.Photograph, limit: str, beyond: float
+) -> None:
+    """A crop that is 63.99 pixels wide is not "64 pixels wide; 64 are needed"."""
+    face = face_of(taken.landmarks)
+    ((good,), _) = faces_in(taken.pixels, finder(face), 64)
+    values = {
+        "side_px": good.side_px,
+        "sharpness": good.sharpness,
+        "yaw_deg": abs(good.pose.yaw),
+        "pitch_deg": abs(good.pose.pitch),
+    }
+    limits = dataclasses.replace(Limits(), **{limit: values[limit] + beyond})
+    _, (why,) = faces_in(taken.pixels, finder(face), 64, limits=limits)
+    value, accepted = (float(number) for number in re.findall(r"\d+(?:\.\d+)?", why)[:2])
+    assert value < accepted if beyond > 0 else value > accepted, why
 
 
 def test_no_crop_is_enlarged_by_default(taken: photographs.Photograph) -> None:
@@ -204,7 +231,9 @@ def test_a_cut_face(taken: photographs.Photograph) -> None:
     assert "too near the photograph's border" in why
     # The crop's own square is no cut.
     transform = crop_transform(taken.landmarks)
-    start, stop = (moved(np.array([[v, v]]), inverse(transform))[0].astype(int) for v in (0.1, 0.9))
+    start, stop = (
+        transform_points(np.array([[v, v]]), inverse(transform))[0].astype(int) for v in (0.1, 0.9)
+    )
     near = taken.pixels[start[1] : stop[1], start[0] : stop[0]]
     assert len(faces_in(near, finder(face_of(taken.landmarks - start)), 64)[0]) == 1
 

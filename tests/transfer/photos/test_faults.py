@@ -12,8 +12,9 @@ from glow_jax.io.tables import read_rows
 from tests.support import photographs
 from tests.support.photographs import face_of
 from transfer.photos import folder
+from transfer.photos.aligned_faces import Photographs
 from transfer.photos.folder import Summary, align_folder
-from transfer.photos.reader import Photographs, list_photographs
+from transfer.photos.listing import list_photographs
 
 EXCEPTIONS = [
     ValueError("odd"),

@@ -21,9 +21,10 @@ from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from tests.support import photographs
 from tests.support.photographs import face_of
-from transfer.photos.crop import crop, crop_transform, inverse, moved, side_of
+from transfer.photos.aligned_faces import AlignedFaces, Photographs
+from transfer.photos.crop import crop, crop_transform, inverse, side_of, transform_points
 from transfer.photos.folder import Summary, align_folder
-from transfer.photos.reader import AlignedFaces, Photographs, list_photographs
+from transfer.photos.listing import list_photographs
 from transfer.photos.sheet import Tile, align_sheet
 
 SETTINGS = Photographs(64)
@@ -78,7 +79,7 @@ def test_the_command(album: Path, tmp_path: Path, capsys) -> None:
     assert main(["align", str(album), "-o", str(out), "--size", "64"]) == 1
     printed = capsys.readouterr()
     assert "9 photographs" not in printed.out
-    assert "8 photographs aligned, 0 were there: 6 crops of 2 people" in printed.out
+    assert "8 photographs aligned, 0 were already there: 6 crops of 2 people" in printed.out
     assert "3 could not be used" in printed.out
     assert "left out 1 file that is not PNG, JPEG, WebP" in printed.err
     reasons = {Path(r["photograph"]).name: r["reason"] for r in rows_of(out / "failures.csv")}
@@ -95,8 +96,10 @@ def test_the_command(album: Path, tmp_path: Path, capsys) -> None:
         taken = photographs.photograph(name, width=900, height=700, scale=1.3)
         matrix = np.array([float(row[k]) for k in ("xx", "xy", "x0", "yx", "yy", "y0")])
         true = crop_transform(taken.landmarks)
-        centre = moved(np.array([[0.5, 0.5]]), inverse(true))
-        np.testing.assert_allclose(moved(centre, matrix.reshape(2, 3)), [[32, 32]], atol=1)
+        centre = transform_points(np.array([[0.5, 0.5]]), inverse(true))
+        np.testing.assert_allclose(
+            transform_points(centre, matrix.reshape(2, 3)), [[32, 32]], atol=1
+        )
         assert abs(np.log(side_of(true) / float(row["side_px"]))) < 0.08
         assert abs(float(row["yaw_deg"]) - photographs.labels()[name]["pose_deg"][0]) < 8
         assert float(row["sharpness"]) > 0.9 and row["bits_per_dim"] == ""
@@ -119,15 +122,15 @@ def test_a_model_gives_the_size_and_the_likelihood(album: Path, tmp_path: Path, 
     assert row["person"] == "" and row["file"].startswith("faces/1_")
     bits = float(row["bits_per_dim"])
     assert 0.3 < bits < 2
-    assert row["far"] == ("1" if "far from what the model knows" in printed.err else "0")
+    assert row["far"] == ("1" if "unlikely under the model" in printed.err else "0")
     noise = np.random.default_rng(0).integers(-30, 31, (140, 180, 3)).repeat(5, 0).repeat(5, 1)
     taken = photographs.photograph("36_1", width=900, height=700, scale=1.3)
     noisy = save((taken.pixels + noise).clip(0, 255).astype(np.uint8), tmp_path / "noisy.png")
     out = tmp_path / "far"
     assert main(["align", str(noisy), "-o", str(out), "--no-rank"]) == 0
     said = capsys.readouterr().err
-    assert "far from what the model knows: 1 of 1 pictures" in said
-    assert "99.9 % of the pictures of its kind are below 0.9" in said
+    assert "unlikely under the model: 1 of 1 picture;" in said
+    assert "99.9 % of the model's held-out pictures are below 0.9" in said
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,7 @@ def test_folders_are_people(tmp_path: Path) -> None:
     assert list_photographs([tmp_path / "c"], tmp_path / "c/ben")[0] == [found[3]]
     (tmp_path / "b/a").mkdir(parents=True)
     (tmp_path / "b/a/1.png").write_bytes(b"")
-    with pytest.raises(InputError, match="are one person, 'a'; rename one"):
+    with pytest.raises(InputError, match="would both be person 'a'; rename one"):
         list_photographs([tmp_path / "a", tmp_path / "b"])
 
 

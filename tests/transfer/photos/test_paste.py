@@ -6,8 +6,8 @@ from scipy import ndimage
 
 from tests.support import photographs
 from tests.support.expressions import face
-from transfer.photos.crop import crop, crop_transform, moved
-from transfer.photos.paste import face_mask, membrane, moved_back, pasted, spline_shift
+from transfer.photos.crop import crop, crop_transform, transform_points
+from transfer.photos.paste import face_mask, membrane, paste_picture, paste_warp, spline_shift
 
 SIDE = 256
 NONE = np.zeros((SIDE, SIDE, 4), np.float32)
@@ -48,7 +48,7 @@ PLACES = {
 def test_where_nothing_is_edited_the_photograph_comes_back(place: str) -> None:
     (height, width), transform = PLACES[place]
     photograph = waves(height, width)
-    made = moved_back(photograph, transform, face(), 0 * smile(), NONE)
+    made = paste_warp(photograph, transform, face(), 0 * smile(), NONE)
     np.testing.assert_array_equal(made, photograph)
     assert made is not photograph
 
@@ -60,12 +60,12 @@ def test_nothing_outside_the_crop_or_in_what_was_given_changes(place: str) -> No
     before = photograph.copy()
     picture = np.full((64, 64, 3), 90, np.uint8)
     results = [
-        moved_back(photograph, transform, face(), smile(), NONE + 40 * GREY),
-        pasted(photograph, transform, face(), picture),
+        paste_warp(photograph, transform, face(), smile(), NONE + 40 * GREY),
+        paste_picture(photograph, transform, face(), picture),
     ]
     np.testing.assert_array_equal(photograph, before)
     row, column = np.mgrid[:height, :width]
-    where = moved(np.stack([column + 0.5, row + 0.5], -1).reshape(-1, 2), transform)
+    where = transform_points(np.stack([column + 0.5, row + 0.5], -1).reshape(-1, 2), transform)
     inside = ((where > 0) & (where < 1)).all(-1).reshape(height, width)
     for result in results:
         assert result.shape == photograph.shape and result.dtype == np.uint8
@@ -78,7 +78,7 @@ def test_the_photograph_moves_as_its_crop_does(place: str) -> None:
     """Cutting out and moving is moving and cutting out."""
     (height, width), transform = PLACES[place]
     photograph = waves(height, width)
-    result = moved_back(photograph, transform, face(), smile(), NONE)
+    result = paste_warp(photograph, transform, face(), smile(), NONE)
     shift = spline_shift(face(), smile()) * SIDE
     row, column = np.mgrid[:SIDE, :SIDE]
     small = crop(photograph, transform, SIDE).astype(float)
@@ -99,27 +99,27 @@ def test_an_addition_is_added_in_the_face_and_dies_away() -> None:
     photograph = np.full((500, 600, 3), 100, np.uint8)
     transform = PLACES["upright"][1]
     change = np.zeros((64, 64, 4), np.float32) + np.float32([10, -20, 30, 0])
-    result = moved_back(photograph, transform, face(), 0 * smile(), change).astype(int)
+    result = paste_warp(photograph, transform, face(), 0 * smile(), change).astype(int)
     nose = ((face()[30] * 300) + (150, 90)).astype(int)
     np.testing.assert_allclose(result[nose[1], nose[0]], (110, 80, 130))
     assert np.abs(np.diff(result, axis=0)).max() <= 3  # 30 grey levels, over a soft rim
-    result = moved_back(photograph, transform, face(), 0 * smile(), change * 100)
+    result = paste_warp(photograph, transform, face(), 0 * smile(), change * 100)
     assert set(result[nose[1], nose[0]]) == {0, 255}
     half = np.zeros((64, 64, 4), np.float32) + np.float32([7, 7, 7, 0.5])
-    result = moved_back(photograph, transform, face(), 0 * smile(), half)
+    result = paste_warp(photograph, transform, face(), 0 * smile(), half)
     np.testing.assert_allclose(result[nose[1], nose[0]], 57)
 
 
 def test_a_pictures_own_crop_pasted_changes_hardly_anything() -> None:
     taken = photographs.photograph("36_1", turn_deg=12)
     transform = crop_transform(taken.landmarks)
-    marks = moved(taken.landmarks, transform)
+    marks = transform_points(taken.landmarks, transform)
     picture = crop(taken.pixels, transform, SIDE)
-    result = pasted(taken.pixels, transform, marks, picture).astype(int)
+    result = paste_picture(taken.pixels, transform, marks, picture).astype(int)
     assert np.abs(result - taken.pixels).mean() < 0.7
     # A picture whose light is another one agrees at the seam, and so everywhere.
     other = (picture * 0.8 + 20).astype(np.uint8)
-    result = pasted(taken.pixels, transform, marks, other)
+    result = paste_picture(taken.pixels, transform, marks, other)
     again = crop(result, transform, SIDE).astype(int)
     rim = (face_mask(marks) > 0.02) & (face_mask(marks) < 0.4)
     assert np.abs(again - picture)[rim].mean() < 2.5

@@ -1,4 +1,4 @@
-"""The verb `render`."""
+"""The verb `render`: labelled pictures of people who do not exist."""
 
 import argparse
 import functools
@@ -28,11 +28,11 @@ from glow_jax.io.packages import need
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `render`."""
     parser.description = (
-        "Renders people from ICT FaceKit's shapes with Mitsuba 3. Run it again to go "
-        "on where it stopped; the folder ends with the same bytes."
+        "Renders people from ICT FaceKit's shapes with Mitsuba 3, with labels. The same command "
+        "continues an interrupted run, and the folder ends with the same bytes."
     )
     parser.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="DIR", help="made if needed"
+        "-o", "--out", type=Path, required=True, metavar="DIR", help="output folder"
     )
     parser.add_argument(
         "--facekit",
@@ -46,36 +46,47 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_people,
         default=range(100),
         metavar="FROM:TO",
-        help="identities; a data set has 0-99 for testing, 100-149 for validation, the rest for "
-        "training (default: 0:100)",
+        help="identity numbers of the people. In data sets 0-99 are for testing, 100-149 for "
+        "validation, the others for training (default: 0:100)",
     )
     parser.add_argument(
         "--pictures",
         type=whole_number(1, 10_000),
         default=5,
         metavar="N",
-        help="of each person (default: %(default)s)",
+        help="pictures of each person (default: %(default)s)",
     )
     parser.add_argument(
-        "--size", type=int, choices=SIZES_PX, default=64, help="pixels (default: %(default)s)"
+        "--size",
+        type=int,
+        choices=SIZES_PX,
+        default=64,
+        help="side of the pictures in pixels (default: %(default)s)",
     )
     parser.add_argument(
         "--setting",
         choices=get_args(Setting),
         default="free",
-        help="free: each picture its own pose and light; pairs: two a pose and light, one of them "
-        "neutral; matched: every canonical expression, all alike but for it (default: %(default)s)",
+        help="free: every picture has its own pose and light; pairs: two pictures share pose and "
+        "light, and one of them is neutral; matched: every canonical expression, with the same "
+        "pose and light for all; truth: the pictures of the benchmark bench.truth (default: "
+        "%(default)s)",
     )
-    parser.add_argument("--seed", type=whole_number(0, 2**31 - 1), default=0, help="(default: 0)")
     parser.add_argument(
-        "--format", choices=("webp", "png"), default="webp", help="lossless (default: %(default)s)"
+        "--seed", type=whole_number(0, 2**31 - 1), default=0, help="seed of everything (default: 0)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("webp", "png"),
+        default="webp",
+        help="file format of the pictures; both are lossless (default: %(default)s)",
     )
     parser.add_argument(
         "--workers",
         type=whole_number(1, 512),
         default=_processors(),
         metavar="N",
-        help="processes (default: one a processor, here %(default)s)",
+        help="worker processes (default: one per processor, here %(default)s)",
     )
     parser.set_defaults(run=run)
 
@@ -102,9 +113,9 @@ def make_render(facekit: Path) -> Render:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render the pictures that are missing; the exit code."""
+    """Render the pictures that are missing; returns the exit code."""
     need("render", "mitsuba", "drjit")
-    # Each worker is one thread; those of linear algebra would only wait for each other.
+    # Each worker computes in one thread; more threads of linear algebra would slow it down.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     facekit = find_facekit(args.facekit)
     wanted = specs(args.people, args.pictures, args.size, args.setting, args.seed)
@@ -133,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(summary: Summary, out: Path) -> int:
     kept = summary.n_pictures - summary.n_rendered - len(summary.failures)
-    print(f"{counted(summary.n_rendered, 'picture')} rendered, {kept} were there")
+    print(f"{counted(summary.n_rendered, 'picture')} rendered, {kept} were already there")
     print(f"labels: {one_line(out / 'labels.jsonl')}")
     if summary.failures:
         first, n_failed = summary.failures[0], counted(len(summary.failures), "picture")

@@ -1,0 +1,51 @@
+"""The openings of a face: the gaps between its upper and lower lids, and between its lips."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from glow_jax.io.landmarks68 import LEFT_EYE, LIP_PAIRS, LOWER_EDGES, RIGHT_EYE, UPPER_EDGES
+
+Landmarks = Float[Array, "B 68 2"]
+
+MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
+
+
+def between_eyes(landmarks: Landmarks) -> Float[Array, "B 2"]:
+    """The vector from the right eye to the left one."""
+    return landmarks[:, LEFT_EYE].mean(1) - landmarks[:, RIGHT_EYE].mean(1)
+
+
+def uncrossed(
+    landmarks: Landmarks, displacements: Landmarks, down: Float[Array, "B 1 2"]
+) -> Landmarks:
+    """Displacements that leave a gap of MIN_GAP, or the old gap if smaller, between lids and lips.
+
+    Args:
+        landmarks: before they are displaced.
+        displacements: in sides of the picture, as `landmarks`.
+        down: the face's own downward direction, as long as the distance between its eyes.
+    """
+    before = _gaps(landmarks, down)
+    wanted = jnp.minimum(before, MIN_GAP)
+    missing = jnp.maximum(wanted - before - _gaps(displacements, down), 0)[..., None] * down / 2
+    return displacements.at[:, UPPER_EDGES].add(-missing).at[:, LOWER_EDGES].add(missing)
+
+
+def _gaps(points: Landmarks, down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]:
+    """How far lower lids and lips are below the upper ones, in distances between the eyes."""
+    return ((points[:, LOWER_EDGES] - points[:, UPPER_EDGES]) * down).sum(-1) / (down**2).sum(-1)
+
+
+def newly_open(landmarks: Landmarks, displacements: Landmarks) -> Float[Array, " B"]:
+    """The share (0-1) of the opening between the lips that the displacements make.
+
+    1 where the lips were shut and open, 0 where the opening does not grow.
+    """
+    across = between_eyes(landmarks)
+    down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
+    gaps = (
+        _gaps(points, down)[:, LIP_PAIRS].mean(1)
+        for points in (landmarks, landmarks + displacements)
+    )
+    before, after = (jnp.maximum(gap, 0) for gap in gaps)
+    return jnp.clip((after - before) / jnp.maximum(after, 1e-3), 0, 1)

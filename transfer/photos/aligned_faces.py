@@ -1,0 +1,146 @@
+"""The aligned faces of photographs on disk, and the settings by which they are cut out."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line, reason
+from glow_jax.io.pictures import read_image
+from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
+from transfer.photos.judge_adapter import check_measuring, face_detector
+
+VERSION = 1  # of the alignment; increased whenever the same photograph gives other pixels
+DEFAULT_LIMITS = Limits()
+MAX_KEPT_FACES = 4096  # aligned faces that are kept in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Photographs:
+    """How faces are cut out of photographs.
+
+    Attributes:
+        size: side of the crops, pixels; 0 is the model's image size.
+        which: the face of a photograph to use: "largest", "all", or a number, counted from left to
+            right from 1.
+        limits: limits that a face must satisfy.
+        detector: name of the face detector, such as "dlib".
+    """
+
+    size: int = 0
+    which: Which = "largest"
+    limits: Limits = DEFAULT_LIMITS
+    detector: str = "dlib"
+
+    @property
+    def key(self) -> str:
+        """The settings as JSON text, which is part of output ids: equal keys give equal crops."""
+        limits = {
+            "pitch_deg": self.limits.pitch_deg,
+            "sharpness": self.limits.sharpness,
+            "side_px": self.limits.side_px,
+            "yaw_deg": self.limits.yaw_deg,
+        }
+        settings = {
+            "align": VERSION,
+            "detector": self.detector,
+            "limits": limits,
+            "size": self.size,
+            "which": self.which,
+        }
+        return json.dumps(settings, sort_keys=True)
+
+
+class AlignedFaces:
+    """A function from the path of a photograph to its aligned face, for jobs to load pictures.
+
+    It may be called from several threads. The faces used last are kept in memory.
+
+    Attributes:
+        settings: how faces are cut out.
+    """
+
+    def __init__(self, face_detector: FaceDetector, settings: Photographs, channels: int = 3):
+        """No photograph is read yet.
+
+        Args:
+            face_detector: finds all faces of a photograph.
+            settings: settings that select one face per photograph.
+            channels: channels of the result, 3 (RGB) or 1 (luma).
+
+        Raises:
+            InputError: the settings ask for all faces.
+        """
+        if settings.which == "all":
+            raise InputError("face all: a transfer takes one face of each photograph; use largest")
+        self._face_detector, self.settings, self._channels = face_detector, settings, channels
+        # A face that was read for its crop is needed again to paste a result back.
+        self.face = functools.lru_cache(MAX_KEPT_FACES)(self._face)
+
+    def __call__(self, path: str) -> np.ndarray:
+        """uint8 (size, size, channels).
+
+        Raises:
+            InputError: the photograph cannot be read, or its face cannot be used.
+        """
+        pixels = self.face(path).pixels
+        if self._channels == 1:
+            return np.rint(pixels @ np.array(LUMA)).astype(np.uint8)[..., None]
+        return pixels
+
+    def _face(self, path: str) -> Aligned:
+        """The aligned face of a photograph.
+
+        Raises:
+            InputError: the photograph cannot be read, or its face cannot be used.
+        """
+        settings, photograph = self.settings, read_image(path)
+        try:
+            good, bad = faces_in(
+                photograph, self._face_detector, settings.size, settings.which, settings.limits
+            )
+        except ValueError as error:  # of the face detector
+            raise InputError(f"{one_line(path)}: {reason(error)}") from None
+        if not good:
+            raise InputError(f"{one_line(path)}: {bad[0]}")
+        return good[0]
+
+
+def loader_of(
+    photographs: Photographs | None, size: tuple[int, int], channels: int
+) -> tuple[Callable[[str], np.ndarray], str]:
+    """The function that loads pictures for a model, and its settings as text for output ids.
+
+    Args:
+        photographs: settings by which faces are cut out of photographs; None if the pictures are
+            aligned faces of the model's size, for which the text is "".
+        size: (height, width) of the model's pictures.
+        channels: number of channels of the model's pictures.
+
+    Raises:
+        InputError: the model's pictures are not square, or the face detector is not available.
+    """
+    if photographs is None:
+        return lambda path: read_image(path, size, channels), ""
+    if size[0] != size[1]:
+        raise InputError(
+            f"aligned faces are square, but the model's pictures are {size[1]}x{size[0]}"
+        )
+    photographs = dataclasses.replace(photographs, size=size[0])
+    faces = AlignedFaces(face_detector(photographs.detector), photographs, channels)
+    return faces, photographs.key
+
+
+def check_installed(photographs: Photographs | None, n_neutral: int | None = None) -> None:
+    """Check that the packages are installed that find faces, and measure how neutral they are.
+
+    Raises:
+        InputError: the detector is unknown, or a package is not installed.
+    """
+    if photographs is not None:
+        face_detector(photographs.detector)
+    if n_neutral is not None:
+        check_measuring()
