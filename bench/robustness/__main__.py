@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -62,37 +63,35 @@ def main(argv: list[str] | None = None) -> int:
         help="keep the file's rows of other kinds",
     )
     args = parser.parse_args(argv)
-    started = time.perf_counter()
+    begun, lock = time.perf_counter(), threading.Lock()
+    before = _read(args.out) if args.add else {}
+    rows: list[dict[str, Any]] = before.get("rows", [])
 
-    def run(kind: Any) -> dict[str, Any]:
+    def run(kind: Any) -> None:
         count = max(1, round(kind.n_inputs * args.scale))
         row = summary(kind.name, outcomes(kind.name, args.seed, count))
         print(one_line({k: v for k, v in row.items() if k != "faults"}), file=sys.stderr)
         for fault in row["faults"]:
             print(f"    {one_line(fault)}", file=sys.stderr)
-        return row
+        machine = measure.machine()
+        seconds = before.get("seconds", 0) + time.perf_counter() - begun
+        about = {"machine": machine, "seed": args.seed, "seconds": round(seconds)}
+        with lock:  # what is measured is kept, whatever ends this process
+            rows[:] = _together(rows, [row | {"commit": machine["commit"], "seed": args.seed}])
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            args.out.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 
     kinds = [k for k in all_kinds() if not args.only or any(t in k.name for t in args.only)]
     with ThreadPoolExecutor(args.workers) as pool:
-        rows = list(pool.map(run, kinds))
-    machine, seconds = measure.machine(), time.perf_counter() - started
-    rows = [row | {"commit": machine["commit"], "seed": args.seed} for row in rows]
-    if args.add and args.out.exists():
-        before = json.loads(args.out.read_text())
-        seconds += before["seconds"]
-        rows = _together(before["rows"], rows)
-    result = {
-        "machine": machine,
-        "seed": args.seed,
-        "scale": args.scale,
-        "seconds": round(seconds),
-        "rows": rows,
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+        list(pool.map(run, kinds))  # raises the first error
     faults = sum(row[result] for row in rows for result in RESULTS[2:])
     print(f"{sum(row['inputs'] for row in rows)} inputs, {faults} faults: {args.out}")
     return 1 if faults else 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from bench.robustness.pool import cpu_seconds
 from bench.robustness.verbs import Verb, make_inputs, outputs, verbs
@@ -381,7 +380,7 @@ def row(verb: Verb, inputs: Path, scratch: Path, faults: list[str], seed: int) -
         if child.code not in (0, 1):
             return dict.fromkeys(faults, f"fault: does not run: {one_line(child.printed[-200:])}")
     expected = outputs_of(whole)
-    found = {}
+    found: dict[str, str] = {}
     for fault in faults:
         if (verb.few and fault not in verb.few) or (not verb.damage and fault.startswith("input")):
             found[fault] = "–"
@@ -424,6 +423,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     begun = time.perf_counter()
+    before = json.loads(args.out.read_text()) if args.add and args.out.exists() else {}
+    table: dict[str, dict[str, str]] = before.get("table", {})
+    commits: dict[str, str] = before.get("commits", {})
+    faults = args.fault or list(FAULTS)
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         scratch = Path(name)
         os.environ |= {"GLOW_JAX_CACHE": str(scratch / "cache"), "JAX_PLATFORMS": "cpu"}
@@ -431,25 +434,18 @@ def main(argv: list[str] | None = None) -> int:
         inputs = scratch / "inputs"
         inputs.mkdir()
         _fill(inputs)
-        table = {}
         for verb in verbs():
-            if not args.verb or verb.name in args.verb:
-                faults = args.fault or list(FAULTS)
-                table[verb.name] = row(verb, inputs, scratch, faults, args.seed)
-    seconds = time.perf_counter() - begun
-    if args.add and args.out.exists():
-        before = json.loads(args.out.read_text())
-        seconds += before["seconds"]
-        both = before["table"] | table
-        table = {verb.name: both[verb.name] for verb in verbs() if verb.name in both}
+            if args.verb and verb.name not in args.verb:
+                continue
+            table[verb.name] = row(verb, inputs, scratch, faults, args.seed)
+            seconds = before.get("seconds", 0) + time.perf_counter() - begun
+            machine = measure.machine()
+            commits[verb.name] = str(machine["commit"])
+            about = {"machine": machine, "seed": args.seed, "seconds": round(seconds)}
+            about["commits"] = commits
+            in_order = {v.name: table[v.name] for v in verbs() if v.name in table}
+            args.out.write_text(json.dumps(about | {"table": in_order}, indent=1) + "\n")
     cells = [cell for cells in table.values() for cell in cells.values()]
-    result: dict[str, Any] = {
-        "machine": measure.machine(),
-        "seed": args.seed,
-        "seconds": round(seconds),
-        "table": table,
-    }
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
     n_faults = sum(cell.startswith("fault") for cell in cells)
     print(f"{len(cells)} cells, {n_faults} faults: {args.out}")
     return 1 if n_faults else 0

@@ -11,6 +11,7 @@ from bench.robustness import faults as matrix
 from bench.robustness.faults import FAULTS, LINE, SAME
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "robustness.md"
+SHOWN = 3  # faults of a kind
 SHORT = {"kill -9": "kill −9", "SIGSTOP, SIGCONT": "SIGSTOP", "read-only output": "read-only"}
 INTRO = """# Robustness
 
@@ -58,13 +59,13 @@ def page(fuzzed: dict[str, Any], disturbed: dict[str, Any]) -> str:
         cells = [*map(str, counts), f"{row['peak_mb']:.0f}", f"{row['worst_s']:.1f}"]
         lines.append(f"| {row['kind']} | {' | '.join(cells)} |")
     faults = sum(row[result] for row in rows for result in fuzz.RESULTS[2:])
-    listed = [f"* {r['kind']}: {f[2]}".replace("|", "\\|")[:160] for r in rows for f in r["faults"]]
+    listed = [line for row in rows for line in _faults(row)]
     text = MIDDLE.format(
         faults=faults or "none",
         inputs=f"{sum(row['inputs'] for row in rows):,}",
         mb=max(row["peak_mb"] for row in rows),
         s=max(row["worst_s"] for row in rows),
-        listed="\nThe faults:\n\n" + "\n".join(dict.fromkeys(listed)) + "\n" if listed else "",
+        listed="\nThe faults:\n\n" + "\n".join(listed) + "\n" if listed else "",
     )
     lines += [text, FAULTS_INTRO, _made_by(disturbed, "python -m bench.robustness.faults"), ""]
     lines.append(f"| verb | {' | '.join(SHORT.get(f, f) for f in FAULTS)} |")
@@ -97,8 +98,9 @@ def _cell(verb: str, cells: dict[str, str], fault: str, notes: list[str]) -> str
 
 def _made_by(result: dict[str, Any], command: str) -> str:
     machine = result["machine"]
-    rows = result.get("rows", [])
-    commits = ", ".join(sorted({str(row["commit"])[:7] for row in rows}) or [_short(machine)])
+    found = [row["commit"] for row in result.get("rows", [])]
+    found += result.get("commits", {}).values()
+    commits = ", ".join(sorted({str(commit)[:7] for commit in found}))
     packages = ", ".join(f"{name} {v}" for name, v in machine["versions"].items() if v)
     return (
         f"`{command}`, seed {result['seed']}, commit {commits}, "
@@ -107,8 +109,12 @@ def _made_by(result: dict[str, Any], command: str) -> str:
     )
 
 
-def _short(machine: dict[str, Any]) -> str:
-    return str(machine["commit"])[:7]
+def _faults(row: dict[str, Any]) -> list[str]:
+    """The first different faults of a kind, an item of a list each."""
+    texts = dict.fromkeys(message.partition("\n")[0][:110] for *_, message in row["faults"])
+    items = [f"* {row['kind']}: {text}".replace("|", "\\|") for text in texts]
+    more = [f"* {row['kind']}: {len(items) - SHOWN} others"] if len(items) > SHOWN else []
+    return [*items[:SHOWN], *more]
 
 
 def main() -> int:

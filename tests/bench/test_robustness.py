@@ -194,7 +194,10 @@ def test_the_page_counts_faults_and_names_them() -> None:
     }
     cells = {"kill -9": "same bytes", "SIGTERM": "one line", "disk full": "fault: lost a file"}
     common = {"machine": machine, "seed": 1, "seconds": 60}
-    text = page({**common, "rows": [row]}, {**common, "table": {"encode": cells}})
+    text = page(
+        {**common, "rows": [row]},
+        {**common, "table": {"encode": cells}, "commits": {"encode": "1" * 40}},
+    )
     assert "| PNG | 9 | 4 | 4 | 0 | 1 | 0 | 0 | 12 | 0.5 |" in text
     assert "KeyError" in text and "lost a file" in text
     assert "1 cells end with the same bytes, 1 with one line, and 1 with a fault" in text.replace(

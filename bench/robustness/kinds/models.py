@@ -198,7 +198,7 @@ def _expressions() -> list[Files]:
     n, keep = len(arrays["aus"]), 2
     for name in ("aus", "slope", "noise", "moves"):
         arrays[name] = arrays[name][:keep]
-    for name in ("reader/linear", "reader/out"):
+    for name in ("reader/linear", "reader/out", "population"):
         arrays[name] = arrays[name][:, :keep]
     arrays["rest"] = arrays["rest"][:, : 4 * keep + 1]
     assert n >= keep
