@@ -21,12 +21,12 @@ MADE_UP = Provenance("trainedAlgorithmicMedia", "test", {})
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Two people of one picture; three outputs, in two chunks."""
+    """Two people; three outputs, in two chunks."""
     folder = tmp_path_factory.mktemp("in")
-    for seed, name in enumerate(("ann", "bob")):
-        (folder / name).mkdir()
-        write_image(folder / name / "0.png", picture(seed), MADE_UP)
-    rows = [f"ann,ann,bob,{alpha}" for alpha in (0, 0.5, 1)]
+    for seed, file in enumerate(("ann/0.png", "ann/1.png", "bob/0.png")):
+        (folder / file).parent.mkdir(exist_ok=True)
+        write_image(folder / file, picture(seed), MADE_UP)
+    rows = [f"ann/0.png,ann,bob,{alpha}" for alpha in (0, 0.5, 1)]
     (folder / "job.csv").write_text("\n".join(["expression,source,target,alpha", *rows, ""]))
     return make_job(read_plan(folder / "job.csv"), linear_models(), chunk_size=2)
 
