@@ -14,12 +14,14 @@ from glow_jax.io.messages import one_line
 
 
 def parse_labels(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The labels of a file's lines, a JSON object with a "file" each.
+    """The labels of a file's lines, a JSON object with a "file" each; empty lines do not count.
 
     Raises:
         InputError: a line is damaged.
     """
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             label = json.loads(line)
             known = isinstance(label, dict) and isinstance(label["file"], str)

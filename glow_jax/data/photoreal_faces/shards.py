@@ -95,7 +95,7 @@ def read_labels(
     path = folder / str(side) / LABELS
     try:
         facts = json.loads((folder / DATASET).read_bytes())
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{one_line(path)}: cannot be read ({reason(error)}); `glow-jax generate -o "

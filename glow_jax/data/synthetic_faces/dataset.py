@@ -169,7 +169,7 @@ def read_labels(folder: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     """
     path = Path(folder) / LABELS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise InputError(
             f"{one_line(path)}: cannot be read ({reason(error)}); it is written when all pictures "
