@@ -49,8 +49,8 @@ def fit_models(faces: Path, report: Callable[[str], None] = lambda line: None) -
         InputError: `labels.jsonl` is not as described, or a picture cannot be read.
     """
     try:
-        lines = (faces / "labels.jsonl").read_text(encoding="utf-8").splitlines()
-        rows = [json.loads(line) for line in lines]
+        lines = (faces / "labels.jsonl").read_text(encoding="utf-8-sig").split("\n")
+        rows = [json.loads(line) for line in lines if line.strip()]
         people = np.array([row["identity"] for row in rows])
         truth = np.array([[5 * row["aus"].get(plain(au), 0) for au in AUS] for row in rows], float)
         paths = [faces / row["file"] for row in rows]

@@ -15,6 +15,7 @@ from eval.published_files import Faces, Key, outputs_of, read_csv, read_distance
 from eval.published_layout import Published, find_published
 from eval.table import AUS, COLUMNS
 from glow_jax.io.errors import InputError
+from glow_jax.io.given_tables import refuse_workbook_for
 from glow_jax.io.messages import one_line
 
 Half = dict[Key, dict[str, float]]
@@ -31,6 +32,7 @@ def read_published_folder(folder: str | Path) -> pd.DataFrame:
     folder = Path(folder)
     if folder.is_file():
         return read_scores(folder)
+    refuse_workbook_for(folder / "scores.csv")
     if (folder / "scores.csv").exists():
         return read_scores(folder / "scores.csv")
     return read_published(find_published(folder))

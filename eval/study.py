@@ -25,7 +25,7 @@ from eval.references import Reference, reference_of
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes
-from glow_jax.io.given_tables import read_rows
+from glow_jax.io.given_tables import read_rows, refuse_workbook_for
 from glow_jax.io.messages import one_line
 from glow_jax.io.output_schema import ABSOLUTE, ALIGN, JOB, MEANS, PEOPLE, RESULTS
 from glow_jax.io.spellings import plain, spelled_as_there
@@ -102,6 +102,7 @@ def read_study(folder: str | Path) -> Study:
 def _read_outputs(folder: Path) -> tuple[list[dict], set[str], frozenset[str]]:
     """The rows of results.csv, the methods that they name, and `Study.absolute`."""
     path = folder / RESULTS
+    refuse_workbook_for(path)
     if not path.is_file():
         raise InputError(f"{one_line(folder)}: {_why_no_outputs(folder)}")
     outputs: list[dict] = []
@@ -180,6 +181,7 @@ def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool]:
 
 
 def _of_table(path: Path) -> dict[str, list[str]]:
+    refuse_workbook_for(path)
     if not path.is_file():
         raise InputError(
             f"{one_line(path.parent)}: neither job.json nor people.csv (person, file) in it"

@@ -17,12 +17,14 @@ MAX_LABELS_BYTES = 2**28
 
 
 def parse_labels(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The labels in the lines of a file, each a JSON object with the key "file".
+    """The labels in the lines of a file, each a JSON object with "file"; empty lines do not count.
 
     Raises:
         InputError: a line is damaged.
     """
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
             label = json.loads(line)
             known = isinstance(label, dict) and isinstance(label["file"], str)
@@ -40,7 +42,7 @@ def read_lines(path: Path) -> list[str]:
         InputError: it cannot be read, is no ordinary file, or is larger than `MAX_LABELS_BYTES`.
     """
     try:
-        return read_bytes(path, MAX_LABELS_BYTES).decode("utf-8").splitlines()
+        return read_bytes(path, MAX_LABELS_BYTES).decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from None
 

@@ -262,6 +262,13 @@ def workbook(path: Path) -> str:
     return f"{one_line(path)}: {SAVE_AS_CSV}"
 
 
+def refuse_workbook_for(path: Path) -> None:
+    """Raise InputError where a table is missing and a workbook of its name lies in its place."""
+    for suffix in () if path.exists() else WORKBOOK_SUFFIXES:
+        if path.with_suffix(suffix).exists():
+            raise InputError(f"{workbook(path.with_suffix(suffix))}, as {path.name}")
+
+
 # -- inside
 
 

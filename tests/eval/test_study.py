@@ -137,6 +137,14 @@ def test_tables_of_spreadsheets_in_two_spellings(tmp_path: Path) -> None:
     assert list(study.expressions.values()) == [out / "shots/la\u0308cheln.png"]
 
 
+@pytest.mark.parametrize("name", ["results", "people"])
+def test_a_workbook_instead_of_a_table_is_told_what_to_do(tmp_path: Path, name: str) -> None:
+    out = foreign(tmp_path)
+    (out / f"{name}.csv").rename(out / f"{name}.xlsx")
+    with pytest.raises(InputError, match=rf"{name}.xlsx: .* save the sheet as CSV, as {name}.csv$"):
+        read_study(out)
+
+
 def test_mean_faces_are_found_under_both_names(tmp_path: Path) -> None:
     out = foreign(
         tmp_path,

@@ -212,6 +212,12 @@ def test_names_must_be_unique_file_names(tmp_path: Path) -> None:
         render_dataset(tmp_path, [], maker(), FACTS)
 
 
+def test_labels_that_an_editor_saved_again(tmp_path: Path) -> None:
+    text = '{"file": "a.webp"}\r\n\r\n{"file": "b\u2028.webp"}\r\n\r\n'
+    (tmp_path / "labels.jsonl").write_bytes(text.encode("utf-8-sig"))
+    assert [label["file"] for label in read_labels(tmp_path)] == ["a.webp", "b\u2028.webp"]
+
+
 def test_labels_of_an_unfinished_or_damaged_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"labels\.jsonl: cannot be read .*when all pictures are rendered"
