@@ -28,7 +28,7 @@ from eval.references import Reference, reference_of
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
-from glow_jax.io.output_schema import ABSOLUTE, JOB, MEANS, PEOPLE, RESULTS
+from glow_jax.io.output_schema import ABSOLUTE, ALIGN, JOB, MEANS, PEOPLE, RESULTS
 
 NEEDED = (*KEYS, "file")
 NUMBERS = ("alpha", *EXTRAS)
@@ -100,7 +100,7 @@ def _read_outputs(folder: Path) -> tuple[list[dict], set[str], frozenset[str]]:
     """The rows of results.csv, the methods that they name, and `Study.absolute`."""
     path = folder / RESULTS
     if not path.is_file():
-        raise InputError(f"{one_line(folder)}: no results.csv; it is not a folder of outputs")
+        raise InputError(f"{one_line(folder)}: {_why_no_outputs(folder)}")
     outputs: list[dict] = []
     seen: set[str] = set()
     methods: set[str] = set()
@@ -121,6 +121,22 @@ def _read_outputs(folder: Path) -> tuple[list[dict], set[str], frozenset[str]]:
     if not outputs:
         raise InputError(f"{one_line(path)}: no outputs in it")
     return outputs, methods, frozenset(absolute)
+
+
+def _why_no_outputs(folder: Path) -> str:
+    """What to do with a folder without results.csv, in words."""
+    for place in (folder, folder.parent):
+        if (place / ALIGN).is_file():
+            return (
+                "crops that `align` made, not outputs; name their people in a transfer (source "
+                "and targets are folders of crops), and judge the folder that it writes"
+            )
+        if (place / RESULTS).is_file():
+            return f"no results.csv; it lies in the folder above: {one_line(place)}"
+    return (
+        "no results.csv; what is judged is a folder that `transfer` or `batch` wrote, or one with "
+        "results.csv (expression, source, target, file) and people.csv (person, file)"
+    )
 
 
 def _number(text: str, where: str) -> float:

@@ -33,10 +33,13 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from glow_jax.checkpoints import find, load, read_config
-    from glow_jax.io.pictures import image_paths
+    from glow_jax.io.picture_folders import list_pictures
     from glow_jax.latents import save_latents
 
-    paths = [p for path in args.images for p in image_paths(path)]
+    found = [list_pictures(path) for path in args.images]
+    for note in dict.fromkeys(filter(None, (listing.note for listing in found))):
+        print(note, file=sys.stderr)
+    paths = [path for listing in found for path in listing.paths]
     config = read_config(find(args.model))
     check_unlabelled(args.model, config.n_classes)
     check_can_be_written(args.out)

@@ -1,6 +1,7 @@
 """The verb `info`: what a model is."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,12 @@ def run(args: argparse.Namespace) -> int:
 
     from glow_jax.checkpoints import find, load, read_card
     from glow_jax.graph_model import GraphGlow
-    from glow_jax.io.pictures import image_paths
+    from glow_jax.io.picture_folders import list_tree
 
     path = find(args.model)
     for folder in args.calibrate or ():
-        image_paths(folder)  # raises for a folder that is missing, before the model is loaded
+        if note := list_tree(folder).note:  # raises for a missing one, before the model is loaded
+            print(note, file=sys.stderr)
     start_jax(args.compile_cache)
     model: Any = load(args.model, fold=False)
     if args.calibrate:

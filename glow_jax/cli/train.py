@@ -22,7 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Train a Glow. The same command goes on with a run that was stopped or "
         "killed, bit for bit. Data: folder:DIR is a folder of images of the model's aspect "
-        "ratio; tfds:NAME[/CONFIG][@SPLIT] any image data set of TensorFlow Datasets, such as "
+        "ratio, or of folders of them, such as `glow-jax align` writes; of DIR/train beside "
+        "DIR/val or DIR/test, the one is trained on and the other held out. "
+        "tfds:NAME[/CONFIG][@SPLIT] is any image data set of TensorFlow Datasets, such as "
         "tfds:cifar10, tfds:celeb_a@train or 'tfds:celeb_a_hq/256@train[:95%]', cropped to "
         "the model's aspect; synthetic_faces[@SPLIT] our renders. All local devices are used. "
         "On several hosts start the same command on each, with --coordinator and --process, "
@@ -89,10 +91,11 @@ def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any
     init = None if args.init is None else load(args.init, fold=False)
     init = check_init(model_config, init)
     parallel.check_divides(parallel.batch_mesh(), config.batch_size)
-    shape, options = model_config.image_shape, {"crop": args.crop, "data_dir": args.data_dir}
+    shape = model_config.image_shape
+    options = {"crop": args.crop, "data_dir": args.data_dir, "notify": report}
     train = parallel.in_turn(lambda: open_data(args.data, shape, **options))
     words = args.held_out or default_held_out(args.data, max(shape[:2]), args.data_dir)
-    held_out = parallel.in_turn(lambda: open_data(words, shape, **options))
+    held_out = parallel.in_turn(lambda: open_data(words, shape, held_out=True, **options))
     n_train = counted(len(train), "training image")
     report(f"{n_train} ({train.name}), {len(held_out)} held out ({held_out.name})")
 

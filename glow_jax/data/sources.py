@@ -15,7 +15,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_paths, read_image
+from glow_jax.io.picture_folders import list_tree
+from glow_jax.io.pictures import read_image
 
 Images = UInt8[np.ndarray, "N H W C"]
 
@@ -63,20 +64,26 @@ class ArraySource:
 
 
 class FolderSource:
-    """Image files of a folder, in the order of their names, decoded as they are read.
+    """Image files of a folder and of the folders in it, decoded as they are read.
+
+    Which files count, and their order: `glow_jax.io.picture_folders`.
 
     Args:
-        path: the folder.
+        path: the folder, or one picture.
         size: (height, width) in pixels; images must have this aspect ratio, or a crop.
         n_channels: 3 for RGB, 1 for grey.
         crop: side in pixels of a centre crop before the resize; 0 takes the whole image.
+
+    Attributes:
+        note: one line about what was left out; "" for nothing.
 
     Raises:
         InputError: no images; on reading, one that cannot be read or has another aspect.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], n_channels: int = 3, crop: int = 0):
-        self.paths = image_paths(Path(path))
+        listing = list_tree(path)
+        self.top, self.paths, self.note = listing.folder, listing.paths, listing.note
         self.size, self.n_channels, self.crop = size, n_channels, crop
         self.name = f"folder:{Path(path).resolve().name}"
 
@@ -88,8 +95,9 @@ class FolderSource:
 
     def sha256(self) -> str:
         """Of the files' names and lengths in bytes: large folders are not read for it."""
-        facts = [f"{p.name} {p.stat().st_size}" for p in self.paths]
-        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+        top = self.top if self.top.is_dir() else self.top.parent
+        facts = [f"{p.relative_to(top).as_posix()} {p.stat().st_size}" for p in self.paths]
+        return hashlib.sha256("\n".join(facts).encode(errors="surrogateescape")).hexdigest()
 
     def _one(self, file: Path) -> np.ndarray:
         image = read_image(file, channels=self.n_channels)
@@ -105,10 +113,10 @@ class FolderSource:
 def load_folder(
     path: str | Path, size: tuple[int, int], n_channels: int = 3
 ) -> UInt8[np.ndarray, "N H W C"]:
-    """Every image of a folder, in the order of its names, resized with antialiasing.
+    """Every image of a folder and of the folders in it, in order, resized with antialiasing.
 
     Args:
-        path: the folder.
+        path: the folder, or one picture.
         size: (height, width) in pixels; images must have this aspect ratio.
         n_channels: 3 for RGB, 1 for grey.
 

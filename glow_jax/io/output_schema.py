@@ -11,6 +11,12 @@ failures.csv    outputs that could not be made, pictures that could not be used,
 results.parquet the results with numbers as numbers, where pyarrow is installed
 """
 
+import contextlib
+from pathlib import Path
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_json_object
+
 JOB, PEOPLE, RESULTS, INPUTS, FAILURES = (
     "job.json",
     "people.csv",
@@ -23,6 +29,7 @@ ABSOLUTE = "absolute"
 """In the column `note`: the expression was estimated without a neutral picture of the source."""
 NOTHING = "no expression"
 """In the column `note`: the expression does not differ from neutral by more than the noise."""
+ALIGN, FACES = "align.json", "faces"  # of a folder that `align` wrote: its settings, its crops
 RESULT_FIELDS = [
     "id",
     "expression",
@@ -64,3 +71,22 @@ NUMBERS = {
     "line": "int64",
 }
 PEOPLE_FIELDS = ["person", "file", "sha256"]
+
+
+def picture_part(folder: Path) -> Path | None:
+    """Where a folder that `align`, `transfer` or `batch` wrote has its crops or outputs.
+
+    Whatever else is in such a folder (sheets, mean faces, pasted photographs) is no data.
+
+    Returns:
+        A folder, which may be missing; None where `folder` is of another kind.
+    """
+    for file, keys, part in _MADE_BY:
+        if (folder / file).is_file():
+            with contextlib.suppress(InputError):
+                if keys <= read_json_object(folder / file).keys():
+                    return folder / part
+    return None
+
+
+_MADE_BY = ((ALIGN, {"align", "detector"}, FACES), (JOB, {"digest", "outputs"}, IMAGES))

@@ -5,10 +5,6 @@ decoded before its size is known.
 """
 
 import io
-import os
-import re
-import stat
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +28,6 @@ from glow_jax.io.provenance import Provenance, creator, recipe_json, xmp_packet
 MAX_PIXELS = 2**26  # 8192 x 8192
 MAX_SIDE = 2**16  # pixels: Pillow needs memory for each row besides its pixels
 MAX_JPEG_PIXELS = 2**28  # of a JPEG, which is decoded at a half, a quarter or an eighth
-MAX_KINDS = 8  # of files left out, that a line names
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 
 Pixels = npt.NDArray[np.uint8]
 JPEG_END = b"\xff\xd9"
@@ -76,52 +70,6 @@ def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise damaged(name, scan.kind, reason(error)) from error
     return np.ascontiguousarray(_upright(pixels, orientation))
-
-
-def image_paths(path: StrPath) -> list[Path]:
-    """List the images of a folder, or the one file given.
-
-    In a folder, whatever is named like an image (`SUFFIXES`, any case) is listed, broken
-    links too, so that reading them reports them; hidden names and folders are skipped.
-    Names sort naturally: 2.png before 10.png. A file given by name may have any suffix.
-
-    Raises:
-        InputError: `path` does not exist, cannot be listed or holds no image.
-    """
-    folder, name = Path(path), one_line(path)
-    try:
-        if not stat.S_ISDIR(os.stat(folder).st_mode):
-            return [folder]
-        found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES]
-        found = [p for p in found if not p.name.startswith(".") and not p.is_dir()]
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise InputError(f"{name}: cannot be read ({reason(error)})") from error
-    if not found:
-        raise InputError(f"{name}: no images in this folder; accepted: {', '.join(SUFFIXES)}")
-    return sorted(found, key=lambda p: (_natural(p.name), p.name))
-
-
-def left_out(path: StrPath) -> str:
-    """One line about the files of a folder that `image_paths` does not list; "" if there are none.
-
-    Hidden files and folders in it are not counted.
-    """
-    folder = Path(path)
-    try:
-        names = sorted(p.name for p in folder.iterdir() if not p.is_dir())
-    except (OSError, ValueError):  # not a folder, or none that can be listed: `image_paths` says so
-        return ""
-    kinds = Counter(
-        Path(name).suffix.lower() or "no suffix"
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() not in SUFFIXES
-    )
-    if not kinds:
-        return ""
-    number = sum(kinds.values())
-    files = "1 file that is" if number == 1 else f"{number} files that are"
-    listed = ", ".join(f"{suffix} {n}" for suffix, n in kinds.most_common(MAX_KINDS))
-    return f"{one_line(folder)}: left out {files} not PNG, JPEG or WebP ({one_line(listed)})"
 
 
 def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
@@ -285,9 +233,3 @@ def tiled(images: Pixels, columns: int) -> Pixels:
     blank = np.zeros((rows * columns - n, height, width, channels), images.dtype)
     tiles = np.concatenate([images, blank]).reshape(rows, columns, height, width, channels)
     return tiles.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
-
-
-def _natural(name: str) -> list[str | int]:
-    """Alternating text and numbers, text first, so that any two keys compare."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)]

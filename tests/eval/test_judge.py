@@ -195,7 +195,7 @@ def test_decoded_means_are_what_expressions_are_read_against(out: Path, weights:
 
 BAD = [
     (["none"], "none: no such folder of outputs"),
-    (["."], ".: no results.csv; it is not a folder of outputs"),
+    (["."], ".: no results.csv; what is judged is a folder that `transfer` or `batch` wrote"),
     (["OUT", "--workers", "0"], "--workers 0: use a whole number from 1 to 512"),
     (["OUT", "--workers", "-3"], "--workers -3: use"),
     (["OUT", "--workers", "100000"], "--workers 100000: use"),

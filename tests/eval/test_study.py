@@ -291,7 +291,7 @@ def test_no_folder_of_outputs_is_said(tmp_path: Path) -> None:
     for name in ("none", "file", "x" * 300, "a\0b"):
         with pytest.raises(InputError, match="no such folder of outputs"):
             read_study(tmp_path / name)
-    with pytest.raises(InputError, match="no results.csv; it is not a folder of outputs"):
+    with pytest.raises(InputError, match="no results.csv; what is judged is a folder that"):
         read_study(tmp_path)
     (tmp_path / "results.csv").mkdir()
     with pytest.raises(InputError, match="no results.csv"):

@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,11 +80,12 @@ def run(args: argparse.Namespace) -> int:
     from transfer.photos.reader import list_photographs
 
     settings = photographs_of(args, args.size or 0)
-    photographs, others = list_photographs(args.photographs, args.out)
+    photographs, left_out = list_photographs(args.photographs, args.out)
     find_faces = face_detector(settings.detector)
     if args.rank:
         check_measuring()
-    _print_left_out(others)
+    if left_out:
+        print(left_out, file=sys.stderr)
     bits, far_bits = None, None
     if args.size is None:
         start_jax(args.compile_cache)
@@ -127,16 +127,6 @@ def _of_model(name: str) -> tuple[int, "Bits | None", float | None]:
         return np.asarray(model.bits_per_dim(whole))[: len(images)]
 
     return config.image_height, bits, far_limit(find(name))
-
-
-def _print_left_out(others: Counter[str]) -> None:
-    if others:
-        kinds = ", ".join(f"{suffix} {n}" for suffix, n in others.most_common(5))
-        total = sum(others.values())
-        print(
-            f"left out: {total} files that are not PNG, JPEG or WebP ({one_line(kinds)})",
-            file=sys.stderr,
-        )
 
 
 def _write_sheet(out: Path, summary: "Summary", ranked: bool) -> None:

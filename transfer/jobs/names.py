@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from glow_jax.io.pictures import SUFFIXES
+from glow_jax.io.picture_formats import EVERY
 
 MAX_NAME_BYTES = 80  # three such parts fit into the 255 bytes of a file's name
 
@@ -59,4 +59,4 @@ def _parts(path: str) -> list[str]:
 
 def _without_suffix(name: str) -> str:
     stem, dot, suffix = name.rpartition(".")
-    return stem if dot and stem and f".{suffix.lower()}" in SUFFIXES else name
+    return stem if dot and stem and f".{suffix.lower()}" in EVERY else name

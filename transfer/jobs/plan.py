@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_paths, left_out
+from glow_jax.io.picture_folders import list_pictures
 from transfer.jobs.names import distinct_names, file_name, own_name
 from transfer.methods import method_names
 
@@ -106,15 +106,17 @@ def plan_transfer(
     Raises:
         InputError: a path is missing or holds no pictures, or two targets have the same name.
     """
-    shown = list(dict.fromkeys(str(p) for path in expressions for p in image_paths(path)))
+    expression_files = [list_pictures(path) for path in expressions]
+    shown = list(dict.fromkeys(str(p) for found in expression_files for p in found.paths))
     sources = [Path(picture) for picture in shown] if source is None else [source]
-    folders = [*sources, *targets]
-    pictures = [tuple(str(p) for p in image_paths(folder)) for folder in folders]
+    people_files = [list_pictures(path) for path in (*sources, *targets)]
+    folders = [found.folder for found in people_files]
+    pictures = [tuple(map(str, found.paths)) for found in people_files]
     if keep is not None:
         several = [own for own in dict.fromkeys(pictures) if len(own) > 1 or source is not None]
         kept = {own: tuple(keep(own)) for own in several}
         pictures = [kept.get(own, own) for own in pictures]
-    _check_names(targets)
+    _check_names(folders[len(sources) :])
     paths = dict.fromkeys(shown + [p for own in pictures for p in own])
     files = {path: i for i, path in enumerate(paths)}
     who = {own: str(folder.resolve()) for own, folder in zip(pictures, folders, strict=True)}
@@ -129,7 +131,7 @@ def plan_transfer(
         for alpha in alphas
     ]
     plan = plan_of("transfer", rows, list(files), people, method)
-    notes = dict.fromkeys(map(left_out, [*expressions, *folders]))
+    notes = dict.fromkeys(found.note for found in [*expression_files, *people_files])
     return dataclasses.replace(plan, notes=tuple(filter(None, notes)))
 
 

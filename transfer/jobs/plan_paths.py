@@ -4,11 +4,21 @@ import glob
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
-from glow_jax.io.pictures import SUFFIXES, image_paths, left_out
+from glow_jax.io.output_schema import ALIGN, FACES, picture_part
+from glow_jax.io.picture_folders import (
+    OWN,
+    is_beside_pictures,
+    left_out,
+    list_pictures,
+    picture_folders,
+)
+from glow_jax.io.picture_formats import suffixes
 
 MAX_SHOWN = 20  # errors whose lines are kept; the others are counted
 
@@ -96,7 +106,9 @@ class Paths:
         return self._numbered((picture,), self._by_number[picture])
 
     def people_of(self, text: str, line: int) -> list[int]:
-        """People: of a glob that matches folders, one each; otherwise one."""
+        """People: of a glob that matches folders, or of a folder that `align` wrote, one each."""
+        if crops := self._crops(text):
+            return [self.person(folder, line) for folder in crops]
         if glob.has_magic(text) and not os.path.lexists(os.path.join(self.folder, text)):
             matches = self._matches(text)
             folders = [m for m in matches if os.path.isdir(os.path.join(self.folder, m))]
@@ -110,7 +122,10 @@ class Paths:
     def _numbered(self, pictures: tuple[int, ...], path: str) -> int:
         person = self.people.setdefault(pictures, len(self.people))
         if person == len(self.of_people):
-            self.of_people.append(_named(path))
+            # The crops of one person may be named by the folder that `align` wrote.
+            part = picture_part(Path(path))
+            place = os.path.dirname(self._by_number[pictures[0]])
+            self.of_people.append(_named(path) if part in (None, Path(place)) else place)
         return person
 
     def _numbers(self, paths: Sequence[str]) -> tuple[int, ...]:
@@ -125,11 +140,8 @@ class Paths:
         if not text:
             raise InputError("an empty path; name a picture, a folder or a glob")
         if glob.has_magic(text) and not os.path.lexists(path):
-            found = [os.path.join(self.folder, m) for m in self._matches(text)]
-            pictures = [p for p in found if os.path.splitext(p)[1].lower() in SUFFIXES]
-            if not pictures:
-                raise InputError(f"{one_line(text)}: matches no picture ({', '.join(SUFFIXES)})")
-            return pictures
+            matches = [os.path.join(self.folder, m) for m in self._matches(text)]
+            return self._of_glob(text, matches)
         try:
             mode = os.stat(path).st_mode
         except (OSError, ValueError) as error:
@@ -138,9 +150,33 @@ class Paths:
             return [path]
         if not stat.S_ISDIR(mode):
             raise InputError(f"{one_line(text)}: neither a picture nor a folder")
-        if line := left_out(path):
-            self.notes[line] = None
-        return [str(p) for p in image_paths(path)]
+        found = list_pictures(path)
+        if found.note:
+            self.notes[found.note] = None
+        return list(map(str, found.paths))
+
+    def _of_glob(self, text: str, found: list[str]) -> list[str]:
+        """The pictures among what a glob matches; the other files are noted."""
+        files = [p for p in found if not os.path.isdir(p)]
+        endings = {p: os.path.splitext(p)[1].lower() for p in files}
+        pictures = [p for p in files if endings[p] in suffixes()]
+        others = Counter(e or "no suffix" for e in endings.values() if e not in suffixes())
+        kept = [p for p in pictures if not is_beside_pictures(Path(p))]
+        note = left_out(others, Counter({OWN: len(pictures) - len(kept)}))
+        if not kept:
+            line = f"{one_line(text)}: matches no picture ({', '.join(suffixes())})"
+            raise InputError(f"{line}; {note}" if note else line)
+        if note:
+            self.notes[f"{one_line(text)}: {note}"] = None
+        return kept
+
+    def _crops(self, text: str) -> list[str]:
+        """The folders of people in a folder that `align` wrote, or in its `faces`; else none."""
+        path = Path(self.folder, text)
+        part = path / FACES if (path / ALIGN).is_file() else path
+        if not text or not part.is_dir() or picture_part(part.parent) != part:
+            return []
+        return [os.path.relpath(p, self.folder or ".") for p in picture_folders(part)]
 
     def _matches(self, text: str) -> list[str]:
         if os.path.isabs(text):

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
-from glow_jax.io.pictures import SUFFIXES, image_paths, read_image
+from glow_jax.io.picture_folders import Listing, add_files, left_out, walk
+from glow_jax.io.picture_formats import suffixes
+from glow_jax.io.pictures import read_image
 from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
 from transfer.photos.judge_adapter import check_measuring, face_detector
 
@@ -155,25 +156,26 @@ class Photograph(NamedTuple):
 
 def list_photographs(
     paths: Sequence[Path], leave_out: Path | None = None
-) -> tuple[list[Photograph], Counter[str]]:
-    """List photographs, and count the other files.
+) -> tuple[list[Photograph], str]:
+    """List photographs, and say what is left out.
 
     A folder that contains photographs is a person with the folder's name; a folder of folders is a
-    collection of people. Hidden names are skipped, links to folders are not followed.
+    collection of people. What counts as a photograph: `glow_jax.io.picture_folders`.
 
     Args:
         paths: files and folders.
         leave_out: a folder that is not searched.
 
     Returns:
-        Photographs, and the number of other files by suffix.
+        Photographs, and in words what was left out, "" for nothing.
 
     Raises:
         InputError: a path does not exist, there is no photograph, or two folders have the name of
             one person.
     """
     found: list[Photograph] = []
-    others: Counter[str] = Counter()
+    files: Counter[str] = Counter()
+    other: Counter[str] = Counter()
     people: dict[str, Path] = {}
     hidden = None if leave_out is None else leave_out.resolve()
     for path in paths:
@@ -182,32 +184,23 @@ def list_photographs(
         if not path.is_dir():
             found.append(Photograph(path, ""))
             continue
-        inside = _walk(path, hidden, others)
+        inside = []
+        for folder, names in walk(path, other, hidden):
+            listing = Listing(folder, [], files, other)
+            add_files(listing, folder, names)
+            inside += [(folder, listing.paths)] if listing.paths else []
         own = "" if all(folder != path for folder, _ in inside) else path.resolve().name
-        for folder, files in inside:
+        for folder, photographs in inside:
             person = "/".join(part for part in (own, *folder.relative_to(path).parts) if part)
             if people.setdefault(person, folder).resolve() != folder.resolve():
                 raise InputError(
                     f"{one_line(folder)} and {one_line(people[person])} are one person, "
                     f"{person!r}; rename one of them"
                 )
-            found += [Photograph(file, person) for file in files]
+            found += [Photograph(file, person) for file in photographs]
+    note = left_out(files, other)
     if not found:
-        seen = ", ".join(one_line(p) for p in paths)
-        raise InputError(f"{seen}: no photographs; accepted: {', '.join(SUFFIXES)}")
-    return list(dict.fromkeys(found)), others
-
-
-def _walk(top: Path, hidden: Path | None, others: Counter[str]) -> list[tuple[Path, list[Path]]]:
-    """Folders below one that contain photographs, and the photographs, in natural order."""
-    found = []
-    for at, folders, files in os.walk(top):
-        folder = Path(at)
-        folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and (folder / f).resolve() != hidden
-        )
-        seen = [Path(name).suffix.lower() for name in files if not name.startswith(".")]
-        others.update(suffix or "no suffix" for suffix in seen if suffix not in SUFFIXES)
-        if any(suffix in SUFFIXES for suffix in seen):
-            found.append((folder, image_paths(folder)))
-    return found
+        why = f"no photographs; accepted: {', '.join(suffixes())}"
+        why += f"; {note}" if note else ""
+        raise InputError(f"{', '.join(one_line(p) for p in paths)}: {why}")
+    return list(dict.fromkeys(found)), note

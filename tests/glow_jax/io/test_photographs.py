@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from glow_jax.io import pictures
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_paths, left_out, read_image
+from glow_jax.io.pictures import read_image
 from tests.support.icc import ADOBE_RGB, SRGB, matrix_profile, to_srgb
 
 
@@ -216,27 +216,7 @@ def test_a_large_jpeg_is_decoded_smaller(tmp_path: Path, monkeypatch: pytest.Mon
         read_image(path)
 
 
-# -- names
-
-
-def test_jpegs_by_any_of_their_names_are_listed(tmp_path: Path) -> None:
-    for name in ("a.jpe", "b.JFIF", "c.jpeg", "d.JPG", "e.heic", "f.txt"):
-        saved(tmp_path / name, encoded(smooth(), "JPEG"))
-    assert [p.name for p in image_paths(tmp_path)] == ["a.jpe", "b.JFIF", "c.jpeg", "d.JPG"]
-
-
-def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path: Path) -> None:
-    for name in ("a.png", "b.HEIC", "c.heic", "d.tiff", "notes", ".hidden.heic"):
-        saved(tmp_path / name, b"")
-    (tmp_path / "folder.heic").mkdir()
-    assert left_out(tmp_path) == (
-        f"{tmp_path}: left out 4 files that are not PNG, JPEG or WebP "
-        "(.heic 2, .tiff 1, no suffix 1)"
-    )
-    (tmp_path / "one").mkdir()
-    assert left_out(tmp_path / "one") == "" == left_out(tmp_path / "nowhere")
-    saved(tmp_path / "one" / "x.avif", b"")
-    assert "left out 1 file that is not PNG, JPEG or WebP (.avif 1)" in left_out(tmp_path / "one")
+# -- other kinds
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from PIL.PngImagePlugin import PngInfo
 from glow_jax.io import containers, files, provenance
 from glow_jax.io import pictures as images
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_paths, read_image, write_image
+from glow_jax.io.picture_folders import image_paths
+from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance, read_source_type
 
 # Wrong arguments must meet our own messages, not the run-time check of annotations.
@@ -517,30 +518,6 @@ def test_the_undamaged_originals_decode(tmp_path: Path) -> None:
 
 
 # Listing.
-
-
-def test_image_paths_sorts_naturally_and_skips(tmp_path: Path) -> None:
-    for name in ("10.png", "2.PNG", "a10.webp", "a2.Jpg", "1.jpeg", "x.gif", ".hidden.png", "n"):
-        save(tmp_path, b"", name)
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "b.png").symlink_to(tmp_path / "gone")
-    names = ["1.jpeg", "2.PNG", "10.png", "a2.Jpg", "a10.webp", "b.png"]
-    assert [p.name for p in image_paths(tmp_path)] == names
-    assert image_paths(str(tmp_path)) == image_paths(tmp_path)
-
-
-def test_image_paths_of_a_file_is_that_file(tmp_path: Path) -> None:
-    path = save(tmp_path, b"", "photo.bin")
-    assert image_paths(path) == [path]
-
-
-def test_image_paths_refuses_nothing(tmp_path: Path) -> None:
-    save(tmp_path, b"", "notes.txt")
-    with pytest.raises(InputError, match=r"no images.*\.webp"):
-        image_paths(tmp_path)
-    for bad in (tmp_path / "none", str(tmp_path / "a\0b")):
-        with pytest.raises(InputError, match="cannot be read"):
-            image_paths(bad)
 
 
 # Writing.
