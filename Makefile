@@ -23,7 +23,7 @@ FAST := -m 'not slow' -n logical --maxprocesses 4 --dist loadfile
 	touch $@
 
 .venv/dev: .venv/core
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,eval]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,eval,photos]'
 	touch $@
 
 demo: .venv/core

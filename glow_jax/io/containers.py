@@ -1,4 +1,4 @@
-"""Containers of pictures: the header and metadata of a PNG, JPEG or WebP file.
+"""Containers of pictures: the header and metadata of a PNG, JPEG, WebP, HEIC or AVIF file.
 
 A scan finds the size, the orientation and the metadata. Pillow gets only the parts that make
 pixels, so that none of its metadata parsers runs (they warn, and silencing a warning is not
@@ -15,13 +15,17 @@ from typing import Literal
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import open_without_waiting
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.heif_boxes import SEQUENCES, brands, read_boxes
+from glow_jax.io.messages import install_hint, one_line, reason
+from glow_jax.io.picture_formats import PHOTOS, accepted, reads_avif, reads_heic
 
 MAX_FILE_BYTES = 2**28
 MAX_METADATA_BYTES = 2**20
+MAX_PART_PIXELS = 2**26  # of any picture in a HEIC or AVIF file
 XMP_SIGNATURE = b"http://ns.adobe.com/xap/1.0/\0"  # of the JPEG segment
 
 StrPath = str | os.PathLike[str]
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF types, as `struct` reads them
 
 
@@ -29,21 +33,23 @@ INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # TIFF types, as `s
 class Scan:
     """The header and metadata of a picture file, whose pixels are not decoded yet."""
 
-    kind: Literal["PNG", "JPEG", "WEBP"]
+    kind: Literal["PNG", "JPEG", "WEBP", "HEIC", "AVIF"]
     width: int
     height: int
     data: bytes  # for Pillow: the file without its metadata
-    exif: bytes = b""
+    orientation: int = 1  # EXIF's number: how width and height are to be turned
     xmp: bytes = b""
     icc: bytes = b""
     animated: bool = False
+    primaries: int = 2  # of colours without a profile, by ITU-T H.273; 2 is unspecified
+    transfer: int = 2
 
 
 def scan_file(path: StrPath) -> Scan:
     """Scan a picture file, known by its content.
 
     Raises:
-        InputError: the file cannot be read as PNG, JPEG or WebP.
+        InputError: the file cannot be read as any of them, or what decodes it is not installed.
     """
     name, data = one_line(path), _read_bytes(path)
     try:
@@ -51,7 +57,9 @@ def scan_file(path: StrPath) -> Scan:
             return _scan_png(data)
         if data.startswith(b"\xff\xd8\xff"):
             return _scan_jpeg(data)
-        return _scan_webp(data)
+        return _scan_heif(data, name) if data[4:8] == b"ftyp" else _scan_webp(data)
+    except InputError:
+        raise
     except (IndexError, struct.error) as error:
         raise damaged(name, "image", "it ends inside its header") from error
     except ValueError as error:
@@ -64,14 +72,12 @@ def _read_bytes(path: StrPath) -> bytes:
         with open(path, "rb", opener=open_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{name}: not an ordinary file; accepted: PNG, JPEG or WebP")
+                raise InputError(f"{name}: not an ordinary file; accepted: {accepted()}")
             start = file.read(16)
             if not start:
-                raise InputError(f"{name}: the file is empty; accepted: PNG, JPEG or WebP")
-            if not _is_supported(start):
-                what = _other_picture(start)
-                kind = f"{what}; save it as one that is" if what else "not an image we can read"
-                raise InputError(f"{name}: {kind}; accepted: PNG, JPEG or WebP")
+                raise InputError(f"{name}: the file is empty; accepted: {accepted()}")
+            if why := _why_not(start):
+                raise InputError(f"{name}: {why}; accepted: {accepted()}")
             if status.st_size > MAX_FILE_BYTES:
                 limit = MAX_FILE_BYTES >> 20
                 raise InputError(f"{name}: {status.st_size} bytes; at most {limit} MiB accepted")
@@ -82,25 +88,33 @@ def _read_bytes(path: StrPath) -> bytes:
         raise InputError(f"{name}: cannot be read ({reason(error)})") from error
 
 
-def _is_supported(start: bytes) -> bool:
-    is_webp = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
-    return start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")) or is_webp
-
-
-def _other_picture(start: bytes) -> str:
-    """What a picture of another kind is called; "" for no picture that we know.
+def _why_not(start: bytes) -> str:
+    """Why a file that begins so is not read; "" for one that is.
 
     Source: ISO 14496-12, 4.3 and ISO 23008-12, annex B (brands of HEIF); TIFF 6.0.
     """
-    if start[4:8] == b"ftyp":
-        brand = start[8:12]
-        if brand in (b"avif", b"avis"):
-            return "an AVIF picture, which is not read"
-        if brand in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"):
-            return "a HEIC picture, which is not read"
+    if start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+        return ""
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return ""
+    major = start[8:12] if start[4:8] == b"ftyp" else b""
+    if major in (b"avif", b"avis"):
+        return "" if reads_avif() else _needs_photos("AVIF")
+    if major in (b"mif1", b"mif2", b"msf1"):  # of either: the codec tells
+        return "" if reads_avif() or reads_heic() else _needs_photos("HEIC")
+    if major in HEIC_BRANDS:
+        return "" if reads_heic() else _needs_photos("HEIC")
     known = {b"II*\0": "a TIFF", b"MM\0*": "a TIFF", b"GIF8": "a GIF", b"BM": "a BMP"}
-    found = [name for magic, name in known.items() if start.startswith(magic)]
-    return f"{found[0]} picture, which is not read" if found else ""
+    for magic, what in known.items():
+        if start.startswith(magic):
+            return f"{what} picture, which is not read; save it as one that is"
+    return "not an image we can read"
+
+
+def _needs_photos(kind: str) -> str:
+    return (
+        f"{'an AVIF' if kind == 'AVIF' else 'a HEIC'} picture; to read it, {install_hint(PHOTOS)}"
+    )
 
 
 def _scan_png(data: bytes) -> Scan:
@@ -128,7 +142,8 @@ def _scan_png(data: bytes) -> Scan:
         if kind == b"acTL":  # the number of frames
             animated = struct.unpack_from(">I", data, pos + 8)[0] > 1
         pos = end
-    return Scan("PNG", width, height, b"".join(kept), exif, xmp, icc, animated)
+    turn = exif_orientation(exif)
+    return Scan("PNG", width, height, b"".join(kept), turn, xmp, icc, animated)
 
 
 def _inflated(data: bytes) -> bytes:
@@ -166,7 +181,8 @@ def _scan_jpeg(data: bytes) -> Scan:
             kept.append(segment)
         pos = end
     icc = b"".join(profile[i] for i in sorted(profile))
-    return Scan("JPEG", width, height, b"".join(kept) + data[pos:], exif, xmp, icc)
+    turn = exif_orientation(exif)
+    return Scan("JPEG", width, height, b"".join(kept) + data[pos:], turn, xmp, icc)
 
 
 def _scan_webp(data: bytes) -> Scan:
@@ -192,7 +208,8 @@ def _scan_webp(data: bytes) -> Scan:
         width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", data, 26))
     else:
         raise ValueError("no picture in the WebP file")
-    return Scan("WEBP", width, height, data, exif, xmp, icc, animated)
+    turn = exif_orientation(exif)
+    return Scan("WEBP", width, height, data, turn, xmp, icc, animated)
 
 
 def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -201,6 +218,34 @@ def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         kind, length = struct.unpack_from("<4sI", data, pos)
         yield kind, pos + 8, pos + 8 + length
         pos += 8 + length + length % 2
+
+
+def _scan_heif(data: bytes, name: str) -> Scan:
+    """EXIF's orientation does not count: the container has its own (ISO 23008-12, 6.5.10)."""
+    if brands(data)[0] in SEQUENCES and b"moov" in data[:MAX_METADATA_BYTES]:
+        return Scan("HEIC", 0, 0, b"", animated=True)
+    picture = read_boxes(data)
+    kind: Literal["HEIC", "AVIF"] = "AVIF" if picture.codec == b"av01" else "HEIC"
+    if not (reads_avif() if kind == "AVIF" else reads_heic()):  # the brand may say neither
+        raise InputError(f"{name}: {_needs_photos(kind)}; accepted: {accepted()}")
+    if picture.largest > MAX_PART_PIXELS:
+        raise ValueError(f"a picture of {picture.largest} pixels in it")
+    bare = bytearray(data)
+    for at in picture.metadata:  # items of this type are skipped
+        bare[at : at + 4] = b"skip"
+    for at in picture.turns:  # no rotation: both decoders are to give the pixels as they are stored
+        bare[at : at + 5] = b"irot\0"
+    size = picture.shown if kind == "HEIC" else (picture.width, picture.height)
+    return Scan(
+        kind,
+        *size,
+        bytes(bare),
+        picture.orientation,
+        picture.xmp[:MAX_METADATA_BYTES],
+        picture.icc,
+        primaries=picture.primaries,
+        transfer=picture.transfer,
+    )
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -12,12 +12,11 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from glow_jax.io.colour import to_srgb
+from glow_jax.io.colour import HDR_TRANSFERS, primaries_to_srgb, to_srgb
 from glow_jax.io.containers import (
     Scan,
     StrPath,
     damaged,
-    exif_orientation,
     scan_file,
 )
 from glow_jax.io.errors import InputError
@@ -37,12 +36,14 @@ JUNK = b"\x55" * 4096  # no marker in it
 def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int = 3) -> Pixels:
     """Read a PNG, JPEG or still WebP file, known by its content and not by its suffix.
 
-    EXIF orientation is applied. Transparency is laid over white, as viewers show it (a
-    colour key in a 2-, 4- or 16-bit PNG is ignored). 16-bit grey is scaled by 255/65535
-    and rounded; 16-bit colour keeps its high byte (Pillow). Colours with an ICC profile are
-    converted to sRGB; CMYK without one is converted as Pillow does. Of a multi-picture JPEG the
-    first picture counts. A JPEG of more than `MAX_PIXELS` is decoded at a half, a quarter or an
-    eighth of its size. Of a JPEG without an end marker all pixels must be there.
+    HEIC is read where the extra `photos` is installed, AVIF where Pillow decodes it.
+    EXIF orientation is applied, of HEIC and AVIF that of their container. Transparency is laid
+    over white, as viewers show it (a colour key in a 2-, 4- or 16-bit PNG is ignored). 16-bit
+    grey is scaled by 255/65535 and rounded; more than 8 bits of colour keep their high byte
+    (Pillow, libheif). Colours with an ICC profile, or with Display P3's or BT.2020's primaries,
+    are converted to sRGB; CMYK without a profile is converted as Pillow does. Of a multi-picture
+    JPEG the first picture counts. A JPEG of more than `MAX_PIXELS` is decoded at a half, a quarter
+    or an eighth of its size. Of a JPEG without an end marker all pixels must be there.
 
     Args:
         path: an ordinary file of at most `MAX_FILE_BYTES` and `MAX_PIXELS`, a JPEG of at most
@@ -61,15 +62,14 @@ def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int
         raise InputError(f"channels is {channels!r}; it must be 1 or 3")
     name = one_line(path)
     scan = scan_file(path)
-    orientation = exif_orientation(scan.exif)
-    _check_header(scan, name, size, swapped=orientation >= 5)
+    _check_header(scan, name, size)
     try:
         pixels = _decode(scan, channels)
     except UnidentifiedImageError as error:
         raise damaged(name, scan.kind, "its header is not valid") from error
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise damaged(name, scan.kind, reason(error)) from error
-    return np.ascontiguousarray(_upright(pixels, orientation))
+    return np.ascontiguousarray(_upright(pixels, scan.orientation))
 
 
 def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
@@ -115,8 +115,10 @@ def image_bytes(
         raise InputError(f"{name}: cannot be encoded ({reason(error)})") from error
 
 
-def _check_header(scan: Scan, name: str, size: tuple[int, int] | None, swapped: bool) -> None:
-    width, height = (scan.height, scan.width) if swapped else (scan.width, scan.height)
+def _check_header(scan: Scan, name: str, size: tuple[int, int] | None) -> None:
+    width, height = scan.width, scan.height
+    if scan.orientation >= 5:
+        width, height = height, width
     most = MAX_JPEG_PIXELS if scan.kind == "JPEG" else MAX_PIXELS
     if scan.animated:
         raise InputError(f"{name}: animated images are not accepted; save one frame")
@@ -125,6 +127,11 @@ def _check_header(scan: Scan, name: str, size: tuple[int, int] | None, swapped: 
     if max(width, height) > MAX_SIDE:
         raise InputError(
             f"{name}: {width} x {height} pixels; a side of at most {MAX_SIDE} accepted"
+        )
+    if scan.transfer in HDR_TRANSFERS and not scan.icc:
+        raise InputError(
+            f"{name}: a high-dynamic-range picture ({HDR_TRANSFERS[scan.transfer]}); save it as "
+            "one of standard range"
         )
     if size is not None and tuple(size) != (height, width):
         raise InputError(
@@ -151,7 +158,7 @@ def _decode(scan: Scan, channels: int) -> Pixels:
 
 
 def _decode_data(scan: Scan, data: bytes, channels: int) -> Pixels:
-    with Image.open(io.BytesIO(data), formats=[scan.kind]) as image:
+    with _opened(scan, data) as image:
         if image.size != (scan.width, scan.height):
             raise ValueError("two different sizes in its header")
         shrink = 1
@@ -164,14 +171,34 @@ def _decode_data(scan: Scan, data: bytes, channels: int) -> Pixels:
             grey = np.asarray(image).astype(np.uint32)
             flat = Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
         elif image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            colours = to_srgb(rgba.convert("RGB"), scan.icc).convert("RGB")
+            straight = image.convert("LA") if image.mode == "La" else image
+            rgba = straight.convert("RGBA")
+            colours = _in_srgb(rgba.convert("RGB"), scan).convert("RGB")
             colours.putalpha(rgba.getchannel("A"))
             flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
         else:
-            flat = to_srgb(image.convert("RGB") if image.mode == "P" else image, scan.icc)
+            flat = _in_srgb(image.convert("RGB") if image.mode == "P" else image, scan)
         pixels = np.asarray(flat.convert("L" if channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], channels).copy()
+
+
+def _opened(scan: Scan, data: bytes) -> Image.Image:
+    """The picture, of which nothing but the size is decoded yet; HEIC's is decoded."""
+    if scan.kind != "HEIC":
+        return Image.open(io.BytesIO(data), formats=[scan.kind])
+    import pillow_heif
+
+    found = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
+    if found.size != (scan.width, scan.height):
+        raise ValueError("two different sizes in its header")
+    picture: Image.Image = found.to_pillow()
+    return picture
+
+
+def _in_srgb(image: Image.Image, scan: Scan) -> Image.Image:
+    if scan.icc:
+        return to_srgb(image, scan.icc)
+    return primaries_to_srgb(image, scan.primaries)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

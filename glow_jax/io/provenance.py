@@ -65,7 +65,7 @@ def read_provenance(path: StrPath) -> Provenance | None:
         any way: other people's metadata must not stop a batch.
 
     Raises:
-        InputError: the file itself cannot be read as PNG, JPEG or WebP.
+        InputError: the file itself cannot be read as a picture.
     """
     root = _xmp_root(scan_file(path).xmp)
     try:
@@ -81,7 +81,7 @@ def read_source_type(path: StrPath) -> str | None:
         The last part of its address, such as "digitalCapture"; None when there is none.
 
     Raises:
-        InputError: the file itself cannot be read as PNG, JPEG or WebP.
+        InputError: the file itself cannot be read as a picture.
     """
     root = _xmp_root(scan_file(path).xmp)
     value = "" if root is None else _xmp_field(root, _IPTC, "DigitalSourceType")

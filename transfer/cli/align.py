@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="PHOTO",
-        help="PNG, JPEG or WebP files, or folders of them",
+        help="PNG, JPEG or WebP files, HEIC and AVIF with the extra photos; or folders of them",
     )
     parser.add_argument(
         "-o", "--out", type=Path, required=True, metavar="DIR", help="a new folder, or this one's"

@@ -249,7 +249,7 @@ def test_orientation_agrees_with_pillow(orientation: int) -> None:
     data = encode(image, "PNG", exif=image.getexif())
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     scan = containers._scan_png(data)
-    got = images._upright(images._decode(scan, 3), containers.exif_orientation(scan.exif))
+    got = images._upright(images._decode(scan, 3), scan.orientation)
     np.testing.assert_array_equal(got, expected)
 
 
@@ -296,12 +296,12 @@ def test_animated_is_refused(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000"])
 def test_other_formats_are_refused(tmp_path: Path, kind: str) -> None:
     data = encode(Image.new("RGB", (16, 16)), kind)
-    rejected(save(tmp_path, data), "PNG, JPEG or WebP")
+    rejected(save(tmp_path, data), "accepted: PNG, JPEG")
 
 
 @pytest.mark.parametrize("data", [b"hello\n", b"\x89PN", b"RIFF\4\0\0\0WAVE", b"\xff\xd8"])
 def test_text_named_png(tmp_path: Path, data: bytes) -> None:
-    rejected(save(tmp_path, data), "a.png", "PNG, JPEG or WebP")
+    rejected(save(tmp_path, data), "a.png", "accepted: PNG, JPEG")
 
 
 def test_empty_file(tmp_path: Path) -> None:

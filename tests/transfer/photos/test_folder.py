@@ -184,9 +184,8 @@ def test_folders_are_people(tmp_path: Path) -> None:
         ("c/ben/x/1.jpg", "ben/x"),
         ("c/ann/1.jpg", ""),
     ]
-    assert (
-        others.startswith("left out 2 files that are not PNG") and "(.txt 1, no suffix 1)" in others
-    )
+    assert others.startswith("left out 2 files that are not PNG")
+    assert others.endswith("(.txt 1, no suffix 1)")
     assert list_photographs([tmp_path / "c"], tmp_path / "c/ben")[0] == [found[3]]
     (tmp_path / "b/a").mkdir(parents=True)
     (tmp_path / "b/a/1.png").write_bytes(b"")
