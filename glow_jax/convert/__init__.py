@@ -20,6 +20,7 @@ import numpy as np
 from glow_jax.checkpoints import check_new, save_graph, save_weights
 from glow_jax.config import GlowConfig
 from glow_jax.convert import openai, pytorch
+from glow_jax.convert.averages import with_averages
 from glow_jax.convert.blob import mapped
 from glow_jax.convert.build import Parts
 from glow_jax.convert.choose import Asked, first_whole
@@ -145,7 +146,8 @@ def _read(files: Files, asked: Asked, budget: Budget) -> tuple[str, Parts | Grap
         what = "safetensors" if files.kind in ("safetensors", "sharded") else "PyTorch"
         raise InputError(f"is a {what} file, not of format {asked.format}")
     held = _held(files, budget)
-    return first_whole(candidates(held, budget), asked, budget, files)
+    sets = with_averages(candidates(held, budget), held, budget)
+    return first_whole(sets, asked, budget, files)
 
 
 def _expect_format(given: str | None, found: str, what: str) -> None:

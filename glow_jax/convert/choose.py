@@ -133,6 +133,8 @@ def _about(
         )
     elif taken.averaged:
         notes.append(f"the weights taken ({one_line(taken.name)[:80]}) are moving averages")
+    if taken.completed:
+        notes.append(taken.completed)
     for candidate, error in wrong[:3]:
         notes.append(f"left out {one_line(candidate.name)[:80]}: {str(error)[:200]}")
     if taken.beside:

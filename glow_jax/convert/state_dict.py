@@ -40,6 +40,7 @@ class Candidate(NamedTuple):
         unread: names of values that are no arrays, and what they are.
         beside: names in the same dict that belong to no set of weights.
         averaged: moving averages, by their name or by a count that stands beside them.
+        completed: in words, what averages lacked and where it was taken from (`averages`).
     """
 
     path: tuple[str, ...]
@@ -47,6 +48,7 @@ class Candidate(NamedTuple):
     unread: dict[str, str]
     beside: list[str]
     averaged: bool
+    completed: str = ""
 
     @property
     def name(self) -> str:
@@ -97,12 +99,12 @@ def candidates(found: Any, budget: Budget) -> list[Candidate]:
     module = _module(found, budget)
     if module is not None:
         raise InputError(MODULE.format(name=one_line(module)[:200]))
-    named = [name for _, values in inside for name in values if _is_array(values[name])]
+    named = [name for _, values in inside for name in values if is_array(values[name])]
     if not named:
         what = f": it is a {one_line(found.name)[:200]}" if isinstance(found, Opaque) else ""
         raise InputError(f"holds no state_dict{what}")
     largest = max((values for _, values in inside), key=len)
-    from_one = [name for name in largest if _is_array(largest[name])] or named
+    from_one = [name for name in largest if is_array(largest[name])] or named
     family_of(from_one)  # says why, where they are a known derivative's
     some = ", ".join(one_line(n)[:80] for n in from_one[:3])
     raise InputError(f"none of the known implementations has names like {some}")
@@ -119,24 +121,24 @@ def _dicts(
     seen: set[int] = set()
     while stack:
         path, item = stack.pop()
-        children = _children(item, opaque)
+        children = children_of(item, opaque)
         if children is None or id(item) in seen or len(path) > MAX_DEPTH:
             continue
         seen.add(id(item))
         budget.step(len(children) + 1)
         named = {key: value for key, value in children if isinstance(key, str)}
         named = {key: value for key, value in named.items() if len(key) <= MAX_NAME}
-        if any(_is_array(value) for value in named.values()):
+        if any(is_array(value) for value in named.values()):
             yield path, named
         nested = [
             ((*path, str(key)[:200]), value)
             for key, value in children
-            if _is_name(key) and not _is_array(value)
+            if _is_name(key) and not is_array(value)
         ]
         stack.extend(reversed(nested))
 
 
-def _children(item: Any, opaque: bool) -> list[tuple[Any, Any]] | None:
+def children_of(item: Any, opaque: bool) -> list[tuple[Any, Any]] | None:
     """Keys and values of a container; a list of pairs with names is taken for a dict."""
     if isinstance(item, Dict):
         return item.pairs
@@ -144,7 +146,7 @@ def _children(item: Any, opaque: bool) -> list[tuple[Any, Any]] | None:
         return list(item.items())
     if isinstance(item, list | tuple):
         pairs = [i for i in item if isinstance(i, list | tuple) and len(i) == 2]
-        if len(pairs) == len(item) and any(isinstance(k, str) and _is_array(v) for k, v in pairs):
+        if len(pairs) == len(item) and any(isinstance(k, str) and is_array(v) for k, v in pairs):
             return [(k, v) for k, v in pairs]
         return list(enumerate(item))
     if opaque and isinstance(item, Opaque):
@@ -161,7 +163,7 @@ def _is_name(key: Any) -> bool:
     return isinstance(key, str) or (isinstance(key, int) and abs(key) < 2**63)
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
     return isinstance(value, Tensor | PickledArray | np.ndarray)
 
 
@@ -170,7 +172,7 @@ def _module(found: Any, budget: Budget) -> str | None:
     stack, seen = [found], set()
     while stack:
         item = stack.pop()
-        children = _children(item, opaque=True)
+        children = children_of(item, opaque=True)
         if children is None or id(item) in seen:
             continue
         seen.add(id(item))
@@ -190,7 +192,7 @@ def _sets(path: tuple[str, ...], values: dict[str, Any], budget: Budget) -> list
     """The sets of weights in one dict, by prefix."""
     budget.step(len(values) * len(FAMILIES))
     names = _unwrapped(values)
-    prefixes = _prefixes([n for n in names if _is_array(values[names[n]])])
+    prefixes = _prefixes([n for n in names if is_array(values[names[n]])])
     taken: set[str] = set()
     sets = []
     for prefix, roots in prefixes.items():
@@ -201,7 +203,7 @@ def _sets(path: tuple[str, ...], values: dict[str, Any], budget: Budget) -> list
             if name.startswith(prefix) and name.removeprefix(prefix).split(".", 1)[0] in roots
         }
         taken |= {prefix + name for name in inside}
-        leaves = {name: value for name, value in inside.items() if _is_array(value)}
+        leaves = {name: value for name, value in inside.items() if is_array(value)}
         unread = {n: v.name for n, v in inside.items() if isinstance(v, Opaque)}
         parts = [part for part in prefix.split(".")[:-1] if part != "module"]
         where = tuple(part for part in (*path, *parts) if part)
@@ -209,9 +211,7 @@ def _sets(path: tuple[str, ...], values: dict[str, Any], budget: Budget) -> list
         averaged = counted or any(AVERAGED.search(part) for part in where)
         sets.append(Candidate(where, leaves, unread, [], averaged))
     counts = ("n_averaged", "initted", "step")  # of torch's AveragedModel and of ema_pytorch
-    beside = [
-        n for n in names if n not in taken and n not in counts and _is_array(values[names[n]])
-    ]
+    beside = [n for n in names if n not in taken and n not in counts and is_array(values[names[n]])]
     return [c._replace(beside=beside) for c in sets]
 
 
