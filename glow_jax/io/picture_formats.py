@@ -1,11 +1,11 @@
 """The formats of pictures that can be read here, by the endings of their files' names."""
 
 import functools
-import importlib.util
 
 from PIL import features
 
 from glow_jax.io.messages import install_hint
+from glow_jax.io.packages import installed
 
 ALWAYS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 HEIC = (".heic", ".heif", ".hif")  # with the extra `photos`
@@ -17,7 +17,7 @@ PHOTOS = "photos"  # the extra
 @functools.cache
 def reads_heic() -> bool:
     """Whether pillow-heif is installed."""
-    return importlib.util.find_spec("pillow_heif") is not None
+    return installed("pillow_heif")
 
 
 @functools.cache

@@ -16,7 +16,8 @@ from bench.robustness.damage import Files, one_changed
 from bench.robustness.kind import Kind
 from eval.files import read_picture
 from glow_jax.io.errors import InputError
-from glow_jax.io.pictures import image_bytes, image_paths, read_image
+from glow_jax.io.picture_folders import image_paths
+from glow_jax.io.pictures import image_bytes, read_image
 from glow_jax.io.provenance import Provenance, read_provenance, read_source_type
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
