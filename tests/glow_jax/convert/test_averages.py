@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.robustness.files.pytorch_files import write_zip
+from bench.robustness.files.wrappings import AVERAGED, RAW, averaged, half, loose, prefixed, raw
 from glow_jax.convert.averages import with_averages
 from glow_jax.convert.state_dict import Candidate
 from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from tests.support.converted import Converted
-from tests.support.pytorch_files import write_zip
-from tests.support.wrappings import AVERAGED, RAW, averaged, half, loose, prefixed, raw
 
 BUFFER = "prior_h"
 WANTED = AVERAGED | {BUFFER: RAW[BUFFER]}
