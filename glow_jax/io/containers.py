@@ -235,10 +235,11 @@ def _scan_heif(data: bytes, name: str) -> Scan:
         bare[at : at + 4] = b"skip"
     for at in picture.turns:  # no rotation: both decoders are to give the pixels as they are stored
         bare[at : at + 5] = b"irot\0"
-    size = picture.shown if kind == "HEIC" else (picture.width, picture.height)
+    width, height = picture.shown if kind == "HEIC" else (picture.width, picture.height)
     return Scan(
         kind,
-        *size,
+        width,
+        height,
         bytes(bare),
         picture.orientation,
         picture.xmp[:MAX_METADATA_BYTES],

@@ -81,8 +81,8 @@ def read_boxes(data: bytes) -> HeifPicture:
     parts = {box.kind: box for box in _boxes(data, meta.start + 4, meta.end)}
     if not {b"pitm", b"iinf", b"iprp"} <= parts.keys():
         raise ValueError("no primary picture in it")
-    wide = data[parts[b"pitm"].start] > 0
-    (primary,) = struct.unpack_from(">I" if wide else ">H", data, parts[b"pitm"].start + 4)
+    version = data[parts[b"pitm"].start]
+    (primary,) = struct.unpack_from(">I" if version else ">H", data, parts[b"pitm"].start + 4)
     items = _items(data, parts[b"iinf"])
     boxes, owners = _properties(data, parts[b"iprp"])
     own = [boxes[i] for i in owners.get(primary, ())]
@@ -95,18 +95,20 @@ def read_boxes(data: bytes) -> HeifPicture:
     icc, primaries, transfer = _colours(data, own, boxes)
     packets = [number for number, item in items.items() if item.content == XMP]
     xmp = _content(data, parts, packets[0]) if packets and b"iloc" in parts else b""
+    width, height = first[0]
     return HeifPicture(
-        _codec(items, primary),
-        *first[0],
-        _shown(data, own, first[0]),
-        max(width * height for width, height in sizes),
-        _orientation(data, own),
-        icc,
-        primaries,
-        transfer,
-        xmp,
-        tuple(item.at for item in items.values() if item.kind in (b"Exif", b"mime", b"uri ")),
-        tuple(box.start - 4 for box in boxes if box.kind in (b"irot", b"imir")),
+        codec=_codec(items, primary),
+        width=width,
+        height=height,
+        shown=_shown(data, own, (width, height)),
+        largest=max(wide * high for wide, high in sizes),
+        orientation=_orientation(data, own),
+        icc=icc,
+        primaries=primaries,
+        transfer=transfer,
+        xmp=xmp,
+        metadata=tuple(i.at for i in items.values() if i.kind in (b"Exif", b"mime", b"uri ")),
+        turns=tuple(box.start - 4 for box in boxes if box.kind in (b"irot", b"imir")),
     )
 
 
