@@ -1,4 +1,4 @@
-"""Pictures of any format that Pillow reads, within limits of size."""
+"""Pictures as `glow_jax.io.pictures` reads them, and of formats that only Pillow knows."""
 
 import dataclasses
 import hashlib
@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from glow_jax.io.colour import to_srgb
+from glow_jax.io.containers import is_known
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.pictures import MAX_PIXELS, first_frame, flattened
 
 MAX_BYTES = 256 * 2**20
-MAX_PIXELS = 100_000_000
 MAX_SIDE = 2**16  # pixels: Pillow needs memory for each row besides its pixels
 
 
@@ -58,10 +58,9 @@ def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
 
 
 def read_picture(path: Path, data: bytes | None = None) -> Picture:
-    """Read a picture of any format that Pillow knows; of several frames, the first.
+    """Read a picture as a transfer does, or of another format that Pillow knows (GIF, TIFF, BMP).
 
-    Colours are converted to sRGB by the picture's profile, as in `glow_jax.io.pictures`. A JPEG of
-    more than 100 megapixels is decoded at half its size.
+    Of several frames, the first counts.
 
     Args:
         path: of the file.
@@ -71,47 +70,38 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
         InputError: the file is missing, damaged, no picture, or too large.
     """
     data = read_bytes(path) if data is None else data
+    name = one_line(path)
+    pixels = first_frame(data, name) if is_known(data) else _of_pillow(data, name)
+    return Picture(path, hashlib.sha256(data).hexdigest(), pixels)
+
+
+def _of_pillow(data: bytes, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 in sRGB, upright, of a format that only Pillow knows."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own, lower limit of pixels
             image = Image.open(io.BytesIO(data))
             if image.format == "EPS":
-                raise InputError(f"{one_line(path)}: EPS is not read; it is a program")
-            if image.format == "JPEG" and image.width * image.height > MAX_PIXELS:
-                image.draft(image.mode, (image.width // 2, image.height // 2))
+                raise InputError(f"{name}: EPS is not read; it is a program")
             if image.width * image.height > MAX_PIXELS:
                 raise InputError(
-                    f"{one_line(path)}: {image.width}x{image.height} pixels; "
-                    f"at most {MAX_PIXELS // 10**6} megapixels are read"
-                )
-            if max(image.size) > MAX_SIDE:
-                raise InputError(
-                    f"{one_line(path)}: {image.width}x{image.height} pixels; a side of at most "
-                    f"{MAX_SIDE} is read"
+                    f"{name}: {image.width} x {image.height} pixels; at most {MAX_PIXELS} accepted"
                 )
             profile = image.info.get("icc_profile") or b""
-            pixels = _rgb(ImageOps.exif_transpose(image), profile)
+            flat = flattened(_in_8_bits(ImageOps.exif_transpose(image)), profile)
+            return np.array(flat.convert("RGB"))
     except InputError:
         raise
     except UnidentifiedImageError:  # its message holds a memory address
-        raise InputError(f"{one_line(path)}: not a readable picture (no known format)") from None
+        raise InputError(f"{name}: not a readable picture (no known format)") from None
     except Exception as error:  # Pillow's decoders raise many types on damaged files
-        raise InputError(f"{one_line(path)}: not a readable picture ({reason(error)})") from None
-    return Picture(path, hashlib.sha256(data).hexdigest(), pixels)
+        raise InputError(f"{name}: not a readable picture ({reason(error)})") from None
 
 
-def _rgb(image: Image.Image, profile: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 in sRGB; `profile` is the ICC profile of the picture's numbers."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        # 16 bits to 8; Pillow's own conversion clips instead.
-        values = np.asarray(image, np.float64)
-        scale = 257 if values.max(initial=0) > 255 else 1
-        image = Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))
-    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
-        rgba = image.convert("RGBA")
-        colours = to_srgb(rgba.convert("RGB"), profile).convert("RGB")
-        colours.putalpha(rgba.getchannel("A"))
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
-    else:
-        image = to_srgb(image.convert("RGB") if image.mode == "P" else image, profile)
-    return np.array(image.convert("RGB"))
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """16 or 32 bits of grey, or floating point, in 8 bits; Pillow's own conversion clips."""
+    if not (image.mode.startswith("I;16") or image.mode in ("I", "F")):
+        return image
+    values = np.asarray(image, np.float64)
+    scale = 257 if values.max(initial=0) > 255 else 1
+    return Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8))

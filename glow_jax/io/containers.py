@@ -51,7 +51,22 @@ def scan_file(path: StrPath) -> Scan:
     Raises:
         InputError: the file cannot be read as any of them, or what decodes it is not installed.
     """
-    name, data = one_line(path), _read_bytes(path)
+    return scan_bytes(_read_bytes(path), one_line(path))
+
+
+def is_known(data: bytes) -> bool:
+    """Whether a file begins as a picture of a kind that `scan_bytes` knows."""
+    return data[4:8] == b"ftyp" or not _why_not(data[:16])
+
+
+def scan_bytes(data: bytes, name: str) -> Scan:
+    """Scan a picture of a kind that is known by `is_known`; `name` is for messages.
+
+    Raises:
+        InputError: it is damaged, or what decodes it is not installed.
+    """
+    if why := _why_not(data[:16]):
+        raise InputError(f"{name}: {why}; accepted: {accepted()}")
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return _scan_png(data)

@@ -4,6 +4,7 @@ Files may be hostile: Pillow gets only the bytes that make pixels (`containers`)
 decoded before its size is known.
 """
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from glow_jax.io.containers import (
     Scan,
     StrPath,
     damaged,
+    scan_bytes,
     scan_file,
 )
 from glow_jax.io.errors import InputError
@@ -60,8 +62,29 @@ def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int
     """
     if channels not in (1, 3):
         raise InputError(f"channels is {channels!r}; it must be 1 or 3")
-    name = one_line(path)
-    scan = scan_file(path)
+    return _read(scan_file(path), one_line(path), size, channels)
+
+
+def first_frame(data: bytes, name: str) -> Pixels:
+    """The picture in a file's bytes, of an animation the first; else as `read_image`.
+
+    Args:
+        data: of a kind that `containers.is_known` knows.
+        name: for messages.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        InputError: as `read_image`.
+    """
+    scan = scan_bytes(data, name)
+    if scan.animated and scan.data:
+        scan = dataclasses.replace(scan, animated=False)
+    return _read(scan, name, None, 3)
+
+
+def _read(scan: Scan, name: str, size: tuple[int, int] | None, channels: int) -> Pixels:
     _check_header(scan, name, size)
     try:
         pixels = _decode(scan, channels)
@@ -167,19 +190,30 @@ def _decode_data(scan: Scan, data: bytes, channels: int) -> Pixels:
         if shrink > 1:
             image.draft(image.mode, (scan.width // shrink, scan.height // shrink))
         image.load()
+        flat = image
         if image.mode.startswith("I"):  # 16-bit grey
             grey = np.asarray(image).astype(np.uint32)
             flat = Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8))
-        elif image.has_transparency_data:
-            straight = image.convert("LA") if image.mode == "La" else image
-            rgba = straight.convert("RGBA")
-            colours = _in_srgb(rgba.convert("RGB"), scan).convert("RGB")
-            colours.putalpha(rgba.getchannel("A"))
-            flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
-        else:
-            flat = _in_srgb(image.convert("RGB") if image.mode == "P" else image, scan)
+        flat = flattened(flat, scan.icc, scan.primaries)
         pixels = np.asarray(flat.convert("L" if channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], channels).copy()
+
+
+def flattened(image: Image.Image, icc: bytes, primaries: int = 2) -> Image.Image:
+    """A decoded picture of 8 bits in sRGB, its transparency laid over white.
+
+    Args:
+        image: of any mode of 8 bits or less.
+        icc: the profile of its numbers; empty for none.
+        primaries: of its numbers where there is no profile, by ITU-T H.273.
+    """
+    if image.has_transparency_data:
+        straight = image.convert("LA") if image.mode == "La" else image
+        rgba = straight.convert("RGBA")
+        colours = _in_srgb(rgba.convert("RGB"), icc, primaries).convert("RGB")
+        colours.putalpha(rgba.getchannel("A"))
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+    return _in_srgb(image.convert("RGB") if image.mode == "P" else image, icc, primaries)
 
 
 def _opened(scan: Scan, data: bytes) -> Image.Image:
@@ -195,10 +229,8 @@ def _opened(scan: Scan, data: bytes) -> Image.Image:
     return picture
 
 
-def _in_srgb(image: Image.Image, scan: Scan) -> Image.Image:
-    if scan.icc:
-        return to_srgb(image, scan.icc)
-    return primaries_to_srgb(image, scan.primaries)
+def _in_srgb(image: Image.Image, icc: bytes, primaries: int) -> Image.Image:
+    return to_srgb(image, icc) if icc else primaries_to_srgb(image, primaries)
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -64,12 +64,39 @@ def test_colours_are_those_that_a_transfer_sees(tmp_path: Path, mode: str) -> No
 def test_a_jpeg_of_a_phone_is_read_at_half_its_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eval.files.MAX_PIXELS", 5000)
+    monkeypatch.setattr("glow_jax.io.pictures.MAX_PIXELS", 5000)
     Image.new("RGB", (100, 60), "teal").save(tmp_path / "a.jpg")
     assert pixels(tmp_path / "a.jpg").shape == (30, 50, 3)
     Image.new("RGB", (100, 60), "teal").save(tmp_path / "a.png")
-    with pytest.raises(InputError, match="100x60 pixels; at most 0 megapixels"):
+    with pytest.raises(InputError, match="100 x 60 pixels; at most 5000 accepted"):
         read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp"])
+def test_of_an_animation_the_first_frame_counts(tmp_path: Path, name: str) -> None:
+    frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (40, 200)]
+    options = {"lossless": True} if name == "a.webp" else {}
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
+    assert (pixels(tmp_path / name) == 40).all()
+
+
+@pytest.mark.parametrize("suffix", [".tiff", ".bmp", ".ppm"])
+def test_what_a_transfer_does_not_read(tmp_path: Path, suffix: str) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(values).save(path)
+    np.testing.assert_array_equal(pixels(path), values)
+    with pytest.raises(InputError, match="accepted: PNG"):
+        read_image(path)
+
+
+def test_what_a_phone_makes_is_as_a_transfer_reads_it(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    values = np.repeat(np.repeat(RAMP, 8, 0), 8, 1)
+    pillow_heif.from_pillow(Image.fromarray(values)).save(tmp_path / "a.heic", quality=-1)
+    found = pixels(tmp_path / "a.heic")
+    np.testing.assert_array_equal(found, read_image(tmp_path / "a.heic"))
+    assert np.abs(found[..., 0].astype(int) - values).max() <= 2
 
 
 def test_a_picture_knows_its_bytes(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_what_cannot_be_read_is_told_and_kept(log: Log, tmp_path: Path, workers:
     folder.mkdir()
     for _ in range(2):
         found, _told = run([good, bad, missing, folder], tmp_path / "cache", workers)
-        assert found[bad].problem.startswith(f"{bad}: not a readable picture (")
+        assert found[bad].problem.startswith(f"{bad}: damaged or truncated PNG file (")
         assert "none.png: cannot be read (No such file" in found[missing].problem
         assert found[folder].problem == f"{folder}: not an ordinary file"
         assert level(found[good]) == pytest.approx(0.02)
