@@ -4,9 +4,9 @@ Python's own way is not enough. A call that does not return (XLA compiles for se
 KeyboardInterrupt back, a library's import may swallow it, worker threads and processes are waited
 for, and the interpreter's teardown crashes while XLA's threads live. So the system tells a thread
 of the signal. The thread writes the line and ends the process after a grace of one second; within
-it, the KeyboardInterrupt may unwind the main thread and close files, unless a module is being
-imported. Nothing after the line reaches standard error. Files are safe at any moment: each is
-written whole, then renamed.
+it, the KeyboardInterrupt may unwind the main thread and close files, unless JAX is loaded or a
+module is being imported. Nothing after the line reaches standard error. Files are safe at any
+moment: each is written whole, then renamed.
 
 Nothing heavy is imported here, so that the handlers are in place at once.
 """
@@ -108,7 +108,8 @@ class _Ending:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, when it runs Python code."""
         self._begin(number)
-        if not self.may_unwind or _imports(frame):
+        # Unwinding through XLA may crash too.
+        if not self.may_unwind or _imports(frame) or "jaxlib" in sys.modules:
             self.end()
         if not self._raised:
             self._raised = True
