@@ -136,7 +136,7 @@ def test_lightnings_averages_are_in_state_dict(converted: Converted) -> None:
 def test_averages_that_fit_no_weights_are_none(ema: Any, converted: Converted) -> None:
     path = write_zip(converted.folder / "a.pt", {"net": raw(), "ema": ema()})
     assert converted(path).equals(RAW)
-    with pytest.raises(InputError, match="`ema`: no averaged weights there"):
+    with pytest.raises(InputError, match="`ema`: the file has no averaged weights"):
         converted(path, ema=True)
 
 
