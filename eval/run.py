@@ -105,7 +105,7 @@ def judge_folder(
     Raises:
         InputError: the folder is no folder of outputs, or a model or its weights are missing.
     """
-    need("eval", *modules_needed(identity is not None, reader or "rendered"))
+    need("eval", *modules_needed(identity is not None, "rendered" if reader is None else reader))
     from eval.action_units import OF_MEDIAPIPE, default_choice
 
     if reader == "py-feat":
@@ -119,7 +119,7 @@ def judge_folder(
     from eval.study import read_study
 
     study = read_study(out)
-    judges = Judges(identity, reader or default_choice(study.photographs))
+    judges = Judges(identity, default_choice(study.photographs) if reader is None else reader)
     action_units = check(judges)
     _make(report)
     judged = judge(study, judges, action_units, cache / SCORES, workers=workers, progress=progress)

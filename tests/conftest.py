@@ -28,6 +28,11 @@ jaxtyping.install_import_hook(
     ["glow_jax", "transfer"], "beartype.beartype"
 )  # before they are imported
 
+# What is imported late elsewhere, possibly in a thread: where two threads parse at once, Python
+# 3.11 may raise SystemError (python/cpython#106905), and the hook above parses every module anew.
+import transfer.api  # noqa: E402
+import transfer.methods.paper  # noqa: E402
+import transfer.methods.warp  # noqa: E402, F401
 from glow_jax.config import GlowConfig  # noqa: E402
 from tests.support.command_line import make_home  # noqa: E402
 from tests.support.models import Precision  # noqa: E402

@@ -1,7 +1,6 @@
 """What hostile files and bad moments do: readers fuzzed, verbs killed or left without a disk.
 
     python -m bench.robustness           every reader, over 10,000 seeded inputs: half an hour
-    python -m bench.robustness.guided    some readers, guided by coverage (atheris)
     python -m bench.robustness.faults    every verb that writes, killed, stopped, without a disk
     python -m bench.robustness.page      docs/results/robustness.md of the three results
 

@@ -473,7 +473,7 @@ def test_a_card_says_how_likely_known_pictures_are(copy: Path) -> None:
 @pytest.mark.parametrize("bits", [np.zeros(99), np.full(200, np.nan), np.full(200, np.inf)])
 def test_a_calibration_needs_pictures_of_finite_likelihood(copy: Path, bits: np.ndarray) -> None:
     before = (copy / "card.json").read_bytes()
-    with pytest.raises(InputError, match="100 or more are needed, all of finite"):
+    with pytest.raises(InputError, match="100 or more are needed, all with finite"):
         checkpoints.calibrate(copy, bits)
     assert (copy / "card.json").read_bytes() == before
 

@@ -414,7 +414,7 @@ MISTAKES = {
     "not a batch": (lambda: la.mean(A), r"leading batch axis >= 1, got \[\(2,\), \(4,\)\]"),
     "alpha length": (
         lambda: la.transfer(A, A, A, (0.3, 0.4, 0.5)),
-        r"a scalar or one a level of PyTreeDef\(\(\*, \*\)\), got PyTreeDef\(\(\*, \*, \*\)\)",
+        r"a scalar or one per level of PyTreeDef\(\(\*, \*\)\), got PyTreeDef\(\(\*, \*, \*\)\)",
     ),
     "alpha array": (
         lambda: la.transfer(A, A, A, jnp.ones(3)),

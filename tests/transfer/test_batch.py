@@ -285,7 +285,7 @@ def test_what_does_not_fit_is_one_line(home: Path, tmp_path: Path) -> None:
 
     models = linear_models()
     make(job_of(home), tmp_path / "out", models, limit=1)
-    with pytest.raises(InputError, match=r"a batch of 4 images does not fit .* `batch_size`"):
+    with pytest.raises(InputError, match=r"4 images at once do not fit .* `batch_size`"):
         make(job_of(home), tmp_path / "out", linear_models(decode=decode))
 
 

@@ -321,7 +321,7 @@ def test_outputs_that_only_partly_decode_say_so(people: Path, tmp_path: Path) ->
 
 
 def test_files_that_are_left_out_of_a_person_are_named(people: Path) -> None:
-    (people / "bob" / "7.heic").write_bytes(b"")
+    (people / "bob" / "7.tiff").write_bytes(b"")
     asked = plan_transfer([people / "shots"], people / "ann", [people / "bob"], (0.5,))
     (note,) = asked.notes
     assert "bob: left out 1 file that is not PNG, JPEG, WebP" in note

@@ -144,7 +144,7 @@ def make(request: "TransferRequest", *, compile_cache: bool) -> int:
         print(f"sheet:   {summary.sheet}")
     if summary.pasted is not None:
         made, kept, failures = summary.pasted.made, summary.pasted.kept, summary.pasted.failures
-        print(f"pasted:  {summary.out / 'pasted'} ({made} made, {kept} were there)")
+        print(f"pasted:  {summary.out / 'pasted'} ({made} made, {kept} were already there)")
         for why in failures:
             print(f"not pasted: {why}", file=sys.stderr)
         code = max(code, 1 if failures else 0)

@@ -45,7 +45,7 @@ def _places(table: Table, errors: Errors) -> dict[str, int]:
         if name not in ACCEPTED:
             errors.add(line, f"unknown column {one_line(name)!r}; {accepted}")
         elif header.count(name) > 1:
-            errors.add(line, f"column {name!r} comes twice")
+            errors.add(line, f"column {name!r} is repeated")
     errors.check()
     return {name: i for i, name in enumerate(header)}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import install_hint, one_line, reason
+from glow_jax.io.messages import one_line, reason
 
 MAX_NODES = 200_000  # texts, lists and objects, those that aliases repeat included
 NULL = "tag:yaml.org,2002:null"
@@ -26,9 +26,7 @@ def read_yaml(name: str, text: str) -> Any:
     try:
         import yaml
     except ImportError:
-        raise InputError(
-            f"{name}: YAML needs PyYAML, TOML needs nothing; {install_hint('photos')}"
-        ) from None
+        raise InputError(f"{name}: YAML needs `pip install pyyaml`; TOML needs nothing") from None
     budget = Budget(n_steps=MAX_NODES)
 
     def plain(node: yaml.Node) -> Any:

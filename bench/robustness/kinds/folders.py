@@ -66,7 +66,7 @@ def outputs() -> Files:
     ]
     given = {"file": "shots/0.png", "role": "expression", "sha256": "0" * 64}
     given |= {"bits_per_dim": "3.1", "round_trip_error": "0.001", "redone_in_exact": "0"}
-    job = {"digest": "f" * 64, "outputs": 2, "chunks": 1, "chunk_size": 64, "how": ""}
+    job = {"digest": "f" * 64, "outputs": 2, "chunks": 1, "chunk_size": 64, "how": {}}
     return {
         "job.json": json.dumps(job).encode(),
         "people.csv": _table(list(PEOPLE_FIELDS), [{"person": "ann", "file": "0.png"}]),

@@ -551,7 +551,7 @@ def test_what_is_missing_is_asked_for_at_once(tmp_path: Path, capsys) -> None:
     assert "--image-size" in line and "--bits" not in line and "--set" not in line
     assert main(["convert", *words, "--image-size", "4x8"]) == 0
     printed = capsys.readouterr().out
-    assert "8x4, 1 channels" in printed and "assumed coupling_bias=0" in printed
+    assert "8x4, 1 channel\n" in printed and "assumed coupling_bias=0" in printed
     state = {n: a for n, a in y0ast_state().items() if n != "prior_h"}
     path = write_safetensors(tmp_path / "b.safetensors", state)
     line = cli_refused(capsys, [str(path), "-o", f"{tmp_path}/out2"])

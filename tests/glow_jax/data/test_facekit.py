@@ -244,7 +244,7 @@ def test_pickled_objects_are_never_loaded(
     packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"facekit\.npz: .*allow_pickle=False"):
+    with pytest.raises(InputError, match=r"facekit\.npz: not a readable .npz"):
         load_facekit(rewritten(packed, material_names=np.array([Bomb()], object)))
     assert not (tmp_path / "exploded").exists()
 

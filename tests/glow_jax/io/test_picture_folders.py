@@ -231,7 +231,8 @@ def test_of_aligns_folder_the_crops_count(tmp_path: Path) -> None:
 
 
 def test_aligns_folder_of_one_person_is_that_person(tmp_path: Path) -> None:
-    for crops, folder in ((("ann/1.png", "ann/2.png"), "faces/ann"), (("1.png",), "faces")):
+    # Crops of no named person: the person is called like the folder.
+    for crops, folder in ((("ann/1.png", "ann/2.png"), "faces/ann"), (("1.png",), "")):
         out = aligned(tmp_path / crops[0].replace("/", "-"), *crops)
         found = list_pictures(out)
         assert found.folder == out / folder and len(found.paths) == len(crops)

@@ -337,7 +337,7 @@ def test_a_detector_that_fails_is_not_fatal(album: Path, tmp_path: Path) -> None
 
     found, _ = list_photographs([album / "person-36"])
     summary = align_folder(found, tmp_path / "out", SETTINGS, unhappy)
-    assert [f.reason for f in summary.failures] == ["DeepFace failed (CUDA)"] * 3
+    assert [f.reason for f in summary.failures] == ["ValueError: DeepFace failed (CUDA)"] * 3
     assert align_folder(found, tmp_path / "out", SETTINGS, truth).made == 3  # tried again
 
 
