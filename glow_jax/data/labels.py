@@ -42,9 +42,10 @@ def read_lines(path: Path) -> list[str]:
         InputError: it cannot be read, is no ordinary file, or is larger than `MAX_LABELS_BYTES`.
     """
     try:
-        return read_bytes(path, MAX_LABELS_BYTES).decode("utf-8-sig").split("\n")
+        lines = read_bytes(path, MAX_LABELS_BYTES).decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from None
+    return lines if lines[-1] else lines[:-1]
 
 
 def png_buffer(pixels: np.ndarray) -> io.BytesIO:

@@ -9,7 +9,7 @@ from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
-MAX_NODES = 200_000  # texts, lists and objects, those that aliases repeat included
+MAX_NODES = 100_000  # texts, lists and objects, those that aliases repeat included
 NULL = "tag:yaml.org,2002:null"
 
 
