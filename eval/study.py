@@ -149,7 +149,7 @@ def _number(text: str, where: str) -> float:
     if text.lower() in ("", "nan"):
         return np.nan
     try:
-        value = float(text)
+        value = np.inf if "_" in text else float(text.replace("\u2212", "-"))
     except ValueError:
         value = np.inf
     if not np.isfinite(value):
@@ -189,7 +189,7 @@ def _of_table(path: Path) -> dict[str, list[str]]:
     people: dict[str, list[str]] = {}
     for _, row in read_rows(path, ("person", "file"))[1]:
         people.setdefault(row["person"], []).append(row["file"])
-    return people
+    return {person: list(dict.fromkeys(files)) for person, files in people.items()}
 
 
 def _as_named(people: dict[str, list[str]], outputs: list[dict]) -> dict[str, list[str]]:

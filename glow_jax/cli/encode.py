@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     found = [list_pictures(path) for path in args.images]
     for note in dict.fromkeys(filter(None, (listing.note for listing in found))):
         print(note, file=sys.stderr)
-    paths = [path for listing in found for path in listing.paths]
+    paths = list(dict.fromkeys(path for listing in found for path in listing.paths))
     config = read_config(find(args.model))
     check_unlabelled(args.model, config.n_classes)
     check_can_be_written(args.out)

@@ -81,6 +81,12 @@ class Source:
         if array.shape != shape:
             self._wrong.append(f"{name} has shape {array.shape}, not {shape}")
             return self._stand_in(shape)
+        if array.dtype.kind == "c":
+            self._wrong.append(f"{name} has complex numbers")
+            return self._stand_in(shape)
+        if array.dtype.kind in "iu" and array.dtype.itemsize == 1:
+            self._wrong.append(f"{name} is quantised ({array.dtype}), without its scale")
+            return self._stand_in(shape)
         if array.dtype.kind in "iub":
             array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
         elif array.dtype.itemsize < 4:  # float16, bfloat16: exact in float32

@@ -9,7 +9,7 @@ from glow_jax.convert import pytorch
 from glow_jax.convert.build import Parts, Source
 from glow_jax.convert.locate import Files
 from glow_jax.convert.options import Options
-from glow_jax.convert.state_dict import MAX_LISTED, Candidate
+from glow_jax.convert.state_dict import MAX_LISTED, TRAINING, Candidate
 from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
@@ -58,7 +58,7 @@ def first_whole(
 
 
 def in_order(found: list[Candidate], ema: bool, key: str | None) -> list[Candidate]:
-    """The candidates that match the user's arguments, raw weights before averages.
+    """The candidates that match the user's arguments: raw weights, averages, an optimiser's state.
 
     Raises:
         InputError: no candidate matches `ema` or `key`.
@@ -77,7 +77,12 @@ def in_order(found: list[Candidate], ema: bool, key: str | None) -> list[Candida
             raise InputError(
                 f"`ema`: the file has no averaged weights; it has weights in {_listed(found)}"
             )
-    return sorted(chosen, key=lambda c: c.averaged)  # stable
+
+    def place(candidate: Candidate) -> tuple[bool, bool]:
+        state = not candidate.averaged and any(map(TRAINING.search, candidate.path))
+        return state, candidate.averaged
+
+    return sorted(chosen, key=place)  # stable
 
 
 def _read(

@@ -24,7 +24,12 @@ MAX_LISTED = 6
 MAX_SETS = 64  # in one dict
 # Parts of names that torch.compile, FSDP, checkpointing and DataParallel insert.
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module")
-AVERAGED = re.compile(r"(^|[^a-z])(ema|swa)([^a-z]|$)|^ema|averag|polyak|shadow", re.IGNORECASE)
+AVERAGED = re.compile(
+    r"(?i:(^|[^a-z])(ema|swa)([^a-z]|$)|^ema|averag|polyak|shadow)"
+    r"|[a-z](EMA|Ema|SWA|Swa|Avg)([^a-z]|$)|(?i:(^|(?<!exp)[^a-z])avg([^a-z]|$))"
+)
+# Arrays of an optimiser by the weights' names, which are no weights.
+TRAINING = re.compile(r"(^|[^a-z])(optim\w*|grads?|gradients?|exp_avg\w*)([^a-z]|$)", re.IGNORECASE)
 MODULE = (
     "holds a pickled module ({name}), whose code is not run: load it where its class is, and "
     "torch.save its state_dict()"

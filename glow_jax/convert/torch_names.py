@@ -105,15 +105,27 @@ def _pair(item: Any) -> tuple[Any, Any] | None:
     return tuple(item) if isinstance(item, list | tuple) and len(item) == 2 else None
 
 
+def _is_negative(metadata: tuple[Any, ...]) -> bool:
+    """Whether a tensor's metadata, after requires_grad and hooks, say that its sign is changed."""
+    found = metadata[0] if metadata else None
+    return isinstance(found, Dict) and ("neg", True) in found.pairs[:8]
+
+
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *rest: Any) -> Tensor:
-    del rest  # requires_grad, hooks, metadata
-    return Tensor(storage, offset, shape, stride)
+    return Tensor(storage, offset, shape, stride, negative=_is_negative(rest[2:]))
 
 
 def _tensor_v3(
-    storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    stride: Any,
+    grad: Any,
+    hooks: Any,
+    dtype: Any,
+    *rest: Any,
 ) -> Tensor:
-    return Tensor(storage, offset, shape, stride, dtype)
+    return Tensor(storage, offset, shape, stride, dtype, negative=_is_negative(rest))
 
 
 def _from_type(function: Any, kind: Any, args: Any, *state: Any) -> Any:

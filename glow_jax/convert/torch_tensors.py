@@ -96,11 +96,19 @@ class StorageView(Buildable):
 class Tensor(Buildable):
     """A strided view of a storage, with values from the file that `array` checks."""
 
-    __slots__ = ("dtype", "offset", "shape", "storage", "stride")
+    __slots__ = ("dtype", "negative", "offset", "shape", "storage", "stride")
 
-    def __init__(self, storage: Any, offset: Any, shape: Any, stride: Any, dtype: Any = None):
+    def __init__(
+        self,
+        storage: Any,
+        offset: Any,
+        shape: Any,
+        stride: Any,
+        dtype: Any = None,
+        negative: bool = False,  # whether the numbers are those of the storage with another sign
+    ):
         self.storage, self.offset, self.shape, self.stride = storage, offset, shape, stride
-        self.dtype = dtype
+        self.dtype, self.negative = dtype, negative
 
     def build(self, state: Any) -> None:
         """Set the state of a tensor before torch 0.4; the state of a Parameter is ignored."""
@@ -135,7 +143,14 @@ class Tensor(Buildable):
             raise InputError(f"a tensor reaches beyond its storage {key}")
         _afford(shape, dtype, budget, len(data))
         steps = [s * dtype.itemsize for s in stride]
-        return np.lib.stride_tricks.as_strided(data[offset:], shape, steps, writeable=False)
+        view = np.lib.stride_tricks.as_strided(data[offset:], shape, steps, writeable=False)
+        if not self.negative:
+            return view
+        budget.allocate(view.nbytes)
+        try:
+            return np.negative(view)
+        except TypeError:
+            raise InputError("a tensor with another sign, of a type without one") from None
 
 
 def _is_flag(item: Any) -> bool:

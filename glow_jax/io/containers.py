@@ -141,6 +141,7 @@ def _scan_png(data: bytes) -> Scan:
     ignored_key = depth == 16 or (depth in (2, 4) and colour == 0)
     wanted = {b"PLTE", b"IDAT", b"IEND"} | (set() if ignored_key else {b"tRNS"})
     kept, exif, xmp, icc, animated = [data[:33]], b"", b"", b"", False
+    primaries = transfer = 2
     itxt = b"XML:com.adobe.xmp\0\0\0"  # if not compressed, language\0, translation\0, text follow
     pos = 33
     while pos + 8 <= len(data) and kept[-1][4:8] != b"IEND":
@@ -154,11 +155,14 @@ def _scan_png(data: bytes) -> Scan:
             xmp = data[pos + 8 + len(itxt) : end - 4].split(b"\0", 2)[-1]
         elif kind == b"iCCP":
             icc = _inflated(data[pos + 8 : end - 4].partition(b"\0")[2][1:])
+        elif kind == b"cICP" and length == 4:
+            primaries, transfer = data[pos + 8 : pos + 10]
         if kind == b"acTL":  # the number of frames
             animated = struct.unpack_from(">I", data, pos + 8)[0] > 1
         pos = end
     turn = exif_orientation(exif)
-    return Scan("PNG", width, height, b"".join(kept), turn, xmp, icc, animated)
+    kept_data = b"".join(kept)
+    return Scan("PNG", width, height, kept_data, turn, xmp, icc, animated, primaries, transfer)
 
 
 def _inflated(data: bytes) -> bytes:
@@ -177,12 +181,14 @@ def _scan_jpeg(data: bytes) -> Scan:
     kept, exif, xmp = [data[:2]], b"", b""
     profile: dict[int, bytes] = {}
     pos = 2
-    while data[pos + 1] != 0xDA:  # start of scan
+    while True:
+        pos = data.find(b"\xff", pos)  # after stray bytes, which libjpeg skips
+        if pos < 0:
+            raise IndexError
         marker = data[pos + 1]
-        if data[pos] != 0xFF or marker in (
-            0x00,
-            0xFF,
-        ):  # stray bytes and padding, which libjpeg skips
+        if marker == 0xDA:  # start of scan
+            break
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD7:  # without a length
             pos += 1
             continue
         end = pos + 2 + struct.unpack_from(">H", data, pos + 2)[0]
@@ -190,7 +196,8 @@ def _scan_jpeg(data: bytes) -> Scan:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", segment, 5)
         if marker == 0xE1 and segment.startswith(b"Exif\0\0", 4):
-            exif = segment[10:]
+            # More than 64 kB go on in another segment.
+            exif += segment[10:] if len(exif) < MAX_METADATA_BYTES else b""
         if marker == 0xE1 and segment.startswith(XMP_SIGNATURE, 4):
             xmp = segment[4 + len(XMP_SIGNATURE) :]
         if marker == 0xE2 and segment.startswith(b"ICC_PROFILE\0", 4) and len(segment) > 18:

@@ -34,7 +34,7 @@ READ_THREADS = 8
 FEW = 32  # files that are looked into without threads
 
 OWN = "picture that glow-jax wrote beside others"
-HIDDEN, LINK = "hidden folder", "link to a folder"
+HIDDEN, LINK, INSIDE = "hidden folder", "link to a folder", "folder of pictures"
 # Keys of the recipes of what is written beside pictures; `is_beside_pictures` confirms.
 _BESIDE = re.compile(rb'"(sheet|job|mask_of|mean_of|pasted_into|temperature)":')
 
@@ -70,7 +70,7 @@ def left_out(files: Counter[str], other: Counter[str]) -> str:
         are = "1 file that is" if number == 1 else f"{number} files that are"
         listed = ", ".join(f"{suffix} {n}" for suffix, n in files.most_common(MAX_KINDS))
         parts.append(f"{are} not {accepted()} ({one_line(listed)})")
-    for kind in (OWN, HIDDEN, LINK):
+    for kind in (OWN, INSIDE, HIDDEN, LINK):
         if n := other[kind]:
             head, space, tail = kind.partition(" ") if kind != HIDDEN else (kind, "", "")
             parts.append(f"{counted(n, head)}{space}{tail}")
@@ -86,8 +86,8 @@ def image_paths(path: StrPath) -> list[Path]:
 def list_pictures(path: StrPath) -> Listing:
     """List the pictures of one person or kind: those that lie in a folder, or the one file given.
 
-    Folders in it are not searched, except where `align` wrote it: then the crops are listed, if
-    they are of one person. A file given by name may have any ending.
+    Folders in it are counted and not searched, except where `align` wrote it: then the crops are
+    listed, if they are of one person. A file given by name may have any ending.
 
     Raises:
         InputError: `path` does not exist, cannot be listed, holds no picture, or is a folder with
@@ -109,9 +109,11 @@ def list_pictures(path: StrPath) -> Listing:
     else:
         place = folder
     found = Listing(folder)
-    add_files(found, place, _entries(place)[1])
+    folders, files, _, links = _entries(place)
+    add_files(found, place, files)
     if not found.paths:
         raise _no_pictures(found, picture_folders(folder))
+    found.other.update({INSIDE: sum(has_pictures(place / name) for name in folders), LINK: links})
     return found
 
 
@@ -169,6 +171,14 @@ def picture_folders(top: Path) -> list[Path]:
         for folder, files in walk(top, Counter())
         if any(name.lower().endswith(endings) for name in files)
     ]
+
+
+def has_pictures(folder: StrPath) -> bool:
+    """Whether files named like pictures lie in a folder, or it cannot be listed."""
+    try:
+        return any(name.lower().endswith(suffixes()) for name in _entries(Path(folder))[1])
+    except InputError:
+        return True
 
 
 def is_beside_pictures(path: Path) -> bool:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from glow_jax.io.colour import HDR_TRANSFERS, primaries_to_srgb, to_srgb
+from glow_jax.io.colour import HDR_TRANSFERS, SPACES, primaries_to_srgb, to_srgb
 from glow_jax.io.containers import (
     Scan,
     StrPath,
@@ -210,7 +210,9 @@ def flattened(image: Image.Image, icc: bytes, primaries: int = 2) -> Image.Image
     if image.has_transparency_data:
         straight = image.convert("LA") if image.mode == "La" else image
         rgba = straight.convert("RGBA")
-        colours = _in_srgb(rgba.convert("RGB"), icc, primaries).convert("RGB")
+        grey = straight.mode in ("L", "LA") and icc[16:20] == SPACES["L"]
+        plain = rgba.getchannel("R") if grey else rgba.convert("RGB")
+        colours = _in_srgb(plain, icc, primaries).convert("RGB")
         colours.putalpha(rgba.getchannel("A"))
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
     return _in_srgb(image.convert("RGB") if image.mode == "P" else image, icc, primaries)

@@ -114,6 +114,8 @@ def test_an_interrupted_batch_keeps_its_batch_size(job: Path, tmp_path: Path) ->
         (["-o", "{job}"], "no glow-jax job"),
         (["-o", "{home}/ann"], "no glow-jax job"),
         (["--precision", "half"], "invalid choice"),
+        (["--shard-size", "4"], "no meaning for --format png"),
+        (["--detector", "dlib2"], "--detector needs --align"),
     ],
 )
 def test_wrong_words(job: Path, tmp_path: Path, capsys, more: list[str], told: str) -> None:

@@ -12,7 +12,7 @@ from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import (
     add_neutralise_option,
     add_photograph_options,
-    photographs_of,
+    photographs_if_aligned,
 )
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transfer.requests import BatchRequest
 
 FORMATS = ("png", "webp", "tfrecord", "array_record", "webdataset")  # `transfer.requests.Format`
+ONE_EACH = ("png", "webp")  # of these, with a file for each output
 CACHE_GB = "4"  # `transfer.requests.CACHE_BYTES`
 BYTES_A_VALUE = 5  # in the cache: 1 of the picture's pixel value, 4 of its latent
 # Durations are printed in seconds below SHORT_S, in hours from LONG_S on.
@@ -214,15 +215,26 @@ def _request_of(args: argparse.Namespace) -> "BatchRequest":
         precision=args.precision,
         format=args.format,
         batch_size=args.batch_size,
-        chunk_size=args.shard_size or args.chunk_size,
+        chunk_size=_chunk_size(args),
         likelihood=args.likelihood,
         cache_bytes=args.cache_bytes,
-        photographs=photographs_of(args) if args.photographs else None,
+        photographs=photographs_if_aligned(args),
         shard=args.shard,
         limit=args.limit,
         retry_failed=args.retry_failed,
         neutralise=args.neutralise,
     )
+
+
+def _chunk_size(args: argparse.Namespace) -> int | None:
+    """Outputs per chunk, which is a file in the formats that put many into one."""
+    if args.shard_size is None:
+        return args.chunk_size
+    if args.chunk_size is not None:
+        raise InputError("--shard-size and --chunk-size are one number; give one of them")
+    if args.format in ONE_EACH:
+        raise InputError(f"--shard-size has no meaning for --format {args.format}: one file each")
+    return args.shard_size
 
 
 def _choose_engine(args: argparse.Namespace) -> None:

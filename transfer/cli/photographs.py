@@ -1,28 +1,36 @@
 """The options of every verb that finds faces in photographs."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.options import number
+from glow_jax.io.errors import InputError
 
 if TYPE_CHECKING:
     from transfer.photos.aligned_faces import Photographs
 
-MIN_SHARPNESS, MAX_YAW_DEG, MAX_PITCH_DEG = 0.6, 30.0, 25.0  # of `transfer.photos.align.Limits`
+DEFAULTS: dict[str, Any] = {  # the numbers are those of `transfer.photos.align.Limits`
+    "face": "largest",
+    "detector": "dlib",
+    "min_face": None,
+    "min_sharpness": 0.6,
+    "max_yaw": 30.0,
+    "max_pitch": 25.0,
+}
 
 
 def add_photograph_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to a verb's parser."""
     parser.add_argument(
         "--face",
-        default="largest",
+        default=DEFAULTS["face"],
         metavar="N|all",
         help="which face of a photograph to use: largest, all (`align` only), or a number, counted "
         "from left to right from 1 (default: largest)",
     )
     parser.add_argument(
         "--detector",
-        default="dlib",
+        default=DEFAULTS["detector"],
         metavar="NAME",
         help="face detector: dlib, which works offline, or a detector of DeepFace such as "
         "retinaface (default: %(default)s)",
@@ -37,7 +45,7 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-sharpness",
         type=number(0.0, 100.0),
-        default=MIN_SHARPNESS,
+        default=DEFAULTS["min_sharpness"],
         metavar="S",
         help="smallest sharpness of a crop, which falls with blur: about 1.7 for a sharp crop, at "
         "least 0.7 after a Gaussian blur of 1 pixel, below 0.66 after 2 pixels (default: "
@@ -46,17 +54,33 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-yaw",
         type=number(0.0, 180.0),
-        default=MAX_YAW_DEG,
+        default=DEFAULTS["max_yaw"],
         metavar="DEG",
         help="largest yaw of a face in degrees, to the left or right (default: %(default)s)",
     )
     parser.add_argument(
         "--max-pitch",
         type=number(0.0, 180.0),
-        default=MAX_PITCH_DEG,
+        default=DEFAULTS["max_pitch"],
         metavar="DEG",
         help="largest pitch of a face in degrees, up or down (default: %(default)s)",
     )
+
+
+def photographs_if_aligned(args: argparse.Namespace) -> "Photographs | None":
+    """The settings that the options give with --align, and None without it.
+
+    Raises:
+        InputError: as `photographs_of`; or an option of photographs is given without --align.
+    """
+    if args.photographs:
+        return photographs_of(args)
+    for name, default in DEFAULTS.items():
+        if getattr(args, name) != default:
+            raise InputError(
+                f"--{name.replace('_', '-')} needs --align: without it no face is looked for"
+            )
+    return None
 
 
 def add_neutralise_option(parser: argparse.ArgumentParser) -> None:

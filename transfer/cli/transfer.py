@@ -9,7 +9,7 @@ from glow_jax.cli.options import add_model_options, start_jax, whole_number
 from transfer.cli.photographs import (
     add_neutralise_option,
     add_photograph_options,
-    photographs_of,
+    photographs_if_aligned,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         method=args.method,
         alphas=args.alphas,
         batch_size=args.batch_size,
-        photographs=photographs_of(args) if args.photographs else None,
+        photographs=photographs_if_aligned(args),
         paste_back=args.paste_back,
         n_neutral=args.n_neutral,
         neutralise=args.neutralise,

@@ -25,7 +25,7 @@ def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
             alphas.append(np.nan)
             continue
         try:
-            numbers = [float(part) for part in word.split(":")]
+            numbers = [_number(part) for part in word.split(":")]
         except ValueError:
             numbers = []
         if len(numbers) not in (1, 3) or not all(abs(n) <= MAX_ALPHA for n in numbers):
@@ -40,6 +40,17 @@ def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
     if len(unique) > MAX_ALPHAS:
         raise InputError(f"{len(unique)} alphas; at most {MAX_ALPHAS} in one job")
     return unique
+
+
+def _number(text: str) -> float:
+    """A number, perhaps with the minus sign of word processors; "0_5" is none, as Python has it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "_" in text:
+        raise ValueError
+    return float(text.replace("\u2212", "-"))
 
 
 def _range(word: str, first: float, last: float, step: float) -> list[float]:
@@ -62,7 +73,7 @@ def parse_alpha(text: str) -> float:
     if text.lower() == AUTO:
         return math.nan
     try:
-        value = float(text)
+        value = _number(text)
     except ValueError:
         value = math.inf
     if not abs(value) <= MAX_ALPHA:

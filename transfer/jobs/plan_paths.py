@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.output_schema import ALIGN, FACES, picture_part
 from glow_jax.io.picture_folders import (
+    INSIDE,
     OWN,
+    has_pictures,
     is_beside_pictures,
     left_out,
     list_pictures,
@@ -121,8 +123,15 @@ class Paths:
             matches = self._matches(text)
             folders = [m for m in matches if os.path.isdir(os.path.join(self.folder, m))]
             if folders:
+                self._note_pictures_beside(text, set(matches) - set(folders))
                 return [self.person(folder, line) for folder in folders]
         return [self.person(text, line)]
+
+    def _note_pictures_beside(self, text: str, files: set[str]) -> None:
+        n = sum(os.path.splitext(file)[1].lower() in suffixes() for file in files)
+        if n:
+            beside = f"left out {counted(n, 'picture')} beside the folders, which are a person each"
+            self.notes[f"{one_line(text)}: {beside}"] = None
 
     def _spelled(self, text: str) -> str:
         """A path or glob, spelled as what it names is."""
@@ -180,7 +189,9 @@ class Paths:
         pictures = [p for p in files if endings[p] in suffixes()]
         others = Counter(e or "no suffix" for e in endings.values() if e not in suffixes())
         kept = [p for p in pictures if not is_beside_pictures(Path(p))]
-        note = left_out(others, Counter({OWN: len(pictures) - len(kept)}))
+        folders = set() if "**" in text else set(found) - set(files)
+        inside = sum(map(has_pictures, folders))
+        note = left_out(others, Counter({OWN: len(pictures) - len(kept), INSIDE: inside}))
         if not kept:
             line = f"{one_line(text)}: matches no picture ({', '.join(suffixes())})"
             raise InputError(f"{line}; {note}" if note else line)

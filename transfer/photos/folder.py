@@ -119,6 +119,7 @@ def align_folder(
         measure_aus=measure_aus,
     )
     current: dict[str, str] = {}  # path of each photograph of this run -> name of its record
+    seen: set[str] = set()
     unreadable: list[Failure] = []
     made = kept = 0
     with ThreadPoolExecutor(workers) as pool:
@@ -126,7 +127,11 @@ def align_folder(
         for done, (photograph, result) in enumerate(zip(photographs, results, strict=True), 1):
             if isinstance(result, str):
                 unreadable.append(Failure(str(photograph.path), result))
+            elif result.record in seen:
+                same = "the same file as another of the person: both are one crop"
+                unreadable.append(Failure(str(photograph.path), same))
             else:
+                seen.add(result.record)
                 current[absolute(photograph.path)] = result.record
                 made, kept = made + result.new, kept + (not result.new)
             progress("align", done, len(photographs))

@@ -44,7 +44,9 @@ MeasureExpression = Callable[[UInt8[np.ndarray, "H W 3"]], Measurement | None]
 
 
 def scores(measurements: Sequence[Measurement | None]) -> Float[np.ndarray, " N"]:
-    """The score of each picture of one person; see the module. Infinite without a measurement.
+    """The score of each picture of one person; see the module.
+
+    Infinite without a measurement, and where an AU is not measured that is in another picture.
 
     Args:
         measurements: one per picture, all of the same AU reader.
@@ -54,12 +56,20 @@ def scores(measurements: Sequence[Measurement | None]) -> Float[np.ndarray, " N"
     if not found:
         return result
     measured = [measurement for measurement in measurements if measurement is not None]
-    level = np.nan_to_num(np.stack([m.level for m in measured]).astype(np.float64))
-    change = np.nan_to_num(np.stack([m.change for m in measured]).astype(np.float64))
+    level, change = (
+        _of_read_aus(np.stack([getattr(m, name) for m in measured]).astype(np.float64))
+        for name in ("level", "change")
+    )
     turned = np.array([[m.pose.yaw, m.pose.pitch] for m in measured]) / TURN_DEG
-    excess = np.maximum(change - np.median(change, axis=0), 0)
-    result[found] = (excess**2).sum(1) + (level**2).sum(1) + (turned**2).sum(1)
+    excess = np.maximum(change - np.nanmedian(change, axis=0), 0)
+    score = (excess**2).sum(1) + (level**2).sum(1) + (turned**2).sum(1)
+    result[found] = np.where(np.isnan(score), np.inf, score)
     return result
+
+
+def _of_read_aus(values: np.ndarray) -> np.ndarray:
+    """The columns of the AUs that are read in some picture."""
+    return values[:, ~np.isnan(values).all(axis=0)]
 
 
 def order(score: Float[np.ndarray, " N"]) -> list[int]:

@@ -189,7 +189,7 @@ def _add_bits(
                 part.remove(row)
         for row, value in zip(part, bits(np.stack(pixels)) if bits and pixels else [], strict=True):
             row["bits_per_dim"] = f"{value:.4f}"
-            row["far"] = "" if far_bits is None else int(value > far_bits)
+            row["far"] = "" if far_bits is None else int(not value <= far_bits)  # a NaN is far
         progress("likelihood", min(start + BATCH_SIZE, len(rows)), len(rows))
     return failures
 

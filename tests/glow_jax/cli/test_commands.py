@@ -39,7 +39,8 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_encode_and_decode_give_every_byte_back(home: Path, tmp_path: Path, capsys) -> None:
     model = f"{home}/model"
-    words = ["encode", f"{home}/ann", "--check", "--model", model, "-o", f"{tmp_path}/z.npz"]
+    there = [f"{home}/ann", f"{home}/ann/0.png"]  # one of them twice, which counts once
+    words = ["encode", *there, "--check", "--model", model, "-o", f"{tmp_path}/z.npz"]
     assert main(words) == 0
     assert "every byte comes back" in capsys.readouterr().out
     assert main(["decode", f"{tmp_path}/z.npz", "--model", model, "-o", f"{tmp_path}/out"]) == 0
@@ -224,6 +225,9 @@ CHANGES: list[tuple[dict[str, list[str]], str]] = [
     ({"--alpha": []}, "expected at least one"),
     ({"--method": ["warp"]}, "has no expressions.npz"),
     ({"--method": ["best"]}, "invalid choice"),
+    ({"--alpha": ["0_5"]}, "use a number"),
+    ({"--face": ["2"]}, "--face needs --align"),
+    ({"--max-yaw": ["3"]}, "--max-yaw needs --align"),
     ({"--batch-size": ["-1"]}, "whole number"),
     ({"--nonsense": ["1"]}, "unrecognized"),
 ]

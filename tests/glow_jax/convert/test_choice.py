@@ -43,6 +43,12 @@ BOTH: dict[str, tuple[Callable[[], Any], str, str]] = {
         "state_dict",
         "state_dict_ema",
     ),
+    "EMA in capitals": (
+        lambda: {"modelEMA": averaged(), "model": raw()},
+        "model",
+        "modelEMA",
+    ),
+    "avg": (lambda: {"model_avg": averaged(), "model": raw()}, "model", "model_avg"),
     "AveragedModel": (
         lambda: {"net": raw(), "other": {"n_averaged": loose()} | prefixed("module.", averaged())},
         "net",
@@ -75,6 +81,19 @@ def test_two_models_are_named_and_chosen_by_their_keys(converted: Converted) -> 
     assert converted(path, key="nets.b").equals(AVERAGED)
     with pytest.raises(InputError, match=r"`key` nets fits each of nets.a, nets.b"):
         converted(path, key="nets")
+
+
+@pytest.mark.parametrize("name", ["grads", "optimizer", "exp_avg", "optim_state"])
+def test_an_optimisers_numbers_by_the_weights_names_come_last(
+    name: str, converted: Converted
+) -> None:
+    path = write_zip(converted.folder / "a.pt", {name: averaged(), "model": raw()})
+    made = converted(path)
+    assert made.equals(RAW)
+    assert f"took the weights in model; {name} has others (`key` chooses)" in made.notes
+    assert converted(path, key=name).equals(AVERAGED)
+    with pytest.raises(InputError, match="`ema`: the file has no averaged weights"):
+        converted(path, ema=True)
 
 
 def test_a_part_of_the_weights_does_not_stand_in_the_way(converted: Converted) -> None:

@@ -189,6 +189,32 @@ def test_expanded_weights_convert(converted: Converted) -> None:
     assert made.equals(RAW | {name: np.full((1, 4, 1, 1), 0.25, np.float32)})
 
 
+def test_negated_views_convert(converted: Converted) -> None:
+    """A tensor that torch only marks as negated: its storage has the other sign."""
+    marks = Call(ORDERED, ([["neg", True]],))
+    state = {
+        n: Call(REBUILD, (*tensor(-a, f"n{i}"), False, Call(ORDERED, ()), marks))
+        for i, (n, a) in enumerate(RAW.items())
+    }
+    assert converted(write_zip(converted.folder / "a.pt", state)).equals(RAW)
+    flags = {"b": Call(REBUILD, (*tensor(ONE > 0, "b"), False, Call(ORDERED, ()), marks))}
+    name = "flow.layers.1.actnorm.logs"
+    with pytest.raises(InputError, match="a type without one"):
+        converted(write_zip(converted.folder / "b.pt", raw() | {name: flags["b"]}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(np.complex64, "has complex numbers"), (np.int8, r"quantised \(int8\)")]
+)
+def test_numbers_that_are_no_weights_are_refused(
+    kind: type, words: str, converted: Converted
+) -> None:
+    name = "flow.layers.1.block.2.conv.weight"
+    state = raw() | {name: tensor((50 * RAW[name]).astype(kind), "other")}
+    with pytest.raises(InputError, match=f"{name} (is )?{words}"):
+        converted(write_zip(converted.folder / "a.pt", state))
+
+
 def test_weights_in_any_order_of_axes_convert(converted: Converted) -> None:
     def turned(array: np.ndarray, key: str) -> Tensor:
         flat = np.ascontiguousarray(array.T)

@@ -76,6 +76,45 @@ def test_grey_with_a_profile_becomes_srgb(tmp_path: Path) -> None:
     assert np.abs(got[0, :, 0] - 255 * curved).max() <= 2 and (got == got[..., :1]).all()
 
 
+def test_grey_with_a_profile_and_transparency_becomes_srgb(tmp_path: Path) -> None:
+    icc = matrix_profile(SRGB, 1.0, b"GRAY")
+    grey = np.full((8, 8), 64, np.uint8)
+    opaque = np.dstack([grey, np.full_like(grey, 255)])
+    with_alpha = encoded(opaque, "PNG", "LA", icc_profile=icc)
+    with_key = encoded(grey, "PNG", "L", icc_profile=icc, transparency=3)
+    plain = read_image(saved(tmp_path / "a", encoded(grey, "PNG", "L", icc_profile=icc)))
+    assert abs(int(plain[0, 0, 0]) - 137) <= 2  # 255 * (1.055 * (64 / 255) ** (1 / 2.4) - 0.055)
+    for data in (with_alpha, with_key):
+        np.testing.assert_array_equal(read_image(saved(tmp_path / "b", data)), plain)
+
+
+def with_chunk(png: bytes, kind: bytes, data: bytes) -> bytes:
+    chunk = kind + data
+    return png[:33] + struct.pack(">I", len(data)) + chunk + crc(chunk) + png[33:]
+
+
+def crc(chunk: bytes) -> bytes:
+    return struct.pack(">I", zlib.crc32(chunk))
+
+
+def test_primaries_that_a_png_names_become_srgb(tmp_path: Path) -> None:
+    """Display P3 by the chunk cICP; its red is outside sRGB, its greys are sRGB's."""
+    pixels = np.array([[[200, 60, 30], [128, 128, 128], [0, 255, 0]]], np.uint8)
+    png = encoded(pixels, "PNG")
+    got = read_image(saved(tmp_path / "p3", with_chunk(png, b"cICP", bytes([12, 13, 0, 1]))))
+    wanted = [[217, 42, 0], [128, 128, 128], [0, 255, 0]]
+    assert np.abs(got[0].astype(int) - wanted).max() <= 1
+    of_srgb = with_chunk(png, b"cICP", bytes([1, 13, 0, 1]))
+    np.testing.assert_array_equal(read_image(saved(tmp_path / "srgb", of_srgb)), pixels)
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_a_high_dynamic_range_png_is_refused(tmp_path: Path, transfer: int) -> None:
+    data = with_chunk(encoded(smooth(), "PNG"), b"cICP", bytes([9, transfer, 0, 1]))
+    with pytest.raises(InputError, match="high-dynamic-range"):
+        read_image(saved(tmp_path / "hdr.png", data))
+
+
 def test_transparency_is_laid_over_white_after_the_colours(tmp_path: Path) -> None:
     rgba = np.dstack([smooth(), np.full((24, 32), 128, np.uint8)])
     icc = matrix_profile(ADOBE_RGB, 2.2)
@@ -123,6 +162,19 @@ def test_orientation_of_any_integer_type(
     np.testing.assert_array_equal(got, np.rot90(plain, -1))
 
 
+def test_exif_in_several_segments_is_one(tmp_path: Path) -> None:
+    """More than 64 kB of it: the orientation is in the first segment."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(smooth(), "JPEG", exif=exif.tobytes())
+    more = b"Exif\0\0" + bytes(100)
+    at = segments(data)[2]  # after JFIF's and EXIF's
+    longer = data[:at] + b"\xff\xe1" + struct.pack(">H", len(more) + 2) + more + data[at:]
+    got = read_image(saved(tmp_path / "a.jpg", longer))
+    plain = read_image(saved(tmp_path / "b.jpg", encoded(smooth(), "JPEG")))
+    np.testing.assert_array_equal(got, np.rot90(plain, -1))
+
+
 # -- JPEG as libjpeg takes it
 
 
@@ -136,7 +188,17 @@ def segments(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "stray", [b"\0", b"\x12\x34", b"\0" * 40, b"\xff", b"\xff\xff\xff", b"a\xff\0b"]
+    "stray",
+    [
+        b"\0",
+        b"\x12\x34",
+        b"\0" * 40,
+        b"\xff",
+        b"\xff\xff\xff",
+        b"a\xff\0b",
+        b"\0\xda",
+        b"\xff\xd3\0",
+    ],
 )
 def test_stray_bytes_between_segments_are_skipped(tmp_path: Path, stray: bytes) -> None:
     data = encoded(smooth(), "JPEG")

@@ -334,3 +334,37 @@ def plan_alone(path: str) -> None:
     status = Path("/proc/self/status").read_text()
     peak = int(status.partition("VmHWM:")[2].split()[0])
     print(len(job.order), seconds, peak / 1000)
+
+
+# -- what is left out is said
+
+
+def test_pictures_beside_folders_are_told(home: Path) -> None:
+    """A glob of people: each folder is a person, and a picture beside them none."""
+    (home / "people/cy.png").write_bytes(b"cy")
+    job = home / "job.toml"
+    job.write_text(
+        'alphas = [1]\ntargets = ["people/*"]\n'
+        '[[sources]]\nperson = "people/ann"\nexpressions = ["shots/smile.png"]\n'
+    )
+    plan = read_plan(job)
+    assert len(plan) == 2
+    assert any(note.startswith("people/*: left out 1 picture beside") for note in plan.notes)
+
+
+def test_folders_in_a_persons_folder_are_told(home: Path) -> None:
+    (home / "people/bob/more").mkdir()
+    (home / "people/bob/more/c.png").write_bytes(b"c")
+    plan = read_plan(table(home, HEADER, "shots/smile.png,people/bob,people/bob/*,1"))
+    assert {len(pictures) for pictures in plan.pictures} == {1}
+    assert plan.notes == (
+        f"{home}/people/bob: left out 1 folder of pictures",
+        "people/bob/*: left out 1 folder of pictures",
+    )
+
+
+def test_a_minus_sign_of_a_word_processor_is_one(home: Path) -> None:
+    plan = read_plan(table(home, HEADER, "shots/smile.png,people/ann,people/bob,\u22120.5"))
+    assert plan.alpha.tolist() == [-0.5]
+    wrong = table(home, HEADER, "shots/smile.png,people/ann,people/bob,0_5")  # 5 to Python
+    assert "alpha '0_5'; use a number" in errors(wrong)[0]

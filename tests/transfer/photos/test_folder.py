@@ -196,6 +196,19 @@ def test_folders_are_people(tmp_path: Path) -> None:
         list_photographs([tmp_path / "a", tmp_path / "b"])
 
 
+def test_two_files_of_the_same_bytes_are_one_crop_and_named(tmp_path: Path) -> None:
+    taken = photographs.photograph("36_1", width=900, height=700, scale=1.3)
+    file = save(taken.pixels, tmp_path / "ann" / "1.jpg")
+    (tmp_path / "ann" / "1.jpeg").write_bytes(file.read_bytes())
+    for made in (1, 0):
+        found = run([tmp_path / "ann"], tmp_path / "out")
+        assert (found.made, found.kept) == (made, 1 - made)
+        assert [len(crops) for crops in found.people.values()] == [1]
+        assert [f.reason for f in found.failures] == [
+            "the same file as another of the person: both are one crop"
+        ]
+
+
 # -- what happens again
 
 

@@ -48,3 +48,15 @@ def test_how_many_are_chosen() -> None:
     assert neutral.chosen(found, 3) == [39, 38, 37]
     assert len(neutral.chosen(found)) == neutral.MAX_DEFAULT
     assert neutral.chosen(np.array([2.0, 1.0, 3.0])) == [1]
+
+
+def test_a_picture_whose_aus_were_not_read_is_not_neutral() -> None:
+    """Where another picture's were: a NaN is no intensity of 0."""
+    nan, ahead = float("nan"), Pose(0.0, 0.0, 0.0)
+    smiles = Measurement(np.array([0.1, 2.0]), np.array([0.1, 2.0]), ahead)
+    for lost in ([nan, nan], [0.0, nan]):
+        found = neutral.scores([Measurement(np.array(lost), np.array(lost), ahead), smiles])
+        assert np.isinf(found[0]) and np.isfinite(found[1])
+        assert neutral.chosen(found, 2) == [1]
+    turned = Measurement(np.zeros(2), np.zeros(2), Pose(nan, 0.0, 0.0))
+    assert neutral.order(neutral.scores([turned, smiles])) == [1, 0]
