@@ -17,7 +17,7 @@ import json
 import math
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -41,6 +41,7 @@ from glow_jax.graph_model import (
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes, read_json_object
 from glow_jax.io.messages import reason
+from glow_jax.io.unfinished import unfinished
 from glow_jax.model import Glow
 from glow_jax.model_card import BUNDLED, CARD, calibrate, far_limit, read_card
 from glow_jax.weight_files import (
@@ -72,6 +73,7 @@ __all__ = [
 GRAPH_FILES = ("program.json", "constants.npz")
 MAX_GRAPH_BYTES = 2**31  # of one of them
 MAX_OVERHEAD_BYTES = 2**26  # of weights/, besides its arrays
+MAX_NAME_BYTES = 200  # of a name's beginning, in the name of a temporary directory
 MAX_ITEM_BYTES = 8  # of a number in it: float64
 STORED_NAMES = {"inv_conv": "mix"}  # of a module's arrays: attribute -> name on disk
 # Fields of GlowConfig that count in a fingerprint whatever their value, in this order.
@@ -163,6 +165,12 @@ def check_new(path: Path) -> None:
         raise InputError(f"{path}: already exists; choose a new directory")
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")
+    try:
+        str(path.parent.resolve()).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{path}: the folder's name is not UTF-8, which the weights' format needs"
+        ) from None
 
 
 @overload
@@ -366,11 +374,14 @@ def _load_graph(path: Path) -> GraphGlow:
 @contextlib.contextmanager
 def _renamed_into(path: Path) -> Iterator[Path]:
     """A temporary directory that is renamed to `path` at the end, or removed on an error."""
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)).resolve()
-    try:
-        yield partial
-        partial.chmod(0o755)
-        os.rename(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    # TensorStore takes no name that is not UTF-8.
+    start = f".{path.name}".encode("ascii", "ignore").decode()[:MAX_NAME_BYTES]
+    partial = path.parent.resolve() / f"{start}.{uuid.uuid4().hex}"
+    with unfinished(partial):
+        try:
+            partial.mkdir()
+            yield partial
+            os.rename(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise

@@ -23,6 +23,7 @@ MAX_INSTRUCTIONS = 9_000
 MAX_TRANSCENDENTAL = 700
 TRANSCENDENTAL = ("Exp", "Log", "Pow", "Sigmoid", "Tanh", "Rsqrt", "Sqrt")
 MAX_AXES = 8
+MAX_ARGUMENTS = 64  # of one instruction
 MAX_ELEMENTS = 2**26  # limit of one value
 MAX_ALIVE_BYTES = 2**30  # limit of all values that are needed at the same time
 # Operations that count as one step of the budget.
@@ -108,8 +109,10 @@ class Program:
                 raise ValueError(f"no {str(kind)[:40]!r} {str(number)[:40]}")
             of = constants[number].shape if kind == "constant" else self.instructions[number].shape
             shapes.append(tuple(of))
-        if not shapes:
-            raise ValueError("no arguments")
+        if not 0 < len(shapes) <= MAX_ARGUMENTS:
+            raise ValueError("no or too many arguments")
+        if any(0 in of for of in shapes):
+            raise ValueError("an argument without elements")
         if op in ("Conv2D", "Gather"):
             self._check_constant(args, constants, "iu" if op == "Gather" else "f")
         made = OPERATIONS[op].shape(detail, shape, *shapes)
@@ -177,6 +180,8 @@ def _elementwise(run: Callable[..., Any], n_args: int) -> Operation:
 def _reduced(run: Callable[..., Any]) -> Operation:
     def shape(detail: Any, declared: Shape, x: Shape) -> Shape:
         axes = {_axis(a, len(x)) for a in detail}
+        if len(axes) < len(detail):
+            raise ValueError("an axis that occurs twice")
         kept = tuple(1 if i in axes else n for i, n in enumerate(x))
         dropped = tuple(n for i, n in enumerate(x) if i not in axes)
         return kept if len(declared) == len(x) else dropped
@@ -244,7 +249,7 @@ def _conv_shape(detail: Any, declared: Shape, x: Shape, kernel: Shape) -> Shape:
 
 def _conv(instruction: Instruction, x: Any, kernel: Any) -> Any:
     return jax.lax.conv_general_dilated(
-        x,
+        x.astype(kernel.dtype),
         kernel,
         (1, 1),
         instruction.detail,

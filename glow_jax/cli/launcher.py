@@ -6,7 +6,7 @@ for, and the interpreter's teardown crashes while XLA's threads live. So the sys
 of the signal. The thread writes the line and ends the process after a grace of one second; within
 it, the KeyboardInterrupt may unwind the main thread and close files, unless JAX is loaded or a
 module is being imported. Nothing after the line reaches standard error. Files are safe at any
-moment: each is written whole, then renamed.
+moment: each is written whole, then renamed, and what is being written is removed.
 
 Nothing heavy is imported here, so that the handlers are in place at once.
 """
@@ -92,6 +92,9 @@ class _Ending:
         """End the process."""
         with contextlib.suppress(Exception):
             _end_workers(kill=True)
+        if files := sys.modules.get("glow_jax.io.unfinished"):
+            with contextlib.suppress(Exception):
+                files.remove_unfinished()
         os._exit(CODES[signal.Signals(self.number)][0])
 
     def _finish(self) -> None:

@@ -94,7 +94,8 @@ def licence_of(folder: Path) -> str | None:
     readme = folder / "README.md"
     if not readme.is_file():
         return None
-    text = readme.read_text(encoding="utf-8", errors="replace")[:20_000]
+    with open(readme, encoding="utf-8", errors="replace") as file:
+        text = file.read(20_000)
     found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     licence = re.search(r"^license:\s*(\S.*)$", found[1], re.MULTILINE) if found else None
     return licence[1].strip() if licence else None

@@ -5,6 +5,7 @@ Formats: tensorflow/tensorflow `core/util/tensor_bundle`, `core/lib/io/table_for
 `core/protobuf/tensor_bundle.proto`. Checksums are not verified; sizes are.
 """
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ def checkpoint_prefix(path: Path) -> Path | None:
         return prefixes[0].with_suffix("") if prefixes else None
     name = re.sub(r"(\.index|\.meta|\.data-\d{5}-of-\d{5})$", "", path.name)
     prefix = path.with_name(name)
-    return prefix if (name != path.name or _index(prefix).is_file()) else None
+    return prefix if (name != path.name or os.path.isfile(_index(prefix))) else None
 
 
 def newest(state: Path) -> Path | None:
@@ -62,7 +63,7 @@ def missing_index(path: Path) -> str | None:
     """A message about a prefix or a data file without its index; None if the path is neither."""
     name = re.sub(r"\.(meta|data-\d{5}-of-\d{5})$", "", path.name)
     prefix = path.with_name(name)
-    if _index(prefix).is_file() or not name:
+    if os.path.isfile(_index(prefix)) or not name:
         return None
     for beside in path.parent.iterdir() if path.parent.is_dir() else ():
         if re.fullmatch(re.escape(name) + r"\.data-\d{5}-of-\d{5}", beside.name):

@@ -30,6 +30,7 @@ from glow_jax.convert.torch_tensors import (
 from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.npz import zip_directory_bytes
 
 # Limit of the pickle of a zip archive, which has names and shapes but no storages.
 MAX_PICKLE_BYTES = 2**26
@@ -157,7 +158,8 @@ class Unzip:
 
     def __init__(self, data: np.ndarray, budget: Budget):
         """Raises InputError if the archive's directory is too large."""
-        if _directory_bytes(data) > MAX_DIRECTORY_BYTES:
+        end = data[-(2**16 + 98) :].tobytes()
+        if zip_directory_bytes(end, len(data)) > MAX_DIRECTORY_BYTES:
             limit = MAX_DIRECTORY_BYTES >> 20
             raise InputError(f"a zip archive whose directory is larger than {limit} MiB")
         self._archive = zipfile.ZipFile(BlobFile(data, budget))
@@ -182,18 +184,6 @@ class Unzip:
             self._archive.open(info) as file,
         ):  # read(n) decompresses at most n bytes
             return np.frombuffer(file.read(info.file_size), np.uint8)
-
-
-def _directory_bytes(data: np.ndarray) -> int:
-    """The size of a zip archive's directory, from the record at the end of the archive."""
-    end = data[-(2**16 + 22) :].tobytes()
-    at = end.rfind(b"PK\x05\x06")
-    size = struct.unpack_from("<I", end, at + 12)[0] if 0 <= at <= len(end) - 22 else 0
-    locator = end[at - 20 : at] if at >= 20 else b""
-    if locator[:4] == b"PK\x06\x07":
-        record = data[struct.unpack_from("<Q", locator, 8)[0] :][:56].tobytes()
-        size = struct.unpack_from("<Q", record, 40)[0] if len(record) == 56 else size
-    return size
 
 
 def _data_offset(info: zipfile.ZipInfo, data: np.ndarray) -> int:

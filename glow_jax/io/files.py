@@ -11,6 +11,7 @@ from typing import Any
 
 from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.unfinished import unfinished
 
 MAX_BYTES = 2**28
 MAX_JSON_BYTES = 2**20
@@ -28,11 +29,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(path)
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with open(
-            temporary, "xb"
-        ) as file:  # not with tempfile, whose files are readable by the user only
-            file.write(data)
-        os.replace(temporary, target)
+        with unfinished(temporary):
+            # Not with tempfile, whose files are readable by the user only.
+            with open(temporary, "xb") as file:
+                file.write(data)
+            os.replace(temporary, target)
     except (OSError, ValueError) as error:
         of_name = isinstance(error, ValueError) or error.errno in ERRORS_OF_A_NAME
         kind = InputError if of_name else OutputError

@@ -45,20 +45,37 @@ def read_npz(path: Path, most: int) -> dict[str, np.ndarray]:
         raise InputError(f"{one_line(path)}: not a readable .npz ({reason(error)})") from None
 
 
-def zip_directory_bytes(end: bytes) -> int:
-    """The size of a zip archive's directory, by its last 2**16 + 98 bytes; 0 where it says none."""
-    at = end.rfind(b"PK\x05\x06")
-    size = struct.unpack_from("<I", end, at + 12)[0] if 0 <= at <= len(end) - 22 else 0
-    record = end.rfind(b"PK\x06\x06", 0, max(at, 0))  # of a large archive
-    if 0 <= record <= len(end) - 56:
-        size = max(size % 0xFFFFFFFF, struct.unpack_from("<Q", end, record + 40)[0])
-    return int(size)
+def zip_directory_bytes(end: bytes, size: int) -> int:
+    """The largest size that the end records of a zip archive give its directory; 0 without any.
+
+    Python's versions choose differently where several records may be meant, so all of these count.
+
+    Args:
+        end: last 2**16 + 98 bytes of the archive, or all of them.
+        size: of the archive, in bytes.
+
+    Source: CPython `Lib/zipfile: _EndRecData, _EndRecData64`; PKWARE APPNOTE 6.3.10, 4.3.14-16.
+    """
+    found = [0]
+    for at in {len(end) - 22, end.rfind(b"PK\x05\x06")}:
+        if not 0 <= at <= len(end) - 22 or end[at : at + 4] != b"PK\x05\x06":
+            continue
+        found.append(struct.unpack_from("<I", end, at + 12)[0] % 0xFFFFFFFF)
+        if at < 20 or end[at - 20 : at - 16] != b"PK\x06\x07":
+            continue
+        named = struct.unpack_from("<Q", end, at - 12)[0] - (size - len(end))
+        for record in (at - 76, named):  # of a large archive
+            if record < 0:
+                found.append(2**64)
+            elif end[record : record + 4] == b"PK\x06\x06":
+                found.append(struct.unpack_from("<Q", end + bytes(56), record + 40)[0])
+    return max(found)
 
 
 def _arrays(path: Path, file: io.BufferedReader, most: int) -> dict[str, np.ndarray]:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 2**16 - 98))
-    if zip_directory_bytes(file.read()) > MAX_DIRECTORY_BYTES:
+    if zip_directory_bytes(file.read(), size) > MAX_DIRECTORY_BYTES:
         raise InputError(f"{one_line(path)}: it holds too many arrays")
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,32 @@ def test_an_existing_path_is_left_alone(model: Glow, tmp_path: Path, kind: str) 
 def test_a_missing_folder_is_named(model: Glow, tmp_path: Path) -> None:
     path = tmp_path / "missing" / "model"
     refused(path, "missing does not exist", read=lambda p: save(model, p, CARD))
+
+
+@pytest.mark.parametrize("name", ["m" * 255, "é" * 127, "caf\udce9"], ids=repr)
+def test_a_name_may_be_as_long_as_the_disk_allows(model: Glow, tmp_path: Path, name: str) -> None:
+    save(model, tmp_path / name, CARD)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_that_is_not_utf8_is_refused_in_one_line(model: Glow, tmp_path: Path) -> None:
+    (tmp_path / "caf\udce9").mkdir()
+    with pytest.raises(InputError, match="is not UTF-8"):
+        save(model, tmp_path / "caf\udce9" / "m", CARD)
+    assert not any((tmp_path / "caf\udce9").iterdir())
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022, 0o002])
+def test_a_saved_model_has_the_permissions_that_the_umask_leaves(
+    model: Glow, tmp_path: Path, mask: int
+) -> None:
+    before = os.umask(mask)
+    try:
+        save(model, tmp_path / "m", CARD)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "m").stat().st_mode) == 0o777 & ~mask
+    assert stat.S_IMODE((tmp_path / "m" / "config.json").stat().st_mode) == 0o666 & ~mask
 
 
 def test_a_folded_model_is_refused(model: Glow, tmp_path: Path) -> None:

@@ -141,6 +141,13 @@ WRONG: dict[str, Callable[[Told], Any]] = {
     "a sum over what is not there": instruction(1, "Sum", [X], [1, 1, 1, 1], [1, 2, 7]),
     "a sum over text": instruction(1, "Sum", [X], [1, 1, 1, 1], "123"),
     "a sum over a number": instruction(1, "Sum", [X], [1, 1, 1, 1], 3),
+    "a sum twice over an axis": instruction(1, "Sum", [X], [1, 1, 4, 2], [1, 1]),
+    "a sum twice, once from the end": instruction(1, "Sum", [X], [1, 1, 4, 2], [1, -3]),
+    "a maximum of nothing": instruction(1, "Max", [["constant", 3]], [1], [1]),
+    "a gather from nothing": instruction(
+        1, "Gather", [["constant", 3], ["constant", 2]], [1, 2], 1
+    ),
+    "a hundred arguments": instruction(1, "ConcatV2", [X] * 100, [1, 400, 4, 2], 1),
     "an input amid": instruction(1, "input", [], SHAPE, None),
     "an input of another shape": instruction(0, "input", [], [1, 8, 2, 2], None),
     "no instructions": encoder(0, []),
@@ -173,8 +180,16 @@ def test_what_is_wrong_is_said_in_one_line(name: str) -> None:
     told = copy.deepcopy(sound())
     WRONG[name](told)
     with pytest.raises(InputError) as caught:
-        load(told)
+        load(told, [*CONSTANTS, np.zeros((1, 0))])
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+def test_a_convolution_of_whole_numbers_runs() -> None:
+    told = sound()
+    told["encoder"][0][1] = ["StridedSlice", [["constant", 3]], SHAPE, [[0, 9, 1]] * 4]
+    constants = [*CONSTANTS, np.arange(32, dtype=np.int32).reshape(SHAPE)]
+    (eps,) = from_json(json.dumps(told), constants).encode(np.zeros((1, 4, 4, 2), np.uint8))
+    assert np.asarray(eps).ravel().tolist()[:4] == [1, 0, 3, 2]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from glow_jax.cli.checks import check_can_be_written
 from glow_jax.cli.options import add_model_options, start_jax, whole_number
 
 
@@ -80,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
     from transfer.expression.fit import fit, fit_population
     from transfer.expression.pairs import Faces
 
+    out = args.out or find(args.model) / NAME
+    check_can_be_written(out)
     start_jax(args.compile_cache)
     config = read_config(find(args.model))
     landmark_detector = (
@@ -102,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
             landmark_detector=landmark_detector,
             progress=lambda line: print(line, file=sys.stderr, flush=True),
         )
-    out = args.out or find(args.model) / NAME
     save_expression_model(out, expression_model)
     print(f"expressions: {out}")
     return 0

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glow_jax.io.containers import MAX_FILE_BYTES
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import open_without_waiting
 from transfer.jobs.alphas import alpha_text
@@ -316,7 +317,8 @@ def _sha256(path: str) -> str:
     """SHA-256 of a file, hexadecimal; empty if it cannot be read, which is reported later."""
     try:
         with open(path, "rb", opener=open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
                 return ""
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):

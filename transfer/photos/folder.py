@@ -184,7 +184,7 @@ def _aligned(
 ) -> Result | str:
     path = photograph.path
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        sha256 = hashlib.sha256(read_bytes(path)).hexdigest() if path.is_file() else ""
         name = f"{file_name(path.stem)}_{sha256[:8]}"
         inside = f"{photograph.person}/{name}" if photograph.person else name
         record_path = out / RECORDS / f"{inside}.json"

@@ -143,6 +143,32 @@ def test_an_interrupt_is_one_line_at_any_moment(work: str, tmp_path: Path) -> No
     assert mark.exists() == (work == "closes files")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_half_written_is_left_where_nothing_may_unwind(number: int, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("before")
+    code = f"""{BEGIN}
+from pathlib import Path
+from glow_jax.io.unfinished import unfinished
+sys.modules["jaxlib"] = sys  # as if XLA's threads lived
+def main():
+    at = Path(sys.argv[2])
+    with unfinished(at / ".file.tmp") as file, unfinished(at / ".folder") as folder:
+        with unfinished(at / "kept"):
+            pass
+        (folder / "inside").mkdir(parents=True)
+        (folder / "inside" / "a").write_text("a")
+        file.write_text("half")
+        ready()
+        time.sleep(60)
+cli.main = main
+launch()"""
+    process = started(code, "convert", str(tmp_path))
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[signal.Signals(number)]
+    assert ended(process, number) == (128 + number, f"glow-jax: {word}\n")
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
 def test_the_end_is_at_once_at_the_second_signal() -> None:
     code = BEGIN.replace("import launch", "import launch\nimport glow_jax.cli.launcher as launcher")
     code += f"launcher.GRACE_S = 1000\n{WORK['swallowed']}\ncli.main = main\nlaunch()"

@@ -4,7 +4,9 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from bench.robustness.files.pytorch_files import tensors, write_legacy, write_zi
 from bench.robustness.files.safetensors_file import write_safetensors
 from bench.robustness.files.tensorflow_files import openai_variables, write_bundle
 from glow_jax.cli.main import main
-from glow_jax.convert.hub import _chosen
+from glow_jax.convert.hub import _chosen, licence_of
 from glow_jax.io.errors import InputError
 from tests.support.converted import Converted
 
@@ -57,6 +59,13 @@ def test_a_file_is_told_by_its_content(suffix: str, converted: Converted) -> Non
         path = converted.folder / f"{kind}-a{suffix}"
         path.write_bytes(data)
         assert converted(path).equals(RAW)
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "a" * 252 + ".pt", "é" * 127])
+def test_a_name_may_be_as_long_as_the_disk_allows(name: str, converted: Converted) -> None:
+    for data in files(converted.folder).values():
+        (converted.folder / name).write_bytes(data)
+        assert converted(converted.folder / name).equals(RAW)
 
 
 @pytest.mark.parametrize("name", WRAPPED)
@@ -166,6 +175,18 @@ def test_what_is_wrong_with_shards_is_said(converted: Converted) -> None:
 def test_the_hub_prefers_an_index_to_its_shards() -> None:
     names = ["README.md", "m-00001-of-00002.safetensors", "m.safetensors.index.json"]
     assert _chosen(names, None, "hf:a/b") == "m.safetensors.index.json"
+
+
+def test_of_a_readme_only_the_beginning_is_read(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("---\nlicense: mit\n---\n")
+    os.truncate(readme, 2**28)  # the rest is a hole
+    tracemalloc.start()
+    try:
+        assert licence_of(tmp_path) == "mit"
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
 
 
 # -- TensorFlow's files

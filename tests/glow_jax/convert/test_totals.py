@@ -306,7 +306,18 @@ def packed_numbers(g: GraphWriter) -> str:
     return summed(g, g.node("Const", value=field(8, proto)), 1)
 
 
+def digits(path: Path) -> None:
+    """An extended header of a tar, which Python before 3.11.10 reads in the square of its size."""
+    members = []
+    for kind, data in ((tarfile.XHDTYPE, b"1" * 300_000), (tarfile.REGTYPE, b"abcd")):
+        member = tarfile.TarInfo("a")
+        member.type, member.size = kind, len(data)
+        members += [member.tobuf(tarfile.USTAR_FORMAT), data, bytes(-len(data) % 512)]
+    path.with_name("a.tar").write_bytes(b"".join(members) + bytes(1024))
+
+
 BOMBS: dict[str, Bomb] = {
+    "a tar's header of digits": digits,
     "empty dicts": pickle_of(b"(" + b"}" * 60_000_000 + b"t"),
     "empty lists": pickle_of(b"(" + b"]" * 30_000_000 + b"t"),
     "colliding keys": pickle_of(colliding_keys()),
