@@ -27,6 +27,10 @@ RANGES = {
 """Least and greatest: faces are counts, distances have no bound, intensities are 0-5."""
 
 
+WHOLE = ("faces", "verified", *(f"{au}_present" for au in AUS))
+"""Counts, and flags that are 1 or 0."""
+
+
 # pandas' own strings: pyarrow's, which it takes where pyarrow is installed, cannot hold file
 # names that are not UTF-8.
 any_names = pd.option_context("mode.string_storage", "python")
@@ -98,6 +102,9 @@ def _numbers(column: pd.Series, places: Sequence[str]) -> pd.Series:
     low, high = RANGES.get(str(column.name), (-np.inf, np.inf))
     out = (numbers < low - SLACK) | (numbers > high + SLACK)
     refuse(out, f"is below {low:g}" if np.isinf(high) else f"is not within {low:g} to {high:g}")
+    if column.name in WHOLE:
+        refuse(np.abs(numbers - np.round(numbers)) > SLACK, "is not a whole number")
+        numbers = np.round(numbers)
     return pd.Series(numbers)
 
 

@@ -87,9 +87,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
+    height, x, width = text.lower().partition("x")
     parse = whole_number(2, 4096)
-    return parse(height), parse(width or height)
+    return parse(height), parse(width if x else height)
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -110,6 +110,9 @@ def run(args: argparse.Namespace) -> int:
     """Convert the checkpoint and print a description of the model; returns the exit code."""
     from glow_jax.convert import convert
 
+    names = [name for name, _ in args.settings]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--set {one_line(twice[0])}: given twice")
     start_jax(args.compile_cache)
     try:
         made = convert(

@@ -617,6 +617,14 @@ def test_rounding_is_not_out_of_range() -> None:
     assert check_scores(scores).loc[0, "AU12"] > 5
 
 
+@pytest.mark.parametrize("name", ["faces", "verified", "AU12_present"])
+def test_counts_and_flags_are_whole(name: str) -> None:
+    scores = by_hand().astype({name: float})
+    scores.loc[0, name] = 0.7
+    with pytest.raises(InputError, match=f"row 1, column {name}: '0.7' is not a whole number"):
+        check_scores(scores)
+
+
 def test_missing_and_double_columns_are_named() -> None:
     with pytest.raises(InputError, match="has no column alpha, AU04$"):
         check_scores(by_hand().drop(columns=["alpha", "AU04"]))

@@ -70,6 +70,20 @@ def test_a_folder_of_another_method(tmp_path: Path) -> None:
     assert study.references == {} and study.about == {}
 
 
+def test_a_photograph_that_a_table_names_twice_counts_once(tmp_path: Path) -> None:
+    out = foreign(tmp_path, people=PEOPLE + "bob,bob.png\n")
+    assert read_study(out).people["bob"] == [Path("bob.png"), Path("bob2.png")]
+
+
+def test_an_alpha_is_a_number_as_people_write_it(tmp_path: Path) -> None:
+    row = "smile.png,ann,bob,{},a.png"
+    minus = foreign(tmp_path / "a", RESULTS.replace("1,a.png", "\u22120.5,a.png"))
+    assert read_study(minus).outputs[0]["alpha"] == -0.5
+    python = foreign(tmp_path / "b", RESULTS.replace(row.format(1), row.format("0_5")))
+    with pytest.raises(InputError, match="alpha is 0_5; a number is needed"):
+        read_study(python)
+
+
 def test_paths_are_looked_for_from_the_folder_last_where_the_command_runs_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

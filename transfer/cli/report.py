@@ -45,6 +45,12 @@ def report_totals(totals: Totals, out: Path) -> int:
             f"{counted(totals.nothing, 'image')} without an edit: the expression does not differ "
             "from neutral by more than the noise (results.csv, column note)"
         )
+    if totals.reduced:
+        have = "has" if totals.reduced == 1 else "have"
+        print(
+            f"{counted(totals.reduced, 'image')} {have} less of the expression than alpha says, or "
+            "none, because the whole does not decode; see edit_kept in results.csv"
+        )
     if totals.failed:
         print(f"{counted(totals.failed, 'image')} could not be made: {out / FAILURES}")
     if totals.bad_inputs:

@@ -51,6 +51,7 @@ class Totals:
         absolute: number of outputs whose expression was estimated without a neutral picture of
             the source.
         nothing: number of outputs whose expression differs from neutral by no more than the noise.
+        reduced: number of outputs with less than the whole edit, because that did not decode.
         parquet: whether results.parquet was written.
     """
 
@@ -63,6 +64,7 @@ class Totals:
     redone: int
     absolute: int
     nothing: int
+    reduced: int
     parquet: bool
 
 
@@ -75,7 +77,7 @@ def write_tables(out: Path) -> Totals:
     if description is None:
         raise InputError(f"{one_line(out)}: holds no job")
     places, keys = array.array("q"), array.array("q")  # of rows: in the file, and in the plan
-    failed = bad = non_finite = redone = absolute = nothing = at = 0
+    failed = bad = non_finite = redone = absolute = nothing = reduced = at = 0
     worst = 0.0
     with contextlib.ExitStack() as stack:
         # Positions are sums of the lengths of lines, because TextIOWrapper.tell is slow.
@@ -105,6 +107,7 @@ def write_tables(out: Path) -> Totals:
             non_finite += row["non_finite_pixels"] != "0"
             absolute += ABSOLUTE in row["note"]
             nothing += NOTHING in row["note"]
+            reduced += not float(row["edit_kept"] or 1) >= 1
         lines.flush()
         ends = np.append(places[1:], at)
         with TableWriter(out / RESULTS, RESULT_FIELDS) as results:
@@ -114,7 +117,9 @@ def write_tables(out: Path) -> Totals:
     parquet = _write_parquet(out)
     n = len(keys)
     missing = description["outputs"] - n - failed
-    return Totals(n, failed, bad, missing, non_finite, worst, redone, absolute, nothing, parquet)
+    return Totals(
+        n, failed, bad, missing, non_finite, worst, redone, absolute, nothing, reduced, parquet
+    )
 
 
 def _rows_of_inputs_and_outputs(out: Path, n_chunks: int) -> Iterator[Row]:

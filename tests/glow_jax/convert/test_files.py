@@ -563,6 +563,8 @@ def test_answers_that_nobody_asked_for(tmp_path: Path, capsys) -> None:
     path, _ = SOURCES["safetensors"](tmp_path / "in")
     words = [str(path), "-o", f"{tmp_path}/out"]
     assert "--set surprise: not a setting" in cli_refused(capsys, [*words, "--set", "surprise=1"])
+    twice = ["--set", "permutation=shuffle", "--set", "permutation=reverse"]
+    assert "--set permutation: given twice" in cli_refused(capsys, [*words, *twice])
     line = cli_refused(capsys, [*words, "--image-size", "8"])
     assert "--image-size 8x8, but prior_h is of 4x4 images" in line
     assert "use one of openai" in cli_refused(capsys, [*words, "--from", "pixelcnn"])
@@ -575,7 +577,12 @@ def test_answers_that_nobody_asked_for(tmp_path: Path, capsys) -> None:
     assert "y0ast" in cli_refused(capsys, [str(graph), *words[1:], "--from", "y0ast"])
     index = write_bundle(tmp_path / "in" / "a.ckpt", openai_variables())
     assert "y0ast" in cli_refused(capsys, [str(index), *words[1:], "--from", "y0ast"])
-    for option in (["--image-size", "axb"], ["--bits", "9"], ["--set", "bits"]):
+    for option in (
+        ["--image-size", "axb"],
+        ["--image-size", "8x"],
+        ["--bits", "9"],
+        ["--set", "bits"],
+    ):
         with pytest.raises(SystemExit) as exit_:
             main(["convert", *words, *option])
         assert exit_.value.code == 2

@@ -209,6 +209,15 @@ def test_two_files_of_the_same_bytes_are_one_crop_and_named(tmp_path: Path) -> N
         ]
 
 
+def test_a_crop_whose_likelihood_is_not_a_number_is_far(tmp_path: Path) -> None:
+    taken = photographs.photograph("36_1", width=900, height=700, scale=1.3)
+    save(taken.pixels, tmp_path / "ann" / "1.png")
+    for bits, far in ((0.5, False), (np.nan, True)):
+        of_all = {"bits": lambda x, bits=bits: np.full(len(x), bits), "far_bits": 0.9}
+        found = run([tmp_path / "ann"], tmp_path / "out", **of_all)
+        assert [crop.far for crop in found.people["ann"]] == [far]
+
+
 # -- what happens again
 
 
