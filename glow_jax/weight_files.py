@@ -185,7 +185,7 @@ def _unpacked_bytes(array: Any) -> int:
     """Of an array by its metadata; it is stored in chunks, one of which may be larger than it."""
     chunk = getattr(array.storage, "chunk_shape", None) or array.shape
     sides = map(max, array.shape, chunk)
-    return math.prod(sides) * jnp.dtype(array.dtype).itemsize
+    return int(math.prod(sides) * jnp.dtype(array.dtype).itemsize)
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
