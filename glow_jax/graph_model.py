@@ -24,7 +24,7 @@ from glow_jax.config import Precision
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import reason
 from glow_jax.prior import draw_eps
-from glow_jax.program import Instruction, Program
+from glow_jax.program import MAX_ALIVE_BYTES, Instruction, Program
 
 MAX_TEXT_BYTES = 2**24  # limit of program.json
 MAX_PIXELS = 2**20
@@ -87,15 +87,19 @@ class GraphGlow:
         ]
         self.name, self.fingerprint = "unsaved", ""
 
-        def of_batch(program: Program, constants: Any, inputs: Any) -> Any:
+        def at_once(program: Program) -> int:
+            """Images whose values fit into the memory that a program may take."""
+            return max(1, MAX_ALIVE_BYTES // program.alive_bytes())
+
+        def of_batch(program: Program, at_once: int, constants: Any, inputs: Any) -> Any:
             def one(inputs: Any) -> Any:
                 outputs = program.run(constants, [a[None] for a in inputs])
                 return tuple(a[0] for a in outputs)
 
-            return jax.vmap(one)(inputs)
+            return jax.lax.map(one, inputs, batch_size=at_once)
 
-        self._encode = jax.jit(functools.partial(of_batch, encoder))
-        self._decode = jax.jit(functools.partial(of_batch, decoder))
+        self._encode = jax.jit(functools.partial(of_batch, encoder, at_once(encoder)))
+        self._decode = jax.jit(functools.partial(of_batch, decoder, at_once(decoder)))
 
     def fold(self, precision: Precision = "exact") -> "GraphGlow":
         """The model itself: its constants are folded already.

@@ -21,6 +21,7 @@ from glow_jax.io.messages import counted
 # compilation takes 16 s for 9 000 sums in a chain, and for 700 exponentials 5 s (2 000: 47 s).
 MAX_INSTRUCTIONS = 9_000
 MAX_TRANSCENDENTAL = 700
+MAX_CONVOLUTIONS = 700  # a 256-pixel Glow of 192 steps has 582
 TRANSCENDENTAL = ("Exp", "Log", "Pow", "Sigmoid", "Tanh", "Rsqrt", "Sqrt")
 MAX_AXES = 8
 MAX_ARGUMENTS = 64  # of one instruction
@@ -82,13 +83,15 @@ class Program:
             except (ValueError, TypeError, IndexError, OverflowError) as error:
                 op = str(self.instructions[i].op)[:40]
                 raise InputError(f"instruction {i} ({op!r}): {str(error)[:200]}") from None
+        if sum(i.op == "Conv2D" for i in self.instructions) > MAX_CONVOLUTIONS:
+            raise InputError(f"a program of more than {MAX_CONVOLUTIONS} convolutions")
         numbers = (*self.inputs, *self.outputs)
         if not all(type(n) is int and 0 <= n < len(self.instructions) for n in numbers):
             raise InputError("an input or output that is no instruction")
         given = [i for i, instruction in enumerate(self.instructions) if instruction.op == "input"]
         if sorted(self.inputs) != given:
             raise InputError("its inputs are not its instructions of that kind")
-        if self._alive_bytes() > MAX_ALIVE_BYTES:
+        if self.alive_bytes() > MAX_ALIVE_BYTES:
             raise InputError(f"a program that needs more than {MAX_ALIVE_BYTES >> 20} MiB at once")
 
     def _check(self, i: int, constants: Sequence[np.ndarray], budget: Budget) -> None:
@@ -130,7 +133,7 @@ class Program:
         if kind != "constant" or constants[number].dtype.kind not in kinds:
             raise ValueError("a second argument that is no constant of the right type")
 
-    def _alive_bytes(self) -> int:
+    def alive_bytes(self) -> int:
         """Largest number of bytes of float32 values that are needed at the same time."""
         last = {i: i for i in range(len(self.instructions))}
         for i, instruction in enumerate(self.instructions):

@@ -175,10 +175,17 @@ def check_expands(path: Path, folder: Path, stored: Any) -> None:
 
     Trained weights hardly compress; arrays of one value do, those of a new model's last layers.
     """
-    n_bytes = sum(math.prod(a.shape) * jnp.dtype(a.dtype).itemsize for a in jax.tree.leaves(stored))
+    n_bytes = sum(_unpacked_bytes(a) for a in jax.tree.leaves(stored))
     size = sum(_file_sizes(folder).values())
     if n_bytes > MAX_FREE_BYTES + MAX_EXPANSION * size:
         raise InputError(f"{path}: {size} bytes of weights/ that unpack to {n_bytes} are refused")
+
+
+def _unpacked_bytes(array: Any) -> int:
+    """Of an array by its metadata; it is stored in chunks, one of which may be larger than it."""
+    chunk = getattr(array.storage, "chunk_shape", None) or array.shape
+    sides = map(max, array.shape, chunk)
+    return int(math.prod(sides) * jnp.dtype(array.dtype).itemsize)
 
 
 def _dotted(path: tuple[Any, ...]) -> str:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+import tensorstore as ts
 from flax import nnx
 
 from glow_jax import checkpoints, weight_files
@@ -397,6 +398,18 @@ def test_what_the_hashes_do_not_see_orbax_does(saved: Path, tmp_path: Path, kind
         else:
             assert found == own or kind == "one bit flipped", file
     gc.collect()  # what Orbax left running complains now, not in another test
+
+
+def test_a_chunk_much_larger_than_its_array_is_refused(copy: Path) -> None:
+    place = {"driver": "ocdbt", "base": f"file://{copy}/weights/"}
+    store = ts.KvStore.open(place).result()
+    name = next(key for key in store.list().result() if key.endswith(b".bias/.zarray"))
+    about = json.loads(store.read(name).result().value)
+    about["chunks"] = [2**30] * len(about["chunks"])
+    store.write(name, json.dumps(about)).result()
+    (copy / "files.json").write_text(json.dumps(weight_files.file_hashes(copy / "weights")))
+    with pytest.raises(InputError, match=r"that unpack to \d{10,} are refused"):
+        load(copy)
 
 
 def test_a_foreign_file_is_refused(copy: Path) -> None:

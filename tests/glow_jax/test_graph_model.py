@@ -3,12 +3,14 @@
 import copy
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -182,6 +184,29 @@ def test_what_is_wrong_is_said_in_one_line(name: str) -> None:
     with pytest.raises(InputError) as caught:
         load(told, [*CONSTANTS, np.zeros((1, 0))])
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+def test_images_that_need_much_memory_are_computed_a_few_at_once() -> None:
+    told = sound()
+    wide = [1, 2**13, 2**12, 2]  # 256 MiB
+    told["encoder"][0][1] = ["Pad", [X], wide, [[0, 0], [0, 2**13 - 4], [0, 2**12 - 4], [0, 0]]]
+    told["encoder"][0][2] = ["Gather", [["value", 1], ["constant", 2]], wide, 3]
+    told["encoder"][0][3] = [
+        "StridedSlice",
+        [["value", 2]],
+        SHAPE,
+        [[0, 1, 1], [0, 4, 1], [0, 4, 1], [0, 2, 1]],
+    ]
+    made = str(jax.make_jaxpr(load(told).encode_x)(np.zeros((6, 4, 4, 2), np.float32)))
+    at_once = {int(n) for n in re.findall(r"\[(\d+),1,8192,4096,2\]", made)}
+    assert at_once and max(at_once) < 3, made
+
+
+def test_more_convolutions_than_a_glow_has_are_refused() -> None:
+    told = sound()
+    told["encoder"][0] += [["Conv2D", [X, ["constant", 1]], SHAPE, "SAME"]] * 700
+    with pytest.raises(InputError, match="more than 700 convolutions"):
+        load(told)
 
 
 def test_a_convolution_of_whole_numbers_runs() -> None:
