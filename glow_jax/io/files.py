@@ -6,8 +6,9 @@ import json
 import os
 import stat
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.messages import one_line, reason
@@ -59,16 +60,34 @@ def read_bytes(path: Path, most: int = MAX_BYTES, *, follow_link: bool = True) -
     Raises:
         InputError: it is missing, unreadable, no ordinary file or above `most` bytes.
     """
+    with open_ordinary(path, most, follow_link=follow_link) as file:
+        return file.read(most + 1)
+
+
+@contextlib.contextmanager
+def open_ordinary(
+    path: Path, most: int | None = None, *, follow_link: bool = True
+) -> Iterator[BinaryIO]:
+    """An ordinary file, open for reading bytes.
+
+    Args:
+        path: of the file.
+        most: bytes; a larger file is refused. None accepts any size.
+        follow_link: open the file that a link leads to; else a link is refused.
+
+    Raises:
+        InputError: as `read_bytes`; also where reading inside the `with` block fails.
+    """
     flag = 0 if follow_link else os.O_NOFOLLOW
     try:
         with open(path, "rb", opener=lambda p, f: open_without_waiting(p, f | flag)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
                 raise InputError(f"{one_line(path)}: not an ordinary file")
-            if status.st_size > most:
+            if most is not None and status.st_size > most:
                 why = f"{status.st_size} bytes; at most {most} are read"
                 raise InputError(f"{one_line(path)}: {why}")
-            return file.read(most + 1)
+            yield file
     except IsADirectoryError:
         raise InputError(f"{one_line(path)}: not an ordinary file") from None
     except (OSError, ValueError) as error:

@@ -11,16 +11,14 @@ import contextlib
 import csv
 import io
 import itertools
-import os
 import re
-import stat
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import open_without_waiting
+from glow_jax.io.files import open_ordinary
 from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.spellings import WINDOWS_1252
 from glow_jax.io.tables import SURROGATES, without_guard
@@ -188,7 +186,7 @@ def open_table(
             workbook or no text; or a row is wrong, and there is no `refuse`.
     """
     name = one_line(path)
-    with _opened(path, most_bytes) as file:
+    with open_ordinary(path, most_bytes) as file:
         text = _decoded(name, file, newline="")
         yield Table(
             name,
@@ -208,7 +206,7 @@ def read_text(path: Path, most_bytes: int | None = None) -> str:
         InputError: as for `open_table`.
     """
     name = one_line(path)
-    with _opened(path, most_bytes) as file:
+    with open_ordinary(path, most_bytes) as file:
         try:
             text = _decoded(name, file).read()
         except UnicodeError as error:
@@ -270,25 +268,6 @@ def refuse_workbook_for(path: Path) -> None:
 
 
 # -- inside
-
-
-@contextlib.contextmanager
-def _opened(path: Path, most_bytes: int | None) -> Iterator[BinaryIO]:
-    name = one_line(path)
-    try:
-        with open(path, "rb", opener=open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise InputError(f"{name}: not an ordinary file")
-            if most_bytes is not None and status.st_size > most_bytes:
-                raise InputError(f"{name}: {status.st_size} bytes; at most {most_bytes} are read")
-            yield file
-    except IsADirectoryError:
-        raise InputError(f"{name}: not an ordinary file") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{name}: cannot be read ({reason(error)})") from None
 
 
 def _decoded(name: str, file: BinaryIO, newline: str | None = None) -> io.TextIOWrapper:
