@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from glow_jax.io.containers import StrPath
 from glow_jax.io.errors import InputError
@@ -27,6 +28,8 @@ from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.output_schema import picture_part
 from glow_jax.io.picture_formats import accepted, how_to_read, suffixes
 from glow_jax.io.provenance import Provenance, read_provenance
+
+AnyPath = TypeVar("AnyPath", str, Path)
 
 MAX_KINDS = 8  # of files left out, that a line names
 HEAD_BYTES = 2**17  # of a file, in which its metadata are looked for
@@ -214,21 +217,30 @@ def _beside(record: Provenance) -> bool:
 
 def add_files(found: Listing, folder: Path, files: Sequence[str]) -> None:
     """Add the pictures of a folder's files, in order, and count the others."""
+    paths = [folder / name for name in files]
+    found.paths.extend(only_pictures(paths, found.other_files, found.other))
+
+
+def only_pictures(
+    files: Sequence[AnyPath], other_files: Counter[str], other: Counter[str]
+) -> list[AnyPath]:
+    """The pictures among files, as they are given; the others are counted as in a `Listing`."""
     endings = suffixes()
-    paths = []
-    for name in files:
-        suffix = Path(name).suffix.lower()
+    pictures = []
+    for file in files:
+        suffix = Path(file).suffix.lower()
         if suffix in endings:
-            paths.append(folder / name)
+            pictures.append(file)
         else:
-            found.other_files[suffix or "no suffix"] += 1
+            other_files[suffix or "no suffix"] += 1
+    paths = [Path(picture) for picture in pictures]
     if len(paths) < FEW:
         own = [is_beside_pictures(path) for path in paths]
     else:
         with ThreadPoolExecutor(READ_THREADS) as pool:
             own = list(pool.map(is_beside_pictures, paths))
-    found.other[OWN] += sum(own)
-    found.paths.extend(path for path, ours in zip(paths, own, strict=True) if not ours)
+    other[OWN] += sum(own)
+    return [picture for picture, ours in zip(pictures, own, strict=True) if not ours]
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str], int, int]:

@@ -14,11 +14,10 @@ from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.output_schema import ALIGN, FACES, picture_part
 from glow_jax.io.picture_folders import (
     INSIDE,
-    OWN,
     has_pictures,
-    is_beside_pictures,
     left_out,
     list_pictures,
+    only_pictures,
     picture_folders,
 )
 from glow_jax.io.picture_formats import suffixes
@@ -185,13 +184,11 @@ class Paths:
     def _of_glob(self, text: str, found: list[str]) -> list[str]:
         """The pictures among what a glob matches; the other files are noted."""
         files = [p for p in found if not os.path.isdir(p)]
-        endings = {p: os.path.splitext(p)[1].lower() for p in files}
-        pictures = [p for p in files if endings[p] in suffixes()]
-        others = Counter(e or "no suffix" for e in endings.values() if e not in suffixes())
-        kept = [p for p in pictures if not is_beside_pictures(Path(p))]
         folders = set() if "**" in text else set(found) - set(files)
-        inside = sum(map(has_pictures, folders))
-        note = left_out(others, Counter({OWN: len(pictures) - len(kept), INSIDE: inside}))
+        other_files: Counter[str] = Counter()
+        other = Counter({INSIDE: sum(map(has_pictures, folders))})
+        kept = only_pictures(files, other_files, other)
+        note = left_out(other_files, other)
         if not kept:
             line = f"{one_line(text)}: matches no picture ({', '.join(suffixes())})"
             raise InputError(f"{line}; {note}" if note else line)
