@@ -54,7 +54,7 @@ def fit_models(faces: Path, report: Callable[[str], None] = lambda line: None) -
         people = np.array([row["identity"] for row in rows])
         truth = np.array([[5 * row["aus"].get(plain(au), 0) for au in AUS] for row in rows], float)
         paths = [faces / row["file"] for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{one_line(faces / 'labels.jsonl')}: {reason(error)}") from None
     template = make_template(paths[:: max(1, len(paths) // 500)])
     seen = {}

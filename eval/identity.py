@@ -19,8 +19,9 @@ from eval.files import Picture
 from glow_jax.io.cache_folders import cache_home, make_private
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import install_hint, one_line, printable, reason
+from glow_jax.io.messages import install_hint, one_line, reason
 from glow_jax.io.output_folders import make_folder
+from glow_jax.io.terminal import printable
 
 SHIPPED = ("dlib_face_recognition_resnet_model_v1.dat", "shape_predictor_5_face_landmarks.dat")
 # DeepFace pads and doubles pictures itself: a larger size is slower and not better.

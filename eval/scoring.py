@@ -28,9 +28,10 @@ from eval.reading import Reading
 from eval.table import AUS
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes
-from glow_jax.io.messages import failure, one_line, printable, reason
+from glow_jax.io.messages import failure, one_line, reason
 from glow_jax.io.output_folders import why_not_own
 from glow_jax.io.signals import end_with_parent, interrupts_blocked
+from glow_jax.io.terminal import printable
 
 BATCH = 8
 QUEUED = 2  # batches per process, so that no process runs out of work
@@ -341,7 +342,7 @@ class ScoreCache:
             if "unreadable" in fields:
                 return str(fields["unreadable"])
             return _embedding(fields) if kind == "identity" else _reading(fields)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._damaged() from None
 
     def check_sizes(self, embeddings: Iterable[Embedding]) -> None:

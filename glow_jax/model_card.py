@@ -73,6 +73,6 @@ def far_limit(path: Path) -> float | None:
     """
     try:
         limit = float(read_card(path)[KNOWN_BITS]["quantiles"][FAR_QUANTILE])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return limit if np.isfinite(limit) else None

@@ -26,6 +26,7 @@ Weights = dict[str, Any]
 MAX_FILES = 100_000  # of one folder
 MAX_FREE_BYTES = 2**28  # of arrays, whatever their files hold
 MAX_EXPANSION = 8
+MAX_NAMED = 8  # of the differences in a message
 
 
 def quiet_orbax() -> contextlib.AbstractContextManager[None]:
@@ -87,7 +88,7 @@ def read_weights(path: Path, folder: Path, expected: Weights) -> Weights:
 
 
 def check_arrays(path: Path, expected: Weights, stored: Any) -> None:
-    """Raise InputError, naming every difference, unless the arrays are those of the config."""
+    """Raise InputError, naming the first differences, unless the arrays are those of the config."""
     want = {_dotted(p): a for p, a in jax.tree_util.tree_leaves_with_path(expected)}
     have = {_dotted(p): a for p, a in jax.tree_util.tree_leaves_with_path(stored)}
     wrong = [f"missing {name}" for name in sorted(set(want) - set(have))]
@@ -99,7 +100,9 @@ def check_arrays(path: Path, expected: Weights, stored: Any) -> None:
         if not jnp.issubdtype(have[name].dtype, kind):
             wrong.append(f"{name} is {have[name].dtype}, not {want[name].dtype}")
     if wrong:
-        raise InputError(f"{path}: weights do not match config.json: {'; '.join(wrong)}")
+        more = f"; and {len(wrong) - MAX_NAMED} more" if len(wrong) > MAX_NAMED else ""
+        named = "; ".join(one_line(w) for w in wrong[:MAX_NAMED])
+        raise InputError(f"{path}: weights do not match config.json: {named}{more}")
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -34,9 +34,10 @@ from eval.report.pictures import Album, contact_sheet, worst_cases
 from eval.report.verdict import verdict
 from eval.report.view import name
 from glow_jax.io.files import write_atomically
-from glow_jax.io.messages import counted, printable
+from glow_jax.io.messages import counted
 from glow_jax.io.output_folders import make_folder
 from glow_jax.io.tables import csv_line
+from glow_jax.io.terminal import printable
 
 __all__ = ["Context", "write_report"]
 

@@ -91,6 +91,9 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         print(f"glow-jax {args.verb}: error: {one_line(name)}{reason(error)}", file=sys.stderr)
+    except UnicodeEncodeError as error:  # of a path, as in "\ud800" of a table
+        why = f"{error.object!a}: a name that this system's {error.encoding} cannot encode"
+        print(f"glow-jax {args.verb}: error: {one_line(why)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("glow-jax: interrupted", file=sys.stderr)
         return 130

@@ -163,7 +163,7 @@ def _owner_lives(owner: bytes) -> bool:
     try:
         record = json.loads(owner)
         host, pid, started = record["host"], int(record["pid"]), record["started"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, OverflowError, KeyError, TypeError):
         return True
     if host != _host():
         return True
@@ -186,7 +186,7 @@ def _held_line(file: Path, owner: bytes) -> str:
         record = json.loads(owner)
         host = one_line(record["host"].split(" ")[0])
         who = f"process {int(record['pid'])} of host {host}"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError):
         who = "another process"
     return f"{who} holds the lock {one_line(file)}; where it has ended, remove that file"
 

@@ -2,16 +2,12 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterator
 
 from glow_jax.io.errors import InputError
 
 MAX_CHARACTERS = 1500  # of a text in a message: a file may hold megabytes without a line end
 END = 300  # of them, from the text's end, where the name of a file is
-# Control characters of ASCII (but tab and line feed) and of Latin-1, separators of lines, what
-# overrides the direction of text, and bytes of names that are not UTF-8.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def reason(error: Exception) -> str:
@@ -30,11 +26,6 @@ def one_line(text: object) -> str:
     if len(line) > MAX_CHARACTERS:
         line = f"{line[: MAX_CHARACTERS - END]} … {line[-END:]}"
     return line if line and line.isprintable() else repr(line)
-
-
-def printable(text: str) -> str:
-    """Text for terminals and reports: what would control them is escaped, as \\x1b."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def failure(item: object, error: Exception) -> str:

@@ -1,11 +1,19 @@
-"""What the command line prints, without characters that would control the terminal."""
+"""Text without characters that would control a terminal, and streams that write no others."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from glow_jax.io.messages import printable
+# Control characters of ASCII (but tab and line feed) and of Latin-1, separators of lines, what
+# overrides the direction of text, and bytes of names that are not UTF-8.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text for terminals and reports: what would control them is escaped, as \\x1b."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class PrintableStream:

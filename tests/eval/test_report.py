@@ -22,7 +22,7 @@ from eval.protocol.scores import any_names
 from eval.report import Context, pictures, write_report
 from eval.table import AUS, IDENTITY
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import printable
+from glow_jax.io.terminal import printable
 from tests.support.made_up_scores import made_up, picture, without
 
 VOID = ("img", "meta", "br")

@@ -167,7 +167,7 @@ def _write_sheet(out: Path, summary: "Summary", ranked: bool) -> None:
 
 
 def _tile(crop: "Crop", ranked: bool) -> "Tile":
-    from glow_jax.io.messages import printable
+    from glow_jax.io.terminal import printable
     from transfer.photos.sheet import Tile
 
     row = crop.row

@@ -6,8 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from glow_jax.io.messages import printable
-from glow_jax.io.terminal import unfiltered
+from glow_jax.io.terminal import printable, unfiltered
 
 
 class Bars:

@@ -53,7 +53,7 @@ def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
     arrays = _arrays(path)
     try:
         model = _assembled(arrays)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, OverflowError, TypeError) as error:
         why = f"not an expression model ({reason(error)})"
         raise InputError(f"{one_line(path)}: {why}") from None
     n = len(model.aus)

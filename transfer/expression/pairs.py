@@ -51,12 +51,12 @@ class Faces:
             return cls(
                 images,
                 aus,
-                np.array([[row["aus"].get(au, 0.0) for au in aus] for row in labels]),
+                np.array([[row["aus"].get(au, 0.0) for au in aus] for row in labels], float),
                 np.array([row["landmarks"] for row in labels], float).reshape(-1, 68, 2) / side,
                 np.array([row["identity"] for row in labels]),
                 np.array([row["condition"] for row in labels]),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"labels: not those of rendered faces ({reason(error)})") from None
 
     def of(self, rows: np.ndarray) -> "Faces":

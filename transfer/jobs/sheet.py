@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from glow_jax.io.messages import printable
 from glow_jax.io.pictures import read_image
+from glow_jax.io.terminal import printable
 from transfer.jobs.alphas import AUTO
 from transfer.jobs.job import Job
 from transfer.jobs.prefetch import LoadPicture

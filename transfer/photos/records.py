@@ -87,7 +87,15 @@ def read_record(path: Path, out: Path, sha256: str | None = None) -> Record | No
         same = sha256 is None or record["sha256"] == sha256
         usable = same and _is_record(record)
         crops_exist = usable and all(_is_crop(out, face["file"]) for face in record["faces"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (
+        OSError,
+        ValueError,
+        OverflowError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
         return None
     return record if crops_exist else None
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from glow_jax.io.messages import printable
+from glow_jax.io.terminal import printable
 
 MAX_COLUMNS, MAX_ROWS, MAX_LINES = 8, 60, 30
 TILE_PX, GAP_PX, LINE_PX, HEAD_PX = 128, 10, 17, 30

@@ -176,7 +176,7 @@ def _example(folder: Path, label: Mapping[str, Any], side: int) -> dict[str, Any
             "landmarks": np.array(label["landmarks"], np.float32).reshape(68, 2),
             "pose_deg": np.array(label["pose_deg"], np.float32).reshape(3),
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{one_line(path)}: its label is not whole ({reason(error)})") from error
 
 

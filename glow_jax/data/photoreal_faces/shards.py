@@ -161,7 +161,7 @@ def read_shard(folder: Path, shard: int) -> Iterator[dict[str, Any]]:
     try:
         rows = [json.loads(line) for line in read_lines(path)]
         known = all(map(_is_label, rows))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, OverflowError, KeyError, TypeError, RecursionError):
         known = False
     if not known:
         raise InputError(f"{one_line(path)}: not the labels of pictures; remove it")

@@ -192,7 +192,7 @@ def _example(folder: Path, label: Mapping[str, Any], size_px: int) -> dict[str, 
                 **{name: np.float32(light[name]) for name in ("key", "ambient", "exposure")},
             },
         }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"{one_line(path)}: its label is not whole ({reason(error)})") from error
 
 

@@ -10,8 +10,8 @@ import pytest
 from eval.report.page import _environment
 from eval.report.view import Cell
 from glow_jax.cli.main import VERBS, main
-from glow_jax.io.messages import printable
-from glow_jax.io.terminal import PrintableStream, printable_output, unfiltered
+from glow_jax.io.errors import InputError
+from glow_jax.io.terminal import PrintableStream, printable, printable_output, unfiltered
 from transfer.cli.progress import Bars
 
 CONTROLS = [chr(i) for i in (*range(32), *range(127, 160)) if chr(i) not in "\n\t"]
@@ -84,3 +84,16 @@ def test_templates_of_the_report_show_no_control() -> None:
     shown = _environment().from_string(template).render(text=HOSTILE + "<b>", cell=Cell(HOSTILE))
     assert_harmless(shown)
     assert "<b>" not in shown and "&lt;b&gt;" in shown
+
+
+def test_the_text_of_an_input_error_is_printable() -> None:
+    assert str(InputError("a\ud800b\x1b[2J")) == r"a\ud800b\x1b[2J"
+
+
+def test_a_name_that_the_system_cannot_encode_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["align", str(tmp_path), "-o", "\ud801"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "error: '\\ud801': a name that this system's utf-8 cannot encode\n"
+    )

@@ -158,7 +158,9 @@ def test_labels_become_faces() -> None:
     faces = Faces.from_labels(portraits(2), [label, label | {"aus": {}}], UNITS)
     np.testing.assert_array_equal(faces.activations, [[0, 0.5, 0], [0, 0, 0]])
     np.testing.assert_allclose(faces.landmarks[0, 0], (0.5, 0.25))
-    for broken in ({}, label | {"aus": 3}, label | {"landmarks": "x"}, label | {"landmarks": [1]}):
+    broken_labels = ({}, {"aus": 3}, {"landmarks": "x"}, {"landmarks": [1]})
+    broken_labels += ({"landmarks": [[10**400, 1.0]] * 68}, {"aus": {"AU12": 10**400}})
+    for broken in (label | fields if fields else {} for fields in broken_labels):
         with pytest.raises(InputError, match="not those of rendered faces") as caught:
             Faces.from_labels(portraits(1), [broken], UNITS)
         assert str(caught.value).isprintable()
