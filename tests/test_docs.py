@@ -1,6 +1,7 @@
 """README and docs: snippets run as written, links resolve, every table says its point."""
 
 import configparser
+import dataclasses
 import importlib.util
 import json
 import lzma
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from glow_jax.cli.main import VERBS, main
+from glow_jax.config import GlowConfig
 from tests.support import photographs
 
 ROOT = Path(__file__).parent.parent
@@ -61,10 +63,21 @@ def test_no_gaps(path: Path) -> None:
 
 
 LOOKED_UP = (
-    *("you want to", "to", "guide", "page", "path", "file", "column", "member", "extra", "platform"),
+    *(
+        "you want to",
+        "to",
+        "guide",
+        "page",
+        "path",
+        "file",
+        "column",
+        "member",
+        "extra",
+        "platform",
+    ),
     *("reason", "`--setting`", "`--data`"),
 )
-"""First heading of tables in which a reader looks one row up: there is no point to read from them."""
+"""First headings of tables in which a reader looks a row up: nothing follows from all rows."""
 
 
 @pytest.mark.parametrize("path", [README, *PAGES], ids=name)
@@ -201,6 +214,16 @@ def test_reference_has_every_verb_and_option(pages) -> None:
             if action.dest != "help":
                 assert all(f"`{option}`" in section for option in action.option_strings)
     assert str(Path.home()) not in text
+
+
+def test_reference_has_every_field_of_a_config_in_plain_words(pages) -> None:
+    text = pages.on_page_markdown((ROOT / "docs/reference/config.md").read_text())
+    assert pages.FIELDS not in text
+    for field in dataclasses.fields(GlowConfig):
+        rows = [line for line in text.splitlines() if f"`{field.name}`" in line.split(" | ")[0]]
+        assert len(rows) == 1, field.name
+        assert re.search("number|true or false|^`", rows[0].split(" | ")[1])
+    assert "| `coupling` | `additive`, `affine` | `additive` |" in text
 
 
 @pytest.mark.parametrize("path", [README, *PAGES], ids=name)

@@ -57,7 +57,9 @@ def config_fields() -> str:
     about = inspect.getdoc(GlowConfig) or ""
     section = about.partition("Attributes:\n")[2].partition("\n\n")[0]
     lines = ["| field | value | default | meaning |", "| --- | --- | --- | --- |"]
-    for names, meaning in re.findall(r"^    (\w[\w, ]*): ((?:.*\n?(?:     .*\n?)*))", section, re.M):
+    for names, meaning in re.findall(
+        r"^    (\w[\w, ]*): ((?:.*\n?(?:     .*\n?)*))", section, re.M
+    ):
         first = names.split(", ")[0]
         default = defaults[first]
         shown = "required" if default is dataclasses.MISSING else f"`{_json(default)}`"
