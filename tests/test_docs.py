@@ -75,7 +75,7 @@ LOOKED_UP = (
         "extra",
         "platform",
     ),
-    *("reason", "`--setting`", "`--data`"),
+    *("reason", "command", "step", "`--setting`", "`--data`"),
 )
 """First headings of tables in which a reader looks a row up: nothing follows from all rows."""
 
@@ -220,7 +220,8 @@ def test_reference_has_every_field_of_a_config_in_plain_words(pages) -> None:
     text = pages.on_page_markdown((ROOT / "docs/reference/config.md").read_text())
     assert pages.FIELDS not in text
     for field in dataclasses.fields(GlowConfig):
-        rows = [line for line in text.splitlines() if f"`{field.name}`" in line.split(" | ")[0]]
+        lines = [line for line in text.splitlines() if line.startswith("| ")]
+        rows = [line for line in lines if f"`{field.name}`" in line.split(" | ")[0]]
         assert len(rows) == 1, field.name
         assert re.search("number|true or false|^`", rows[0].split(" | ")[1])
     assert "| `coupling` | `additive`, `affine` | `additive` |" in text

@@ -9,6 +9,7 @@ from typing import Any
 from bench.robustness import __main__ as fuzz
 from bench.robustness import faults as matrix
 from bench.robustness.faults import FAULTS, LINE, SAME
+from glow_jax.io.messages import counted
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "robustness.md"
 FAULTS_ARE = (
@@ -101,8 +102,8 @@ def page(fuzzed: dict[str, Any], disturbed: dict[str, Any]) -> str:
     ended = Counter(cell.partition(":")[0] for cell in every)
     lines += [
         "",
-        f"Read from it that {ended[SAME]} cells end with the same bytes, {ended[LINE]} with one "
-        f"line, and {ended['fault']} with a fault.",
+        f"Read from it that {counted(ended[SAME], 'cell')} {'ends' if ended[SAME] == 1 else 'end'} "
+        f"with the same bytes, {ended[LINE]} with one line, and {ended['fault']} with a fault.",
         *(f"\n{number}. {note}" for number, note in enumerate(notes, 1)),
         "",
     ]
