@@ -228,7 +228,7 @@ def summary(found: dict) -> str:
         expression = f"AU gain {gain:.2f}, r {'undefined' if r is None else f'{r:.2f}'}"
     line = f"{identity}; {expression}"
     if len(found["counts"]["alphas"]) > 1 and head["alpha"] is not None:
-        line += f"; both at alpha {head['alpha']:g} ({head['why']})"
+        line += f"; at alpha {head['alpha']:g} ({head['why']})"
     return f"{line}; too few outputs to judge" if head["too_few"] else line
 
 

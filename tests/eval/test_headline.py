@@ -19,7 +19,7 @@ def test_a_headline_is_of_the_recommended_alpha_alone() -> None:
     assert head["expression"]["gain"]["value"] == pytest.approx(row["gain"])
     assert head["counts"] == {"outputs": 8, "judged": 8, "no_face": 0, "targets": 2}
     assert not head["too_few"] and "too few" not in summary(whole)
-    assert summary(whole).endswith(f"; both at alpha {head['alpha']:g} (recommended)")
+    assert summary(whole).endswith(f"; at alpha {head['alpha']:g} (recommended)")
     assert alone["headline"] == head
 
 
