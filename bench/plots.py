@@ -116,7 +116,7 @@ def frontier(
         for point in (points[0], points[-1]) if len(points) > 1 else ():
             _note(axes, point, point.label, colour, (10, -16))
         if is_end:
-            _note(axes, points[0], name, INK, (-12, 6), ha="right")
+            _note(axes, points[0], name, INK, (0, 14), ha="center")
     axes.margins(x=0.09)
     axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.0))
     _short_numbers(axes)

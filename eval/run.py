@@ -113,8 +113,10 @@ def judge_folder(
     if reader == "mediapipe":
         need("mediapipe", *OF_MEDIAPIPE)
     from eval.judge import check, judge
+    from eval.photographs import face_cutter
     from eval.protocol import figures
     from eval.report import Context
+    from eval.report.pictures import THUMB_PX, whole
     from eval.scoring import Judges
     from eval.study import read_study
 
@@ -131,6 +133,7 @@ def judge_folder(
         target_references={
             name: path for (role, name), path in study.references.items() if role == "target"
         },
+        cut_face=face_cutter(study.face, THUMB_PX) if study.photographs else whole,
         reference=study.reference,
         identity=_settings(identity, judged.apart) if identity else {},
         reader=action_units.name if action_units else "",
@@ -209,27 +212,24 @@ def own_report(out: Path) -> Path:
 
 
 def summary(found: dict) -> str:
-    """Identity rate and AU gain as text.
+    """Identity rate and AU gain of the headline as text.
 
     Args:
         found: result of `eval.protocol.figures`.
     """
-    nearer = found["identity"]["nearer"]
-    gain, r = found["expression"]["gain"]["value"], found["expression"]["correlation"]["value"]
-    identity = "identity not judged"
+    head = found["headline"]
+    nearer, aus = head["identity"]["nearer"], head["expression"]
+    gain, r = aus["gain"]["value"], aus["correlation"]["value"]
+    identity, expression = "identity not judged", "AUs not judged"
     if nearer["of"]:
         share = f"{100 * nearer['rate']:.1f} %"
         identity = f"nearer to the target {nearer['count']} of {nearer['of']} ({share})"
-    if gain is None:
-        return f"{identity}; AUs not judged"
-    several = len(found["counts"]["alphas"]) > 1
-    correlation = "undefined" if r is None else f"{r:.2f}"
-    expression = f"AU gain {gain:.2f}, r {correlation}{' over all alphas' if several else ''}"
-    best = found["recommended_alpha"]["alpha"] if several else None
-    for row in found["expression"]["by_alpha"] if best is not None else ():
-        if row["alpha"] == best and row["gain"] is not None:
-            expression += f" (gain {row['gain']:.2f} at the recommended {best:g})"
-    return f"{identity}; {expression}"
+    if gain is not None:
+        expression = f"AU gain {gain:.2f}, r {'undefined' if r is None else f'{r:.2f}'}"
+    line = f"{identity}; {expression}"
+    if len(found["counts"]["alphas"]) > 1 and head["alpha"] is not None:
+        line += f"; at alpha {head['alpha']:g} ({head['why']})"
+    return f"{line}; too few outputs to judge" if head["too_few"] else line
 
 
 def _notes(study: Any) -> list[str]:

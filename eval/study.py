@@ -48,6 +48,8 @@ class Study:
         reference: what the targets' reference pictures are.
         about: what job.json says of the maker: model, method, versions.
         photographs: whether job.json says that faces were cut out of photographs (`--align`).
+        face: where they were, the number of the face of each, from left to right from 1; None is
+            the largest.
         absolute: ids of outputs of whose source no other picture than the expression's was there.
     """
 
@@ -59,6 +61,7 @@ class Study:
     reference: Reference
     about: dict[str, str]
     photographs: bool = False
+    face: int | None = None
     absolute: frozenset[str] = frozenset()
 
 
@@ -73,7 +76,7 @@ def read_study(folder: str | Path) -> Study:
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
     outputs, methods, absolute = _read_outputs(folder)
     job = folder / JOB
-    people, about, photographs = _of_job(job) if job.is_file() else ({}, {}, False)
+    people, about, photographs, face = _of_job(job) if job.is_file() else ({}, {}, False, None)
     people = _as_named(people or _of_table(folder / PEOPLE), outputs)
     places = [Path(), folder, folder.parent]
     used = {(role, row[role]) for row in outputs for role in ("source", "target")}
@@ -95,6 +98,7 @@ def read_study(folder: str | Path) -> Study:
         reference_of(methods - {""} or {about.get("method", "")}, pictures, len(targets)),
         about,
         photographs,
+        face,
         absolute,
     )
 
@@ -157,8 +161,8 @@ def _number(text: str, where: str) -> float:
     return value
 
 
-def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool]:
-    """People's photographs, if the job lists them; `Study.about`; `Study.photographs`."""
+def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool, int | None]:
+    """People's photographs, if the job lists them; `Study.about`, `photographs` and `face`."""
     try:
         job = json.loads(read_bytes(path))
         people: dict[str, list[str]] = {}
@@ -173,7 +177,9 @@ def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool]:
                     )
         about = {"flow": f"{job['model']['name']}, {job['precision']}", "method": job["method"]}
         about = {k: str(v) for k, v in (about | job["versions"]).items()}
-        return people, about, bool(job.get("how", {}).get("reading"))
+        reading = job.get("how", {}).get("reading")
+        which = json.loads(reading).get("which", "largest") if reading else "largest"
+        return people, about, bool(reading), None if which == "largest" else int(which)
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -199,8 +199,9 @@ def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str
 def absolute_line(error: float) -> str:
     """A notice that expressions are estimated absolutely, with the error of the estimate."""
     return (
-        "no neutral picture of the source: the expression is estimated absolutely, against neutral "
-        f"pictures of many people; root mean square error of an activation (0-1) {error:.2f}"
+        "no picture of the source but the expression's is used: the expression is estimated "
+        "absolutely, against neutral pictures of many people; root mean square error of an "
+        f"activation (0-1) {error:.2f}"
     )
 
 

@@ -9,41 +9,66 @@ from typing import Any
 from bench.robustness import __main__ as fuzz
 from bench.robustness import faults as matrix
 from bench.robustness.faults import FAULTS, LINE, SAME
+from glow_jax.io.messages import counted
 
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "robustness.md"
-SHOWN = 3  # faults of a kind
+FAULTS_ARE = (
+    "These are, by kind of file (`bench/results/robustness.json` has their numbers and messages):"
+)
+NAMES = {
+    "printed": ("further lines", "further lines"),
+    "traceback": ("a traceback", "tracebacks"),
+    "crash": ("a crash", "crashes"),
+    "hang": ("a hang", "hangs"),
+}
+"""One result that is a fault, and several."""
 SHORT = {"kill -9": "kill −9", "SIGSTOP, SIGCONT": "SIGSTOP", "read-only output": "read-only"}
 INTRO = """# Robustness
 
-What happens with files that are damaged or hostile, and to a command that is killed or runs out
-of disk.
+What damaged or hostile files do, and what happens to a command that is killed or runs out of disk.
 
 ## Files
 
-Readers are called by the functions that the verbs call, in worker processes with 3 GiB of
-addresses and 30 s of CPU for an input. An input is accepted, or refused with one line. Inputs are
-sound files, hostile ones made by hand, and damaged ones: bits flipped, ends cut off, pieces doubled
-or spliced, lengths replaced by extremes, values of JSON, YAML, CSV, zip members, arrays' headers
-and PNG chunks replaced with true checksums.
+Every reader of a file gets three kinds of inputs:
+
+- sound files;
+- hostile files, made by hand;
+- damaged files: bits flipped, the end cut off, pieces doubled or spliced, lengths replaced by
+  extremes, or values replaced (of JSON, YAML, CSV, members of zips, headers of arrays, chunks of
+  PNGs; checksums are made right again).
+
+A reader should accept an input, or refuse it with one line. It is called by the function that the
+command calls, in a process with 3 GiB of address space and 30 s of CPU for each input.
 """
 MIDDLE = """
 Read from it that {faults} of {inputs} inputs led to something else than a result or one line. The
 most memory that an input took beyond what its process had is {mb:.0f} MB, the most CPU {s:.1f} s.
 {listed}
-"Further lines" are what a library's C code prints besides. The fuzz is seeded and knows the files'
-structures; it is not guided by coverage: atheris 3.0.0 has a wheel for Python 3.11, but was not
-tried, since guidance pays after hours of CPU. hypothesis would shrink an input that fails; here its
-kind, seed and number repeat it, and damage is small already.
-"""
+Column *further lines*: the input is refused, and the C code of a library prints lines besides.
+*Tracebacks*: the command would end with Python's traceback instead of one line. *Peak MB* is memory
+beyond what the process had, *worst s* CPU seconds.
+
+The damage is random, with a seed, and knows how the files are built. It is not guided by coverage,
+as a fuzzer such as atheris is."""
 FAULTS_INTRO = """
 ## Commands
 
-Every verb that writes, on small inputs, disturbed at a random moment: killed twice and run again;
-stopped for a second; on a disk on which half of the outputs fit, and again on one with room; on a
-read-only disk; with an input cut or deleted meanwhile, then put back; twice at the same time; run
-again with a clock that is a year behind; run again after its largest output was cut to half. "Same
-bytes": in the end the outputs are those of an undisturbed run, byte by byte, but for how long
-things took (of a model, its weights' fingerprint). "One line": the command refused, with one line.
+Every command that writes is run on small inputs and disturbed at a random moment:
+
+| column | disturbance |
+| --- | --- |
+| kill −9, SIGTERM, SIGINT | ended twice by this signal, and run again |
+| SIGSTOP | stopped for a second, then continued |
+| disk full | on a disk that holds half of the outputs, and again on one with room |
+| read-only | on a read-only disk |
+| input changed, input deleted | an input is cut or deleted during the run, then put back |
+| second process | run twice at the same time |
+| clock set back | run again with a clock that is a year behind |
+| output truncated | run again after its largest output was cut to half |
+
+*Same bytes*: in the end every output equals that of an undisturbed run, except for durations and
+the fingerprint of a model's weights. *One line*: the command refused, with one line. *Not tried*
+and a number: see the notes below the table; –: the disturbance does not apply or was not tried.
 """
 
 
@@ -65,7 +90,7 @@ def page(fuzzed: dict[str, Any], disturbed: dict[str, Any]) -> str:
         inputs=f"{sum(row['inputs'] for row in rows):,}",
         mb=max(row["peak_mb"] for row in rows),
         s=max(row["worst_s"] for row in rows),
-        listed="\nThe faults:\n\n" + "\n".join(listed) + "\n" if listed else "",
+        listed="\n" + "\n".join([FAULTS_ARE, "", *listed, ""]) if listed else "",
     )
     lines += [text, FAULTS_INTRO, _made_by(disturbed, "python -m bench.robustness.faults"), ""]
     lines.append(f"| verb | {' | '.join(SHORT.get(f, f) for f in FAULTS)} |")
@@ -77,8 +102,8 @@ def page(fuzzed: dict[str, Any], disturbed: dict[str, Any]) -> str:
     ended = Counter(cell.partition(":")[0] for cell in every)
     lines += [
         "",
-        f"Read from it that {ended[SAME]} cells end with the same bytes, {ended[LINE]} with one "
-        f"line, and {ended['fault']} with a fault.",
+        f"Read from it that {counted(ended[SAME], 'cell')} {'ends' if ended[SAME] == 1 else 'end'} "
+        f"with the same bytes, {ended[LINE]} with one line, and {ended['fault']} with a fault.",
         *(f"\n{number}. {note}" for number, note in enumerate(notes, 1)),
         "",
     ]
@@ -110,11 +135,10 @@ def _made_by(result: dict[str, Any], command: str) -> str:
 
 
 def _faults(row: dict[str, Any]) -> list[str]:
-    """The first different faults of a kind, an item of a list each."""
-    texts = dict.fromkeys(message.partition("\n")[0][:110] for *_, message in row["faults"])
-    items = [f"* {row['kind']}: {text}".replace("|", "\\|") for text in texts]
-    more = [f"* {row['kind']}: {len(items) - SHOWN} others"] if len(items) > SHOWN else []
-    return [*items[:SHOWN], *more]
+    """How many inputs of a kind led to what, an item of a list; none without faults."""
+    found = [(row[result], NAMES[result]) for result in fuzz.RESULTS[2:] if row[result]]
+    told = ", ".join(f"{n} with {one if n == 1 else several}" for n, (one, several) in found)
+    return [f"- {row['kind']}: {told}"] if found else []
 
 
 def main() -> int:

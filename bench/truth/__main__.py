@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bench import plots
+from bench.truth.names import heading
 
 MAIN_K = 4
 SWEEP = (0.5, 1.0, 1.25, 1.5)
@@ -31,7 +32,6 @@ PLOTTED = ("none", "oracle", *SWEPT, "averaged direction", "warp only", "warp, t
 SHOWN = ("pixel", "paper", "averaged direction", "warp only", "warp", "warp, true code")
 BY_K = ("paper", "neutral means", "pixel", "warp")
 TRAINING_PICTURES = 1500  # largest number of pairs of TRAIN from which methods learn
-HEADINGS = {"averaged direction": "averaged", "warp, true code": "true code"}  # of sheets
 FIXED = ("none", "oracle", "oracle, other noise", "nearest")  # methods without alpha
 RENDER_NOISE = 2.5  # grey levels, between two renders of one scene (`bench.truth.renders`)
 NONE = float("nan")
@@ -124,7 +124,7 @@ def write_pictures(
             o for o in outputs if o.key in keys and o.k == k and o.alpha == 1 and o.method in SHOWN
         ]
         if few:
-            names = {pictures.column_of(o): HEADINGS.get(o.method, o.method) for o in few}
+            names = {pictures.column_of(o): heading(o.method) for o in few}
             sheet = pictures.contact_sheet(shown, few, names)
             pictures.write_png(sheet, out / f"sheet_{setting}.png")
         plotted = plotted_rows(rows, k)

@@ -9,11 +9,13 @@ from PIL import Image
 
 from bench import plots
 from bench.plots import Interval, known
+from bench.truth.names import shown_as
 from bench.truth.scores import Output, Reference
 from bench.truth.tables import BASELINES, Row, value_at
+from glow_jax.io.messages import counted
 from transfer.jobs.sheet import grid
 
-ENDS = ("none", "oracle")  # the lower and the upper bound of methods; named in the plot
+ENDS = tuple(map(shown_as, ("none", "oracle")))  # the bounds of methods; named in the plot
 
 
 def contact_sheet(
@@ -81,13 +83,15 @@ def frontier(rows: Sequence[Row], setting: str, k: int | None = None) -> np.ndar
     curves = _curves(rows, setting, k)
     if not curves:
         raise ValueError(f"setting {setting!r}, k {k}: no row has both a gain and a distance")
-    of = setting if k is None else f"{setting}, k={k}"
+    of = f"{setting} setting"
+    if k is not None:
+        of += f", {counted(k, 'picture')} of each person"
     return plots.frontier(
-        f"Expression against identity ({of}); numbers are alpha",
+        f"{of[0].upper()}{of[1:]}; numbers are alpha",
         "distance to the target's photographs (DeepFace, Dlib)",
         "AU gain against the truth",
         curves,
-        ends=[name for name in curves if name.split(" ")[0] in ENDS],
+        ends=[name for name in curves if name in ENDS],
     )
 
 
@@ -107,7 +111,9 @@ def _curves(rows: Sequence[Row], setting: str, k: int | None) -> dict[str, list[
         low, high = map(known, value_at(row, "vs_truth.gain_95"))
         alpha = known(row["alpha"]) or 0.0
         point = Interval(x, y, y if low is None else low, y if high is None else high, f"{alpha:g}")
-        name = f"{row['method']} k={row['k']}" if many else row["method"]
+        name = shown_as(row["method"])
+        if many and name not in ENDS:
+            name = f"{name}, {counted(row['k'], 'picture')}"
         curves.setdefault(name, []).append((alpha, point))
     return {
         name: [point for _, point in sorted(curve, key=lambda pair: pair[0])]

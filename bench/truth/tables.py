@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.truth.names import shown_as
 from bench.truth.scores import PixelFigures, Scores
 
 Row = dict[str, Any]
@@ -248,7 +249,7 @@ def _number(digits: int, scale: float = 1) -> Callable[[float | None], str]:
 
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "setting": ("setting", str),
-    "method": ("method", str),
+    "method": ("method", shown_as),
     "k": ("k", str),
     "alpha": ("α", lambda a: "–" if a is None or math.isnan(a) else f"{a:g}"),
     "vs_truth.gain": ("gain", _number(2)),

@@ -1,20 +1,27 @@
-"""MkDocs hooks: the command-line reference from the parsers, and two pages from the root folder.
+"""MkDocs hooks: options from the parsers, fields from `GlowConfig`, two pages from the root folder.
 
-`docs/reference/command-line.md` holds a marker, which is replaced by what `command_line` makes of
-the argparse parsers, so that the page cannot differ from `glow-jax VERB --help`.
+`docs/reference/command-line.md` and `config.md` hold markers, which are replaced by what
+`command_line` makes of the argparse parsers, and `config_fields` of the class, so that the pages
+cannot differ from the code.
 """
 
 import argparse
+import dataclasses
 import importlib
+import inspect
 import os
 import re
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
 from glow_jax.cli.main import VERBS
+from glow_jax.config import GlowConfig
 
 ROOT = Path(__file__).parents[2]
 MARKER = "<!-- the verbs' options: docs/hooks/pages.py writes them here at build time -->"
+FIELDS = "<!-- the fields of config.json: docs/hooks/pages.py writes them here at build time -->"
 FROM_ROOT = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 USAGE_COLUMNS = 90
 
@@ -32,13 +39,48 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill the command-line reference in."""
-    return markdown.replace(MARKER, command_line()) if MARKER in markdown else markdown
+    """Fill in the command-line reference, and the fields of a model's config."""
+    for marker, text in ((MARKER, command_line), (FIELDS, config_fields)):
+        markdown = markdown.replace(marker, text()) if marker in markdown else markdown
+    return markdown
 
 
 def command_line() -> str:
     """Markdown of every verb: what it is for, its usage, and a table of its arguments."""
     return "\n".join(_verb(verb, line) for verb, (_, line) in VERBS.items())
+
+
+def config_fields() -> str:
+    """Markdown of a table with a row for each line of attributes in the docstring of GlowConfig."""
+    hints = typing.get_type_hints(GlowConfig)
+    defaults = {field.name: field.default for field in dataclasses.fields(GlowConfig)}
+    about = inspect.getdoc(GlowConfig) or ""
+    section = about.partition("Attributes:\n")[2].partition("\n\n")[0]
+    lines = ["| field | value | default | meaning |", "| --- | --- | --- | --- |"]
+    for names, meaning in re.findall(
+        r"^    (\w[\w, ]*): ((?:.*\n?(?:     .*\n?)*))", section, re.M
+    ):
+        first = names.split(", ")[0]
+        default = defaults[first]
+        shown = "required" if default is dataclasses.MISSING else f"`{_json(default)}`"
+        name = ", ".join(f"`{one}`" for one in names.split(", "))
+        lines.append(f"| {name} | {_words_of(hints[first])} | {shown} | {_text(meaning)} |")
+    return "\n".join([*lines, ""])
+
+
+def _json(value: object) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+
+
+def _words_of(hint: Any) -> str:
+    """A type in plain words."""
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(f"`{choice}`" for choice in typing.get_args(hint))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(_words_of, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return "a list of them"
+    return {int: "whole number", float: "number", bool: "true or false"}[hint]
 
 
 def parser_of(verb: str) -> argparse.ArgumentParser:

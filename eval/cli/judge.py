@@ -158,7 +158,7 @@ def _command() -> str:
 
 
 class _Bar:
-    """A progress bar on standard error; shown once the number of pictures is known."""
+    """A progress bar on standard error; shown once there are pictures to score."""
 
     def __init__(self, title: str):
         from rich.console import Console
@@ -178,6 +178,8 @@ class _Bar:
         return self._update
 
     def _update(self, done: int, total: int) -> None:
+        if not total:  # every score is kept from an earlier run
+            return
         if not self._shown:
             self._progress.start()
             self._shown = True

@@ -17,6 +17,7 @@ import pandas as pd
 
 from eval.protocol.alphas import frontier, recommended_alpha
 from eval.protocol.expression_figures import au_errors, expression_figures
+from eval.protocol.headline import headline_alpha, headline_figures, rows_at
 from eval.protocol.identity_figures import distances, identity_figures
 from eval.protocol.scores import Figures, any_names, check_scores, series_of
 from eval.protocol.statistics import mean
@@ -85,18 +86,28 @@ def figures(
         )
     scores = check_scores(scores)
     scores["alpha"] = scores["alpha"].round(6)  # 0.1 + 0.2 is 0.3
-    for_identity, for_expression = np.random.default_rng(seed).spawn(2)
+    for_identity, for_expression, for_headline = np.random.default_rng(seed).spawn(3)
     identity = identity_figures(scores, for_identity, resamples)
     expression = expression_figures(scores, for_expression, resamples)
     halves = identity["by_alpha"], expression["by_alpha"]
     no_transfer = expression["error"]["reference"]["no_transfer"]
+    recommended = recommended_alpha(*halves, no_transfer, min_rate)
+    alpha, why = headline_alpha(scores, recommended["alpha"])
+    rows = scores[rows_at(scores, alpha)].reset_index(drop=True)
+    at_alpha = identity, expression
+    if len(rows) < len(scores):
+        at_alpha = (
+            identity_figures(rows, for_headline, resamples),
+            expression_figures(rows, for_headline, resamples),
+        )
     return plain(
         {
             "counts": counts(scores),
+            "headline": headline_figures(rows, alpha, why, *at_alpha),
             "identity": identity,
             "expression": expression,
             "frontier": frontier(*halves),
-            "recommended_alpha": recommended_alpha(*halves, no_transfer, min_rate),
+            "recommended_alpha": recommended,
             "worst": worst(scores),
         }
     )

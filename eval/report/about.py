@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from eval.protocol.headline import MIN_OUTPUTS, MIN_TARGETS
 from eval.references import AVERAGE, Reference
 from eval.report.context import Context
 from eval.report.view import Table, Words, name
@@ -34,6 +35,12 @@ def terms(reference: Reference) -> list[tuple[str, str]]:
             "person's photographs stands for it."
         )
     return [
+        (
+            "Headline",
+            "Of the outputs at one α, which it names. Fewer than "
+            f"{MIN_OUTPUTS} outputs, or outputs of fewer than {MIN_TARGETS} target people, are too "
+            "few to judge a method by.",
+        ),
         (
             "Identity distance",
             "Between the face embedding of an output and the mean embedding of a person's "

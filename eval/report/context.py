@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from eval.references import MEAN_FACE, Reference
 
 Pictures = Callable[[str], Path | None] | Mapping[str, Path | None]
@@ -18,6 +20,8 @@ class Context:
         title: of the page.
         root: folder of the output pictures; the table's `file` is relative to it, or absolute.
         expressions, target_references: pictures by the table's names.
+        cut_face: from the pixels of an expression's photograph to its face; None where a picture
+            is shown whole, or no face is found.
         reference: what the reference pictures are.
         identity: settings of the identity scores, such as model, detector, metric, threshold.
         reader: what read the AUs.
@@ -33,6 +37,7 @@ class Context:
     root: Path = Path()
     expressions: Pictures = field(default_factory=dict)
     target_references: Pictures = field(default_factory=dict)
+    cut_face: Callable[[np.ndarray], np.ndarray | None] = lambda pixels: None
     reference: Reference = MEAN_FACE
     identity: Mapping[str, object] = field(default_factory=dict)
     reader: str = ""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eval.report.numbers import UNKNOWN, between, known, number, of, percent
+from eval.report.verdict import at_alpha
 from eval.report.view import Cell, Table, Words
 
 Part = Mapping
@@ -25,30 +26,30 @@ class Card:
 
 def cards(figures: Mapping, paper: Mapping) -> list[Card]:
     """The five main figures, each with its interval and, if there is one, the paper's figure."""
-    ours, theirs = figures["identity"], paper["identity"]
-    aus, their_aus = figures["expression"], paper["expression"]
+    head = figures["headline"]
+    ours, theirs = head["identity"], paper["identity"]
+    aus, their_aus = head["expression"], paper["expression"]
     nearer, error = ours["nearer"], aus["error"]["all"]
     none, wise = error["no_transfer"], figures["recommended_alpha"]
     return [
         _card(
             "Identity: nearer to the target than the source",
             percent(nearer["rate"]),
-            [of(nearer), _interval(nearer, percent)],
+            [of(nearer), *_of_which(head), _interval(nearer, percent)],
             f"{percent(theirs['nearer']['rate'])} ({of(theirs['nearer'])})",
         ),
         _card(
             "AU gain: share of the expression that arrives",
             number(aus["gain"]["value"]),
-            [_pooled(figures), _interval(aus["gain"]), _there(figures, "gain")],
+            [*_of_which(head), _interval(aus["gain"])],
             _over_alpha(their_aus["by_alpha"], "gain"),
         ),
         _card(
             "AU correlation r: is it the right expression",
             number(aus["correlation"]["value"]),
             [
-                _pooled(figures),
+                *_of_which(head),
                 _interval(aus["correlation"]),
-                _there(figures, "correlation"),
                 _chance(aus["permutation_p"]),
             ],
             _over_alpha(their_aus["by_alpha"], "correlation"),
@@ -56,7 +57,7 @@ def cards(figures: Mapping, paper: Mapping) -> list[Card]:
         _card(
             "AU error, all AUs read (0–5, less is better)",
             number(error["output"], 3),
-            [_pooled(figures), f"doing nothing: {number(none, 3)}" if known(none) else ""],
+            [*_of_which(head), f"doing nothing: {number(none, 3)}" if known(none) else ""],
             _against(their_aus["error"]["all"]),
         ),
         _card(
@@ -85,18 +86,10 @@ def _interval(figure: Part, show=number) -> str:
     return f"95 % interval {text}" if text else ""
 
 
-def _pooled(figures: Mapping) -> str:
-    """A remark if a figure is over several alphas, whose choice affects it; else empty."""
-    return "over all α together" if len(figures["counts"]["alphas"]) > 1 else ""
-
-
-def _there(figures: Mapping, key: str) -> str:
-    """Text about the figure at the recommended alpha."""
-    best = figures["recommended_alpha"]["alpha"]
-    if not known(best):
-        return ""
-    rows = [row for row in figures["expression"]["by_alpha"] if row["alpha"] == best]
-    return f"at α {number_of_alpha(best)}: {number(rows[0][key])}" if rows else ""
+def _of_which(head: Part) -> list[str]:
+    """The outputs that a figure is of: their alpha, and whether they are too few to judge."""
+    at = at_alpha(head).removesuffix(": ")
+    return [at, "too few outputs to judge" if head["too_few"] else ""]
 
 
 def _chance(p: object) -> str:
@@ -144,7 +137,8 @@ def all_figures(figures: Mapping, paper: Mapping) -> Table:
     for key, title in (("all", "all AUs"), ("reference", "AUs at 0.5 or more")):
         rows += _best(title, aus["best_alpha"][key], their_aus["best_alpha"].get(key) or {})
     head = ["figure", "here", "95 % interval", "paper"]
-    return Table("All figures", head, rows, style="figures")
+    pooled = ", over all α together" if len(figures["counts"]["alphas"]) > 1 else ""
+    return Table(f"All figures{pooled}", head, rows, style="figures")
 
 
 def _rate(title: str, ours: Part, theirs: Part, key: str) -> list[Words]:

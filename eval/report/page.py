@@ -97,7 +97,7 @@ def build_page(scores: pd.DataFrame, figures: Mapping, context: Context) -> str:
         sections=SECTIONS,
         scope=_scope(figures),
         timestamp=context.timestamp,
-        verdict=verdict(figures),
+        verdict=verdict(figures["headline"]),
         cards=headline.cards(figures, PAPER),
         **_pictures(scores, figures, context),
         **_measured(scores, figures, context),

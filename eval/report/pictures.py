@@ -5,10 +5,11 @@ How many pictures a page holds is bounded, so that its size is, however many out
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image, features
 
@@ -79,6 +80,13 @@ class Case:
     file: str
 
 
+Cut = Callable[[np.ndarray], np.ndarray | None]
+
+
+def whole(pixels: np.ndarray) -> None:
+    """Cut nothing out."""
+
+
 class Album:
     """Thumbnails of a report's pictures; each file is read once."""
 
@@ -92,26 +100,34 @@ class Album:
         return self._picture(self.context.root / str(file) if there else None, alt)
 
     def expression(self, key: str, alt: str) -> Thumbnail:
-        """Of the source's expression."""
-        return self._picture(find(self.context.expressions, key), alt)
+        """Of the source's expression; of a photograph, its face."""
+        return self._picture(find(self.context.expressions, key), alt, self.context.cut_face)
 
     def reference(self, target: str) -> Thumbnail:
         """Of the target's reference picture."""
         alt = f"{self.context.reference.name} of {target}"
         return self._picture(find(self.context.target_references, target), alt)
 
-    def _picture(self, path: Path | None, alt: str) -> Thumbnail:
+    def _picture(self, path: Path | None, alt: str, cut_face: Cut = whole) -> Thumbnail:
         if path is not None and path not in self._data:
-            self._data[path] = thumbnail(path)
+            self._data[path] = thumbnail(path, cut_face=cut_face)
         return Thumbnail(self._data[path] if path is not None else None, alt)
 
 
-def thumbnail(path: Path, size_px: int = THUMB_PX) -> str | None:
-    """A small copy as a data URI (WebP, or JPEG where Pillow lacks it); None if unreadable."""
+def thumbnail(path: Path, size_px: int = THUMB_PX, cut_face: Cut = whole) -> str | None:
+    """A small copy as a data URI (WebP, or JPEG where Pillow lacks it); None if unreadable.
+
+    Args:
+        path: of the picture.
+        size_px: of its longer side.
+        cut_face: from its pixels to what is shown; None where they are shown whole.
+    """
     try:
         if not path.is_file():  # opening a pipe would wait for ever
             return None
-        small = Image.fromarray(read_picture(path).pixels)
+        pixels = read_picture(path).pixels
+        face = cut_face(pixels)
+        small = Image.fromarray(pixels if face is None else face)
         small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS)
         kind = "webp" if features.check("webp") else "jpeg"
         data = io.BytesIO()

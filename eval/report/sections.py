@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from eval.protocol.headline import rows_at
 from eval.references import Reference
 from eval.report.charts import Line, Spot, bar_chart, frontier_chart, line_chart
 from eval.report.context import Context, short_names
 from eval.report.numbers import known, number, of, percent
+from eval.report.verdict import at_alpha
 from eval.report.view import NOT_MEASURED, Cell, Figure, Table, Words, name
 from eval.table import AUS, NAMES
 
@@ -72,15 +74,22 @@ def _lines(
     figures: Mapping,
     levels: Sequence[tuple[float, str]] = (),
 ) -> Figure:
-    """The lines that have a point, or a note that none has."""
+    """The lines, if one of them has two points; else a note why there is no curve."""
     there = [line for line in lines if line.points]
     if not there and figures["counts"]["judged"] and not figures["counts"]["alphas"]:
-        return Figure("No output has an α, so there is no curve.")
+        return Figure(f"No curve of {y_label}: no output has an α.")
     if not there:
         return NOT_MEASURED
+    if not any(len(line.points) > 1 for line in there):
+        return Figure(_one_alpha(f"No curve of {y_label}", there[0].points[0][0]))
     best = figures["recommended_alpha"]["alpha"]
     mark = (best, "recommended") if known(best) else None
     return Figure(f"{title}.", line_chart(there, title, "α", y_label, levels=levels, mark=mark))
+
+
+def _one_alpha(what: str, alpha: float) -> str:
+    """Why there is no chart, and where the figures are."""
+    return f"{what}: all outputs measured have {_alpha(alpha)}. The table “By α” has the figures."
 
 
 def _points(rows: Rows, key: str) -> list[tuple[float, float]]:
@@ -106,6 +115,8 @@ def frontier(figures: Mapping) -> Figure:
     ]
     if not spots:
         return NOT_MEASURED
+    if len(spots) == 1:
+        return Figure(_one_alpha("No frontier", rows[0]["alpha"]))
     title = "AU gain against identity at each α"
     caption = (
         f"{title}. Filled and joined: efficient, no other α is as good in gain and identity and "
@@ -121,18 +132,14 @@ def _alpha(alpha: object) -> str:
 def au_bars(scores: pd.DataFrame, figures: Mapping, reference: Reference) -> list[Figure]:
     """Mean intensity of each AU in the expression, the target's reference, and the output.
 
-    At the recommended alpha, or the largest where none is; all outputs if they have none. Of more
-    expressions than `BARS`, the first have bars of their own.
+    At the alpha of the headline. Of more expressions than `BARS`, the first have bars of their own.
     """
     read = figures["expression"]["aus_read"]
     if not read:
         return [NOT_MEASURED]
-    alphas = figures["counts"]["alphas"]
-    best = figures["recommended_alpha"]["alpha"]
-    alpha = best if known(best) else alphas[-1] if alphas else None
-    rows = scores if alpha is None else scores[np.isclose(scores["alpha"], alpha)]
-    which = " (recommended)" if known(best) else " (the largest)" if alphas else ""
-    at = f"at α {alpha:.4g}{which}" if alpha is not None else "over all outputs"
+    head = figures["headline"]
+    rows = scores[rows_at(scores, head["alpha"])]
+    at = at_alpha(head).removesuffix(": ") or "over all outputs"
     shorts = short_names(figures["counts"]["expressions"])
     means = {f"All expressions, {at}": _means(rows, read)}
     if len(shorts) > 1:

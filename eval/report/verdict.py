@@ -1,7 +1,8 @@
-"""The verdict on a judged folder in one plain sentence, from its figures."""
+"""The verdict on a judged folder in one plain sentence, from the headline of its figures."""
 
 from collections.abc import Mapping
 
+from eval.protocol.headline import MIN_OUTPUTS, MIN_TARGETS
 from eval.report.numbers import known, number, of, percent
 from glow_jax.io.messages import counted
 
@@ -19,29 +20,65 @@ HARDLY = 0.05
 """An AU error within this share of doing nothing is called hardly better."""
 
 
-def verdict(figures: Mapping) -> str:
-    """One sentence: still the target, does the expression arrive, is it better than nothing."""
-    outputs = figures["counts"]["outputs"]
+def verdict(head: Mapping) -> str:
+    """One sentence: still the target, does the expression arrive, is it better than nothing.
+
+    Of too few outputs it says that, and their figures without words for them.
+
+    Args:
+        head: `headline` of the figures.
+    """
+    outputs = head["counts"]["outputs"]
     if not outputs:
         return "There is nothing to judge: no outputs."
-    expression = figures.get("expression") or {}
-    clauses = [
-        _identity((figures.get("identity") or {}).get("nearer")),
-        _arrival(expression),
-        _error(expression),
-    ]
+    expression = head.get("expression") or {}
+    nearer = (head.get("identity") or {}).get("nearer")
+    clauses = [_identity(nearer), _arrival(expression), _error(expression)]
     parts = [clause for clause in clauses if clause]
     if not parts:
         judged = counted(outputs, "output")
         return f"Neither identity nor expression could be measured in any of {judged}."
+    if head["too_few"]:
+        parts = [_too_few(head["counts"]), *_plain_figures(nearer, expression)]
     if clauses[0] is None:
         parts.append("identity was not measured")
     if clauses[1] is None and clauses[2] is None:
         parts.append("expression was not measured")
-    if missing := figures["counts"]["no_face"]:
-        parts.append(f"no face was found in {missing} of {outputs} outputs")
-    sentence = "; ".join(parts) + "."
+    if missing := head["counts"]["no_face"]:
+        parts.append(f"no face was found in {missing} of {counted(outputs, 'output')}")
+    sentence = f"{at_alpha(head)}{'; '.join(parts)}."
     return sentence[0].upper() + sentence[1:]
+
+
+def at_alpha(head: Mapping) -> str:
+    """The alpha of a headline, as the beginning of a sentence; empty if it is of all outputs."""
+    if not known(head["alpha"]):
+        return ""
+    why = "" if head["why"] == "the only one" else f" ({head['why']})"
+    return f"at α {head['alpha']:.4g}{why}: "
+
+
+def _too_few(counts: Mapping) -> str:
+    people = counted(counts["targets"], "person", "people")
+    return (
+        f"too few outputs to judge: {counted(counts['judged'], 'output')} of {people}, and at "
+        f"least {MIN_OUTPUTS} of {MIN_TARGETS} people are needed"
+    )
+
+
+def _plain_figures(nearer: Mapping | None, expression: Mapping) -> list[str]:
+    """The figures of a verdict, without words for how good they are."""
+    figures = []
+    if nearer and known(nearer.get("rate")):
+        figures.append(f"{of(nearer)} nearer to the target than to the source")
+    gain, fit = expression.get("gain") or {}, expression.get("correlation") or {}
+    if known(gain.get("value")):
+        figures.append(f"gain {number(gain['value'])}, r {number(fit.get('value'))}")
+    every = (expression.get("error") or {}).get("all") or {}
+    if known(every.get("output")) and known(every.get("no_transfer")):
+        output, none = number(every["output"], 3), number(every["no_transfer"], 3)
+        figures.append(f"mean AU error {output} against {none} of doing nothing")
+    return figures
 
 
 def _identity(nearer: Mapping | None) -> str | None:

@@ -44,3 +44,34 @@ def raised_brows(landmarks: np.ndarray, height: float) -> np.ndarray:
     """
     raised: np.ndarray = landmarks[BROWS] - (landmarks[CHIN] - landmarks[EYES].mean(0)) * height
     return raised
+
+
+def crop_transform(landmarks: np.ndarray) -> np.ndarray:
+    """The transform (2, 3) from a photograph's pixels to sides (0-1) of the aligned face.
+
+    Faces are aligned as in CelebA-HQ. With e the vector between the eyes and m from the midpoint
+    of the eyes to that of the mouth's corners, in a photograph:
+
+        x axis      e + (m_y, -m_x), normalised        (m turned by a right angle)
+        half side   max(2 |e|, 1.8 |m|)
+        centre      midpoint of the eyes + 0.1 m
+
+    Args:
+        landmarks: (68, 2), right and down, pixels of the photograph.
+
+    Raises:
+        ValueError: eyes and mouth are at one point.
+
+    Source: Karras et al. 2018, appendix C.
+    """
+    right, left = landmarks[RIGHT_EYE].mean(0), landmarks[LEFT_EYE].mean(0)
+    eyes, apart = (right + left) / 2, left - right
+    down = landmarks[list(MOUTH_CORNERS)].mean(0) - eyes
+    axis = apart + np.array([down[1], -down[0]])
+    half = max(2.0 * float(np.hypot(*apart)), 1.8 * float(np.hypot(*down)))
+    length = float(np.hypot(*axis))
+    if not (half > 0 and length > 0 and np.isfinite(half)):
+        raise ValueError("the landmarks are not those of a face")
+    x, y = axis / length
+    turn = np.array([[x, y], [-y, x]]) / (2 * half)
+    return np.column_stack([turn, 0.5 - turn @ (eyes + 0.1 * down)])

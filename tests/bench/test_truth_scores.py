@@ -303,7 +303,7 @@ def test_rows_in_order_with_their_rivals() -> None:
     assert rows[0]["method"] == "none" and rows[0]["paired"] is None
     assert rows[3]["paired"]["rival"] == {"method": "pixel", "k": 1, "alpha": 0.5}
     text = truth_tables.markdown(rows, truth_tables.SHORT)
-    assert text.splitlines()[2].startswith("| matched | none | 1 | – | 0.00 | – |")
+    assert text.splitlines()[2].startswith("| matched | no transfer | 1 | – | 0.00 | – |")
     assert len(text.splitlines()) == 7 and "nan" not in text
     assert truth_tables.markdown(rows).count("|") == 7 * (len(truth_tables.COLUMNS) + 1)
     with pytest.raises(ValueError, match="use setting"):

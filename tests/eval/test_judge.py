@@ -90,7 +90,8 @@ def test_the_last_line_says_what_was_found(out: Path, weights: Path, capsys) -> 
     assert main(words(out, weights)) == 0
     printed = capsys.readouterr()
     (line,) = printed.out.splitlines()
-    assert line.startswith("nearer to the target 4 of 4 (100.0 %); AU gain 0.")
+    assert line.startswith("nearer to the target 2 of 2 (100.0 %); AU gain 0.")
+    assert "; at alpha 1 (recommended); too few outputs to judge; " in line
     assert line.endswith(f"report: {out / 'report' / 'index.html'}")
     assert "Traceback" not in printed.err
 
@@ -100,7 +101,7 @@ def test_halves_may_be_left_out(out: Path, weights: Path, tmp_path: Path, capsys
     assert main(words(out, weights, "--identity", "none", "-o", str(report))) == 0
     assert capsys.readouterr().out.startswith("identity not judged; AU gain 0.")
     assert main(words(out, weights, "--aus", "none")) == 0
-    assert capsys.readouterr().out.startswith("nearer to the target 4 of 4 (100.0 %); AUs not")
+    assert capsys.readouterr().out.startswith("nearer to the target 2 of 2 (100.0 %); AUs not")
     assert scores_of(out)[list(AUS)].isna().all(axis=None)
     assert main(words(out, weights, "--aus", "none", "--identity", "none")) == 2
     printed = capsys.readouterr()
@@ -112,7 +113,7 @@ def test_halves_may_be_left_out(out: Path, weights: Path, tmp_path: Path, capsys
 def test_scores_can_be_reported_again(judged: Path, tmp_path: Path, capsys) -> None:
     shutil.copy(judged / "report" / "scores.csv", tmp_path)
     assert main(["eval", str(tmp_path), "--published", "-o", str(tmp_path / "again")]) == 0
-    assert capsys.readouterr().out.startswith("nearer to the target 4 of 4 (100.0 %); AU gain 0.")
+    assert capsys.readouterr().out.startswith("nearer to the target 2 of 2 (100.0 %); AU gain 0.")
     frame = pd.read_csv(tmp_path / "again" / "scores.csv")
     wanted = pd.read_csv(judged / "report" / "scores.csv")
     pd.testing.assert_frame_equal(frame, wanted, check_like=True, check_dtype=False)

@@ -46,9 +46,13 @@ def test_it_is_the_default_on_photographs_where_it_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = {"model": {"name": "m"}, "precision": "exact", "method": "warp", "versions": {}}
-    for how, photographs in (({}, False), ({"reading": "{}"}, True)):
+    for how, photographs, face in (
+        ({}, False, None),
+        ({"reading": "{}"}, True, None),
+        ({"reading": '{"which": 2}'}, True, 2),
+    ):
         (tmp_path / "job.json").write_text(json.dumps(job | {"how": how}))
-        assert _of_job(tmp_path / "job.json")[2] is photographs
+        assert _of_job(tmp_path / "job.json")[2:] == (photographs, face)
     (tmp_path / "job.json").write_text(json.dumps(job | {"how": []}))
     with pytest.raises(InputError, match="not a job.json"):
         _of_job(tmp_path / "job.json")

@@ -107,7 +107,7 @@ def test_page_says_everything(full: Page) -> None:
     said += ("217 of 220", "98.6 %", "11 of 11", "no like-for-like comparison", "rendered")
     said += ("Untested on photographs.", "0.91", "abstained", "cannot identify image file")
     said += ("0.0.103", "2 cores", "glow-jax eval OUT -o REPORT", "2025-11-22 21:40")
-    said += ("Eight pictures a person.", "no face found", "recommended", "(gain 0.")
+    said += ("Eight pictures a person.", "no face found", "recommended", "gain 0.")
     assert [words for words in said if words not in full.text] == []
 
 
@@ -194,9 +194,9 @@ HALVES = {
     "no identity": (without(made_up(), identity=True), "identity was not measured", 5),
     "no AUs": (without(made_up(), aus=True), "expression was not measured", 1),
     "neither": (without(made_up(), True, True), "Neither identity nor expression", 0),
-    "one alpha": (made_up(alphas=(0.5,)), "in 4 series (2 expressions, 2 targets, 1 α)", 7),
-    "no alpha": (made_up(alphas=(np.nan,)), "No output has an α, so there is no curve", 4),
-    "one output": (made_up(("smile",), ("ann",), (0.5,)), "1 of 1 nearer to the target", 5),
+    "one alpha": (made_up(alphas=(0.5,)), "in 4 series (2 expressions, 2 targets, 1 α)", 3),
+    "no alpha": (made_up(alphas=(np.nan,)), "No curve of identity distance: no output has", 3),
+    "one output": (made_up(("smile",), ("ann",), (0.5,)), "At α 0.5: too few outputs to judge", 1),
     "no output": (made_up(()), "There is nothing to judge", 0),
 }
 

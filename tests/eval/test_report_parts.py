@@ -23,12 +23,15 @@ def told(
     reference: tuple[float, float] | None = None,
     p: float | None = 0.001,
 ) -> dict:
-    """Figures of which the verdict reads these."""
+    """A headline's figures, as the verdict reads them."""
     nearer = dict(zip(("rate", "low", "high"), rate or (None,) * 3, strict=True))
     pairs = {"all": error or (None, None), "reference": reference or (None, None)}
     value = dict(zip(("value", "low", "high"), gain or (None,) * 3, strict=True))
     return {
-        "counts": {"outputs": 100, "no_face": 0},
+        "alpha": None,
+        "why": "",
+        "counts": {"outputs": 100, "judged": 100, "no_face": 0, "targets": 4},
+        "too_few": False,
         "identity": {"nearer": {"count": 99, "of": 100 if rate else 0, **nearer}},
         "expression": {
             "aus_read": list(AUS),
@@ -69,6 +72,18 @@ def test_verdict(given: dict, said: str) -> None:
     sentence = verdict(told(**given))
     assert said in sentence
     assert sentence.endswith(".") and sentence.count(". ") == 0
+
+
+def test_a_verdict_says_of_which_alpha_it_is_and_calls_few_outputs_too_few() -> None:
+    at = told() | {"alpha": 0.5, "why": "recommended"}
+    assert verdict(at).startswith("At α 0.5 (recommended): the outputs keep")
+    few = told() | {"too_few": True, "counts": {"outputs": 3, "judged": 1, "no_face": 2}}
+    few["counts"]["targets"] = 1
+    assert verdict(few) == (
+        "Too few outputs to judge: 1 output of 1 person, and at least 8 of 2 people are needed; "
+        "99 of 100 nearer to the target than to the source; gain 0.33, r 0.50; mean AU error 0.300 "
+        "against 0.400 of doing nothing; no face was found in 2 of 3 outputs."
+    )
 
 
 def test_numbers() -> None:

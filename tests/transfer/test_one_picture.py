@@ -62,7 +62,8 @@ def test_without_a_source_the_expression_is_estimated_absolutely(people: Path) -
     assert (done.totals.absolute, done.totals.nothing) == (1, 0)
     assert (read_image(out / row["file"]) != read_image(people / "bob" / "0.png")).any()
     assert sorted(p.name for p in (out / "means").iterdir()) == ["target_bob.png"]
-    assert job_sheet(job, out, read_image).ndim == 3
+    sheet = job_sheet(job, out, read_image)
+    assert sheet.shape[1] == 6 + 3 * 134  # expression, target, output: no column of the source
 
 
 def test_a_source_of_that_picture_alone_is_no_source(people: Path) -> None:
@@ -146,3 +147,18 @@ def test_a_row_that_needs_its_source_is_named_by_its_line(people: Path) -> None:
     )
     with pytest.raises(InputError, match="job.csv: line 3: method paper subtracts"):
         make_job(read_plan(people / "job.csv"), linear_models())
+
+
+def test_of_one_picture_none_is_chosen(people: Path) -> None:
+    """`n_neutral` names no picture as neutral that nothing was compared with."""
+    asked: list[tuple[str, ...]] = []
+
+    def keep(files: tuple[str, ...]) -> tuple[str, ...]:
+        asked.append(files)
+        return files
+
+    smile, ann, bob = people / "smile.png", people / "ann", people / "bob"
+    plan_transfer([smile], smile, [bob], (1.0,), keep=keep)
+    assert not asked
+    plan_transfer([smile], ann, [bob], (1.0,), keep=keep)
+    assert [len(files) for files in asked] == [3]

@@ -294,6 +294,12 @@ def test_grid_keeps_large_tiles() -> None:
     assert grid([[tile, tile]], ["a", "b"], ["row"]).shape[1] == 6 + 2 * 262
 
 
+def test_a_cell_without_a_picture_says_so_and_is_not_white() -> None:
+    tile = np.zeros((128, 128, 3), np.uint8)
+    cell = grid([[tile, "not made"]], ["a", "b"], ["row"])[28:156, 140:268]
+    assert cell.min() < 130 and (cell != 255).all()  # words on the sheet's background
+
+
 def test_a_model_without_expressions_refuses_to_warp_in_one_line(people: Path) -> None:
     with pytest.raises(InputError, match=r"model 'linear' has no expressions\.npz") as caught:
         make_job(

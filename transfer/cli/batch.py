@@ -114,7 +114,7 @@ def _add_size_options(parser: argparse.ArgumentParser) -> None:
         type=whole_number(1, 2**20),
         metavar="N",
         help="outputs per chunk; an interrupted run repeats at most the chunks it was working on "
-        "(default: 64)",
+        "(default: 64, or --shard-size)",
     )
     parser.add_argument(
         "--shard-size",

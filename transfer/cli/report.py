@@ -61,6 +61,5 @@ def report_totals(totals: Totals, out: Path) -> int:
             f"{counted(totals.missing, 'image')} {are} still to be made: run the command again, or "
             "the other shards"
         )
-    table = "" if totals.parquet else " (results.parquet is not written: pyarrow is not installed)"
-    print(f"results: {out / RESULTS}{table}")
+    print(f"results: {out / RESULTS}")
     return 1 if totals.failed or totals.bad_inputs or totals.non_finite else 0

@@ -102,7 +102,8 @@ def plan_transfer(
         targets: for each target person, a folder of pictures, or one picture.
         alphas: how much of the expression to add; NaN means "auto".
         method: a name in `transfer.methods.METHODS`; None is the model's default.
-        keep: selects which of a person's pictures are used; None uses all.
+        keep: selects which of a person's pictures are used, where there are several; None uses
+            all.
 
     Raises:
         InputError: a path is missing or holds no pictures, or two targets have the same name.
@@ -114,7 +115,7 @@ def plan_transfer(
     folders = [found.folder for found in people_files]
     pictures = [tuple(map(str, found.paths)) for found in people_files]
     if keep is not None:
-        several = [own for own in dict.fromkeys(pictures) if len(own) > 1 or source is not None]
+        several = [own for own in dict.fromkeys(pictures) if len(own) > 1]
         kept = {own: tuple(keep(own)) for own in several}
         pictures = [kept.get(own, own) for own in pictures]
     _check_names(folders[len(sources) :])

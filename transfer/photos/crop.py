@@ -1,11 +1,6 @@
 """Crops of photographs: the transform from a photograph to an aligned crop, and its resampling.
 
-Faces are aligned as in CelebA-HQ. With e the vector between the eyes and m from the midpoint of
-the eyes to that of the mouth's corners, in a photograph:
-
-    x axis      e + (m_y, -m_x), normalised        (m turned by a right angle)
-    half side   max(2 |e|, 1.8 |m|)
-    centre      midpoint of the eyes + 0.1 m
+Faces are aligned as in CelebA-HQ (`glow_jax.io.landmarks68.crop_transform`).
 
 Beyond its borders the photograph is extended by its reflection, which is blurred more the farther
 out it is. Where a crop is smaller than its square in the photograph, a triangle filter two crop
@@ -15,7 +10,7 @@ to that of the renders on which `faces64` was trained.
 A point is (right, down) in pixels; (0.5, 0.5) is the centre of the first pixel. A transform is an
 affine map (2, 3) from a photograph's pixels to sides of the crop (0-1). Pure functions of arrays.
 
-Sources: Karras et al. 2018, appendix C; NVlabs/ffhq-dataset `download_ffhq.py` (the extension).
+Source: NVlabs/ffhq-dataset `download_ffhq.py` (the extension).
 """
 
 from collections.abc import Sequence
@@ -25,7 +20,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import ndimage
 
-from glow_jax.io.landmarks68 import LEFT_EYE, MOUTH_CORNERS, RIGHT_EYE
+from glow_jax.io.landmarks68 import crop_transform as crop_transform
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 Crop = UInt8[np.ndarray, "S S 3"]
@@ -37,28 +32,6 @@ SAMPLES_PER_PIXEL = 3
 BORDER = 0.1  # sides of the crop that are read around the square, for the filters
 MIN_REFLECTION = 0.3  # width of a reflection, in sides of the crop
 REFLECTION_BLUR = 0.02  # sigma of a reflection's blur, in sides of the crop
-
-
-def crop_transform(landmarks: Float[np.ndarray, "68 2"]) -> Transform:
-    """The transform of the aligned square around a face; see the module.
-
-    Args:
-        landmarks: right and down, pixels of the photograph.
-
-    Raises:
-        ValueError: eyes and mouth are at one point.
-    """
-    right, left = landmarks[RIGHT_EYE].mean(0), landmarks[LEFT_EYE].mean(0)
-    eyes, apart = (right + left) / 2, left - right
-    down = landmarks[list(MOUTH_CORNERS)].mean(0) - eyes
-    axis = apart + np.array([down[1], -down[0]])
-    half = max(2.0 * float(np.hypot(*apart)), 1.8 * float(np.hypot(*down)))
-    length = float(np.hypot(*axis))
-    if not (half > 0 and length > 0 and np.isfinite(half)):
-        raise ValueError("the landmarks are not those of a face")
-    x, y = axis / length
-    turn = np.array([[x, y], [-y, x]]) / (2 * half)
-    return np.column_stack([turn, 0.5 - turn @ (eyes + 0.1 * down)])
 
 
 def side_of(transform: Transform) -> float:

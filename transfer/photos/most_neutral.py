@@ -24,7 +24,8 @@ def keep_most_neutral(
         n: largest number of pictures that are selected.
         faces: loads pictures; an `AlignedFaces` also gives the poses of the faces.
         load: like `faces`, and may cache what it loads.
-        notify: called with a line that names the selected pictures.
+        notify: called with a line that names the selected pictures, "most neutral" only where
+            there were others.
     """
 
     def keep(files: Sequence[str]) -> list[str]:
@@ -45,7 +46,9 @@ def keep_most_neutral(
         if not usable:
             return list(files)
         best = [usable[i] for i in chosen(scores(measurements), n)]
-        notify(f"neutral: {', '.join(map(one_line, best))}")
+        names = ", ".join(map(one_line, best))
+        are_chosen = len(best) < len(usable)
+        notify(f"{f'most neutral of {len(usable)} pictures' if are_chosen else 'used'}: {names}")
         unusable = [file for file in files if file not in usable]
         return [file for file in files if file in {*best, *unusable}]
 

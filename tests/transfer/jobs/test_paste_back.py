@@ -121,7 +121,7 @@ def test_the_most_neutral_photographs_are_used_and_named(
     out = tmp_path / "out"
     assert main(command(album, out, "--neutral", "1")) == 1
     said = capsys.readouterr().err
-    lines = [line for line in said.splitlines() if line.startswith("neutral: ")]
+    lines = [line for line in said.splitlines() if line.startswith("most neutral of ")]
     assert len(lines) == 2
     assert lines[0].endswith("29/still.jpg")
     assert lines[1].endswith(("36/a.jpg", "36/b.jpg"))

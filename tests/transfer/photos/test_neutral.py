@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transfer.photos import neutral
+from transfer.photos import most_neutral, neutral
 from transfer.photos.neutral import Measurement
 from transfer.photos.pose import Pose
 
@@ -60,3 +60,15 @@ def test_a_picture_whose_aus_were_not_read_is_not_neutral() -> None:
         assert neutral.chosen(found, 2) == [1]
     turned = Measurement(np.zeros(2), np.zeros(2), Pose(nan, 0.0, 0.0))
     assert neutral.order(neutral.scores([turned, smiles])) == [1, 0]
+
+
+@pytest.mark.parametrize(("n", "said"), [(1, "most neutral of 2 pictures: b"), (2, "used: b, a")])
+def test_pictures_are_called_most_neutral_only_where_there_were_others(
+    n: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = {"a": measurement(0.0, 3.0), "b": measurement(0.0, 0.1)}
+    monkeypatch.setattr(most_neutral, "_measured", lambda faces, file, pixels: levels[file])
+    lines: list[str] = []
+    keep = most_neutral.keep_most_neutral(n, np.zeros, lambda file: np.zeros(0), lines.append)
+    assert keep(["a", "b"]) == ["a", "b"][2 - n :]
+    assert lines == [said]
