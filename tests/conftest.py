@@ -5,6 +5,7 @@ itself turn them on for themselves (`precision`), so one run covers both.
 """
 
 import gc
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,6 @@ from pathlib import Path
 from tests.support.xla_flags import soonest
 
 os.environ.setdefault("XLA_FLAGS", soonest())
-# What tests compile is not kept in the user's cache.
-os.environ.setdefault("JAX_ENABLE_COMPILATION_CACHE", "false")
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +20,8 @@ import jaxtyping
 import pytest
 
 MANY_MAPS = 20_000
+TESTS = itertools.count()
+MIN_SECONDS = 0.2  # shortest compile time, in seconds, of a program that the tests keep
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -33,6 +34,7 @@ jaxtyping.install_import_hook(
 import transfer.api  # noqa: E402
 import transfer.methods.paper  # noqa: E402
 import transfer.methods.warp  # noqa: E402, F401
+from glow_jax.compile_cache import use_compile_cache  # noqa: E402
 from glow_jax.config import GlowConfig  # noqa: E402
 from tests.support.command_line import make_home  # noqa: E402
 from tests.support.models import Precision  # noqa: E402
@@ -41,6 +43,20 @@ from tests.support.models import Precision  # noqa: E402
 def pytest_configure(config: pytest.Config) -> None:
     """beartype finds fault with an annotation inside nnx.State, not with ours."""
     config.addinivalue_line("filterwarnings", "ignore:.*deprecated by PEP 585")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep compiled programs for the commands and later tests of this run, apart from the user's.
+
+    Each of several pytest processes has a folder of its own: JAX does not write a program in one
+    step, so another process could read a part of it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLOW_JAX_CACHE", str(tmp_path_factory.mktemp("caches")))
+        use_compile_cache()
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", MIN_SECONDS)
+        yield
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -53,10 +69,12 @@ def precision(request: pytest.FixtureRequest) -> Iterator[Precision]:
         yield Precision(jnp.dtype("float64"), 1e-10)
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def forget_compiled_code() -> Iterator[None]:
     """Each compiled function keeps memory maps, of which Linux lets a process have 65,530."""
     yield
+    if next(TESTS) % 20:
+        return
     maps = Path("/proc/self/maps")
     if not maps.exists() or maps.read_bytes().count(b"\n") > MANY_MAPS:
         jax.clear_caches()
