@@ -80,6 +80,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     args = _parser(words).parse_args(words)
+    args.given = vars(_parser(words, defaults=False).parse_args(words)).keys()
     try:
         return args.run(args)
     except InputError as error:
@@ -97,8 +98,11 @@ def _run(words: list[str]) -> int:
     return 2
 
 
-def _parser(words: list[str]) -> argparse.ArgumentParser:
-    """The parser of all verbs, with the options of the verb in `words`."""
+def _parser(words: list[str], defaults: bool = True) -> argparse.ArgumentParser:
+    """The parser of all verbs, with the options of the verb in `words`.
+
+    Without `defaults`, an option that is not among the words is not among the result either.
+    """
     parser = argparse.ArgumentParser(
         prog="glow-jax",
         description="Expression transfer with invertible flows (Glow) in JAX.",
@@ -112,6 +116,8 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         if verb == chosen:
             importlib.import_module(module).add_options(options)
             options.set_defaults(flags=flags_of(options))
+            for action in () if defaults else options._actions:
+                action.default = argparse.SUPPRESS
     if not words:
         parser.print_help(sys.stderr)
         parser.exit(2, "\nglow-jax: error: a verb is required, such as `glow-jax demo`\n")

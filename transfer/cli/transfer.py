@@ -42,8 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="how much of the expression is added: 0 none, 1 all of it; numbers, FIRST:LAST:STEP "
         "(whose steps must end at LAST), or auto (the largest alpha whose result the flow finds "
-        "about as likely as the unedited picture). Write a negative number as --alpha=-0.5 (default: 1 for warp; 0.3 0.4 0.5 for "
-        "paper, as in the paper)",
+        "about as likely as the unedited picture). Write a negative number as --alpha=-0.5 "
+        "(default: 1 for warp; 0.3 0.4 0.5 for paper, as in the paper)",
     )
     parser.add_argument(
         "--neutral",
