@@ -74,8 +74,15 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _keep_own_permissions()
     with printable_output():
         return _run(sys.argv[1:] if argv is None else argv)
+
+
+def _keep_own_permissions() -> None:
+    """Let this process use what it makes: an umask such as 0777 takes the user's permissions."""
+    mask = os.umask(0o077)
+    os.umask(mask & 0o077)
 
 
 def _run(words: list[str]) -> int:

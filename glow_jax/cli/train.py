@@ -14,7 +14,7 @@ from glow_jax.cli.train_options import (
     add_shape_options,
 )
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import counted
+from glow_jax.io.messages import counted, one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +140,7 @@ def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any
         init=init,
     )
     if parallel.is_first():
-        print(f"model: {model}\ncurve: {args.out / 'log.csv'}")
+        print(f"model: {one_line(model)}\ncurve: {one_line(args.out / 'log.csv')}")
     return 0
 
 

@@ -14,6 +14,7 @@ from glow_jax.cli.options import (
     start_jax,
     whole_number,
 )
+from glow_jax.io.messages import one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -119,5 +120,5 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda line: print(line, file=sys.stderr, flush=True),
         )
     save_expression_model(out, expression_model)
-    print(f"expressions: {out}")
+    print(f"expressions: {one_line(out)}")
     return 0
