@@ -1,10 +1,17 @@
 """Pictures as `glow_jax.io.pictures` reads them, and of formats that only Pillow knows."""
 
+import contextlib
 import dataclasses
 import hashlib
 import io
+import os
+import re
+import tempfile
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -14,6 +21,11 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import MAX_PIXELS, MAX_SIDE, first_frame, flattened
+
+MAX_SAID_BYTES = 2**16
+# What libtiff says where pixels are missing; Fax4Decode goes on all the same.
+LOST_PIXELS = re.compile(r"Decode|JPEGLib|FillStrip|FillTile|Read error|code not yet")
+_one_at_a_time = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +63,9 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
 
 def _of_pillow(data: bytes, name: str) -> np.ndarray:
     """(H, W, 3) uint8 in sRGB, upright, of a format that only Pillow knows."""
+    said: list[str] = []
     try:
-        with warnings.catch_warnings():
+        with _captured(said), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own, lower limit of pixels
             image = Image.open(io.BytesIO(data))
             if image.format == "EPS":
@@ -68,13 +81,46 @@ def _of_pillow(data: bytes, name: str) -> np.ndarray:
                 )
             profile = image.info.get("icc_profile") or b""
             flat = flattened(_in_8_bits(ImageOps.exif_transpose(image)), profile)
-            return np.array(flat.convert("RGB"))
+            pixels = np.array(flat.convert("RGB"))
+        if lost := next(filter(LOST_PIXELS.search, said), ""):
+            raise InputError(f"{name}: not a readable picture ({one_line(lost)[:200]})")
+        return pixels
     except InputError:
         raise
     except UnidentifiedImageError:  # its message holds a memory address
         raise InputError(f"{name}: not a readable picture (no known format)") from None
     except Exception as error:  # Pillow's decoders raise many types on damaged files
-        raise InputError(f"{name}: not a readable picture ({reason(error)})") from None
+        why = one_line(said[0])[:200] if said else reason(error)
+        raise InputError(f"{name}: not a readable picture ({why})") from None
+
+
+@contextlib.contextmanager
+def _captured(said: list[str]) -> Iterator[None]:
+    """Append to `said` what libtiff writes to the process's standard error, line by line."""
+    with _one_at_a_time, _scratch() as file:
+        try:
+            before = os.dup(2)
+        except OSError:  # standard error is closed
+            yield
+            return
+        try:
+            os.dup2(file.fileno(), 2)
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+            file.seek(0)
+            lines = file.read(MAX_SAID_BYTES).decode("utf-8", "replace").splitlines()
+            # Pillow calls the file so.
+            said += [line.removeprefix("tempfile.tif: ") for line in lines]
+
+
+def _scratch() -> BinaryIO:
+    """A temporary file, or nothing where there can be none."""
+    try:
+        return cast(BinaryIO, tempfile.TemporaryFile())
+    except OSError:
+        return open(os.devnull, "r+b")
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:

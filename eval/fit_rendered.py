@@ -24,6 +24,7 @@ from eval.rendered import FACE_SIZE, FEATURES, QUALITY, WORST_R, features
 from eval.table import AUS
 from eval.warp import similarity, transform_points
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.landmarks68 import MIRROR, STEADY
 from glow_jax.io.messages import counted, one_line, reason
 
@@ -49,7 +50,7 @@ def fit_models(faces: Path, report: Callable[[str], None] = lambda line: None) -
         InputError: `labels.jsonl` is not as described, or a picture cannot be read.
     """
     try:
-        lines = (faces / "labels.jsonl").read_text(encoding="utf-8-sig").split("\n")
+        lines = read_bytes(faces / "labels.jsonl").decode("utf-8-sig").split("\n")
         rows = [json.loads(line) for line in lines if line.strip()]
         people = np.array([row["identity"] for row in rows])
         truth = np.array([[5 * row["aus"].get(plain(au), 0) for au in AUS] for row in rows], float)

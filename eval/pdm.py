@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line
 
+MAX_MODEL_BYTES = 2**24  # OpenFace's own has 0.2 MB
 POINTS = 68
 MODES = 34
 ITERATIONS = 50
@@ -119,7 +121,7 @@ def read_point_model(path: Path) -> PointModel:
         InputError: the file is missing or malformed.
     """
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = read_bytes(path, MAX_MODEL_BYTES).decode("ascii").splitlines()
         words = [w for line in lines if not line.lstrip().startswith("#") for w in line.split()]
         matrices, at = [], 0
         for _ in range(3):
@@ -134,8 +136,8 @@ def read_point_model(path: Path) -> PointModel:
             components.reshape(3, POINTS, MODES).transpose(1, 0, 2),
             eigenvalues.reshape(MODES),
         )
-    except OSError:
-        raise InputError(f"{one_line(path)}: not there, or cannot be read") from None
+    except InputError:
+        raise
     except (ValueError, IndexError, OverflowError):
         raise InputError(f"{one_line(path)}: not an OpenFace point distribution model") from None
     if not (all(np.isfinite(matrix).all() for matrix in matrices) and (eigenvalues > 0).all()):

@@ -149,7 +149,7 @@ def judge_folder(
     page = _written(report, judged.scores, found, context)
     n = len(judged.failures)
     listed = f"{counted(n, 'failure')} listed; " if n else ""
-    return Judgement(f"{summary(found)}; {listed}report: {page}", n, page)
+    return Judgement(f"{summary(found)}; {listed}report: {one_line(page)}", n, page)
 
 
 def judge_published(source: Path, report: Path, *, seed: int = 0, command: str = "") -> Judgement:
@@ -180,7 +180,7 @@ def judge_published(source: Path, report: Path, *, seed: int = 0, command: str =
         notes=["Scores were read, not made.", f"Seed {seed}."],
     )
     page = _written(report, scores, found, context)
-    line = f"{summary(found)}; report: {page}"
+    line = f"{summary(found)}; report: {one_line(page)}"
     return Judgement(line, 0, page, scores.attrs.get("ignored", ()))
 
 

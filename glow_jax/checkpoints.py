@@ -31,6 +31,7 @@ from jax.typing import DTypeLike
 from glow_jax.config import GlowConfig, Precision
 from glow_jax.devices import check_platform
 from glow_jax.graph_model import (
+    MAX_CONSTANT_BYTES,
     MAX_TEXT_BYTES,
     GraphConfig,
     GraphGlow,
@@ -39,7 +40,7 @@ from glow_jax.graph_model import (
     to_json,
 )
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import read_bytes, read_json_object
+from glow_jax.io.files import open_ordinary, read_bytes, read_json_object
 from glow_jax.io.messages import reason
 from glow_jax.io.unfinished import unfinished
 from glow_jax.model import Glow
@@ -70,8 +71,8 @@ __all__ = [
     "weights_of",
 ]
 
-GRAPH_FILES = ("program.json", "constants.npz")
-MAX_GRAPH_BYTES = 2**31  # of one of them
+GRAPH_FILES = {"program.json": MAX_TEXT_BYTES, "constants.npz": MAX_CONSTANT_BYTES}  # most bytes
+PART_BYTES = 2**20  # that are read at once
 MAX_OVERHEAD_BYTES = 2**26  # of weights/, besides its arrays
 MAX_NAME_BYTES = 200  # of a name's beginning, in the name of a temporary directory
 MAX_ITEM_BYTES = 8  # of a number in it: float64
@@ -339,6 +340,11 @@ def save_graph(model: GraphGlow, path: Path, card: Mapping[str, Any]) -> None:
         InputError: the path exists, or its parent does not.
     """
     check_new(path)
+    n_bytes = sum(a.nbytes for a in model.constants)
+    if n_bytes > MAX_CONSTANT_BYTES - MAX_OVERHEAD_BYTES:
+        raise InputError(
+            f"{path}: the graph's {n_bytes >> 20} MiB of constants are more than can be loaded"
+        )
     with _renamed_into(path) as partial:
         text = to_json(model.config, model.encoder, model.decoder)
         (partial / "program.json").write_text(text)
@@ -353,15 +359,18 @@ def _load_graph(path: Path) -> GraphGlow:
     try:
         saved = read_json_object(path / "files.json")
         digest = hashlib.sha256()
-        for name in GRAPH_FILES:
+        for name, most in GRAPH_FILES.items():
             if not (path / name).is_file():
                 raise InputError(f"{name} is missing")
-            data = read_bytes(path / name, MAX_GRAPH_BYTES)
-            if saved.get(name) != hashlib.sha256(data).hexdigest():
+            one = hashlib.sha256()
+            with open_ordinary(path / name, most) as file:
+                while part := file.read(PART_BYTES):
+                    one.update(part)
+                    digest.update(part)
+            if saved.get(name) != one.hexdigest():
                 raise InputError(f"damaged: {name} is not what was saved")
-            digest.update(data)
-        constants = read_constants(path / "constants.npz")
         text = read_bytes(path / "program.json", MAX_TEXT_BYTES).decode("utf-8")
+        constants = read_constants(path / "constants.npz")
         model = from_json(text, constants)
     except InputError as error:
         raise InputError(f"{path}: not a whole checkpoint: {error}") from None

@@ -9,6 +9,7 @@ import functools
 import io
 import json
 import math
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,12 +23,16 @@ from jaxtyping import Array, Float, Num, UInt8
 from glow_jax import pixels
 from glow_jax.config import Precision
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import open_ordinary
 from glow_jax.io.messages import reason
+from glow_jax.io.npz import tail, zip_directory_bytes
 from glow_jax.prior import draw_eps
 from glow_jax.program import MAX_ALIVE_BYTES, Instruction, Program
 
 MAX_TEXT_BYTES = 2**24  # limit of program.json
 MAX_PIXELS = 2**20
+MAX_CONSTANT_BYTES = 2**30  # of constants.npz: OpenAI's 256-pixel model has 705 MB
+MAX_CONSTANTS = 20_000  # that model has 4 000
 Images = UInt8[Array | np.ndarray, "B H W C"]
 X = Float[Array | np.ndarray, "B H W C"]
 Latents = tuple[Float[Array, "B ..."], ...]
@@ -224,12 +229,18 @@ def read_constants(path: Path) -> list[np.ndarray]:
         InputError: another layout, or an array that is not all there.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            stored = all(info.compress_type == zipfile.ZIP_STORED for info in members)
-            if not stored or sum(info.file_size for info in members) > path.stat().st_size:
-                raise InputError("constants.npz is compressed, but it is saved without compression")
-            return [_array(archive.read(f"{i}.npy")) for i in range(len(members))]
+        with open_ordinary(path, MAX_CONSTANT_BYTES) as file:
+            size = os.fstat(file.fileno()).st_size
+            if zip_directory_bytes(tail(file, size), size) > 100 * MAX_CONSTANTS:
+                raise InputError(f"constants.npz has more than {MAX_CONSTANTS} arrays")
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+                stored = all(info.compress_type == zipfile.ZIP_STORED for info in members)
+                if not stored or sum(info.file_size for info in members) > size:
+                    raise InputError(
+                        "constants.npz is compressed, but it is saved without compression"
+                    )
+                return [_array(archive.read(f"{i}.npy")) for i in range(len(members))]
     except InputError:
         raise
     except Exception as error:  # zipfile's, NumPy's, and what damaged sizes lead to

@@ -13,23 +13,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glow_jax.io.budget import MAX_STEPS, Budget
+from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted
 
-# A 256-pixel Glow of 192 steps has 7 000 instructions, 200 to 600 of them transcendental: XLA's
-# compilation takes 16 s for 9 000 sums in a chain, and for 700 exponentials 5 s (2 000: 47 s).
+# OpenAI's 256-pixel Glow of 192 steps has 5 300 instructions, 200 to 600 of them transcendental.
+# XLA's compilation takes 16 s for 9 000 sums in a chain, 5 s for 700 exponentials (2 000: 47 s).
 MAX_INSTRUCTIONS = 9_000
 MAX_TRANSCENDENTAL = 700
-MAX_CONVOLUTIONS = 700  # a 256-pixel Glow of 192 steps has 582
+MAX_CONVOLUTIONS = 1_000  # that Glow has 4 in each step and 5 in its priors: 773
+# For one image. That Glow takes 6.8 million, in 13 CPU seconds.
+MAX_RUN_STEPS = 9_000_000
 TRANSCENDENTAL = ("Exp", "Log", "Pow", "Sigmoid", "Tanh", "Rsqrt", "Sqrt")
 MAX_AXES = 8
 MAX_ARGUMENTS = 64  # of one instruction
 MAX_ELEMENTS = 2**26  # limit of one value
 MAX_ALIVE_BYTES = 2**30  # limit of all values that are needed at the same time
 # Operations that count as one step of the budget.
-ELEMENTS_A_STEP = 2**12
+ELEMENTS_A_STEP = 2**11
 PRODUCTS_A_STEP = 2**16
+SLOW_ELEMENTS = 8  # elements that take as long as one of a transcendental function or a Gather
+MIN_CHANNELS = 16  # a convolution of fewer channels takes as long
 
 Shape = tuple[int, ...]
 
@@ -74,7 +78,7 @@ class Program:
             raise InputError(f"a program of more than {MAX_INSTRUCTIONS} instructions")
         if sum(i.op in TRANSCENDENTAL for i in self.instructions) > MAX_TRANSCENDENTAL:
             raise InputError(f"a program of more than {MAX_TRANSCENDENTAL} {TRANSCENDENTAL}")
-        budget = Budget(n_steps=MAX_STEPS + sum(a.nbytes for a in constants) // 16)
+        budget = Budget(n_steps=MAX_RUN_STEPS)
         for i in range(len(self.instructions)):
             try:
                 self._check(i, constants, budget)
@@ -121,10 +125,7 @@ class Program:
         made = OPERATIONS[op].shape(detail, shape, *shapes)
         if tuple(made) != shape:
             raise ValueError(f"it makes a shape of {tuple(made)}, not {shape}")
-        budget.step(1 + math.prod(shape) // ELEMENTS_A_STEP)
-        if op == "Conv2D":
-            products = math.prod(shape[:3]) * math.prod(shapes[1])
-            budget.step(products // PRODUCTS_A_STEP)
+        budget.step(_steps(op, shape, shapes))
 
     @staticmethod
     def _check_constant(args: Any, constants: Sequence[np.ndarray], kinds: str) -> None:
@@ -164,6 +165,19 @@ class Program:
 
 
 # -- operations: a function that runs each, and one that computes its shape
+
+
+def _steps(op: str, shape: Shape, args: Sequence[Shape]) -> int:
+    """Steps of the budget that one instruction takes, by the shapes of its result and arguments."""
+    elements = max(math.prod(shape), *map(math.prod, args))
+    if op in TRANSCENDENTAL or op == "Gather":
+        elements *= SLOW_ELEMENTS
+    products = 0
+    if op == "Conv2D":
+        rows, columns, *channels = args[1]
+        each = rows * columns * math.prod(max(n, MIN_CHANNELS) for n in channels)
+        products = math.prod(shape[:3]) * each
+    return 1 + elements // ELEMENTS_A_STEP + products // PRODUCTS_A_STEP
 
 
 def _elementwise(run: Callable[..., Any], n_args: int) -> Operation:

@@ -28,8 +28,9 @@ class TransferRequest:
         model: a bundled name, or a checkpoint directory.
         precision: "exact", or "fast": coupling networks in bfloat16.
         method: a name in `transfer.methods.METHODS`; None is the first that works with the model.
-        alphas: how much of an expression to add: numbers, "FIRST:LAST:STEP", or "auto", the
-            largest inside a trust region of the flow; None is the method's default.
+        alphas: how much of an expression to add: numbers, "FIRST:LAST:STEP", whose steps must end
+            at LAST, or "auto", the largest inside a trust region of the flow; None is the method's
+            default.
         batch_size: images that each device computes at once.
         photographs: settings by which faces are cut out, if the pictures are photographs of any
             size; None if they are aligned faces of the model's size.

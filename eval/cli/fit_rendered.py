@@ -38,7 +38,7 @@ def _run(args: argparse.Namespace) -> int:
     except InputError as error:
         print(f"eval.cli.fit_rendered: error: {one_line(error)}", file=sys.stderr)
         return 2
-    print(f"{args.output}: {len(data) / 2**20:.2f} MiB")
+    print(f"{one_line(args.output)}: {len(data) / 2**20:.2f} MiB")
     return 0
 
 

@@ -101,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
     report = args.report or own_report(args.out)
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: use a whole number from 0")
+    _check_meaning(args)
     if args.published:
         judgement = judge_published(args.out, report, seed=args.seed, command=_command())
         for name in judgement.ignored:
@@ -126,6 +127,19 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
         )
     return _said(judgement)
+
+
+def _check_meaning(args: argparse.Namespace) -> None:
+    """Raise InputError for an option that would do nothing beside another."""
+    names: tuple[str, ...] = ()
+    if args.published:
+        names = ("identity", "detector", "metric", "aus", "cache", "workers")
+        why = "--published: scores are read, not made"
+    elif args.identity == "none":
+        names, why = ("detector", "metric"), "--identity none"
+    for name in names:
+        if name in args.given:
+            raise InputError(f"--{name} has no meaning with {why}")
 
 
 def judge_by_default(out: Path) -> Judgement:

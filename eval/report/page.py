@@ -35,7 +35,7 @@ from eval.report.verdict import verdict
 from eval.report.view import name
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import counted
-from glow_jax.io.output_folders import make_folder
+from glow_jax.io.output_folders import ABANDONED_S, make_folder, remove_temporary
 from glow_jax.io.tables import csv_line
 from glow_jax.io.terminal import printable
 
@@ -74,6 +74,7 @@ def write_report(
     data = {**figures, "run": about.run_data(context)}
     written = json.dumps(data, indent=1, allow_nan=False)
     folder = make_folder(Path(folder))
+    remove_temporary(folder, older_s=ABANDONED_S)
     files = {"scores.csv": _csv(scores), "figures.json": written, "index.html": page}
     for file, text in files.items():
         write_atomically(folder / file, text.encode("utf-8", "backslashreplace"))

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
                 raise
             except Exception as error:  # of one image
                 print(f"skipped: {failure(names[i], error)}", file=sys.stderr)
-    print(f"{args.out}: {counted(written, 'image')}")
+    print(f"{one_line(args.out)}: {counted(written, 'image')}")
     if bad:
         print(f"{counted(bad, 'image')} with non-finite pixels, drawn mid-grey", file=sys.stderr)
     return 1 if bad or written < len(names) else 0

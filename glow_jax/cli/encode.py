@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"model {one_line(args.model)}: none of the latents is finite")
     names = [path.name for path, good in zip(images, saved, strict=True) if good]
     save_latents(args.out, tuple(a[saved] for a in eps), names, model)
-    print(f"{args.out}: {counted(len(names), 'image')}, {config.n_dims} numbers each")
+    print(f"{one_line(args.out)}: {counted(len(names), 'image')}, {config.n_dims} numbers each")
     if args.check:
         print(_round_trip(errors))
     exact = not args.check or bool((errors < EXACT).all())

@@ -9,6 +9,7 @@ from glow_jax.cli.checks import check_unlabelled
 from glow_jax.cli.facts import print_config, print_fact
 from glow_jax.cli.options import add_compile_cache_option, start_jax
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 
 BATCH = 64
 
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     card = read_card(path)
     arrays = model.constants if isinstance(model, GraphGlow) else nnx.state(model, nnx.Param)
     n_parameters = sum(a.size for a in jax.tree.leaves(arrays))
-    print(f"model         {model.name}")
+    print(f"model         {one_line(model.name)}")
     print(f"fingerprint   {model.fingerprint}")
     print_config(model.config)
     print(f"parameters    {n_parameters:,}")

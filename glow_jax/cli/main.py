@@ -74,12 +74,20 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _keep_own_permissions()
     with printable_output():
         return _run(sys.argv[1:] if argv is None else argv)
 
 
+def _keep_own_permissions() -> None:
+    """Let this process use what it makes: an umask such as 0777 takes the user's permissions."""
+    mask = os.umask(0o077)
+    os.umask(mask & 0o077)
+
+
 def _run(words: list[str]) -> int:
     args = _parser(words).parse_args(words)
+    args.given = vars(_parser(words, defaults=False).parse_args(words)).keys()
     try:
         return args.run(args)
     except InputError as error:
@@ -100,8 +108,11 @@ def _run(words: list[str]) -> int:
     return 2
 
 
-def _parser(words: list[str]) -> argparse.ArgumentParser:
-    """The parser of all verbs, with the options of the verb in `words`."""
+def _parser(words: list[str], defaults: bool = True) -> argparse.ArgumentParser:
+    """The parser of all verbs, with the options of the verb in `words`.
+
+    Without `defaults`, an option that is not among the words is not among the result either.
+    """
     parser = argparse.ArgumentParser(
         prog="glow-jax",
         description="Expression transfer with invertible flows (Glow) in JAX.",
@@ -115,6 +126,8 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         if verb == chosen:
             importlib.import_module(module).add_options(options)
             options.set_defaults(flags=flags_of(options))
+            for action in () if defaults else options._actions:
+                action.default = argparse.SUPPRESS
     if not words:
         parser.print_help(sys.stderr)
         parser.exit(2, "\nglow-jax: error: a verb is required, such as `glow-jax demo`\n")

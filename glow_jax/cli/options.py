@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,7 @@ from glow_jax.io.messages import one_line
 
 def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
     """Add the options of a verb that runs a model; with `batch`, --batch-size too."""
-    parser.add_argument(
-        "--model",
-        default="faces64",
-        metavar="NAME|DIR",
-        help="a bundled model or a checkpoint directory (default: %(default)s)",
-    )
+    add_model_option(parser)
     parser.add_argument(
         "--precision",
         choices=("exact", "fast"),
@@ -34,6 +29,16 @@ def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> No
         default=8,
         metavar="N",
         help="images that are computed at once (default: %(default)s)",
+    )
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a model."""
+    parser.add_argument(
+        "--model",
+        default="faces64",
+        metavar="NAME|DIR",
+        help="a bundled model or a checkpoint directory (default: %(default)s)",
     )
 
 
@@ -124,6 +129,19 @@ def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
         for action in parser._actions
         if action.option_strings
     }
+
+
+def refuse_given(args: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """Raise InputError if the command line has one of the options, which would do nothing.
+
+    Args:
+        args: with the names of the options on the command line, `given`, and `flags_of` them.
+        names: of the parameters that the options set.
+        why: the end of the message, such as "has no meaning without --align".
+    """
+    for name in names:
+        if name in args.given:
+            raise InputError(f"{args.flags[name]} {why}")
 
 
 def with_flags(message: str, flags: Mapping[str, str]) -> str:

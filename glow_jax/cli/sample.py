@@ -5,7 +5,7 @@ import sys
 
 from glow_jax.cli.checks import check_can_be_written, check_unlabelled
 from glow_jax.cli.options import add_model_options, file_ending, number, start_jax, whole_number
-from glow_jax.io.messages import counted
+from glow_jax.io.messages import counted, one_line
 
 BATCH = 64
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     )
     recipe = {"seed": args.seed, "temperature": args.temperature, "n": args.n}
     write_image(args.out, sheet, Provenance("trainedAlgorithmicMedia", model.name, recipe))
-    print(f"{args.out}: {counted(args.n, 'sample')} at temperature {args.temperature:g}")
+    print(f"{one_line(args.out)}: {counted(args.n, 'sample')} at temperature {args.temperature:g}")
     if n_bad := int((~np.isfinite(x)).any((1, 2, 3)).sum()):
         print(f"{counted(n_bad, 'sample')} with non-finite pixels, drawn mid-grey", file=sys.stderr)
     return 1 if n_bad else 0

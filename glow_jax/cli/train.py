@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from glow_jax.cli.options import add_compile_cache_option, start_jax
+from glow_jax.cli.options import add_compile_cache_option, refuse_given, start_jax
 from glow_jax.cli.train_options import (
     add_data_options,
     add_process_options,
@@ -14,7 +14,7 @@ from glow_jax.cli.train_options import (
     add_shape_options,
 )
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import counted
+from glow_jax.io.messages import counted, one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -75,9 +75,16 @@ def run(args: argparse.Namespace) -> int:
     model_config, config = _model_config(args, preset), _recipe(args, preset)
     if (args.coordinator is None) != (args.process is None):
         raise InputError("--coordinator and --process must be given together")
-    for words in (args.data, args.held_out):
-        if words is not None:
-            check_data(words)
+    if args.coordinator is not None:
+        refuse_given(args, ("distributed",), "has no meaning with --coordinator")
+    if args.init is not None:
+        refuse_given(args, ("init_images",), "has no meaning with --init, which is initialised")
+    named = [words for words in (args.data, args.held_out) if words is not None]
+    for words in named:
+        check_data(words)
+    if all(words.startswith("folder:") for words in named):
+        why = "has no meaning for folders: it is where TensorFlow Datasets keeps its data"
+        refuse_given(args, ("data_dir",), why)
     if args.coordinator is not None:
         parallel.join(args.coordinator, *args.process)
     elif args.distributed:
@@ -133,7 +140,7 @@ def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any
         init=init,
     )
     if parallel.is_first():
-        print(f"model: {model}\ncurve: {args.out / 'log.csv'}")
+        print(f"model: {one_line(model)}\ncurve: {one_line(args.out / 'log.csv')}")
     return 0
 
 

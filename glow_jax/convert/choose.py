@@ -9,7 +9,7 @@ from glow_jax.convert import pytorch
 from glow_jax.convert.build import Parts, Source
 from glow_jax.convert.locate import Files
 from glow_jax.convert.options import Options
-from glow_jax.convert.state_dict import MAX_LISTED, TRAINING, Candidate
+from glow_jax.convert.state_dict import MAX_LISTED, TRAINING, Candidate, not_read
 from glow_jax.io.budget import Budget
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
@@ -35,7 +35,7 @@ def first_whole(
         InputError: no set is complete, or the user's arguments fit none (the error is that of the
             largest set); or an argument is missing or has no meaning here.
     """
-    order = in_order(found, asked.ema, asked.key)
+    order = _distinct(in_order(found, asked.ema, asked.key))
     if len(order) > MAX_TRIED:
         raise InputError(f"holds {len(order)} sets of weights: {_listed(order)}; `key` chooses")
     wrong: list[tuple[Candidate, InputError]] = []
@@ -46,15 +46,25 @@ def first_whole(
         except InputError as error:
             wrong.append((candidate, error))
             continue
-        tried = [*order[place + 1 :], *(c for c in found if c not in order)][:MAX_TRIED]
+        tried = _distinct([*order, *found])[place + 1 :][:MAX_TRIED]
         others = [c for c in tried if _is_whole(c, candidate, asked, budget, files)]
         if asked.key is not None and ".".join(candidate.path) != asked.key:
             same = [candidate, *(c for c in others if c in order)]
             if len(same) > 1:
                 raise InputError(f"`key` {one_line(asked.key)} fits each of {_listed(same)}")
         options.check()
-        return name, parts, [*_about(candidate, others, wrong), *options.notes, *notes]
+        about = _about(candidate, others, wrong, asked)
+        return name, parts, [*about, *options.notes, *notes]
     raise max(wrong, key=lambda w: len(w[0].leaves))[1]
+
+
+def _distinct(candidates: list[Candidate]) -> list[Candidate]:
+    """The candidates, without those whose arrays are an earlier one's: a file can share them."""
+    found: dict[frozenset[tuple[str, int]], Candidate] = {}
+    for candidate in candidates:
+        arrays = frozenset((name, id(leaf)) for name, leaf in candidate.leaves.items())
+        found.setdefault(arrays, candidate)
+    return list(found.values())
 
 
 def in_order(found: list[Candidate], ema: bool, key: str | None) -> list[Candidate]:
@@ -126,17 +136,19 @@ def _is_whole(
 
 
 def _about(
-    taken: Candidate, others: list[Candidate], wrong: list[tuple[Candidate, InputError]]
+    taken: Candidate,
+    others: list[Candidate],
+    wrong: list[tuple[Candidate, InputError]],
+    asked: Asked,
 ) -> list[str]:
     """Notes for the user: the set that was chosen, and the others."""
     notes = []
     if others:
-        chooses = "`ema` or `key`" if any(c.averaged for c in others) else "`key`"
         notes.append(
             f"took the weights in {one_line(taken.name)[:80]}; {_listed(others)} "
-            f"{'has' if len(others) == 1 else 'have'} others ({chooses} chooses)"
+            f"{'has' if len(others) == 1 else 'have'} others ({_chooses(taken, others, asked)})"
         )
-    elif taken.averaged:
+    if taken.averaged and not asked.ema:
         notes.append(f"the weights taken ({one_line(taken.name)[:80]}) are moving averages")
     if taken.completed:
         notes.append(taken.completed)
@@ -151,6 +163,16 @@ def _about(
     return notes
 
 
+def _chooses(taken: Candidate, others: list[Candidate], asked: Asked) -> str:
+    """Text about the arguments that choose another set of weights than the one taken."""
+    averages = [c for c in others if c.averaged]
+    if taken.averaged or not averages or asked.key is not None:
+        return "`key` chooses"
+    if len(others) == 1:
+        return "`ema` or `key` chooses" if averages[0].path else "`ema` chooses"
+    return f"`key` chooses; `ema` takes {one_line(averages[0].name)[:80]}"
+
+
 def _listed(found: list[Candidate]) -> str:
     more = len(found) - MAX_LISTED
     some = ", ".join(one_line(c.name)[:80] for c in found[:MAX_LISTED])
@@ -161,8 +183,7 @@ def _unread(candidate: Candidate) -> str:
     """Text for an error about missing arrays: values that were not arrays."""
     if not candidate.unread:
         return ""
-    name, what = next(iter(candidate.unread.items()))
-    return f"; {one_line(name)[:200]} is made by {one_line(what)[:80]}, which is not read"
+    return f"; its tensors, such as {not_read(*next(iter(candidate.unread.items())))}"
 
 
 def _read_configs(path: Path, options: Options) -> None:

@@ -14,6 +14,8 @@ from glow_jax.io.budget import MAX_BYTES, MAX_STEPS, Budget
 from glow_jax.io.errors import InputError
 
 MAX_NODES = 1_000_000
+MAX_GRAPH_BYTES = 2**30  # of the file: OpenAI's 256-pixel model has 705 MB
+MAX_GRAPH_STEPS = 32_000_000
 MAX_ACTIVATION = 2**26  # largest number of elements of a tensor that depends on the picture
 # Elements that count as one step of the budget: of constants, and of what depends on the picture.
 ELEMENTS_A_STEP = 2**8
@@ -51,8 +53,11 @@ def read_graph(data: np.ndarray) -> dict[str, Node]:
     Raises:
         InputError: not a GraphDef, or a truncated one.
     """
+    if len(data) > MAX_GRAPH_BYTES:
+        raise InputError(f"a graph of more than {MAX_GRAPH_BYTES >> 20} MiB")
     # A valid graph needs steps in proportion to its weights: 25 M steps for 700 MB.
-    budget = Budget(MAX_BYTES + 4 * len(data), MAX_STEPS + len(data) // 16)
+    n_steps = min(MAX_STEPS + len(data) // 16, MAX_GRAPH_STEPS)
+    budget = Budget(MAX_BYTES + 4 * len(data), n_steps)
     nodes: dict[str, Node] = {}
     for number, value in fields(data.data, budget):
         if number != 1 or not isinstance(value, memoryview):

@@ -6,6 +6,7 @@ after a common prefix, are those of a known family.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ MAX_DEPTH = 32
 MAX_NAME = 1000  # characters
 MAX_LISTED = 6
 MAX_SETS = 64  # in one dict
+MAX_PLACES = 4  # of one dict, each of which is a name for `key`
+META = "torch._utils._rebuild_meta_tensor_no_storage"
 # Parts of names that torch.compile, FSDP, checkpointing and DataParallel insert.
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "module")
 AVERAGED = re.compile(
@@ -106,6 +109,9 @@ def candidates(found: Any, budget: Budget) -> list[Candidate]:
         raise InputError(MODULE.format(name=one_line(module)[:200]))
     named = [name for _, values in inside for name in values if is_array(values[name])]
     if not named:
+        made = _unread_tensor(found, budget)
+        if made is not None:
+            raise InputError(f"its tensors, such as {not_read(*made)}")
         what = f": it is a {one_line(found.name)[:200]}" if isinstance(found, Opaque) else ""
         raise InputError(f"holds no state_dict{what}")
     largest = max((values for _, values in inside), key=len)
@@ -121,15 +127,15 @@ def candidates(found: Any, budget: Budget) -> list[Candidate]:
 def _dicts(
     found: Any, budget: Budget, opaque: bool
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The path and the values by name of every dict, outer ones first, each once."""
+    """The path and the values by name of every dict, outer ones first, at up to MAX_PLACES."""
     stack: list[tuple[tuple[str, ...], Any]] = [((), found)]
-    seen: set[int] = set()
+    places: Counter[int] = Counter()
     while stack:
         path, item = stack.pop()
         children = children_of(item, opaque)
-        if children is None or id(item) in seen or len(path) > MAX_DEPTH:
+        if children is None or places[id(item)] == MAX_PLACES or len(path) > MAX_DEPTH:
             continue
-        seen.add(id(item))
+        places[id(item)] += 1
         budget.step(len(children) + 1)
         named = {key: value for key, value in children if isinstance(key, str)}
         named = {key: value for key, value in named.items() if len(key) <= MAX_NAME}
@@ -170,6 +176,34 @@ def _is_name(key: Any) -> bool:
 
 def is_array(value: Any) -> bool:
     return isinstance(value, Tensor | PickledArray | np.ndarray)
+
+
+def not_read(name: str, what: str) -> str:
+    """Text about a tensor that is not read: its name, and the function that makes it."""
+    name = one_line(name)[:200]
+    if what == META:
+        return (
+            f"{name}, have no numbers (device meta): load the weights into the model before its "
+            "state_dict() is saved"
+        )
+    return f"{name}, are made by {one_line(what)[:80]}, which is not read"
+
+
+def _unread_tensor(found: Any, budget: Budget) -> tuple[str, str] | None:
+    """Name and making function of the first tensor that is not read, if there is one."""
+    stack, seen = [found], set()
+    while stack:
+        item = stack.pop()
+        children = children_of(item, opaque=True)
+        if children is None or id(item) in seen:
+            continue
+        seen.add(id(item))
+        budget.step(len(children) + 1)
+        for key, value in children:
+            if isinstance(key, str) and isinstance(value, Opaque) and "_rebuild" in value.name:
+                return key, value.name
+        stack.extend(value for _, value in reversed(children))
+    return None
 
 
 def _module(found: Any, budget: Budget) -> str | None:

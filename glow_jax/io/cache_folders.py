@@ -80,6 +80,7 @@ def make_private(path: Path) -> Path:
         for folder in reversed([path, *path.parents]):
             if not folder.is_dir():
                 folder.mkdir(mode=0o700, exist_ok=True)
+                folder.chmod(0o700)  # an umask can take the user's own permissions
     except OSError as error:
         raise InputError(f"{one_line(path)}: cannot be made ({reason(error)}); {HINT}") from None
     return path

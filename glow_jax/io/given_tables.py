@@ -13,7 +13,7 @@ import io
 import itertools
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -78,7 +78,8 @@ class Table:
         """
         self.name, self._refuse, self._words = name, refuse or self._raise, words
         numbered = iter(enumerate(lines, 1))
-        self.header_line, first, self.delimiter = _beginning(name, numbered)
+        spelled = {one.casefold(): one for one in known}
+        self.header_line, first, self.delimiter = _beginning(name, numbered, spelled)
         self._skipped = self.header_line - 1
         rest = (line for _, line in numbered)
         self._reader = csv.reader(
@@ -87,7 +88,6 @@ class Table:
             skipinitialspace=True,
             strict=True,
         )
-        spelled = {one.casefold(): one for one in known}
         _, header = next(self._cells(), (0, []))
         header = [cell.strip(INVISIBLE + " ") for cell in header]
         self._most = len(header)
@@ -296,7 +296,9 @@ def _lines(name: str, text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _beginning(name: str, lines: Iterator[tuple[int, str]]) -> tuple[int, str, str]:
+def _beginning(
+    name: str, lines: Iterator[tuple[int, str]], known: Container[str]
+) -> tuple[int, str, str]:
     """The number of the first line that is not empty, the line, and the delimiter of its cells."""
     said = ""
     try:
@@ -306,13 +308,13 @@ def _beginning(name: str, lines: Iterator[tuple[int, str]]) -> tuple[int, str, s
             if told and not said:
                 said = told[1]
             elif bare:
-                return number, line, said or _delimiter(name, number, line)
+                return number, line, said or _delimiter(name, number, line, known)
     except UnicodeError as error:
         raise InputError(f"{name}: not text ({reason(error)})") from None
     return 1, "", said or ","
 
 
-def _delimiter(name: str, number: int, header: str) -> str:
+def _delimiter(name: str, number: int, header: str, known: Container[str]) -> str:
     """The one delimiter of a header; beside another one, commas may be those of numbers."""
     bare = re.sub(r'"(?:[^"]|"")*"', "", header.strip("\r\n"))
     decimal = re.sub(r"(?<=\d),(?=\d)", ".", bare)
@@ -322,4 +324,20 @@ def _delimiter(name: str, number: int, header: str) -> str:
     if len(found) > 1:
         both = " and ".join(NAMES[one] for one in found)
         raise InputError(f"{name}: line {number}: {both} in the header; use one between all cells")
+    if not found and (other := _other_delimiter(header, known)):
+        accepted = f"use {', '.join(list(NAMES.values())[:-1])} or {NAMES[DELIMITERS[-1]]}"
+        raise InputError(f"{name}: line {number}: cells separated by {other}; {accepted}")
     return found[0] if found else ","
+
+
+def _other_delimiter(header: str, known: Container[str]) -> str:
+    """What else separates cells, in words; "" where nothing does."""
+    if said := re.fullmatch(r'"?sep=(.)"?', header.strip(f" \r\n{INVISIBLE}"), re.IGNORECASE):
+        return repr(said[1])
+    for mark in ("|", ":", "/", "~", "^", "\x1f", None):
+        cells = [cell.strip(f" '\"\r\n{INVISIBLE}") for cell in header.split(mark)]
+        if sum(cell.casefold() in known for cell in cells) > 1 or (
+            mark == "|" and sum(map(bool, cells)) > 1
+        ):
+            return "spaces" if mark is None else repr(mark)
+    return ""

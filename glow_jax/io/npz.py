@@ -1,13 +1,12 @@
 """Arrays of a .npz file: sizes and types are known before anything is unpacked."""
 
-import io
 import math
 import os
 import stat
 import struct
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from glow_jax.io.messages import one_line, reason
 MAX_DIRECTORY_BYTES = 2**23
 MAX_AXES = 32
 KINDS = "fciubU"  # of NumPy's types: numbers, booleans, text
+MAX_CHARACTERS = 2**20  # of one text
 PART = 2**20  # bytes that are unpacked at once
 
 
@@ -72,10 +72,15 @@ def zip_directory_bytes(end: bytes, size: int) -> int:
     return max(found)
 
 
-def _arrays(path: Path, file: io.BufferedReader, most: int) -> dict[str, np.ndarray]:
-    size = file.seek(0, os.SEEK_END)
+def tail(file: BinaryIO, size: int) -> bytes:
+    """The end of an archive of `size` bytes, for `zip_directory_bytes`."""
     file.seek(max(0, size - 2**16 - 98))
-    if zip_directory_bytes(file.read(), size) > MAX_DIRECTORY_BYTES:
+    return file.read(2**16 + 98)
+
+
+def _arrays(path: Path, file: BinaryIO, most: int) -> dict[str, np.ndarray]:
+    size = file.seek(0, os.SEEK_END)
+    if zip_directory_bytes(tail(file, size), size) > MAX_DIRECTORY_BYTES:
         raise InputError(f"{one_line(path)}: it holds too many arrays")
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
@@ -97,6 +102,8 @@ def _array(stream: IO[bytes] | zipfile.ZipExtFile, size: int) -> np.ndarray:
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype.kind not in KINDS or not dtype.itemsize or dtype.shape:
         raise ValueError(f"an array of {str(dtype)[:40]}, neither of numbers nor of text")
+    if dtype.kind == "U" and dtype.itemsize > 4 * MAX_CHARACTERS:
+        raise ValueError(f"a text of more than {MAX_CHARACTERS} characters")
     if len(shape) > MAX_AXES or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"an array of shape {str(shape)[:80]}")
     n_bytes = dtype.itemsize * math.prod(shape)

@@ -11,12 +11,14 @@ import contextlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
+ABANDONED_S = 3600.0  # no single file takes so long to write
 TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")  # of `write_atomically`
 
 
@@ -157,11 +159,20 @@ def temporary_files(root: Path, *inside: str | os.PathLike[str]) -> list[Path]:
     return [path for path in Path(root, *inside).glob(".*.tmp") if TEMPORARY.fullmatch(path.name)]
 
 
-def remove_temporary(root: Path, *inside: str | os.PathLike[str]) -> None:
-    """Remove what `write_atomically` left in a folder below `root` when it was killed."""
+def remove_temporary(
+    root: Path, *inside: str | os.PathLike[str], older_s: float | None = None
+) -> None:
+    """Remove what `write_atomically` left in a folder below `root` when it was killed.
+
+    Args:
+        root: as of `has_folder`.
+        inside: as of `has_folder`.
+        older_s: seconds since a file was last written, where another process may be writing.
+    """
     for path in temporary_files(root, *inside):
         with contextlib.suppress(OSError):  # another process may remove it as well
-            path.unlink()
+            if older_s is None or path.lstat().st_mtime < time.time() - older_s:
+                path.unlink()
 
 
 def _parts(inside: tuple[str | os.PathLike[str], ...]) -> tuple[str, ...]:

@@ -43,7 +43,8 @@ def read_image(path: StrPath, size: tuple[int, int] | None = None, channels: int
     over white, as viewers show it (a colour key in a 2-, 4- or 16-bit PNG is ignored). 16-bit
     grey is scaled by 255/65535 and rounded; more than 8 bits of colour keep their high byte
     (Pillow, libheif). Colours with an ICC profile, or with Display P3's or BT.2020's primaries,
-    are converted to sRGB; CMYK without a profile is converted as Pillow does. Of a multi-picture
+    are converted to sRGB; CMYK without a profile is converted as Pillow does. A PNG's gAMA and
+    cHRM are ignored: old programs wrote wrong ones, and viewers differ. Of a multi-picture
     JPEG the first picture counts. A JPEG of more than `MAX_PIXELS` is decoded at a half, a quarter
     or an eighth of its size. Of a JPEG without an end marker all pixels must be there.
 

@@ -16,6 +16,7 @@ from typing import Any
 from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line, reason
+from glow_jax.io.unfinished import unfinished
 
 SURROGATES = "surrogateescape"  # file names need not be valid UTF-8
 
@@ -39,6 +40,8 @@ class TableWriter:
         self._n = 0
 
     def __enter__(self) -> "TableWriter":
+        self._at_signals = unfinished(self._temporary)
+        self._at_signals.__enter__()
         try:
             self._file = open(self._temporary, "xb")
         except OSError as error:
@@ -67,6 +70,7 @@ class TableWriter:
             raise OutputError(f"{one_line(self._path)}: {reason(error)}") from None
         finally:
             self._temporary.unlink(missing_ok=True)
+            self._at_signals.__exit__(None, None, None)
 
 
 def write_table(path: Path, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -158,3 +158,31 @@ def test_reasons_fit_on_one_line() -> None:
     assert reason(ValueError("\x1b[2J")) == "'\\x1b[2J'"
     assert len(reason(ValueError("x" * 5000))) == 300
     assert one_line("") == "''" and one_line("a\nb") == "'a\\nb'" and one_line("ä b") == "ä b"
+
+
+@pytest.mark.parametrize(
+    ("compression", "mode", "at", "why"),
+    [
+        ("tiff_lzw", "RGB", 40, "code not yet in table"),
+        ("tiff_adobe_deflate", "RGB", 40, "ZIPDecode: Decoding error at scanline 0"),
+        ("group4", "1", 12, "Fax4Decode: Bad code word"),
+    ],
+)
+def test_a_damaged_tiff_is_one_line_with_its_cause(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    compression: str,
+    mode: str,
+    at: int,
+    why: str,
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    path = tmp_path / "a.tif"
+    Image.fromarray(noise).convert(mode).save(path, compression=compression)
+    assert pixels(path).shape == (40, 40, 3)
+    data = bytearray(path.read_bytes())
+    data[at : at + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=f"a.tif: not a readable picture .*{why}"):
+        read_picture(path)
+    assert capfd.readouterr().err == ""

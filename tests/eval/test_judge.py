@@ -215,7 +215,7 @@ BAD = [
     (["OUT", "-o", "/proc/nowhere"], "/proc/nowhere: cannot be made"),
     (["OUT", "--cache", "file"], "file: cannot be made (File exists)"),
     (["OUT", "-o", "OUT"], "OUT: holds outputs; name another folder"),
-    (["OUT", "--published"], "OUT: "),
+    (["OUT", "--published"], "--cache has no meaning with --published"),
     (["OUT", "--seed", "-1"], "--seed -1: use a whole number from 0"),
 ]
 

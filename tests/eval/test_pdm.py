@@ -174,7 +174,14 @@ def test_impossible_numbers_are_refused(tmp_path: Path, value: str) -> None:
         read_point_model(tmp_path / "pdm.txt")
 
 
+def test_a_model_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "pdm.txt").open("wb") as file:
+        file.truncate(2**34)
+    with pytest.raises(InputError, match="17179869184 bytes; at most 16777216 are read"):
+        read_point_model(tmp_path / "pdm.txt")
+
+
 def test_a_missing_model_is_said(tmp_path: Path) -> None:
     for path in (tmp_path / "none.txt", tmp_path):
-        with pytest.raises(InputError, match="not there, or cannot be read"):
+        with pytest.raises(InputError, match="cannot be read|not an ordinary file"):
             read_point_model(path)

@@ -4,8 +4,11 @@ import dataclasses
 import gc
 import json
 import os
+import re
+import resource
 import shutil
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -410,6 +413,20 @@ def test_a_chunk_much_larger_than_its_array_is_refused(copy: Path) -> None:
     (copy / "files.json").write_text(json.dumps(weight_files.file_hashes(copy / "weights")))
     with pytest.raises(InputError, match=r"that unpack to \d{10,} are refused"):
         load(copy)
+
+
+def test_a_chunk_that_unpacks_to_much_more_than_it_says_takes_no_memory(copy: Path) -> None:
+    """2 GiB in 64 KiB: a zstd frame of blocks that repeat one byte 2^17 times each."""
+    blocks = [struct.pack("<I", 2**17 << 3 | 1 << 1 | last)[:3] + b"\0" for last in (0, 1)]
+    frame = struct.pack("<IBB", 0xFD2FB528, 0, 7 << 3) + 2**14 * blocks[0] + blocks[1]
+    store = ts.KvStore.open({"driver": "ocdbt", "base": f"file://{copy}/weights/"}).result()
+    name = next(key for key in store.list().result() if re.search(rb"\.bias/[0-9.]+$", key))
+    store.write(name, frame).result()
+    (copy / "files.json").write_text(json.dumps(weight_files.file_hashes(copy / "weights")))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="its weights cannot be read"):
+        load(copy)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18  # KiB
 
 
 def test_a_foreign_file_is_refused(copy: Path) -> None:

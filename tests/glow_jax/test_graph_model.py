@@ -3,9 +3,12 @@
 import copy
 import io
 import json
+import lzma
 import re
+import struct
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,19 @@ import jax
 import numpy as np
 import pytest
 
+from glow_jax.checkpoints import save_graph
+from glow_jax.convert.graph import read_graph
+from glow_jax.convert.openai_graph import graph_model
+from glow_jax.convert.options import Options
 from glow_jax.graph_model import GraphGlow, from_json, read_constants, to_json
 from glow_jax.io.errors import InputError
+from tests.support.openai_program import openai_encoder
+from tests.support.paths import ROOT
 
 Told = dict[str, Any]
 CONSTANTS = [np.full((1, 1, 1, 2), 2.0), np.eye(2)[None, None], np.array([1, 0], np.int32)]
 SHAPE = [1, 4, 4, 2]
+GOLDEN = ROOT / "tests" / "golden" / "foreign"
 
 
 def sound() -> Told:
@@ -204,9 +214,38 @@ def test_images_that_need_much_memory_are_computed_a_few_at_once() -> None:
 
 def test_more_convolutions_than_a_glow_has_are_refused() -> None:
     told = sound()
-    told["encoder"][0] += [["Conv2D", [X, ["constant", 1]], SHAPE, "SAME"]] * 700
-    with pytest.raises(InputError, match="more than 700 convolutions"):
+    told["encoder"][0] += [["Conv2D", [X, ["constant", 1]], SHAPE, "SAME"]] * 1000
+    with pytest.raises(InputError, match="more than 1000 convolutions"):
         load(told)
+
+
+def test_the_limits_hold_openais_256_pixel_model() -> None:
+    """6 levels of 32 steps, 512 wide: 773 convolutions, and 67 MiB of values at once."""
+    golden = lzma.decompress((GOLDEN / "openai_affine_graph.pb.xz").read_bytes())
+    made = graph_model(read_graph(np.frombuffer(golden, np.uint8)), Options(None, None, {}, False))
+    small, _ = openai_encoder(32, 3, 3, 16)
+    kinds = [Counter((i.op, i.shape) for i in p.instructions) for p in (made.encoder, small)]
+    assert kinds[0] == kinds[1]
+    program, constants = openai_encoder(256, 6, 32, 512)
+    assert sum(i.op == "Conv2D" for i in program.instructions) == 6 * 32 * 4 + 5
+    program.check(constants)
+
+
+def test_a_graph_that_is_too_large_is_not_read() -> None:
+    with pytest.raises(InputError, match="a graph of more than 1024 MiB"):
+        read_graph(np.broadcast_to(np.uint8(0), (2**30 + 1,)))
+
+
+def test_what_one_image_costs_is_bounded() -> None:
+    """By arguments too: a sum of many numbers is one number."""
+    large, one = [1, 2**10, 2**10, 64], [1, 1, 1, 1]
+    fills = ["Add", [["constant", 3], ["constant", 3]], large, None]
+    for op, n, of in (("Neg", 300, large), ("Exp", 40, large), ("Sum", 300, one)):
+        told = sound()
+        detail = [1, 2, 3] if op == "Sum" else None
+        told["encoder"][0][1:1] = [fills, *[[op, [["value", 1]], of, detail]] * n]
+        with pytest.raises(InputError, match="more than 9000000 steps"):
+            load(told, [*CONSTANTS, np.broadcast_to(np.float32(1), large)])
 
 
 def test_a_convolution_of_whole_numbers_runs() -> None:
@@ -272,6 +311,26 @@ def test_constants_that_lie_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PK")
     with pytest.raises(InputError, match=r"constants.npz is malformed"):
         read_constants(path)
+
+
+def test_constants_too_large_or_too_many_are_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "constants.npz"
+    with path.open("wb") as file:
+        file.truncate(2**30 + 1)
+    with pytest.raises(InputError, match="bytes; at most 1073741824 are read"):
+        read_constants(path)
+    many = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 9, 9, 2**21, 0, 0)
+    path.write_bytes(bytes(2**21) + many)
+    with pytest.raises(InputError, match="has more than 20000 arrays"):
+        read_constants(path)
+
+
+def test_a_model_that_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    model = load(sound())
+    model.constants.append(np.broadcast_to(np.float32(1), (2**28,)))
+    with pytest.raises(InputError, match="1024 MiB of constants are more than can be loaded"):
+        save_graph(model, tmp_path / "model", {})
+    assert not list(tmp_path.iterdir())
 
 
 # -- what each instruction may, and all together may not

@@ -274,9 +274,19 @@ def test_alphas() -> None:
     assert parse_alphas(["0.3", "1"]) == (0.3, 1.0)
     assert parse_alphas(["0.30:0.50:0.02"]) == tuple(round(0.3 + 0.02 * i, 10) for i in range(11))
     assert parse_alphas(["0.5", "0.5:0.5:1"]) == (0.5,)
+    assert parse_alphas(["0:1:0.1"])[-1] == 1  # where binary fractions would end at 0.9
     for word in ("x", "", "nan", "inf", "1:2", "1:0:0.1", "0:1:0", "0:1:-1", "0:1:1e-9", "::"):
         with pytest.raises(InputError, match="alpha"):
             parse_alphas([word])
+
+
+@pytest.mark.parametrize(
+    ("word", "ends"),
+    [("0:1:0.3", "0.9 or 1.2"), ("-1:0.5:1", "0 or 1"), ("0.2:0.3:1", "0.2 or 1.2")],
+)
+def test_a_range_whose_steps_miss_its_end_is_refused(word: str, ends: str) -> None:
+    with pytest.raises(InputError, match=f"{word}.*no whole number of STEPs.*end at {ends},"):
+        parse_alphas([word])
 
 
 def test_the_sheet_shows_every_row_and_column(people: Path, tmp_path: Path) -> None:

@@ -195,7 +195,8 @@ def _report(out: Path, summary: "Summary", far_bits: float | None) -> int:
     made, found = counted(summary.made, "photograph"), counted(len(crops), "crop")
     print(f"{made} aligned, {summary.kept} were already there: {found}{people}")
     if summary.failures:
-        print(f"{len(summary.failures)} could not be used: {out / 'failures.csv'}")
+        print(f"{len(summary.failures)} could not be used: {one_line(out / 'failures.csv')}")
     if crops:
-        print(f"crops: {out / 'faces'}\ntable: {out / 'align.csv'}\nsheet: {out / 'sheet.png'}")
+        for what, name in (("crops", "faces"), ("table", "align.csv"), ("sheet", "sheet.png")):
+            print(f"{what}: {one_line(out / name)}")
     return 1 if summary.failures else 0

@@ -6,7 +6,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import add_model_options, number, start_jax, whole_number
+from glow_jax.cli.options import (
+    add_model_options,
+    number,
+    refuse_given,
+    start_jax,
+    whole_number,
+)
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import (
@@ -171,6 +177,10 @@ def run(args: argparse.Namespace) -> int:
     from transfer.jobs.plan_file import JobErrors, read_plan
 
     started = time.perf_counter()
+    if args.dry_run:
+        why = "has no meaning with --dry-run, which estimates the whole job on this machine"
+        names = ("limit", "retry_failed", "shard", *(("engine",) if args.engine == "ray" else ()))
+        refuse_given(args, names, why)
     request = _request_of(args)
     try:
         plan = read_plan(request.job)

@@ -7,7 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from glow_jax.cli.checks import check_can_be_written
-from glow_jax.cli.options import add_model_options, start_jax, whole_number
+from glow_jax.cli.options import (
+    add_compile_cache_option,
+    add_model_option,
+    refuse_given,
+    start_jax,
+    whole_number,
+)
+from glow_jax.io.messages import one_line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +67,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="output file (default: expressions.npz in the model's folder)",
     )
-    add_model_options(parser, batch=False)
+    add_model_option(parser)
+    add_compile_cache_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -81,6 +89,12 @@ def run(args: argparse.Namespace) -> int:
     from transfer.expression.fit import fit, fit_population
     from transfer.expression.pairs import Faces
 
+    if args.population_of:
+        names = ("steps", "seed", "landmark_detector_of")
+        refuse_given(args, names, "has no meaning with --population-of, which trains nothing")
+    if args.landmark_detector_of:
+        why = "has no meaning with --landmark-detector-of, which is trained already"
+        refuse_given(args, ("steps",), why)
     out = args.out or find(args.model) / NAME
     check_can_be_written(out)
     start_jax(args.compile_cache)
@@ -106,5 +120,5 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda line: print(line, file=sys.stderr, flush=True),
         )
     save_expression_model(out, expression_model)
-    print(f"expressions: {out}")
+    print(f"expressions: {one_line(out)}")
     return 0

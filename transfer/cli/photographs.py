@@ -3,8 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import number
-from glow_jax.io.errors import InputError
+from glow_jax.cli.options import number, refuse_given
 
 if TYPE_CHECKING:
     from transfer.photos.aligned_faces import Photographs
@@ -75,11 +74,7 @@ def photographs_if_aligned(args: argparse.Namespace) -> "Photographs | None":
     """
     if args.photographs:
         return photographs_of(args)
-    for name, default in DEFAULTS.items():
-        if getattr(args, name) != default:
-            raise InputError(
-                f"--{name.replace('_', '-')} needs --align: without it no face is looked for"
-            )
+    refuse_given(args, DEFAULTS, "needs --align: without it no face is looked for")
     return None
 
 

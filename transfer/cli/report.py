@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from glow_jax.io.messages import counted
+from glow_jax.io.messages import counted, one_line
 from glow_jax.io.output_schema import FAILURES, RESULTS
 from transfer.api import Summary
 from transfer.jobs.run import Run
@@ -52,14 +52,16 @@ def report_totals(totals: Totals, out: Path) -> int:
             "none, because the whole does not decode; see edit_kept in results.csv"
         )
     if totals.failed:
-        print(f"{counted(totals.failed, 'image')} could not be made: {out / FAILURES}")
+        print(f"{counted(totals.failed, 'image')} could not be made: {one_line(out / FAILURES)}")
     if totals.bad_inputs:
-        print(f"{counted(totals.bad_inputs, 'input')} could not be used: {out / FAILURES}")
+        print(
+            f"{counted(totals.bad_inputs, 'input')} could not be used: {one_line(out / FAILURES)}"
+        )
     if totals.missing:
         are = "is" if totals.missing == 1 else "are"
         print(
             f"{counted(totals.missing, 'image')} {are} still to be made: run the command again, or "
             "the other shards"
         )
-    print(f"results: {out / RESULTS}")
+    print(f"results: {one_line(out / RESULTS)}")
     return 1 if totals.failed or totals.bad_inputs or totals.non_finite else 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glow_jax.cli.options import add_model_options, start_jax, whole_number
+from glow_jax.io.messages import one_line
 from transfer.cli.photographs import (
     add_neutralise_option,
     add_photograph_options,
@@ -40,10 +41,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         dest="alphas",
         nargs="+",
         metavar="A",
-        help="how much of the expression is added: 0 none, 1 all of it; numbers, FIRST:LAST:STEP, "
-        "or auto (the largest alpha whose result the flow finds about as likely as the unedited "
-        "picture). Write a negative number as --alpha=-0.5 (default: 1 for warp; 0.3 0.4 0.5 for "
-        "paper, as in the paper)",
+        help="how much of the expression is added: 0 none, 1 all of it; numbers, FIRST:LAST:STEP "
+        "(whose steps must end at LAST), or auto (the largest alpha whose result the flow finds "
+        "about as likely as the unedited picture). Write a negative number as --alpha=-0.5 "
+        "(default: 1 for warp; 0.3 0.4 0.5 for paper, as in the paper)",
     )
     parser.add_argument(
         "--neutral",
@@ -141,10 +142,12 @@ def make(request: "TransferRequest", *, compile_cache: bool) -> int:
         summary = transfer(request, progress=bars.update, notify=bars.print)
     code = report(summary, summary.out)
     if summary.sheet is not None:
-        print(f"sheet:   {summary.sheet}")
+        print(f"sheet:   {one_line(summary.sheet)}")
     if summary.pasted is not None:
         made, kept, failures = summary.pasted.made, summary.pasted.kept, summary.pasted.failures
-        print(f"pasted:  {summary.out / 'pasted'} ({made} made, {kept} were already there)")
+        print(
+            f"pasted:  {one_line(summary.out / 'pasted')} ({made} made, {kept} were already there)"
+        )
         for why in failures:
             print(f"not pasted: {why}", file=sys.stderr)
         code = max(code, 1 if failures else 0)

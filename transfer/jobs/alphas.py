@@ -10,6 +10,7 @@ from glow_jax.io.messages import one_line
 
 MAX_ALPHAS = 1000  # limit for one job
 MAX_ALPHA = 1e6
+MIN_STEP = 1e-9  # of a range, whose alphas are rounded to 10 decimals
 AUTO = "auto"  # the largest alpha inside a trust region; stored as NaN among numbers
 
 
@@ -17,7 +18,8 @@ def parse_alphas(words: Sequence[str]) -> tuple[float, ...]:
     """Alphas from words: numbers, FIRST:LAST:STEP with both ends, or "auto" (NaN).
 
     Raises:
-        InputError: a word is none of these, or there are too many.
+        InputError: a word is none of these, a range's steps do not end at LAST, or there are too
+            many alphas.
     """
     alphas: list[float] = []
     for word in words:
@@ -54,13 +56,20 @@ def _number(text: str) -> float:
 
 
 def _range(word: str, first: float, last: float, step: float) -> list[float]:
-    if step <= 0 or last < first or (last - first) / step > MAX_ALPHAS:
+    if step < MIN_STEP or last < first or (last - first) / step > MAX_ALPHAS:
         raise InputError(
             f"alpha {word!r}: FIRST:LAST:STEP needs FIRST <= LAST, STEP > 0 and at most "
             f"{MAX_ALPHAS} steps"
         )
-    count = int((last - first) / step + 1e-9) + 1
-    return [round(first + i * step, 10) for i in range(count)]
+    exact = (last - first) / step
+    n_steps = round(exact)
+    if abs(exact - n_steps) > 1e-6:
+        below, above = (f"{first + (math.floor(exact) + i) * step:.10g}" for i in (0, 1))
+        raise InputError(
+            f"alpha {word!r}: LAST is no whole number of STEPs from FIRST; end at {below} or "
+            f"{above}, or use another STEP"
+        )
+    return [round(first + i * step, 10) for i in range(n_steps + 1)]
 
 
 def parse_alpha(text: str) -> float:

@@ -38,6 +38,10 @@ def _places(table: Table, errors: Errors) -> dict[str, int]:
     """Where each column is; raises InputError where one is missing, unknown or there twice."""
     header, line = table.header, table.header_line
     accepted = f"needed are {', '.join(NEEDED)}; method and id may be there"
+    if not set(ACCEPTED) & set(header):
+        none = ", ".join(map(repr, NEEDED))
+        errors.add(line, f"no column {none}: the first row must name the columns; {accepted}")
+        errors.check()
     for name in NEEDED:
         if name not in header:
             errors.add(line, f"no column {name!r}; {accepted}")

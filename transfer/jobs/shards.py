@@ -24,6 +24,7 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import install_hint, one_line, reason
+from glow_jax.io.unfinished import unfinished
 
 LABEL = "generated"
 
@@ -73,11 +74,12 @@ def write_array_record(path: Path, records: Sequence[Record]) -> None:
         raise InputError(f"array_record is not installed: {install_hint('data')}") from None
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        writer = ArrayRecordWriter(str(temporary), "group_size:1")
-        for record in records:
-            writer.write(example(record))
-        writer.close()
-        temporary.replace(path)
+        with unfinished(temporary):
+            writer = ArrayRecordWriter(str(temporary), "group_size:1")
+            for record in records:
+                writer.write(example(record))
+            writer.close()
+            temporary.replace(path)
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{one_line(path)}: cannot be written ({reason(error)})") from None
     finally:

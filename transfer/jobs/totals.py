@@ -30,6 +30,7 @@ from glow_jax.io.output_schema import (
 )
 from glow_jax.io.packages import installed
 from glow_jax.io.tables import SURROGATES, Row, TableWriter, csv_line, read_cells, read_table
+from glow_jax.io.unfinished import unfinished
 from transfer.jobs.output_folder import chunks_on_disk, inputs_file, read_description, rows_file
 
 PARQUET_ROWS = 65_536  # that are held in memory
@@ -175,6 +176,7 @@ def _write_parquet(out: Path) -> bool:
     temporary = out / f".{uuid.uuid4().hex}.tmp"
     try:
         with (
+            unfinished(temporary),
             open(out / RESULTS, encoding="utf-8", errors="replace", newline="") as file,
             open(temporary, "xb") as made,  # pyarrow takes no path that is not UTF-8
             parquet.ParquetWriter(made, schema) as writer,

@@ -28,7 +28,7 @@ from jaxtyping import UInt8
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes, write_atomically
 from glow_jax.io.messages import failure, one_line, reason
-from glow_jax.io.output_folders import make_folder
+from glow_jax.io.output_folders import ABANDONED_S, make_folder, remove_temporary
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_source_type
 from transfer.jobs.plan import file_name
@@ -108,9 +108,10 @@ def align_folder(
             written.
     """
     _claim(out, settings)
+    remove_temporary(out, older_s=ABANDONED_S)
     for folder in {photograph.person for photograph in photographs}:
         for part in (FACES, RECORDS):
-            make_folder(out, part, folder)
+            remove_temporary(make_folder(out, part, folder), older_s=ABANDONED_S)
     work = functools.partial(
         align_photograph,
         out=out,

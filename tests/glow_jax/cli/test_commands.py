@@ -1,8 +1,10 @@
 """The command line: every verb on a tiny model, then words and files that are wrong."""
 
 import json
+import os
 import random
 import shutil
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +60,28 @@ def test_latents_of_another_model_need_force(home: Path, tmp_path: Path, capsys)
     assert "not by 'other'" in fails(capsys, words)
     assert not (tmp_path / "out").exists()
     assert main([*words, "--force"]) == 0
+
+
+def test_a_name_with_a_line_end_is_said_on_one_line(home: Path, tmp_path: Path, capsys) -> None:
+    out, model = tmp_path / "two\nlines", f"{home}/model"
+    out.mkdir()
+    assert main(["encode", f"{home}/ann", "--model", model, "-o", f"{out}/z.npz"]) == 0
+    assert main(["decode", f"{home}/ann.npz", "--model", model, "-o", f"{out}/d"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all("two\\nlines" in line for line in lines)
+
+
+def test_an_umask_that_takes_the_users_permissions_is_not_used(
+    home: Path, tmp_path: Path, capsys
+) -> None:
+    before = os.umask(0o777)
+    try:
+        words = ["decode", f"{home}/ann.npz", "--model", f"{home}/model"]
+        assert main([*words, "-o", f"{tmp_path}/out"]) == 0
+    finally:
+        assert os.umask(before) == 0o077
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").rglob("*")]
+    assert modes == [0o600] * 2
 
 
 def test_transfer_writes_a_job(home: Path, tmp_path: Path, capsys) -> None:

@@ -83,6 +83,32 @@ def test_two_models_are_named_and_chosen_by_their_keys(converted: Converted) -> 
         converted(path, key="nets")
 
 
+def test_one_dict_in_two_places_is_found_by_both_names(converted: Converted) -> None:
+    shared = raw()
+    saved = {"teacher": {"net": shared}, "student": {"net": shared}, "other": averaged()}
+    path = write_zip(converted.folder / "a.pt", saved)
+    for options in ({}, {"key": "teacher"}, {"key": "student.net"}, {"key": "net"}):
+        assert converted(path, **options).equals(RAW)
+    assert "took the weights in teacher.net; other has others (`key` chooses)" in (
+        converted(path).notes
+    )
+    assert converted(path, key="other").equals(AVERAGED)
+
+
+def test_what_ema_and_key_choose_is_said_exactly(converted: Converted) -> None:
+    path = write_zip(converted.folder / "a.pt", {"a": raw(), "b": raw(), "ema": averaged()})
+    note = "took the weights in a; b, ema have others (`key` chooses; `ema` takes ema)"
+    assert note in converted(path).notes
+    assert converted(path, ema=True).equals(AVERAGED)
+    path = write_zip(converted.folder / "b.pt", {"ema": averaged(), "swa": averaged()})
+    notes = converted(path).notes
+    assert "took the weights in ema; swa has others (`key` chooses)" in notes
+    assert "the weights taken (ema) are moving averages" in notes
+    with_count = {"n_averaged": loose()} | prefixed("module.", averaged())
+    path = write_zip(converted.folder / "c.pt", with_count | {"net": raw()})
+    assert "its top level has others (`ema` chooses)" in converted(path).notes[0]
+
+
 @pytest.mark.parametrize("name", ["grads", "optimizer", "exp_avg", "optim_state"])
 def test_an_optimisers_numbers_by_the_weights_names_come_last(
     name: str, converted: Converted

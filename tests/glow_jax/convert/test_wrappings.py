@@ -276,6 +276,18 @@ SAID: dict[str, tuple[Any, str]] = {
         {n: sparse() if "block.2.conv" in n else t for n, t in raw().items()},
         "missing flow.layers.1.block.2.conv.weight; .*_rebuild_sparse_tensor, which is not read",
     ),
+    "weights without numbers": (
+        {"model": dict.fromkeys(RAW, NEIGHBOURS["a tensor without numbers"]())},
+        "its tensors, such as .*, have no numbers (device meta): load the weights",
+    ),
+    "one weight without numbers": (
+        raw() | {"flow.layers.1.actnorm.logs": NEIGHBOURS["a tensor without numbers"]()},
+        "missing flow.layers.1.actnorm.logs; .*, have no numbers (device meta)",
+    ),
+    "sparse weights alone": (
+        {"model": dict.fromkeys(RAW, sparse())},
+        "its tensors, such as .*, are made by torch._utils._rebuild_sparse_tensor, which is not",
+    ),
     "half of it": ({"model": half(raw())}, "block.4.conv.weight is missing"),
     "SRFlow": ({"flowUpsamplerNet.layers.1.w": loose()}, "SRFlow"),
 }

@@ -18,7 +18,7 @@ def no_cache_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(params=[0o000, 0o002, 0o022, 0o077], ids="umask {:03o}".format)
+@pytest.fixture(params=[0o000, 0o002, 0o022, 0o077, 0o777], ids="umask {:03o}".format)
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     before = os.umask(request.param)
     yield request.param

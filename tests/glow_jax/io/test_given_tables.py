@@ -78,6 +78,13 @@ def test_lines_are_counted_as_in_an_editor(tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[bytes, str]] = {
     "a workbook": (b"PK\x03\x04" + bytes(99), "t.csv: a workbook, .* save the sheet as CSV$"),
     "an old workbook": (b"\xd0\xcf\x11\xe0" + bytes(99), "save the sheet as CSV$"),
+    "bars": (b"a|B|c\n1|2|3\n", "line 1: cells separated by '.'; use commas, semicolons or tabs"),
+    "bars, no known name": (b"x|y\n1|2\n", "line 1: cells separated by '.'; use commas"),
+    "a Markdown table": (b"\n| a | b |\n|---|---|\n", "line 2: cells separated by '.'; use"),
+    "spaces": (b"a   b c\n1 2 3\n", "line 1: cells separated by spaces; use commas"),
+    "quoted, spaces": (b"'a' \"b\"\n1 2\n", "line 1: cells separated by spaces; use commas"),
+    "colons": (b"a:b\n1:2\n", "line 1: cells separated by ':'; use commas"),
+    "a named delimiter": (b"sep=|\na|b\n", "line 1: cells separated by '.'; use commas"),
     "two delimiters": (b"a,b;c\n1,2;3\n", "line 1: commas and semicolons in the header"),
     "a column without a name": (b"a,,c\n1,,2\n1,2,3\n", "line 3: column 2: the header has no"),
     "too few cells": (b"a,b,c\n1,2,3\n1,2\n", "line 3: 2 cells; the header has 3"),
@@ -97,7 +104,7 @@ def test_what_is_ambiguous_is_refused_in_one_line(tmp_path: Path, kind: str) -> 
     (tmp_path / "t.csv").write_bytes(data)
     needed = ["name"] if "name" in why else []
     with pytest.raises(InputError, match=why) as error:
-        read_rows(tmp_path / "t.csv", needed)
+        read_rows(tmp_path / "t.csv", needed, ("a", "b", "c"))
     assert str(error.value).isprintable()
 
 

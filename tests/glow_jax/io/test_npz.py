@@ -70,3 +70,16 @@ def test_an_honest_archive_has_its_own_directory(comment: bytes) -> None:
         archive.writestr("a.npy", b"1234")
     size = 46 + len("a.npy")
     assert zip_directory_bytes(file.getvalue(), len(file.getvalue())) == size
+
+
+def test_a_text_of_many_characters_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    header = io.BytesIO()
+    about = {"descr": f"<U{2**28}", "fortran_order": False, "shape": (1,)}
+    np.lib.format.write_array_header_1_0(header, about)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("names.npy", header.getvalue())
+    with pytest.raises(InputError, match="a text of more than 1048576 characters"):
+        read_npz(path, 2**31)
+    np.savez(path, names=np.array(["a" * 1000]))
+    assert read_npz(path, 2**20)["names"].tolist() == ["a" * 1000]

@@ -8,6 +8,8 @@ import pytest
 from glow_jax.io import output_folders as folders
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes, write_atomically
+from glow_jax.io.tables import TableWriter
+from glow_jax.io.unfinished import remove_unfinished
 from tests.support.traps import at_most, plant, state
 
 NO_FOLDER = ("link to a file", "link to nothing", "link to a folder", "pipe")
@@ -32,6 +34,27 @@ def test_a_folder_is_not_made_where_a_trap_is(kind: str, tmp_path: Path) -> None
     assert state(tmp_path) == before
     assert not folders.has_folder(tmp_path, "images")
     folders.remove_temporary(tmp_path, "images")
+
+
+def test_what_an_ended_process_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / f".{c * 32}.tmp" for c in ("a", "b", "a.b"))
+    for path in (old, new, other):
+        path.touch()
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    folders.remove_temporary(tmp_path, older_s=folders.ABANDONED_S)
+    assert sorted(tmp_path.iterdir()) == sorted([new, other])
+    folders.remove_temporary(tmp_path)
+    assert list(tmp_path.iterdir()) == [other]
+
+
+def test_a_table_that_a_signal_interrupts_leaves_nothing(tmp_path: Path) -> None:
+    with TableWriter(tmp_path / "t.csv", ["a"]) as table:
+        table.write({"a": 1})
+        assert len(list(tmp_path.iterdir())) == 1
+        remove_unfinished()
+        assert not list(tmp_path.iterdir())
+        (tmp_path / table._temporary.name).touch()  # for the rename at the end
 
 
 @pytest.mark.parametrize("inside", ["..", "a/../../b", "/tmp", "a\0b"])

@@ -200,6 +200,23 @@ def test_a_wrong_header(home: Path, header: str, told: str) -> None:
     assert told in errors(table(home, header, "a,b,c,d"))[0]
 
 
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        (
+            "expression|source|target|alpha",
+            "cells separated by '|'; use commas, semicolons or tabs",
+        ),
+        ("expression  source target alpha", "cells separated by spaces; use commas"),
+        ("shots/smile.png,people/ann,people/bob,1", "the first row must name the columns"),
+    ],
+)
+def test_a_header_that_is_none_gives_one_line(home: Path, header: str, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_plan(table(home, header, "a|b|c|d"))
+    assert told in str(caught.value) and "errors)" not in str(caught.value)
+
+
 def test_what_is_no_job(home: Path) -> None:
     for path, told in [
         (home / "none.csv", "No such file"),

@@ -10,7 +10,7 @@ from typing import get_args
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from glow_jax.cli.options import whole_number
+from glow_jax.cli.options import refuse_given, whole_number
 from glow_jax.data.synthetic_faces.dataset import (
     FAILURES,
     SIZES_PX,
@@ -114,6 +114,9 @@ def make_render(facekit: Path) -> Render:
 
 def run(args: argparse.Namespace) -> int:
     """Render the pictures that are missing; returns the exit code."""
+    if args.setting == "matched":
+        why = "has no meaning with --setting matched: every canonical expression is rendered once"
+        refuse_given(args, ("pictures",), why)
     need("render", "mitsuba", "drjit")
     # Each worker computes in one thread; more threads of linear algebra would slow it down.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
