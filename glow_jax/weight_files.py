@@ -20,7 +20,7 @@ import orbax.checkpoint as ocp
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import open_without_waiting
-from glow_jax.io.messages import errors_only, one_line, reason
+from glow_jax.io.messages import one_line, reason, silenced
 
 Weights = dict[str, Any]
 MAX_FILES = 100_000  # of one folder
@@ -30,8 +30,8 @@ MAX_NAMED = 8  # of the differences in a message
 
 
 def quiet_orbax() -> contextlib.AbstractContextManager[None]:
-    """Hide warnings of Orbax, which are about progress and sharding; errors are still raised."""
-    return errors_only("absl")
+    """Hide what Orbax logs: its warnings are about progress and sharding, its errors are raised."""
+    return silenced("absl")
 
 
 def write_weights(folder: Path, weights: Weights) -> None:

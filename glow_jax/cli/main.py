@@ -97,8 +97,8 @@ def _run(words: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        print(f"glow-jax {args.verb}: error: {one_line(name)}{reason(error)}", file=sys.stderr)
+        name = f"{one_line(error.filename)}: " if error.filename else ""
+        print(f"glow-jax {args.verb}: error: {name}{reason(error)}", file=sys.stderr)
     except UnicodeEncodeError as error:  # of a path, as in "\ud800" of a table
         why = f"{error.object!a}: a name that this system's {error.encoding} cannot encode"
         print(f"glow-jax {args.verb}: error: {one_line(why)}", file=sys.stderr)

@@ -21,7 +21,7 @@ from glow_jax.data.registered import register
 from glow_jax.data.sources import Images, fitted
 from glow_jax.data.tfrecord import Shard, TFRecords
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import errors_only, install_hint, one_line
+from glow_jax.io.messages import install_hint, one_line, silenced
 
 INSTALL = install_hint("train")
 
@@ -208,4 +208,4 @@ def _message(error: BaseException) -> str:
 
 def _quiet() -> contextlib.AbstractContextManager[None]:
     """Hide TFDS's warnings about data sets that are not prepared; errors are still raised."""
-    return errors_only("absl")
+    return silenced("absl")

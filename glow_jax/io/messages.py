@@ -43,11 +43,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 @contextlib.contextmanager
-def errors_only(logger_name: str) -> Iterator[None]:
-    """Keep a library's logger from writing anything below an error."""
+def silenced(logger_name: str) -> Iterator[None]:
+    """Keep a library from logging anything; what it logs as an error, it raises too."""
     logger = logging.getLogger(logger_name)
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:

@@ -36,7 +36,7 @@ from glow_jax.training.run_folder import (
     back_to_checkpoint,
     best_checkpoint,
     checkpoint_manager,
-    claim,
+    claimed,
     describe,
     export_model,
     read_checkpoint,
@@ -128,28 +128,29 @@ def run(
     description = describe(model_config, config, train, held_out, init)
     last = config.n_steps if stop_after is None else min(stop_after, config.n_steps)
     parallel.check_agreement(json.dumps(description), "model, recipe or data")
-    parallel.by_first(lambda: claim(out, description))
-    with checkpoint_manager(out / "checkpoints") as manager:
-        graph, fixed, state = _begin(model_config, config, train, mesh, init, manager)
-        if manager.latest_step() is None:
-            save_checkpoint(manager, state, None)
-        else:
-            state = restored(out, manager, state)
-        job = _Job(
-            out, graph, fixed, config, mesh, evaluator(graph, fixed, mesh), manager, reporting
+    with contextlib.ExitStack() as stack:
+        parallel.by_first(lambda: stack.enter_context(claimed(out, description)))
+        with checkpoint_manager(out / "checkpoints") as manager:
+            graph, fixed, state = _begin(model_config, config, train, mesh, init, manager)
+            if manager.latest_step() is None:
+                save_checkpoint(manager, state, None)
+            else:
+                state = restored(out, manager, state)
+            job = _Job(
+                out, graph, fixed, config, mesh, evaluator(graph, fixed, mesh), manager, reporting
+            )
+            with _log(out, int(state.step), config.seed, reporting) as log:
+                state = _trained(job, state, train, held_out, last, log)
+            manager.wait_until_finished()
+            best = best_checkpoint(manager)
+            if export == "best" and best is not None:
+                state = read_checkpoint(manager, best[0], state)
+            measured = figures(job.measure, state, train, held_out, best)
+        about = card | {"steps": int(state.step)} | measured | _origin(train, held_out)
+        model = job.averaged(state)
+        parallel.by_first(
+            lambda: export_model(model, out, about | {"training": description}, export_dtype)
         )
-        with _log(out, int(state.step), config.seed, reporting) as log:
-            state = _trained(job, state, train, held_out, last, log)
-        manager.wait_until_finished()
-        best = best_checkpoint(manager)
-        if export == "best" and best is not None:
-            state = read_checkpoint(manager, best[0], state)
-        measured = figures(job.measure, state, train, held_out, best)
-    about = card | {"steps": int(state.step)} | measured | _origin(train, held_out)
-    model = job.averaged(state)
-    parallel.by_first(
-        lambda: export_model(model, out, about | {"training": description}, export_dtype)
-    )
     return out / "model"
 
 

@@ -25,6 +25,7 @@ from glow_jax.config import GlowConfig
 from glow_jax.data import Source
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import MAX_JSON_BYTES, read_bytes, read_json_object, write_atomically
+from glow_jax.io.locks import LockedError, exclusive
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.output_folders import (
     check_no_links,
@@ -41,6 +42,8 @@ from glow_jax.weight_files import quiet_orbax
 
 MAX_RECOVERIES = 5  # to one checkpoint
 MAX_STEP = 2**31
+DESCRIPTION = "run.json"
+LOCK = ".lock"
 
 
 @contextlib.contextmanager
@@ -224,9 +227,35 @@ def describe(
     }
 
 
-def claim(out: Path, description: dict[str, Any]) -> None:
-    """Make the run's directory, or check that it holds this run, unfinished."""
-    file = out / "run.json"
+@contextlib.contextmanager
+def claimed(out: Path, description: dict[str, Any]) -> Iterator[None]:
+    """Hold the run's directory, which is made if it does not exist, against other processes.
+
+    Raises:
+        InputError: the directory holds another run, a finished one or other files, or another
+            process trains in it.
+    """
+    _check(out, description)
+    make_folder(out)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(out / LOCK))
+        except LockedError as error:
+            raise InputError(
+                f"{one_line(out)}: another process trains in this directory; wait until it ends "
+                f"({error})"
+            ) from None
+        _check(out, description)  # the process that held the lock may have finished the run
+        if not os.path.lexists(out / DESCRIPTION):
+            remove_temporary(out)
+            text = json.dumps(description, indent=2) + "\n"
+            write_atomically(out / DESCRIPTION, text.encode())
+        yield
+
+
+def _check(out: Path, description: dict[str, Any]) -> None:
+    """Raise InputError unless the directory holds this run, unfinished, or nothing."""
+    file = out / DESCRIPTION
     for name in ("checkpoints", "images", "tensorboard"):
         check_no_links(out / name)
     if os.path.lexists(out / "model"):
@@ -241,9 +270,8 @@ def claim(out: Path, description: dict[str, Any]) -> None:
                 f"{out}: holds a run with another model, recipe or data; choose a new directory"
             )
         return
-    # A temporary file is all that a run killed on the last line leaves.
-    if out.exists() and (not out.is_dir() or set(out.iterdir()) - set(temporary_files(out))):
+    # A temporary file and the lock are all that a run killed at its start leaves.
+    if out.exists() and (
+        not out.is_dir() or set(out.iterdir()) - {out / LOCK, *temporary_files(out)}
+    ):
         raise InputError(f"{out}: not empty and not a training run; choose a new directory")
-    make_folder(out)
-    remove_temporary(out)
-    write_atomically(file, (json.dumps(description, indent=2) + "\n").encode())
