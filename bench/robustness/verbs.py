@@ -110,8 +110,9 @@ IGNORED_FOLDERS = ("checkpoints", "cache", "weights", "assets")
 
 
 def outputs(out: Path) -> Mapping[str, bytes]:
-    """Every file of a folder but for how long things took; a model's weights by their values."""
+    """Every file of a folder, without times and the folder's place; models by their weights."""
     found = {}
+    place = os.fsencode(out.parent.absolute())
     for name, data in read_back(out).items():
         parts = Path(name).parts
         if parts[-1].startswith(".") or parts[-1] in IGNORED or set(parts) & {*IGNORED_FOLDERS}:
@@ -120,7 +121,7 @@ def outputs(out: Path) -> Mapping[str, bytes]:
             data = _without(data, ("seconds", "images_per_second"))
         if parts[-1] in ("files.json", "figures.json"):
             continue
-        found[name] = data
+        found[name] = data.replace(place, b"")
     for model in out.rglob("config.json"):
         found[f"{model.parent.relative_to(out)}/weights"] = _weights(model.parent)
     return found
