@@ -176,12 +176,12 @@ def test_what_fails_in_one_process_fails_in_all() -> None:
     assert "process 1 has another recipe than process 0" in said[1][0]
     assert said[0][1:] == [
         "no room",
-        "process 1 stopped; its message says why",
+        "process 1 stopped; see its message",
         "both",
         "slice(0, 3, None)",
     ]
     assert said[1][1:] == [
-        "process 0 stopped; its message says why",
+        "process 0 stopped; see its message",
         "no room",
         "both",
         "slice(3, 6, None)",
