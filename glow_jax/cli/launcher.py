@@ -103,7 +103,8 @@ class _Ending:
             return
         try:
             for stream in filter(None, (sys.stdout, sys.stderr)):
-                stream.flush()
+                if not stream.closed:
+                    stream.flush()
         except OSError:  # a full disk: Python reports it
             return
         os._exit(self.code)

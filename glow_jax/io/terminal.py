@@ -39,6 +39,9 @@ class PrintableStream:
         for line in lines:
             self.write(line)
 
+    def close(self) -> None:
+        """Leave the stream open: at the end, absl closes what it found as sys.stderr."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.unfiltered, name)
 

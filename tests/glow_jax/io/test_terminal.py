@@ -54,6 +54,8 @@ def test_what_an_encoding_lacks_is_escaped() -> None:
     stream.write("\u03b1 \u00e9 \udcff")
     stream.flush()
     assert raw.getvalue() == b"\\u03b1 \xe9 \\udcff"
+    stream.close()
+    assert not raw.closed  # else the interpreter's end would find sys.stderr closed
 
 
 @pytest.mark.parametrize("verb", [None, *sorted(VERBS)])
