@@ -266,14 +266,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def snippets() -> Iterator[object]:
-    """The pages with blocks that run; those of docs/ are slow."""
+    """The pages with blocks that run."""
     for path in (README, *PAGES):
         if blocks(path, "python", "sh"):
-            yield pytest.param(
-                path, id=name(path), marks=[] if path == README else pytest.mark.slow
-            )
+            yield pytest.param(path, id=name(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", list(snippets()))
 def test_snippets_run(path: Path, folder: Path) -> None:
     for language, text in FENCE.findall(path.read_text()):

@@ -6,7 +6,6 @@ from eval import faces, fit_rendered, rendered
 from glow_jax.io import landmarks68 as lm68
 from tests.support.expressions import face
 from transfer.expression import features, mean_shape
-from transfer.photos import crop
 
 MIRRORED_BEFORE = [
     16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 26, 25, 24, 23, 22, 21, 20, 19, 18,
@@ -20,7 +19,6 @@ def test_the_mirror_is_the_one_all_parts_used() -> None:
     for module in (faces, fit_rendered, features, mean_shape):
         assert module.MIRROR is lm68.MIRROR  # type: ignore[attr-defined]
     assert rendered.STEADY is lm68.STEADY is features.STEADY  # type: ignore[attr-defined]
-    assert crop.LEFT_EYE is lm68.LEFT_EYE  # type: ignore[attr-defined]
 
 
 def test_the_mirror_is_its_own_inverse() -> None:
