@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,9 @@ def verbs() -> list[Verb]:
     no_facekit = "" if facekit else "no FaceKit here (GLOW_JAX_FACEKIT)"
     batch = ["batch", "job.csv", *MODEL, "--no-likelihood", "-o", "out/o"]
     render = "render --people 0:1 --pictures 1 --workers 1 -o out/o"
+    generate = "generate --people 0:1 --sizes 64 --workers 1 -o out/o"
+    installed = all(map(find_spec, ("openvino", "mediapipe", "random_face")))
+    no_photoreal = "" if installed else "the extra `photoreal` is not installed here"
     judge = ["eval", "study", "--identity", "none", "--workers", "1", "--cache", "out/cache"]
     return [
         Verb("encode", ["encode", "ann", *MODEL, "-o", "out/o.npz"], "ann/0.png"),
@@ -63,7 +67,7 @@ def verbs() -> list[Verb]:
         Verb("report", ["eval", "published", "--published", "-o", "out/o"], "published/source.txt"),
         Verb("demo", ["demo", "--no-judge", "-o", "out/o"], "", few=FEW),
         Verb("render", render.split(), "", missing=no_facekit, few=FEW),
-        Verb("generate", [], "", missing="the extra `photoreal` is not installed here"),
+        Verb("generate", generate.split(), "", missing=no_photoreal, few=FEW),
     ]
 
 
