@@ -9,7 +9,9 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ Weights = dict[str, Any]
 MAX_FILES = 100_000  # of one folder
 MAX_FREE_BYTES = 2**28  # of arrays, whatever their files hold
 MAX_EXPANSION = 8
+LATE_READS_S = 0.1  # that reads in flight are waited for, after one has failed
 MAX_NAMED = 8  # of the differences in a message
 
 
@@ -60,6 +63,7 @@ def read_weights(path: Path, folder: Path, expected: Weights) -> Weights:
     options = _this_process_only()
     try:
         with (
+            _late_reads_ignored(),
             quiet_orbax(),
             ocp.StandardCheckpointer(multiprocessing_options=options) as checkpointer,
         ):
@@ -69,6 +73,7 @@ def read_weights(path: Path, folder: Path, expected: Weights) -> Weights:
         # As NumPy arrays: JAX would round float64 away.
         numpy_arrays = jax.tree.map(lambda a: ocp.RestoreArgs(restore_type=np.ndarray), stored)
         with (
+            _late_reads_ignored(),
             quiet_orbax(),
             ocp.Checkpointer(
                 ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
@@ -85,6 +90,28 @@ def read_weights(path: Path, folder: Path, expected: Weights) -> Weights:
         if array.dtype.kind not in "iu" and not np.isfinite(array.astype(np.float32)).all():
             raise InputError(f"{path}: weight {_dotted(name)} has non-finite values")
     return dict(weights)
+
+
+@contextlib.contextmanager
+def _late_reads_ignored() -> Iterator[None]:
+    """Print no traceback for reads that end after another read has failed.
+
+    Orbax has closed its event loop then, and TensorStore's threads report that the loop is closed.
+    """
+    before = sys.unraisablehook
+
+    def hook(args: Any) -> None:
+        if not (args.exc_type is RuntimeError and "loop is closed" in str(args.exc_value)):
+            before(args)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    except BaseException:
+        time.sleep(LATE_READS_S)
+        raise
+    finally:
+        sys.unraisablehook = before
 
 
 def check_arrays(path: Path, expected: Weights, stored: Any) -> None:

@@ -8,6 +8,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 import glow_jax
 from glow_jax.cli.options import flags_of, with_flags
@@ -108,12 +109,19 @@ def _run(words: list[str]) -> int:
     return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, however long a word is."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
+
+
 def _parser(words: list[str], defaults: bool = True) -> argparse.ArgumentParser:
     """The parser of all verbs, with the options of the verb in `words`.
 
     Without `defaults`, an option that is not among the words is not among the result either.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="glow-jax",
         description="Expression transfer with invertible flows (Glow) in JAX.",
         epilog=EPILOG,

@@ -124,7 +124,10 @@ class Source:
 
     def zero(self, name: str, why: str) -> None:
         """Take an array that must be all zeros."""
-        if np.any(self._left.pop(name)):
+        array = self._left.pop(name)
+        with np.errstate(invalid="ignore"):  # of NaN, which is not zero
+            is_zero = not np.any(array)
+        if not is_zero:
             self._wrong.append(f"{name} is not zero: not supported, because {why}")
 
     def drop(self, pattern: str, note: str = "") -> None:

@@ -5,9 +5,7 @@ import logging
 from collections.abc import Iterator
 
 from glow_jax.io.errors import InputError
-
-MAX_CHARACTERS = 1500  # of a text in a message: a file may hold megabytes without a line end
-END = 300  # of them, from the text's end, where the name of a file is
+from glow_jax.io.terminal import shortened
 
 
 def reason(error: Exception) -> str:
@@ -20,11 +18,9 @@ def reason(error: Exception) -> str:
 def one_line(text: object) -> str:
     """Text on one line: its `repr` if it has line ends or other control characters.
 
-    A text of more than `MAX_CHARACTERS` is shortened to its beginning and its end.
+    A long text is `shortened`.
     """
-    line = str(text)
-    if len(line) > MAX_CHARACTERS:
-        line = f"{line[: MAX_CHARACTERS - END]} … {line[-END:]}"
+    line = shortened(str(text))
     return line if line and line.isprintable() else repr(line)
 
 

@@ -6,9 +6,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+MAX_CHARACTERS = 1500  # of a line in a message: a file may hold megabytes without a line end
+END = 300  # of them, from the line's end, where the name of a file is
 # Control characters of ASCII (but tab and line feed) and of Latin-1, separators of lines, what
 # overrides the direction of text, and bytes of names that are not UTF-8.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def shortened(line: str) -> str:
+    """A line of more than `MAX_CHARACTERS` as its beginning and its end, others as they are."""
+    if len(line) <= MAX_CHARACTERS:
+        return line
+    return f"{line[: MAX_CHARACTERS - END]} … {line[-END:]}"
 
 
 def printable(text: str) -> str:

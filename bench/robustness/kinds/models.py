@@ -217,8 +217,8 @@ RUN = {"model": {"n_levels": 2}, "recipe": {"n_steps": 3, "flip": True}, "train_
 
 def _read_run(folder: Path) -> None:
     """What `train` reads of a run before its checkpoints."""
-    run_folder.claim(folder, RUN)
-    rows_up_to(folder / "log.csv", 10)
+    with run_folder.claimed(folder, RUN):
+        rows_up_to(folder / "log.csv", 10)
 
 
 def _run_files() -> list[Files]:

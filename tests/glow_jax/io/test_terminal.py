@@ -90,6 +90,14 @@ def test_templates_of_the_report_show_no_control() -> None:
 
 def test_the_text_of_an_input_error_is_printable() -> None:
     assert str(InputError("a\ud800b\x1b[2J")) == r"a\ud800b\x1b[2J"
+    two = str(InputError("one\n" + "a" * 10**6)).split("\n")
+    assert two[0] == "one" and len(two) == 2 and len(two[1]) < 2000
+
+
+def test_a_long_word_of_the_command_line_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["info", "x", "--" + "a" * 5000])
+    assert len(capsys.readouterr().err.splitlines()[-1]) < 2000
 
 
 def test_a_name_that_the_system_cannot_encode_is_one_line(
