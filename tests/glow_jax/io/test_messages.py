@@ -2,7 +2,8 @@
 
 import pytest
 
-from glow_jax.io.messages import END, MAX_CHARACTERS, one_line
+from glow_jax.io.messages import one_line
+from glow_jax.io.terminal import END, MAX_CHARACTERS
 
 
 @pytest.mark.parametrize("text", ["a.png", "é", "a" * MAX_CHARACTERS])
