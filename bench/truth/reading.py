@@ -1,4 +1,4 @@
-"""How well faces are read: `python -m bench.truth.reading --photoreal PEOPLE PAIRS --renders FACES`.
+"""How well faces are read: `python -m bench.truth.reading --photoreal DIR... --renders FACES`.
 
 Prints, for people whom nothing was fitted on (the test split of folders that `glow-jax generate`
 made, and renders of `glow-jax render --setting truth`):

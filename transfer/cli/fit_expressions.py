@@ -125,8 +125,9 @@ def fitted(args: argparse.Namespace, size: tuple[int, int], own: Path) -> "Expre
     from glow_jax.data.synthetic_faces.dataset import read_labels
     from glow_jax.data.synthetic_faces.people import AUS
     from transfer.expression.adapt import adapt
+    from transfer.expression.calibration import fit_population
     from transfer.expression.file import load_expression_model, load_landmark_detector
-    from transfer.expression.fit import fit, fit_population
+    from transfer.expression.fit import fit
     from transfer.expression.pairs import Faces
 
     def progress(line: str) -> None:
@@ -152,24 +153,29 @@ def fitted(args: argparse.Namespace, size: tuple[int, int], own: Path) -> "Expre
 def photoreal_pictures(
     folders: "Sequence[Path]", side: int, aus: "Sequence[str]"
 ) -> "tuple[list[Taught], list[Taught]]":
-    """Photoreal pictures to fit on and to calibrate on, at the model's size and at twice that.
+    """Photoreal pictures to fit on (split "train") and to calibrate on (split "validation").
 
-    People of the split "train" are fitted on, those of "validation" calibrated on.
+    Those of every other shard are of twice the model's size, where there is this size.
 
     Raises:
         InputError: a folder is not one of `glow-jax generate`.
     """
     from glow_jax.data.photoreal_faces.people import SIZES_PX
-    from glow_jax.data.photoreal_faces.shards import read_made
+    from glow_jax.data.photoreal_faces.shards import PEOPLE_PER_SHARD, read_made
     from transfer.expression.teacher import taught
+
+    def shard(row: dict) -> int:
+        return row["identity"] // PEOPLE_PER_SHARD
 
     found: dict[str, list[Taught]] = {"train": [], "validation": []}
     for split, groups in found.items():
         labels = [(f, row) for f in folders for row in read_made(f) if row["split"] == split]
-        for pixels in [s for s in (side, 2 * side) if s in SIZES_PX]:
-            paths = [folder / str(pixels) / row["file"] for folder, row in labels]
+        sizes = [s for s in (side, 2 * side) if s in SIZES_PX]
+        for number, pixels in enumerate(sizes):
+            chosen = [(f, row) for f, row in labels if shard(row) % len(sizes) == number]
+            paths = [folder / str(pixels) / row["file"] for folder, row in chosen]
             pictures = read_pictures(paths, (pixels, pixels))
-            groups.append(taught(pictures, [row for _, row in labels], aus))
+            groups.append(taught(pictures, [row for _, row in chosen], aus))
     return found["train"], found["validation"]
 
 

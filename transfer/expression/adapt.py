@@ -24,13 +24,12 @@ import numpy as np
 from scipy import linalg
 
 from glow_jax.io.errors import InputError
-from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, hidden_units, within
 from transfer.expression.batches import batches, fill
+from transfer.expression.calibration import fit_population
 from transfer.expression.features import features
-from transfer.expression.fit import calibrate
 from transfer.expression.landmark_corrections import Marked, fit_corrections
-from transfer.expression.model import ExpressionModel, denoised, find_landmarks
+from transfer.expression.model import ExpressionModel, find_landmarks
 from transfer.expression.pairs import Faces, split
 from transfer.expression.teacher import Taught
 
@@ -76,7 +75,7 @@ def adapt(
     model = dataclasses.replace(model, corrections=corrections)
     model = dataclasses.replace(model, au_regressor=_changed(model, training, photoreal))
     progress(f"AU regressor: changed by {n_photoreal} photoreal pictures")
-    return dataclasses.replace(model, population=fit_population(model, kept, calibration))
+    return dataclasses.replace(model, population=fit_population(model, kept, *calibration))
 
 
 def _changed(model: ExpressionModel, renders: Faces, photoreal: Sequence[Taught]) -> AuRegressor:
@@ -106,9 +105,9 @@ def _changed(model: ExpressionModel, renders: Faces, photoreal: Sequence[Taught]
 
 def _ridge(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """The ridge regression of several groups of rows (inputs, outputs) together."""
-    squares = sum((x.T @ x).astype(np.float64) for x, _ in rows)
-    products = sum((x.T @ y.astype(np.float32)).astype(np.float64) for x, y in rows)
-    squares[np.diag_indices(len(squares))] += PENALTY
+    inputs, outputs = (np.concatenate(part).astype(np.float32) for part in zip(*rows, strict=True))
+    squares, products = inputs.T @ inputs, inputs.T @ outputs
+    squares[np.diag_indices(len(squares))] += np.float32(PENALTY)
     return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
 
 
@@ -116,35 +115,6 @@ def alone_together(people: np.ndarray) -> np.ndarray:
     """People's numbers; -1 for each person with one picture."""
     _, index, counts = np.unique(people, return_inverse=True, return_counts=True)
     return np.where(counts[index] > 1, people, -1)
-
-
-def fit_population(
-    model: ExpressionModel, renders: Faces, photoreal: Sequence[Taught]
-) -> Population:
-    """The population of both kinds of faces, on people whom the AU regressor was not fitted on.
-
-    The neutral face is the mean of the mean neutral face of the renders and of each group of
-    photoreal pictures; slopes, noises and errors are of all pictures together.
-
-    Raises:
-        InputError: no picture of a group is neutral.
-    """
-    groups = [(renders.images, renders.activations, renders.neutral)]
-    groups += [(taught.images, taught.activations, taught.neutral) for taught in photoreal]
-    if not all(neutral.any() for *_, neutral in groups):
-        raise InputError("neutral pictures are needed to calibrate on; use more people")
-    raws = [inputs_of(model, images)[1] for images, *_ in groups]
-    neutral = np.mean([raw[g[2]].mean(0) for raw, g in zip(raws, groups, strict=True)], 0)
-    raw, true = np.concatenate(raws), np.concatenate([g[1] for g in groups])
-    rows = np.zeros((4, raw.shape[1]), np.float32)
-    for unit in range(raw.shape[1]):
-        known = np.isfinite(true[:, unit])
-        change, wanted = raw[known, unit] - neutral[unit], true[known, unit]
-        slope, noise = calibrate(change[:, None], wanted[:, None])
-        found = np.asarray(denoised(jnp.asarray(change[:, None]), slope, noise))[:, 0]
-        error = np.sqrt(((found - wanted) ** 2).mean())
-        rows[:, unit] = neutral[unit], slope[0], noise[0], error
-    return Population(*rows)
 
 
 def inputs_of(model: ExpressionModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

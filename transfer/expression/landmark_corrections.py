@@ -7,7 +7,7 @@ before it found on people whom that stage was not fitted on (cross-fitting): lan
 people would be too good.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -94,22 +94,19 @@ def fit_corrections(
     found = [_detected(detector, group) for group in groups]
     stages = []
     for number in range(n_stages):
+        seen = [_seen(*pair, template) for pair in zip(groups, found, strict=True)]
         sums = _Sums()
-        for group, rows, images, landmarks, true in _parts(groups, found):
-            n = len(rows)
-            seen, turn = _features(
-                jnp.asarray(fill(images)), jnp.asarray(fill(landmarks)), template
-            )
-            inputs = np.concatenate([np.asarray(seen)[:n], np.ones((n, 1), np.float32)], 1)
-            sides = np.array(images.shape[2:0:-1], np.float32)
-            back = np.linalg.inv(np.asarray(turn)[:n])
-            shift = np.einsum("bij,bkj->bki", back, (true - landmarks) * sides)
-            share = np.float32(group.weight**0.5)
-            sums.add(share * inputs, share * shift.reshape(n, -1), group.people[rows] % N_FOLDS)
+        for group, marks, (inputs, turns) in zip(groups, found, seen, strict=True):
+            weight = np.float32(group.weight**0.5)
+            wanted = np.einsum("mnij,mnkj->mnki", np.linalg.inv(turns), _true(group) - marks)
+            sums.add(weight * inputs, weight * wanted, group.people % N_FOLDS)
         stages.append(sums.solved(penalty))
         if number + 1 < n_stages:
-            folds = jnp.asarray(np.stack([sums.solved(penalty, k) for k in range(N_FOLDS)]))
-            found = [_moved(folds, *pair, template) for pair in zip(groups, found, strict=True)]
+            folds = [sums.solved(penalty, but=fold) for fold in range(N_FOLDS)]
+            found = [
+                marks + _shifts(folds, group.people % N_FOLDS, *parts)
+                for group, marks, parts in zip(groups, found, seen, strict=True)
+            ]
         progress(f"landmark corrections: stage {number + 1}/{n_stages}")
     return np.stack(stages)
 
@@ -121,20 +118,20 @@ class _Sums:
         self._squares = np.zeros((N_FOLDS, SHAPE[0], SHAPE[0]), np.float32)
         self._products = np.zeros((N_FOLDS, *SHAPE), np.float32)
 
-    def add(self, inputs: np.ndarray, outputs: np.ndarray, folds: np.ndarray) -> None:
-        """Add rows that belong to the parts `folds`."""
+    def add(self, inputs: np.ndarray, wanted: np.ndarray, folds: np.ndarray) -> None:
+        """Add faces (N) and their mirror images (2, N, ...), which belong to the parts `folds`."""
         for fold in range(N_FOLDS):
-            x, y = inputs[folds == fold], outputs[folds == fold].astype(np.float32)
+            x = inputs[:, folds == fold].reshape(-1, SHAPE[0])
+            y = wanted[:, folds == fold].reshape(-1, SHAPE[1]).astype(np.float32)
             self._squares[fold] += x.T @ x
             self._products[fold] += x.T @ y
 
     def solved(self, penalty: float, but: int | None = None) -> np.ndarray:
         """(F + 1, 136) float32: the weights, of all parts but one if `but` is given."""
         kept = [fold for fold in range(N_FOLDS) if fold != but]
-        squares = self._squares[kept].sum(0).astype(np.float64)
-        squares[np.diag_indices(len(squares))] += penalty
-        products = self._products[kept].sum(0)
-        return linalg.solve(squares, products, assume_a="pos", overwrite_a=True).astype(np.float32)
+        squares, products = self._squares[kept].sum(0), self._products[kept].sum(0)
+        squares[np.diag_indices(len(squares))] += np.float32(penalty)
+        return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
 
 
 def _detected(detector: Params, group: Marked) -> np.ndarray:
@@ -147,39 +144,39 @@ def _detected(detector: Params, group: Marked) -> np.ndarray:
     return np.stack([landmarks, np.asarray(mirrored(jnp.asarray(landmarks)))])
 
 
-def _parts(
-    groups: Sequence[Marked], found: Sequence[np.ndarray]
-) -> Iterator[tuple[Marked, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Batches: group, row numbers, pictures, landmarks so far, true ones; mirrored ones too."""
-    for group, landmarks in zip(groups, found, strict=True):
-        true = group.landmarks.astype(np.float32)
-        both = true, np.asarray(mirrored(jnp.asarray(true)))
-        for batch in batches(len(group.images)):
-            rows, images = np.arange(len(group.images))[batch], group.images[batch]
-            yield group, rows, images, landmarks[0, batch], both[0][batch]
-            yield group, rows, images[:, :, ::-1], landmarks[1, batch], both[1][batch]
+def _true(group: Marked) -> np.ndarray:
+    """(2, N, 68, 2) float32: the true landmarks of the pictures, and of their mirror images."""
+    true = group.landmarks.astype(np.float32)
+    return np.stack([true, np.asarray(mirrored(jnp.asarray(true)))])
 
 
-def _moved(folds: jax.Array, group: Marked, found: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """The landmarks after a stage, each person's by the weights fitted on the others."""
-    moved = np.empty_like(found)
+def _seen(group: Marked, found: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features and a one (2, N, F + 1), and the matrices from the template to shares (2, N, 2, 2).
+
+    Of the pictures, and of their mirror images.
+    """
+    inputs = np.ones((*found.shape[:2], SHAPE[0]), np.float32)
+    turns = np.empty((*found.shape[:2], 2, 2), np.float32)
     for side in (0, 1):
         images = group.images[:, :, ::-1] if side else group.images
         for batch in batches(len(images)):
-            part = images[batch], found[side, batch], (group.people[batch] % N_FOLDS)
-            out = _correct(folds, *(jnp.asarray(fill(p)) for p in part), template)
-            moved[side, batch] = np.asarray(out)[: len(part[0])]
-    return moved
+            parts = images[batch], found[side, batch]
+            seen, turn = _features(*(jnp.asarray(fill(part)) for part in parts), template)
+            n = len(parts[0])
+            inputs[side, batch, :-1], turns[side, batch] = (
+                np.asarray(seen)[:n],
+                np.asarray(turn)[:n],
+            )
+    return inputs, turns / np.array(group.images.shape[2:0:-1], np.float32)[:, None]
 
 
-@jax.jit
-def _correct(
-    folds: jax.Array, images: jax.Array, landmarks: jax.Array, part: jax.Array, template: jax.Array
-) -> jax.Array:
-    seen, turn = sided_features(images, landmarks, template)
-    size = images.shape[1:3]
-    each = jnp.stack([_shifted(stage, seen, turn, landmarks, size) for stage in folds])
-    return jnp.take_along_axis(each, part[None, :, None, None], 0)[0]
+def _shifts(
+    stages: Sequence[np.ndarray], part: np.ndarray, inputs: np.ndarray, turns: np.ndarray
+) -> np.ndarray:
+    """(2, N, 68, 2): shifts by the stage of each face's part of the people."""
+    each = [np.einsum("mnf,fk->mnk", inputs, stage, optimize=True) for stage in stages]
+    local = np.choose(part[None, :, None], each).reshape(*turns.shape[:2], N_LANDMARKS, 2)
+    return np.einsum("mnij,mnkj->mnki", turns, local)
 
 
 _features, _detect = jax.jit(sided_features), jax.jit(detect_landmarks)
