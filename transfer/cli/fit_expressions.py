@@ -25,7 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Fits an expression model on rendered people and writes it as expressions.npz into the "
         "model's folder. Method warp of `glow-jax transfer` needs this file. The fit takes about "
-        "15 minutes on 2 CPU cores."
+        "15 minutes on 2 CPU cores. With --photoreal, a fitted model is adapted to photographs, in "
+        "closed form, which takes a few minutes."
     )
     parser.add_argument(
         "faces",
