@@ -109,14 +109,19 @@ def read(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     import jax
     import jax.numpy as jnp
 
+    from transfer.expression.au_regressor import predict
     from transfer.expression.batches import batches, fill
-    from transfer.expression.model import find_landmarks, raw_activations
+    from transfer.expression.features import features
+    from transfer.expression.model import find_landmarks
 
-    find, raw = jax.jit(find_landmarks), jax.jit(raw_activations)
+    @jax.jit
+    def both(model: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        landmarks = find_landmarks(model, images)
+        return landmarks, predict(model.au_regressor, features(images, landmarks, model.template))
+
     found = []
     for batch in batches(len(images)):
-        filled = jnp.asarray(fill(images[batch]))
-        parts = find(model, filled), raw(model, filled)
+        parts = both(model, jnp.asarray(fill(images[batch])))
         found.append([np.asarray(part)[: len(images[batch])] for part in parts])
     landmarks, activations = (np.concatenate(column) for column in zip(*found, strict=True))
     return landmarks, activations
