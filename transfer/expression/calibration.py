@@ -1,6 +1,6 @@
 """Calibrate an AU regressor on people whom it was not fitted on: slopes, noises, the population."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ MAX_SLOPE = 4.0  # largest slope: an AU that is estimated too weakly for it stay
 NOISES = np.linspace(0, 0.4, 21)  # noise levels that the calibration tries
 
 
+@runtime_checkable
 class Shown(Protocol):
     """Pictures of faces, and what they show."""
 
