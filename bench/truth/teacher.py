@@ -74,7 +74,7 @@ def print_units(rows: Sequence[dict], readings: Sequence[dict[str, float]]) -> N
     aus = sorted(readings[0], key=lambda au: int(au[2:]))
     true = np.array([[row["aus"].get(au, 0.0) for au in aus] for row in rows])
     read = np.array([[reading[au] for au in aus] for reading in readings])
-    neutral, people = ~true.any(1), [row["person"] for row in rows]
+    neutral, people = true.sum(1) == 0, [row["person"] for row in rows]
     own = [
         [k for k, person in enumerate(people) if person == people[i] and neutral[k]]
         for i in range(len(rows))

@@ -58,18 +58,14 @@ def corrected(
         landmarks: right and down, in sides of the picture.
         template: (68, 2) of `transfer.expression.features.make_template`.
     """
+    height, width = images.shape[1:3]
+    size = jnp.array([width, height], landmarks.dtype)[None, None]
     for stage in jnp.asarray(corrections, landmarks.dtype):
         seen, turn = sided_features(images, landmarks, template)
-        landmarks = _shifted(stage, seen, turn, landmarks, images.shape[1:3])
+        shift = jnp.dot(seen, stage[:-1], precision="highest") + stage[-1:]
+        local = shift.reshape(-1, N_LANDMARKS, 2)
+        landmarks += jnp.einsum("bij,bkj->bki", turn, local, precision="highest") / size
     return landmarks
-
-
-def _shifted(
-    stage: Array, seen: Array, turn: Array, landmarks: Landmarks, size: tuple[int, int]
-) -> Landmarks:
-    shift = jnp.dot(seen, stage[:-1], precision="highest") + stage[-1:]
-    shift = jnp.einsum("bij,bkj->bki", turn, shift.reshape(-1, N_LANDMARKS, 2), precision="highest")
-    return landmarks + shift / jnp.array(size[::-1], landmarks.dtype)[None, None]
 
 
 def fit_corrections(
