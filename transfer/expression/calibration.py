@@ -68,7 +68,7 @@ def _calibrated_unit(change: np.ndarray, true: np.ndarray) -> tuple[float, float
     x, y = change[known, None], true[known, None]
     slope, noise = calibrate(x, y)
     found = np.asarray(denoised(jnp.asarray(x, jnp.float32), slope, noise))
-    return slope[0], noise[0], float(np.sqrt(((found - y) ** 2).mean()))
+    return float(slope[0]), float(noise[0]), float(np.sqrt(((found - y) ** 2).mean()))
 
 
 def _raw_activations(model: ExpressionModel, images: np.ndarray) -> np.ndarray:

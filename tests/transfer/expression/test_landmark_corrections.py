@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tests.support.expressions import SIDE, face
 from transfer.expression import landmark_detector as lm
@@ -55,6 +56,7 @@ def test_no_stages_change_nothing() -> None:
     np.testing.assert_array_equal(found, marks)
 
 
+@pytest.mark.slow
 def test_a_stage_finds_faces_that_it_was_not_fitted_on() -> None:
     told: list[str] = []
     fitted = fit_corrections(
