@@ -1,10 +1,11 @@
-"""The verb `fit-expressions`: an expression model, fitted on rendered people."""
+"""The verb `fit-expressions`: an expression model of rendered people, and of photoreal ones."""
 
 import argparse
 import dataclasses
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glow_jax.cli.checks import check_can_be_written
 from glow_jax.cli.options import (
@@ -14,7 +15,16 @@ from glow_jax.cli.options import (
     start_jax,
     whole_number,
 )
+from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from transfer.expression.model import ExpressionModel
+    from transfer.expression.teacher import Taught
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +32,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Fits an expression model on rendered people and writes it as expressions.npz into the "
         "model's folder. Method warp of `glow-jax transfer` needs this file. The fit takes about "
-        "15 minutes on 2 CPU cores."
+        "15 minutes on 2 CPU cores. With --photoreal, a fitted model is adapted to photographs, in "
+        "closed form, which takes a few minutes."
     )
     parser.add_argument(
         "faces",
@@ -61,6 +72,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "everything)",
     )
     parser.add_argument(
+        "--photoreal",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="also fit on these folders of `glow-jax generate`, complete or not: with them and "
+        "the renders of the other folders, the file that --adapt names is adapted to photographs",
+    )
+    parser.add_argument(
+        "--adapt",
+        type=Path,
+        metavar="FILE",
+        help="the expressions.npz, fitted on renders, that --photoreal adapts (default: that of "
+        "the model's folder)",
+    )
+    parser.add_argument(
         "-o",
         "--out",
         type=Path,
@@ -74,51 +100,106 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fit the model and write the file; returns the exit code."""
-    import numpy as np
-
     from glow_jax.checkpoints import find, read_config
-    from glow_jax.data.synthetic_faces.dataset import read_labels
-    from glow_jax.data.synthetic_faces.people import AUS
-    from glow_jax.io.pictures import read_image
-    from transfer.expression.file import (
-        NAME,
-        load_expression_model,
-        load_landmark_detector,
-        save_expression_model,
-    )
-    from transfer.expression.fit import fit, fit_population
-    from transfer.expression.pairs import Faces
+    from transfer.expression.file import NAME, save_expression_model
 
-    if args.population_of:
-        names = ("steps", "seed", "landmark_detector_of")
-        refuse_given(args, names, "has no meaning with --population-of, which trains nothing")
-    if args.landmark_detector_of:
-        why = "has no meaning with --landmark-detector-of, which is trained already"
-        refuse_given(args, ("steps",), why)
     out = args.out or find(args.model) / NAME
+    check_options(args)
     check_can_be_written(out)
     start_jax(args.compile_cache)
     config = read_config(find(args.model))
-    landmark_detector = (
-        load_landmark_detector(args.landmark_detector_of) if args.landmark_detector_of else None
-    )
-    fitted = load_expression_model(args.population_of) if args.population_of else None
-    labels = [label for folder in args.faces for label in read_labels(folder)]
-    paths = [folder / label["file"] for folder in args.faces for label in read_labels(folder)]
     size = (config.image_height, config.image_width)
-    with ThreadPoolExecutor(4) as pool:
-        images = list(pool.map(lambda path: read_image(path, size), paths))
-    faces = Faces.from_labels(np.stack(images), labels, AUS)
-    if fitted is not None:
-        expression_model = dataclasses.replace(fitted, population=fit_population(fitted, faces))
-    else:
-        expression_model = fit(
-            faces,
-            n_steps=args.steps,
-            seed=args.seed,
-            landmark_detector=landmark_detector,
-            progress=lambda line: print(line, file=sys.stderr, flush=True),
-        )
-    save_expression_model(out, expression_model)
+    save_expression_model(out, fitted(args, size, find(args.model) / NAME))
     print(f"expressions: {one_line(out)}")
     return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raise InputError for options that mean nothing together."""
+    trained = ("steps", "seed", "landmark_detector_of")
+    for name in ("population_of", "photoreal"):
+        if getattr(args, name):
+            why = f"has no meaning with --{name.replace('_', '-')}, which trains nothing"
+            refuse_given(args, trained, why)
+    if args.landmark_detector_of:
+        why = "has no meaning with --landmark-detector-of, which is trained already"
+        refuse_given(args, ("steps",), why)
+    if args.population_of and args.photoreal:
+        raise InputError("give --population-of or --photoreal, not both")
+    if args.adapt and not args.photoreal:
+        raise InputError("--adapt needs --photoreal")
+
+
+def fitted(args: argparse.Namespace, size: tuple[int, int], own: Path) -> "ExpressionModel":
+    """The expression model that the options ask for.
+
+    Args:
+        args: of the command line.
+        size: height and width of the model's pictures.
+        own: path of the model's own expression model.
+    """
+    from glow_jax.data.synthetic_faces.dataset import read_labels
+    from glow_jax.data.synthetic_faces.people import AUS
+    from transfer.expression.adapt import adapt
+    from transfer.expression.calibration import fit_population
+    from transfer.expression.file import load_expression_model, load_landmark_detector
+    from transfer.expression.fit import fit
+    from transfer.expression.pairs import Faces
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    labels = [label for folder in args.faces for label in read_labels(folder)]
+    paths = [folder / label["file"] for folder in args.faces for label in read_labels(folder)]
+    faces = Faces.from_labels(read_pictures(paths, size), labels, AUS)
+    if args.population_of:
+        model = load_expression_model(args.population_of)
+        return dataclasses.replace(model, population=fit_population(model, faces))
+    if args.photoreal:
+        model = load_expression_model(args.adapt or own)
+        training, calibration = photoreal_pictures(args.photoreal, size[0], model.aus)
+        return adapt(model, faces, training, calibration, progress=progress)
+    given = args.landmark_detector_of
+    detector = load_landmark_detector(given) if given else None
+    return fit(
+        faces, n_steps=args.steps, seed=args.seed, landmark_detector=detector, progress=progress
+    )
+
+
+def photoreal_pictures(
+    folders: "Sequence[Path]", side: int, aus: "Sequence[str]"
+) -> "tuple[list[Taught], list[Taught]]":
+    """Photoreal pictures to fit on (split "train") and to calibrate on (split "validation").
+
+    Those of every other shard are of twice the model's size, where there is this size.
+
+    Raises:
+        InputError: a folder is not one of `glow-jax generate`.
+    """
+    from glow_jax.data.photoreal_faces.people import SIZES_PX
+    from glow_jax.data.photoreal_faces.shards import PEOPLE_PER_SHARD, read_made
+    from transfer.expression.teacher import taught
+
+    def shard(row: dict) -> int:
+        return row["identity"] // PEOPLE_PER_SHARD
+
+    found: dict[str, list[Taught]] = {"train": [], "validation": []}
+    for split, groups in found.items():
+        labels = [(f, row) for f in folders for row in read_made(f) if row["split"] == split]
+        sizes = [s for s in (side, 2 * side) if s in SIZES_PX]
+        for number, pixels in enumerate(sizes):
+            chosen = [(f, row) for f, row in labels if shard(row) % len(sizes) == number]
+            paths = [folder / str(pixels) / row["file"] for folder, row in chosen]
+            pictures = read_pictures(paths, (pixels, pixels))
+            groups.append(taught(pictures, [row for _, row in chosen], aus))
+    return found["train"], found["validation"]
+
+
+def read_pictures(paths: "Sequence[Path]", size: tuple[int, int]) -> "np.ndarray":
+    """uint8 (N, H, W, 3)."""
+    import numpy as np
+
+    from glow_jax.io.pictures import read_image
+
+    with ThreadPoolExecutor(4) as pool:
+        return np.stack(list(pool.map(lambda path: read_image(path, size), paths)))

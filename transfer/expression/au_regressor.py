@@ -50,11 +50,16 @@ def predict(regressor: AuRegressor, inputs: Float[Array, "B F"]) -> Float[Array,
 def _network(
     regressor: AuRegressor, inputs: Float[Array, "B F"], dropout: jax.Array | None = None
 ) -> Float[Array, "B A"]:
-    hidden = jnp.dot(inputs, jnp.asarray(regressor.hidden), precision="highest")
-    units = jax.nn.gelu(hidden + jnp.asarray(regressor.bias)[None])
+    units = hidden_units(regressor, inputs)
     if dropout is not None:
         units = _dropped(units, KEEP_HIDDEN, dropout)
     return jnp.dot(units, jnp.asarray(regressor.out), precision="highest")
+
+
+def hidden_units(regressor: AuRegressor, inputs: Float[Array, "B F"]) -> Float[Array, "B H"]:
+    """The network's hidden units, from features."""
+    hidden = jnp.dot(inputs, jnp.asarray(regressor.hidden), precision="highest")
+    return jax.nn.gelu(hidden + jnp.asarray(regressor.bias)[None])
 
 
 def _dropped(values: Array, keep: float, key: jax.Array) -> Array:

@@ -61,10 +61,20 @@ def features(
         landmarks: right and down, in sides of the picture.
         template: (68, 2) a mean face in the frame of its eyes; see `make_template`.
     """
-    luma = images.astype(jnp.float32) @ jnp.asarray(LUMA)
-    one = _one_side(luma, landmarks, template)
-    other = _one_side(luma[:, :, ::-1], mirrored(landmarks), template)
+    one, _ = sided_features(images, landmarks, template)
+    other, _ = sided_features(images[:, :, ::-1], mirrored(landmarks), template)
     return (one + other) / 2
+
+
+def sided_features(
+    images: Images, landmarks: Landmarks, template: np.ndarray | Array
+) -> tuple[Float[Array, "B F"], Float[Array, "B 2 2"]]:
+    """The features of faces without their mirror images', in which left and right differ.
+
+    Returns:
+        The features, and rotation times scale from the template to the picture, pixels.
+    """
+    return _one_side(images.astype(jnp.float32) @ jnp.asarray(LUMA), landmarks, template)
 
 
 def mirrored(landmarks: Landmarks) -> Landmarks:
@@ -91,7 +101,7 @@ def make_template(landmarks: Float[np.ndarray, "N 68 2"]) -> np.ndarray:
 
 def _one_side(
     luma: Float[Array, "B H W"], landmarks: Landmarks, template: np.ndarray | Array
-) -> Float[Array, "B F"]:
+) -> tuple[Float[Array, "B F"], Float[Array, "B 2 2"]]:
     size = jnp.array([luma.shape[2], luma.shape[1]], landmarks.dtype)
     points = landmarks * size[None, None]
     turn, shift = _similarity(jnp.asarray(template)[STEADY], points[:, STEADY])
@@ -103,7 +113,7 @@ def _one_side(
     scale_squared = (turn**2).sum((1, 2))[:, None, None] / 2
     local = jnp.einsum("bkd,bdr->bkr", centred, turn) / scale_squared
     shape = (local - template[None]) * WINDOWS[0].scale
-    return jnp.concatenate([*parts, shape.reshape(len(shape), -1) * SHAPE_WEIGHT], 1)
+    return jnp.concatenate([*parts, shape.reshape(len(shape), -1) * SHAPE_WEIGHT], 1), turn
 
 
 def _similarity(

@@ -13,11 +13,14 @@ from glow_jax.io.npz import read_npz
 from transfer.expression.absolute import N_ROWS, Population
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES
+from transfer.expression.landmark_corrections import SHAPE as STAGE_SHAPE
 from transfer.expression.landmark_detector import Params, parameter_shapes
 from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, named_arrays
 
 NAME = "expressions.npz"
 POPULATION = "population"  # rows: the fields of `Population`; files of version 0.1 have none
+CORRECTIONS = "corrections"  # files of version 0.1 have none
+MAX_STAGES = 8  # of the corrections
 MAX_BYTES = 2**30  # of all arrays of a file together, after unpacking
 
 
@@ -37,6 +40,8 @@ def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> No
     for name, value in named_arrays(model).items():
         if name.startswith(("reader/", "finder/")):
             arrays[name] = value.astype(np.float32 if name == "reader/bias" else np.float16)
+    if model.corrections is not None:
+        arrays[CORRECTIONS] = np.asarray(model.corrections, np.float16)
     if model.population is not None:
         arrays[POPULATION] = np.stack(model.population).astype(np.float32)
     out = io.BytesIO()
@@ -65,6 +70,9 @@ def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
     wanted |= {"reader/linear": (N_FEATURES, n), "reader/hidden": (N_FEATURES, width)}
     wanted |= {"reader/bias": (width,), "reader/out": (width, n)}
     found = {name: array.shape for name, array in named_arrays(model).items()}
+    if CORRECTIONS in arrays:
+        n_stages = min(len(np.atleast_1d(arrays[CORRECTIONS])), MAX_STAGES)
+        wanted[CORRECTIONS] = (n_stages, *STAGE_SHAPE)
     if POPULATION in arrays:
         wanted[POPULATION], found[POPULATION] = (N_ROWS, n), arrays[POPULATION].shape
     for name, shape in wanted.items():
@@ -117,6 +125,7 @@ def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
         colour_statistics=single("colours"),
         residual=single("rest"),
         population=Population(*rows) if rows.ndim and len(rows) == N_ROWS else None,
+        corrections=single(CORRECTIONS) if CORRECTIONS in arrays else None,
     )
 
 

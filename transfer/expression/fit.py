@@ -11,12 +11,12 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import LEFT_EYE, RIGHT_EYE
 from glow_jax.io.messages import counted
 from transfer.expression import landmark_detector as lm
-from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, fit_au_regressor, predict, ridge
 from transfer.expression.batches import batches, fill
+from transfer.expression.calibration import calibrate, fit_population
 from transfer.expression.features import features, make_template
 from transfer.expression.mean_shape import mean_shape_of, mouth_mask_of
-from transfer.expression.model import ExpressionModel, absolute_activations, face_colour
+from transfer.expression.model import ExpressionModel, face_colour
 from transfer.expression.pairs import CALIBRATION_SHARE, Faces, Pairs, differences, pairs_of, split
 from transfer.expression.residual import SIDE, fit_residual, no_residual
 
@@ -24,8 +24,6 @@ REGRESSOR_PENALTY = 10.0  # of the AU regressor's ridge regression, on the squar
 REGRESSOR_STEPS = 4500  # of the AU regressor's network
 DISPLACEMENT_PENALTY = 1.0  # of the displacements' ridge regression, on the squared norm
 MIN_COLOUR_DEVIATION = 1.0  # grey levels
-MAX_SLOPE = 4.0  # largest slope: an AU that is estimated too weakly for it stays too weak
-NOISES = np.linspace(0, 0.4, 21)  # noise levels that the calibration tries
 
 
 def fit(
@@ -110,33 +108,6 @@ def _calibrated(
     return calibrate(*differences(raw, faces))
 
 
-def fit_population(model: ExpressionModel, faces: Faces) -> Population:
-    """The population that replaces the neutral pictures of a person without any.
-
-    Args:
-        model: its population is not used.
-        faces: neutral and expressive pictures of people whom the AU regressor was not trained on.
-
-    Raises:
-        InputError: no picture is neutral, or all are.
-    """
-    neutral = faces.neutral
-    if neutral.all() or not neutral.any():
-        raise InputError(
-            "neutral and expressive pictures are needed; render with setting free or pairs"
-        )
-    seen = features_of(faces.images, model.landmark_detector, np.asarray(model.template))
-    raw = np.asarray(_predict(model.au_regressor, seen))
-    mean = raw[neutral].mean(0)
-    fitted = calibrate(raw - mean, faces.activations)
-    population = Population(mean, *fitted, np.zeros_like(mean))
-    found = absolute_activations(
-        dataclasses.replace(model, population=population), jnp.asarray(raw)
-    )
-    error = np.sqrt(((np.asarray(found) - faces.activations) ** 2).mean(0))
-    return population._replace(error=error.astype(np.float32))
-
-
 def fit_displacements(pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY) -> np.ndarray:
     """(A, 68, 2) float32: displacements of landmarks, regressed on activations without intercept.
 
@@ -156,33 +127,6 @@ def fit_displacements(pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY) -> np
     down = (shift[..., 1] * x - shift[..., 0] * y) / square
     target = np.stack([right, down], -1).reshape(len(shift), -1)
     return ridge(pairs.aus, target, penalty).reshape(-1, *shift.shape[1:]).astype(np.float32)
-
-
-def calibrate(estimated: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and noise (A,), float32, of `transfer.expression.model.denoise`.
-
-    The noise is chosen so that denoised estimates correlate best with the truth. The slope is
-    chosen so that the regression of denoised estimates on the truth has slope 1: an expression
-    keeps its strength. Least squares would weaken it, more so where estimates are noisier.
-
-    Args:
-        estimated: (N, A) differences of raw activations, of people the regressor was not trained
-            on: from a neutral picture of the person, or from the mean person's.
-        true: (N, A) activations.
-    """
-    slopes, noises = [], []
-    for column in range(estimated.shape[1]):
-        x, y = estimated[:, column].astype(np.float64), true[:, column]
-        best = (-np.inf, 1.0, 0.0)
-        for noise in NOISES:
-            kept = x**3 / (x**2 + noise**2 + 1e-12)
-            product = float((kept * y).sum())
-            norms = max(float(np.sqrt((kept**2).sum() * (y**2).sum())), 1e-9)
-            slope = float((y**2).sum()) / product if product > 0 else 0.0
-            best = max(best, (product / norms, min(slope, MAX_SLOPE), float(noise)))
-        slopes.append(best[1])
-        noises.append(best[2])
-    return np.array(slopes, np.float32), np.array(noises, np.float32)
 
 
 def colour_statistics_of(detector: lm.Params, images: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from glow_jax.io.landmarks68 import NOSE
 from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.features import features
+from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
 from transfer.expression.openings import between_eyes, newly_open, uncrossed
 from transfer.expression.warp import warp, warp_to
@@ -54,6 +55,7 @@ NAMES_ON_DISK = {
     "mouth_mask": "mouth",
     "colour_statistics": "colours",
     "residual": "rest",
+    "corrections": "corrections",
 }
 REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader/linear"
 
@@ -72,6 +74,7 @@ REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader
         "colour_statistics",
         "residual",
         "population",
+        "corrections",
     ],
     meta_fields=["aus"],
 )
@@ -99,6 +102,8 @@ class ExpressionModel:
         population: statistics of neutral faces, for people without a neutral picture; None for a
             file of version 0.1. It does not enter `fingerprint`, because no other output depends
             on it.
+        corrections: (S, F + 1, 136) of `transfer.expression.landmark_corrections`; None for a
+            model that was fitted on renders alone.
     """
 
     aus: tuple[str, ...]
@@ -113,16 +118,19 @@ class ExpressionModel:
     colour_statistics: AnyArray
     residual: AnyArray
     population: Population | None = None
+    corrections: AnyArray | None = None
 
 
 def named_arrays(model: ExpressionModel) -> dict[str, np.ndarray]:
     """The arrays of a model by their names in expressions.npz, such as "moves" or "reader/bias".
 
-    The population is left out.
+    The population is left out, and so are corrections that a model does not have.
     """
     arrays: dict[str, Any] = {}
     for attribute, name in NAMES_ON_DISK.items():
         value = getattr(model, attribute)
+        if value is None:
+            continue
         if attribute == "landmark_detector":
             arrays |= {f"{name}/{key}": value[key] for key in sorted(value)}
         elif attribute == "au_regressor":
@@ -145,9 +153,17 @@ def fingerprint(model: ExpressionModel) -> str:
     return digest.hexdigest()
 
 
+def find_landmarks(model: ExpressionModel, images: Images) -> Landmarks:
+    """Landmarks of aligned faces, right and down in sides of the picture."""
+    landmarks = detect_landmarks(model.landmark_detector, images)
+    if model.corrections is None:
+        return landmarks
+    return corrected(model.corrections, images, landmarks, model.template)
+
+
 def raw_activations(model: ExpressionModel, images: Images) -> Activations:
     """AU activations plus an unknown offset per person: only differences are meaningful."""
-    landmarks = detect_landmarks(model.landmark_detector, images)
+    landmarks = find_landmarks(model, images)
     return predict(model.au_regressor, features(images, landmarks, model.template))
 
 
@@ -157,7 +173,7 @@ def denoise(model: ExpressionModel, change: Activations) -> Activations:
     Differences below `noise` shrink towards 0, the others are scaled by `slope`; the result is
     clipped to +- MAX_ACTIVATION.
     """
-    return _denoised(change, model.slope, model.noise)
+    return denoised(change, model.slope, model.noise)
 
 
 def absolute_activations(model: ExpressionModel, raw: Activations) -> Activations:
@@ -171,10 +187,11 @@ def absolute_activations(model: ExpressionModel, raw: Activations) -> Activation
     if model.population is None:
         raise ValueError("the expression model has no population")
     neutral, slope, noise, _ = model.population
-    return _denoised(raw - jnp.asarray(neutral)[None], slope, noise)
+    return denoised(raw - jnp.asarray(neutral)[None], slope, noise)
 
 
-def _denoised(change: Activations, slope: AnyArray, noise: AnyArray) -> Activations:
+def denoised(change: Activations, slope: AnyArray, noise: AnyArray) -> Activations:
+    """`denoise` with the given slope and noise (A,)."""
     slope, noise = jnp.asarray(slope)[None], jnp.asarray(noise)[None]
     kept = change**3 / (change**2 + noise**2 + 1e-12)  # the Wiener filter of a single value
     return jnp.clip(kept * slope, -MAX_ACTIVATION, MAX_ACTIVATION)
@@ -220,7 +237,7 @@ def warped(
     Returns:
         Pictures, grey levels (0-255), and landmarks, in sides of the picture.
     """
-    landmarks = detect_landmarks(model.landmark_detector, images)
+    landmarks = find_landmarks(model, images)
     displacements = displace(model, activations, landmarks)
     return warp(images.astype(jnp.float32), landmarks, displacements), landmarks + displacements
 
@@ -229,7 +246,7 @@ def with_expression(
     model: ExpressionModel, images: Images, activations: Activations
 ) -> Float[Array, "B H W 3"]:
     """Pictures with an expression: warped, and the residual added; grey levels (0-255)."""
-    landmarks = detect_landmarks(model.landmark_detector, images)
+    landmarks = find_landmarks(model, images)
     displacements = displace(model, activations, landmarks)
     pixels = warp(images.astype(jnp.float32), landmarks, displacements)
     edit = residual_edit(model, images, landmarks, displacements, activations)

@@ -8,7 +8,6 @@ import numpy as np
 
 from transfer.codec import FloatImages, Images
 from transfer.expression import model as em
-from transfer.expression.landmark_detector import detect_landmarks
 from transfer.expression.model import ExpressionModel
 
 CROP_PX = 256  # side of the residual that is computed for a photograph
@@ -80,7 +79,7 @@ def displaced(
 def _displaced(
     model: ExpressionModel, images: jax.Array, activations: jax.Array
 ) -> tuple[jax.Array, ...]:
-    landmarks = detect_landmarks(model.landmark_detector, images)
+    landmarks = em.find_landmarks(model, images)
     displacements = em.displace(model, activations, landmarks)
     change = em.residual_edit(model, images, landmarks, displacements, activations)
     size = (CROP_PX, CROP_PX)

@@ -16,7 +16,6 @@ import numpy as np
 
 from transfer.expression import model as em
 from transfer.expression.batches import batches, fill
-from transfer.expression.landmark_detector import detect_landmarks
 from transfer.expression.mean_shape import face_mask
 from transfer.expression.model import ExpressionModel
 from transfer.expression.openings import newly_open
@@ -62,7 +61,7 @@ def _compared(
     model: ExpressionModel, neutral: Any, expressive: Any, activations: Any
 ) -> tuple[jax.Array, ...]:
     """True and warped pictures on the mean shape, colour deviations, and new mouth openings."""
-    landmarks = detect_landmarks(model.landmark_detector, neutral)
+    landmarks = em.find_landmarks(model, neutral)
     displacements = em.displace(model, activations, landmarks)
     warped = warp(neutral.astype(jnp.float32), landmarks, displacements)
     both = jnp.concatenate([expressive.astype(jnp.float32), warped], -1)

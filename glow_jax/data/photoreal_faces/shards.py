@@ -108,6 +108,24 @@ def read_labels(
     yield from parse_labels(path, lines)
 
 
+def read_made(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The labels of the pictures that a folder holds so far, complete or not, in order.
+
+    Landmarks are shares of a picture's sides; a picture's file is in the folder of each size.
+
+    Raises:
+        InputError: `glow-jax generate` did not make the folder, it has no pictures yet, or a file
+            of labels is damaged.
+    """
+    folder = Path(out)
+    files = sorted((folder / "shards").glob("*.jsonl"))
+    made = [row for f in files if f.stem.isdecimal() for row in read_shard(folder, int(f.stem))]
+    kept = [row for row in made if "file" in row]
+    if not kept:
+        raise InputError(f"{one_line(folder)}: holds no pictures of `glow-jax generate`")
+    return kept
+
+
 # The content of a folder.
 
 

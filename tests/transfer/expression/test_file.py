@@ -21,6 +21,7 @@ from transfer.expression.file import (
     load_landmark_detector,
     save_expression_model,
 )
+from transfer.expression.landmark_corrections import SHAPE as STAGE_SHAPE
 from transfer.expression.model import NAMES_ON_DISK, fingerprint, named_arrays
 
 
@@ -72,6 +73,19 @@ def test_a_population_comes_back_and_changes_no_fingerprint(copy: Path) -> None:
     others = [population_fingerprint(found.population._replace(**{n: rows[0] + 1})) for n in
               ("neutral", "slope", "noise", "error")]  # fmt: skip
     assert len({population_fingerprint(found.population), *others}) == 4  # the error changes none
+
+
+def test_corrections_come_back_and_enter_the_fingerprint(copy: Path) -> None:
+    """Files of version 0.1 have none."""
+    without = load_expression_model(copy)
+    stages = np.random.default_rng(0).normal(0, 0.01, (1, *STAGE_SHAPE)).astype(np.float16)
+    save_expression_model(copy, dataclasses.replace(without, corrections=stages))
+    found = load_expression_model(copy)
+    assert without.corrections is None and found.corrections is not None
+    assert found.corrections.dtype == np.float32
+    np.testing.assert_array_equal(found.corrections, stages.astype(np.float32))
+    assert set(named_arrays(found)) == {*named_arrays(without), "corrections"}
+    assert fingerprint(found) != fingerprint(without)
 
 
 def test_equal_expressions_are_equal_files(whole: Path, copy: Path) -> None:
@@ -217,6 +231,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"population": np.zeros((2, N), np.float32)},
         "population has shape (2, 3), not (4, 3)",
     ),
+    "corrections of other features": (
+        {"corrections": np.zeros((1, 9, 136), np.float16)},
+        "corrections has shape (1, 9, 136), not (1, 5",
+    ),
+    "corrections of a hundred stages": (
+        {"corrections": np.zeros((100, 1, 1), np.float16)},
+        "corrections has shape (100, 1, 1), not (8, 5",
+    ),
+    "corrections of nothing": ({"corrections": np.float32(0)}, "corrections has shape ()"),
     "a population of nothing": ({"population": np.float32(0)}, "population"),
     "a name of two lines": ({"more\nlines": np.full(1, np.nan)}, "finite"),
 }

@@ -13,9 +13,10 @@ from glow_jax.io.errors import InputError
 from tests.support.expressions import SIDE, UNITS, assert_nearly, face, portraits
 from transfer.expression import landmark_detector as lm
 from transfer.expression import model as ex
+from transfer.expression.calibration import fit_population
 from transfer.expression.features import N_FEATURES
 from transfer.expression.file import load_expression_model, save_expression_model
-from transfer.expression.fit import fit, fit_population
+from transfer.expression.fit import fit
 from transfer.expression.mean_shape import face_mask
 from transfer.expression.pairs import Faces, differences, pairs_of, split
 from transfer.expression.residual import fit_residual

@@ -8,7 +8,8 @@ import pytest
 from glow_jax.io.landmarks68 import LOWER_EDGES, MIRROR, UPPER_EDGES
 from tests.support.expressions import UNITS, face, portraits, random_expressions
 from transfer.expression import model as ex
-from transfer.expression.fit import calibrate, fit_displacements
+from transfer.expression.calibration import calibrate
+from transfer.expression.fit import fit_displacements
 from transfer.expression.mean_shape import face_mask, mean_shape_of
 from transfer.expression.openings import MIN_GAP, newly_open
 from transfer.expression.pairs import Pairs

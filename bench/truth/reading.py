@@ -1,0 +1,173 @@
+"""How well faces are read: `python -m bench.truth.reading --photoreal DIR... --renders FACES`.
+
+Prints, for people whom nothing was fitted on (the test split of folders that `glow-jax generate`
+made, and renders of `glow-jax render --setting truth`):
+
+- landmarks: median distance to MediaPipe's, put at the renders' points, and of renders to the
+  truth, in shares of the distance between the eyes;
+- Action Units: correlation r of readings with MediaPipe's, absolute over the people of a single
+  picture each, and of the change from a person's neutral picture over pairs; of renders with the
+  true activations.
+
+MediaPipe is also the teacher of the model under test: the figures say how well it was imitated.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PARTS = {
+    "all": slice(0, 68),
+    "jaw": slice(0, 17),
+    "brows": slice(17, 27),
+    "nose": slice(27, 36),
+    "eyes": slice(36, 48),
+    "lips": slice(48, 68),
+}
+SIZES_PX = (64, 128)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.truth.reading")
+    parser.add_argument("--photoreal", type=Path, nargs="*", default=[], metavar="DIR")
+    parser.add_argument("--renders", type=Path, metavar="FACES")
+    parser.add_argument("--expressions", type=Path, metavar="FILE", help="(default: faces64's)")
+    args = parser.parse_args(argv)
+    from glow_jax.checkpoints import find
+    from glow_jax.io.errors import InputError
+    from transfer.expression.file import NAME, load_expression_model
+
+    try:
+        model = load_expression_model(args.expressions or find("faces64") / NAME)
+        if args.photoreal:
+            photoreal(model, args.photoreal)
+        if args.renders:
+            renders(model, args.renders)
+    except (InputError, OSError) as error:
+        print(f"bench.truth.reading: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def photoreal(model: Any, folders: Sequence[Path]) -> None:
+    """Print the figures of photoreal people."""
+    from glow_jax.data.photoreal_faces.shards import read_made
+    from transfer.expression.teacher import FULL_READING, at_renders_points
+
+    rows = [(f, r) for f in folders for r in read_made(f) if r["split"] == "test"]
+    labels = [row for _, row in rows]
+    points = np.array([row["landmarks"] for row in labels]).reshape(-1, 68, 2)
+    for side in SIZES_PX:
+        images = pictures([folder / str(side) / row["file"] for folder, row in rows], side)
+        landmarks, raw = read(model, images)
+        for name, true in (("", at_renders_points(points)), (", as they are", points)):
+            print_landmarks(f"photoreal {side} px, to MediaPipe's{name}", landmarks, true)
+        wanted = np.array([[row["aus"][au] for au in model.aus] for row in labels]) / FULL_READING
+        single = np.array(["neutral" not in row for row in labels])
+        print_units(f"absolute, {side} px", model.aus, absolute(model, raw)[single], wanted[single])
+        after, before = pairs_of(labels)
+        if after:
+            found = change(model, raw[after] - raw[before])
+            print_units(f"change, {side} px", model.aus, found, wanted[after] - wanted[before])
+
+
+def renders(model: Any, folder: Path) -> None:
+    """Print the figures of renders."""
+    from bench.truth.__main__ import read_faces
+
+    images, labels = read_faces(folder)
+    names = sorted(images)
+    stack = np.stack([images[name] for name in names])
+    points = np.array([labels[n]["landmarks"] for n in names]).reshape(-1, 68, 2) / stack.shape[1]
+    landmarks, raw = read(model, stack)
+    print_landmarks(f"renders {stack.shape[1]} px, to the truth", landmarks, points)
+    true = np.array([[labels[n]["aus"].get(au, 0.0) for au in model.aus] for n in names])
+    print_units("absolute, renders", model.aus, absolute(model, raw), true)
+    people = np.array([labels[n]["identity"] for n in names])
+    shown = np.flatnonzero(true.any(1))
+    base = np.stack([raw[(people == people[i]) & ~true.any(1)].mean(0) for i in shown])
+    print_units("change, renders", model.aus, change(model, raw[shown] - base), true[shown])
+
+
+def pairs_of(labels: Sequence[dict[str, Any]]) -> tuple[list[int], list[int]]:
+    """Indices of the pictures with an expression, and of their neutral pictures."""
+    index = {row["file"]: i for i, row in enumerate(labels)}
+    found = [
+        (i, index[row["neutral"]])
+        for i, row in enumerate(labels)
+        if row.get("neutral", row["file"]) != row["file"]
+    ]
+    return [after for after, _ in found], [before for _, before in found]
+
+
+def read(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks (N, 68, 2) and raw activations (N, A)."""
+    import jax
+    import jax.numpy as jnp
+
+    from transfer.expression.au_regressor import predict
+    from transfer.expression.batches import batches, fill
+    from transfer.expression.features import features
+    from transfer.expression.model import find_landmarks
+
+    @jax.jit
+    def both(model: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        landmarks = find_landmarks(model, images)
+        return landmarks, predict(model.au_regressor, features(images, landmarks, model.template))
+
+    found = []
+    for batch in batches(len(images)):
+        parts = both(model, jnp.asarray(fill(images[batch])))
+        found.append([np.asarray(part)[: len(images[batch])] for part in parts])
+    landmarks, activations = (np.concatenate(column) for column in zip(*found, strict=True))
+    return landmarks, activations
+
+
+def absolute(model: Any, raw: np.ndarray) -> np.ndarray:
+    from transfer.expression.estimate import absolute_activations
+
+    return np.stack([absolute_activations(model, row) for row in raw])
+
+
+def change(model: Any, difference: np.ndarray) -> np.ndarray:
+    import jax.numpy as jnp
+
+    from transfer.expression.model import denoise
+
+    return np.asarray(denoise(model, jnp.asarray(difference)))
+
+
+def pictures(paths: Sequence[Path], side: int) -> np.ndarray:
+    from glow_jax.io.pictures import read_image
+
+    return np.stack([read_image(path, (side, side)) for path in paths])
+
+
+def print_landmarks(title: str, found: np.ndarray, true: np.ndarray) -> None:
+    """Print median errors in per cent of the distance between the eyes, and of each part."""
+    across = true[:, 42:48].mean(1) - true[:, 36:42].mean(1)
+    error = np.linalg.norm(found - true, axis=-1) / np.linalg.norm(across, axis=-1)[:, None]
+    cells = [f"{name} {100 * np.median(error[:, part]):.2f}" for name, part in PARTS.items()]
+    print(f"{title} ({len(found)} pictures), median error in %: {', '.join(cells)}")
+
+
+def print_units(title: str, aus: Sequence[str], found: np.ndarray, true: np.ndarray) -> None:
+    """Print r, and the slope of the readings on the truth, of all units together and of each."""
+    print(f"{title} ({len(found)} readings): r (slope; deviation of the truth)")
+    columns = [("all", found, true)]
+    columns += [(au, found[:, [i]], true[:, [i]]) for i, au in enumerate(aus)]
+    for name, x, y in columns:
+        x, y = x.ravel(), y.ravel()
+        if y.std() < 1e-3 or x.std() == 0:
+            print(f"  {name:5s}    – (the truth does not vary)")
+            continue
+        slope = np.cov(x, y)[0, 1] / y.var(ddof=1)
+        print(f"  {name:5s} {np.corrcoef(x, y)[0, 1]:5.2f} ({slope:5.2f}; {y.std():.3f})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Landmarks are shifted in the frame of the eyes, and corrections learn where faces are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.support.expressions import SIDE, face
+from transfer.expression import landmark_detector as lm
+from transfer.expression.features import make_template
+from transfer.expression.landmark_corrections import SHAPE, Marked, corrected, fit_corrections
+
+PLACE = face()
+TEMPLATE = make_template(PLACE[None].astype(np.float64))
+CORRECT = jax.jit(corrected)
+
+
+def faces(n: int, seed: int = 0) -> Marked:
+    """Dark squares at the landmarks of eyes, nose and mouth, anywhere near the middle."""
+    rng = np.random.default_rng(seed)
+    moved = PLACE + rng.uniform(-0.05, 0.05, (n, 1, 2)).astype(np.float32)
+    images = rng.integers(150, 160, (n, SIDE, SIDE, 3)).astype(np.uint8)
+    for image, points in zip(images, moved, strict=True):
+        for x, y in np.round(points[27:] * SIDE).astype(int):
+            image[y - 1 : y + 1, x - 1 : x + 1] = 30
+    return Marked(images, moved, np.arange(n))
+
+
+def where_faces_are_on_average() -> lm.Params:
+    """A detector that finds the mean face in every picture."""
+    params = lm.init(jax.random.key(0), jnp.asarray(PLACE))
+    return {name: 0 * value if name != "b7" else value for name, value in params.items()}
+
+
+def test_a_shift_is_in_the_frame_of_the_eyes() -> None:
+    stage = np.zeros(SHAPE, np.float32)
+    stage[-1, 2 * 30] = 1.0  # the tip of the nose, by the distance between the eyes to the right
+    turned = (PLACE - 0.5)[:, ::-1] * (1, -1) + 0.5  # by a right angle
+    marks = np.stack([PLACE, turned]).astype(np.float32)
+    found = np.asarray(
+        CORRECT(np.stack([stage, stage]), jnp.asarray(faces(2).images), marks, TEMPLATE)
+    )
+    shift = found - marks
+    across = marks[:, 42:48].mean(1) - marks[:, 36:42].mean(1)
+    np.testing.assert_allclose(np.delete(shift, 30, 1), 0, atol=1e-6)
+    # The second stage begins at the nose that the first one moved, which turns the frame a little.
+    np.testing.assert_allclose(shift[:, 30], 2 * across, atol=0.06)
+    once = np.asarray(CORRECT(stage[None], jnp.asarray(faces(2).images), marks, TEMPLATE))
+    np.testing.assert_allclose((once - marks)[:, 30], across, atol=1e-5)
+
+
+def test_no_stages_change_nothing() -> None:
+    marks = jnp.asarray(PLACE[None])
+    images = jnp.asarray(faces(1).images)
+    found = CORRECT(np.zeros((0, *SHAPE), np.float32), images, marks, TEMPLATE)
+    np.testing.assert_array_equal(found, marks)
+
+
+@pytest.mark.slow
+def test_a_stage_finds_faces_that_it_was_not_fitted_on() -> None:
+    told: list[str] = []
+    fitted = fit_corrections(
+        where_faces_are_on_average(),
+        TEMPLATE,
+        [faces(96)],
+        n_stages=1,
+        penalty=1.0,
+        progress=told.append,
+    )
+    assert fitted.shape == (1, *SHAPE) and fitted.dtype == np.float32
+    assert told == ["landmark corrections: stage 1/1"]
+    others = faces(32, seed=1)
+    start = np.broadcast_to(PLACE, others.landmarks.shape).astype(np.float32)
+    found = np.asarray(CORRECT(fitted, jnp.asarray(others.images), jnp.asarray(start), TEMPLATE))
+    before, after = (
+        np.linalg.norm(marks - others.landmarks, axis=-1).mean() for marks in (start, found)
+    )
+    assert after < 0.5 * before, (before, after)

@@ -1,0 +1,136 @@
+"""Adapt an expression model of renders to photographs, by photoreal people who do not exist.
+
+The renders' labels are true, those of photoreal people are MediaPipe's (`teacher`). What is fitted,
+on both kinds, in closed form: corrections of the landmarks (`landmark_corrections`), a change of
+the AU regressor, and the population. The rest of the model is kept.
+
+The change of the AU regressor is linear in the features and in the hidden units of its network,
+and it is penalised, so that the regressor stays what it was where the new pictures do not speak
+against it. With d the change of the raw activations, the rows of the regression are
+
+    renders     d = truth - raw activations, both less the mean of their person
+    photoreal   d = MediaPipe's - raw activations, both less the mean of their person, or of all
+                people with a single picture; d = 0 for units that MediaPipe does not read
+    both        d of the mean neutral photoreal face less d of the mean neutral render = minus the
+                difference of their raw activations, so that neutral faces of both kinds read alike
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import linalg
+
+from glow_jax.io.errors import InputError
+from transfer.expression.au_regressor import AuRegressor, hidden_units, within
+from transfer.expression.batches import batches, fill
+from transfer.expression.calibration import fit_population
+from transfer.expression.features import features
+from transfer.expression.landmark_corrections import Marked, fit_corrections
+from transfer.expression.model import ExpressionModel, find_landmarks
+from transfer.expression.pairs import Faces, split
+from transfer.expression.teacher import Taught
+
+PENALTY = 30.0  # of the ridge regression of the AU regressor's change, on the squared norm
+HIDDEN_WEIGHT = 0.2  # of a hidden unit beside a feature: their deviations are about 0.9 and 0.1
+NEUTRAL_WEIGHT = 300.0  # of the row of both kinds, beside a picture
+
+
+def adapt(
+    model: ExpressionModel,
+    renders: Faces,
+    photoreal: Sequence[Taught],
+    calibration: Sequence[Taught],
+    *,
+    progress: Callable[[str], None] = lambda line: None,
+) -> ExpressionModel:
+    """Fit corrections, the change of the AU regressor, and the population.
+
+    Args:
+        model: fitted on renders. Its own corrections are not used.
+        renders: of the kind that it was fitted on. People whose number is a multiple of 10 are kept
+            for the population.
+        photoreal: of people to fit on.
+        calibration: of other people, for the population.
+        progress: called with lines for the user.
+
+    Raises:
+        InputError: there are no renders, or no photoreal people, to fit or to calibrate on.
+    """
+    training, kept = split(renders)
+    for name, found in (("fit", len(training.people)), ("calibrate", len(kept.people))):
+        if not found:
+            raise InputError(f"no renders to {name} on; use 20 people with consecutive numbers")
+    if not photoreal or not calibration:
+        raise InputError("no photoreal people to fit or to calibrate on; use 100 or more")
+    n_photoreal = sum(len(taught.people) for taught in photoreal)
+    marked = [Marked(p.images, p.landmarks, p.people) for p in photoreal]
+    weight = n_photoreal / len(training.people)  # renders count as much as photoreal pictures
+    marked.append(Marked(training.images, training.landmarks, training.people, weight))
+    corrections = fit_corrections(
+        model.landmark_detector, np.asarray(model.template), marked, progress=progress
+    )
+    model = dataclasses.replace(model, corrections=corrections)
+    model = dataclasses.replace(model, au_regressor=_changed(model, training, photoreal))
+    progress(f"AU regressor: changed by {n_photoreal} photoreal pictures")
+    return dataclasses.replace(model, population=fit_population(model, kept, *calibration))
+
+
+def _changed(model: ExpressionModel, renders: Faces, photoreal: Sequence[Taught]) -> AuRegressor:
+    seen, raw = inputs_of(model, renders.images)
+    wanted = renders.activations - raw
+    rows = [(within(seen, renders.people), within(wanted, renders.people))]
+    means = [(seen[renders.neutral].mean(0), raw[renders.neutral].mean(0))]
+    for taught in photoreal:
+        seen, raw = inputs_of(model, taught.images)
+        group = alone_together(taught.people)
+        wanted = np.nan_to_num(within(taught.activations - raw, group))
+        rows.append((within(seen, group), wanted))
+        means.append((seen[taught.neutral].mean(0), raw[taught.neutral].mean(0)))
+    share = (NEUTRAL_WEIGHT / len(photoreal)) ** 0.5
+    for mean in means[1:]:
+        rows.append((share * (mean[0] - means[0][0])[None], share * (means[0][1] - mean[1])[None]))
+    change = _ridge(rows)
+    linear, hidden, bias, out = map(np.asarray, model.au_regressor)
+    n = len(linear)  # the regressor is the mean of a linear one and of a network
+    return AuRegressor(
+        (linear + 2 * change[:n]).astype(np.float32),
+        hidden,
+        bias,
+        (out + 2 * HIDDEN_WEIGHT * change[n:]).astype(np.float32),
+    )
+
+
+def _ridge(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The ridge regression of several groups of rows (inputs, outputs) together."""
+    inputs, outputs = (np.concatenate(part).astype(np.float32) for part in zip(*rows, strict=True))
+    squares, products = inputs.T @ inputs, inputs.T @ outputs
+    squares[np.diag_indices(len(squares))] += np.float32(PENALTY)
+    return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
+
+
+def alone_together(people: np.ndarray) -> np.ndarray:
+    """People's numbers; -1 for each person with one picture."""
+    _, index, counts = np.unique(people, return_inverse=True, return_counts=True)
+    return np.where(counts[index] > 1, people, -1)
+
+
+def inputs_of(model: ExpressionModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The inputs of the AU regressor's change (N, F + H) and the raw activations (N, A)."""
+    found = []
+    for batch in batches(len(images)):
+        parts = _inputs(model, jnp.asarray(fill(images[batch])))
+        found.append([np.asarray(part)[: len(images[batch])] for part in parts])
+    seen, raw = (np.concatenate(column) for column in zip(*found, strict=True))
+    return seen, raw
+
+
+@jax.jit
+def _inputs(model: ExpressionModel, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    seen = features(images, find_landmarks(model, images), model.template)
+    linear = jnp.dot(seen, jnp.asarray(model.au_regressor.linear), precision="highest")
+    units = hidden_units(model.au_regressor, seen)
+    network = jnp.dot(units, jnp.asarray(model.au_regressor.out), precision="highest")
+    return jnp.concatenate([seen, HIDDEN_WEIGHT * units], 1), (linear + network) / 2

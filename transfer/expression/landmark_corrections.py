@@ -1,0 +1,178 @@
+"""Corrections of the landmarks that the detector finds: regressions on the features around them.
+
+Each stage reads the features of the face at the landmarks so far and shifts the landmarks by a
+linear function of them, in the frame of the template (the supervised descent method; Xiong & De la
+Torre 2013). All stages are fitted in closed form. A stage is fitted on landmarks that the stage
+before it found on people whom that stage was not fitted on (cross-fitting): landmarks of its own
+people would be too good.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+from scipy import linalg
+
+from glow_jax.io.landmarks68 import N_LANDMARKS
+from transfer.expression.batches import batches, fill
+from transfer.expression.features import N_FEATURES, mirrored, sided_features
+from transfer.expression.landmark_detector import Params, detect_landmarks
+
+Images = UInt8[Array, "B H W 3"]
+Landmarks = Float[Array, "B 68 2"]
+AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
+
+SHAPE = (N_FEATURES + 1, 2 * N_LANDMARKS)  # of a stage; the last row is added to all faces
+N_STAGES = 2
+N_FOLDS = 2  # parts of the people for the cross-fitting
+PENALTY = 30.0  # of the ridge regressions, on the squared norm
+
+
+class Marked(NamedTuple):
+    """Pictures of one size with landmarks.
+
+    Attributes:
+        images: uint8 (N, H, W, 3).
+        landmarks: (N, 68, 2), right and down in sides of the picture.
+        people: (N,) identity numbers; they decide which part of the people a person belongs to.
+        weight: of a picture in the fit.
+    """
+
+    images: np.ndarray
+    landmarks: np.ndarray
+    people: np.ndarray
+    weight: float = 1.0
+
+
+def corrected(
+    corrections: AnyArray, images: Images, landmarks: Landmarks, template: AnyArray
+) -> Landmarks:
+    """Landmarks after all stages.
+
+    Args:
+        corrections: (S, F + 1, 136) a matrix for each of S stages.
+        images: uint8 RGB, square.
+        landmarks: right and down, in sides of the picture.
+        template: (68, 2) of `transfer.expression.features.make_template`.
+    """
+    height, width = images.shape[1:3]
+    size = jnp.array([width, height], landmarks.dtype)[None, None]
+    for stage in jnp.asarray(corrections, landmarks.dtype):
+        seen, turn = sided_features(images, landmarks, template)
+        shift = jnp.dot(seen, stage[:-1], precision="highest") + stage[-1:]
+        local = shift.reshape(-1, N_LANDMARKS, 2)
+        landmarks += jnp.einsum("bij,bkj->bki", turn, local, precision="highest") / size
+    return landmarks
+
+
+def fit_corrections(
+    detector: Params,
+    template: np.ndarray,
+    groups: Sequence[Marked],
+    *,
+    n_stages: int = N_STAGES,
+    penalty: float = PENALTY,
+    progress: Callable[[str], None] = lambda line: None,
+) -> np.ndarray:
+    """(S, F + 1, 136) float32: the corrections of a detector.
+
+    Args:
+        detector: weights of the landmark detector.
+        template: (68, 2) of `make_template`.
+        groups: pictures to fit on, those of a size together; each is used with its mirror image.
+        n_stages: S.
+        penalty: of the ridge regressions.
+        progress: called with a line for each stage.
+    """
+    found = [_detected(detector, group) for group in groups]
+    stages = []
+    for number in range(n_stages):
+        seen = [_seen(*pair, template) for pair in zip(groups, found, strict=True)]
+        sums = _Sums()
+        for group, marks, (inputs, turns) in zip(groups, found, seen, strict=True):
+            weight = np.float32(group.weight**0.5)
+            wanted = np.einsum("mnij,mnkj->mnki", np.linalg.inv(turns), _true(group) - marks)
+            sums.add(weight * inputs, weight * wanted, group.people % N_FOLDS)
+        stages.append(sums.solved(penalty))
+        if number + 1 < n_stages:
+            folds = [sums.solved(penalty, but=fold) for fold in range(N_FOLDS)]
+            found = [
+                marks + _shifts(folds, group.people % N_FOLDS, *parts)
+                for group, marks, parts in zip(groups, found, seen, strict=True)
+            ]
+        progress(f"landmark corrections: stage {number + 1}/{n_stages}")
+    return np.stack(stages)
+
+
+class _Sums:
+    """The sums of a ridge regression, for each part of the people."""
+
+    def __init__(self) -> None:
+        self._squares = np.zeros((N_FOLDS, SHAPE[0], SHAPE[0]), np.float32)
+        self._products = np.zeros((N_FOLDS, *SHAPE), np.float32)
+
+    def add(self, inputs: np.ndarray, wanted: np.ndarray, folds: np.ndarray) -> None:
+        """Add faces (N) and their mirror images (2, N, ...), which belong to the parts `folds`."""
+        for fold in range(N_FOLDS):
+            x = inputs[:, folds == fold].reshape(-1, SHAPE[0])
+            y = wanted[:, folds == fold].reshape(-1, SHAPE[1]).astype(np.float32)
+            self._squares[fold] += x.T @ x
+            self._products[fold] += x.T @ y
+
+    def solved(self, penalty: float, but: int | None = None) -> np.ndarray:
+        """(F + 1, 136) float32: the weights, of all parts but one if `but` is given."""
+        kept = [fold for fold in range(N_FOLDS) if fold != but]
+        squares, products = self._squares[kept].sum(0), self._products[kept].sum(0)
+        squares[np.diag_indices(len(squares))] += np.float32(penalty)
+        return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
+
+
+def _detected(detector: Params, group: Marked) -> np.ndarray:
+    """(2, N, 68, 2) float32: landmarks of the pictures, and of their mirror images."""
+    found = [
+        np.asarray(_detect(detector, jnp.asarray(fill(group.images[b]))))[: len(group.images[b])]
+        for b in batches(len(group.images))
+    ]
+    landmarks = np.concatenate(found)
+    return np.stack([landmarks, np.asarray(mirrored(jnp.asarray(landmarks)))])
+
+
+def _true(group: Marked) -> np.ndarray:
+    """(2, N, 68, 2) float32: the true landmarks of the pictures, and of their mirror images."""
+    true = group.landmarks.astype(np.float32)
+    return np.stack([true, np.asarray(mirrored(jnp.asarray(true)))])
+
+
+def _seen(group: Marked, found: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features and a one (2, N, F + 1), and the matrices from the template to shares (2, N, 2, 2).
+
+    Of the pictures, and of their mirror images.
+    """
+    inputs = np.ones((*found.shape[:2], SHAPE[0]), np.float32)
+    turns = np.empty((*found.shape[:2], 2, 2), np.float32)
+    for side in (0, 1):
+        images = group.images[:, :, ::-1] if side else group.images
+        for batch in batches(len(images)):
+            parts = images[batch], found[side, batch]
+            seen, turn = _features(*(jnp.asarray(fill(part)) for part in parts), template)
+            n = len(parts[0])
+            inputs[side, batch, :-1], turns[side, batch] = (
+                np.asarray(seen)[:n],
+                np.asarray(turn)[:n],
+            )
+    return inputs, turns / np.array(group.images.shape[2:0:-1], np.float32)[:, None]
+
+
+def _shifts(
+    stages: Sequence[np.ndarray], part: np.ndarray, inputs: np.ndarray, turns: np.ndarray
+) -> np.ndarray:
+    """(2, N, 68, 2): shifts by the stage of each face's part of the people."""
+    each = [np.einsum("mnf,fk->mnk", inputs, stage, optimize=True) for stage in stages]
+    local = np.choose(part[None, :, None], each).reshape(*turns.shape[:2], N_LANDMARKS, 2)
+    return np.einsum("mnij,mnkj->mnki", turns, local)
+
+
+_features, _detect = jax.jit(sided_features), jax.jit(detect_landmarks)
