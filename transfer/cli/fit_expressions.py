@@ -117,10 +117,9 @@ def run(args: argparse.Namespace) -> int:
 def check_options(args: argparse.Namespace) -> None:
     """Raise InputError for options that mean nothing together."""
     trained = ("steps", "seed", "landmark_detector_of")
-    for name in ("population_of", "photoreal"):
-        if getattr(args, name):
-            why = f"has no meaning with --{name.replace('_', '-')}, which trains nothing"
-            refuse_given(args, trained, why)
+    for value, flag in ((args.population_of, "--population-of"), (args.photoreal, "--photoreal")):
+        if value:
+            refuse_given(args, trained, f"has no meaning with {flag}, which trains nothing")
     if args.landmark_detector_of:
         why = "has no meaning with --landmark-detector-of, which is trained already"
         refuse_given(args, ("steps",), why)

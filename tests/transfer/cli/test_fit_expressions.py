@@ -48,7 +48,8 @@ def test_a_folder_may_be_unfinished(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--photoreal a --population-of b", "give one of --landmark-detector-of, --population-of"),
+        ("--photoreal a --population-of b", "give --population-of or --photoreal, not both"),
+        ("--photoreal a --steps 9", "--steps has no meaning with --photoreal"),
         ("--adapt a", "--adapt needs --photoreal"),
     ],
 )
