@@ -41,7 +41,7 @@ A reader should accept an input, or refuse it with one line. It is called by the
 command calls, in a process with 3 GiB of address space and 30 s of CPU for each input.
 """
 MIDDLE = """
-Read from it that {faults} of {inputs} inputs led to something else than a result or one line. The
+Read from it that {faults} of {inputs} inputs led to anything but a result or one line. The
 most memory that an input took beyond what its process had is {mb:.0f} MB, the most CPU {s:.1f} s.
 {listed}
 Column *further lines*: the input is refused, and the C code of a library prints lines besides.
