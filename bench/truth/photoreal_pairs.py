@@ -239,7 +239,7 @@ class Judge:
         changes = np.array(got) - self._aus([case.target for case in cases])
         shown = self._aus([c.shown for c in cases]) - self._aus([c.source for c in cases])
         true = self._aus([c.truth for c in cases]) - self._aus([c.target for c in cases])
-        targets = np.array([case.target for case in cases])
+        targets = np.unique([case.target for case in cases], return_inverse=True)[1]
         row = {"no_face": sum(label is None for label in read)}
         row |= _gain("", shown, changes, targets, seed) | _gain(
             "truth_", true, changes, targets, seed

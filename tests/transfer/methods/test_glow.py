@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -25,6 +26,7 @@ from transfer.methods.glow import (
 )
 from transfer.methods.warp import Warp
 from transfer.photos.align import Aligned
+from transfer.photos.pose import pose_of
 
 JAW = 2  # of `UNITS`: AU26
 RED, BLUE = np.array([200, 20, 20]), np.array([20, 20, 200])
@@ -52,6 +54,11 @@ def open_mouthed(colour: np.ndarray, side: int = SIDE) -> np.ndarray:
     return picture
 
 
+def farthest_of_nearest(picture: np.ndarray, colour: np.ndarray) -> float:
+    """Largest channel's difference from 0.9 times a colour, of the pixel that is nearest to it."""
+    return float(np.abs(picture - 0.9 * colour).max(-1).min())
+
+
 def prepared_rows(n: int = 3) -> PreparedMouths:
     jaws = activations(*np.linspace(0.5, 1, n))
     shown = np.stack([open_mouthed(RED)] * n)
@@ -75,9 +82,8 @@ class Portraits:
         pixels = self._shots[picture]
         whole = np.array([[1 / len(pixels), 0, 0], [0, 1 / len(pixels), 0]])
         marks = face().astype(float) * len(pixels)
-        pose: Any = None
         small = self.pixels([picture])[0]
-        aligned = Aligned(small, whole, marks, (0, 0, 1, 1), 1, 1, pose, 1.0, 0.0)
+        aligned = Aligned(small, whole, marks, (0.0, 0.0, 1.0, 1.0), 1, 1, pose_of(marks), 1.0, 0.0)
         return Photograph(picture, pixels, aligned)
 
 
@@ -113,10 +119,9 @@ def test_a_mouth_that_opens_shows_the_sources() -> None:
     painted = glow().edit(prepared, alphas).values[0]
     plain = Warp(painting_models(opening_model()), NOBODY).edit(prepared, alphas).values[0]
     marks = face() * SIDE
-    x, y = marks[INNER_LIPS].mean(0).astype(int)
-    changed = np.abs(painted - plain).max(-1) > 1
-    assert changed[y, x] and not changed[: int(marks[:48, 1].min())].any()
-    np.testing.assert_allclose(painted[y, x] - 0.5, 0.9 * RED, atol=12)
+    row, column = np.nonzero(np.abs(painted - plain).max(-1) > 1)
+    assert len(row) > 10 and row.min() > marks[INNER_LIPS, 1].min() - 4
+    assert farthest_of_nearest(painted, RED) < 12 < 60 < farthest_of_nearest(plain, RED)
 
 
 @pytest.mark.parametrize("alpha", [-0.5, 0.5, 1.0, 1.5])
@@ -127,7 +132,7 @@ def test_outputs_are_finite_and_those_of_a_batch_are_those_of_its_rows(alpha: fl
     np.testing.assert_array_equal(together, method.edit(prepared, alphas).values)
     fields = {k: v[1:2] for k, v in vars(prepared).items()}
     alone = method.edit(PreparedMouths(**fields), alphas[:1]).values
-    np.testing.assert_allclose(together[1:2], alone, atol=0.01)
+    np.testing.assert_allclose(together[1:2], alone, atol=0.2)  # grey levels
 
 
 def test_a_neutralised_target_at_alpha_0_shows_nothing_of_the_source() -> None:
@@ -184,7 +189,8 @@ def test_an_edit_of_a_photograph_is_the_edit_of_the_picture() -> None:
     mouth = rng.uniform(0, 1, (1, 8, 8, 4)) * (255, 255, 255, 1)
     light = Light(np.array([0.8]), np.array([5.0]))
     painted = edit_with_mouth(edit, lit(mouth, light)[0], mouth[0, ..., 3:])
-    base = np.asarray(apply_edit(edit[None], pixels[None]))
+    single = (jnp.asarray(a[None], jnp.float32) for a in (edit, pixels))
+    base = np.asarray(apply_edit(*single))
     wanted = with_mouth(base + 0.5, mouth, light)[0] - 0.5
     got = pixels - painted[..., 3:] * pixels + painted[..., :3]
     np.testing.assert_allclose(got, wanted, atol=1e-3)
@@ -201,8 +207,9 @@ def test_a_photograph_gets_the_mouth_of_the_sources_photograph(
     photograph, result = shots.photograph(1), np.zeros((1, SIDE, SIDE, 3), np.uint8)
     np.testing.assert_array_equal(method.paste(0, 0, photograph, 0.0, result), photograph.pixels)
     pasted = method.paste(0, 0, photograph, 1.0, result)
-    x, y = (face()[INNER_LIPS].mean(0) * 256).astype(int)
-    np.testing.assert_allclose(pasted[y, x], 0.9 * BLUE, atol=12)
+    assert (
+        farthest_of_nearest(pasted, BLUE) < 12 < 60 < farthest_of_nearest(photograph.pixels, BLUE)
+    )
     assert (pasted[:40] == 120).all()
 
 
