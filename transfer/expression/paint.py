@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import UInt8
 
 from transfer.codec import FloatImages, Images
 from transfer.expression import model as em
@@ -48,7 +49,7 @@ def mouths(
     activations: np.ndarray,
     own: np.ndarray,
     expressions: Images,
-    details: Images,
+    details: UInt8[np.ndarray, "B h w C"],
     devices: Sequence[jax.Device] = (),
 ) -> np.ndarray:
     """`transfer.expression.mouth.source_mouth` of each row, float32 (B, h, w, 4).

@@ -119,8 +119,8 @@ def test_a_mouth_that_opens_shows_the_sources() -> None:
     painted = glow().edit(prepared, alphas).values[0]
     plain = Warp(painting_models(opening_model()), NOBODY).edit(prepared, alphas).values[0]
     marks = face() * SIDE
-    row, column = np.nonzero(np.abs(painted - plain).max(-1) > 1)
-    assert len(row) > 10 and row.min() > marks[INNER_LIPS, 1].min() - 4
+    row, _ = np.nonzero(np.abs(painted - plain).max(-1) > 1)
+    assert len(row) > 10 and row.min() > marks[:48, 1].mean()
     assert farthest_of_nearest(painted, RED) < 12 < 60 < farthest_of_nearest(plain, RED)
 
 
