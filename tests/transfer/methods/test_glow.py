@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.landmarks68 import INNER_LIPS, LOWER_EDGES
+from glow_jax.io.landmarks68 import LOWER_EDGES
 from tests.support.expressions import SIDE, face, painting_models, portraits, random_expressions
 from tests.support.linear import linear_codec
+from transfer.expression.mean_shape import mouth_mask_of
 from transfer.expression.model import ExpressionModel, apply_edit
 from transfer.methods.base import Models, Photograph
 from transfer.methods.glow import (
@@ -37,7 +38,10 @@ def opening_model(gap: float = 0.3) -> ExpressionModel:
     displacements = np.zeros((3, 68, 2), np.float32)
     displacements[JAW, [*LOWER_EDGES[4:], 56, 57, 58], 1] = gap
     displacements[0, 17:27, 1] = -0.1
-    return random_expressions(displacements=displacements)
+    shape = face()
+    shape[[*LOWER_EDGES[4:], 56, 57, 58], 1] += gap * (shape[45, 0] - shape[36, 0])
+    mask = mouth_mask_of(shape, SIDE // 2)
+    return random_expressions(displacements=displacements, mean_shape=shape, mouth_mask=mask)
 
 
 def activations(*jaws: float) -> np.ndarray:
