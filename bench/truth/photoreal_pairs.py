@@ -108,11 +108,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.sheet is not None:
         write_sheet(args.sheet, album, cases, made)
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "model": models.codec.name,
         "cases": len(cases),
         "people": len({case.target for case in cases}),
-        "open_mouths": sum(judge.opens(case) for case in cases),
+        "open_mouths": sum(opens(labels, case) for case in cases),
         "splits": args.splits,
         "seed": args.seed,
         "rows": rows,
@@ -254,11 +254,6 @@ class Judge:
         names = ("mouth_mae", "mouth_ssim", "mouth_sharpness")
         return row | dict(zip(names, np.median(figures, 0).tolist(), strict=True))
 
-    def opens(self, case: Case) -> bool:
-        """Whether the mouth is open in the truth, and at most half as much in the edited one."""
-        before, after = (lips_mask(self._labels[n]["landmarks"]).mean() for n in case[2:])
-        return bool(after > MIN_OPENING and before < after / 2)
-
     def _vector(self, aus: dict[str, float]) -> np.ndarray:
         return np.array([aus[unit] for unit in self._units])
 
@@ -278,7 +273,7 @@ class Judge:
         return np.asarray(self._embed(self._album.large(name), marks))
 
     def _mouth(self, picture: np.ndarray, case: Case) -> tuple[float, float, float] | None:
-        if not self.opens(case):
+        if not opens(self._labels, case):
             return None
         truth, inside = (
             self._album.large(case.truth),
@@ -297,12 +292,20 @@ def mouth_figures(
     return float(error), float(ssim_map(one, other)[inside].mean()), float(energy[0] / energy[1])
 
 
-def lips_mask(landmarks: Any) -> np.ndarray:
-    """(SIDE, SIDE) bool: between the lips, of landmarks (68, 2) in pixels."""
+def opens(labels: dict[str, Any], case: Case) -> bool:
+    """Whether the mouth is open in the truth, and at most half as much in the edited picture."""
+    before, after = (
+        lips_mask(labels[name]["landmarks"]).mean() for name in (case.target, case.truth)
+    )
+    return bool(after > MIN_OPENING and before < after / 2)
+
+
+def lips_mask(landmarks: Any, side: int = SIDE) -> np.ndarray:
+    """(side, side) bool: between the lips, of landmarks (68, 2) in pixels of SIDE."""
     from glow_jax.io.landmarks68 import INNER_LIPS
 
-    image = Image.new("1", (SIDE, SIDE))
-    lips = np.array(landmarks, float)[INNER_LIPS] - 0.5
+    image = Image.new("1", (side, side))
+    lips = np.array(landmarks, float)[INNER_LIPS] * side / SIDE - 0.5
     ImageDraw.Draw(image).polygon([tuple(point) for point in lips.tolist()], fill=1)
     return np.asarray(image)
 
@@ -344,7 +347,7 @@ def write_sheet(
     Image.fromarray(np.concatenate(tiles, 0)).save(path)
 
 
-def _commit() -> str:
+def commit() -> str:
     root = Path(__file__).parents[2]
     command = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -52,9 +52,27 @@ def source_mouth(
     before = landmarks + em.displace(model, -own, landmarks)
     after = landmarks + em.displace(model, activations - own, landmarks)
     shown = detect_landmarks(model.landmark_detector, expressions)
+    return mouth_between(model, before, after, shown, details)
+
+
+def mouth_between(
+    model: ExpressionModel,
+    before: Landmarks,
+    after: Landmarks,
+    shown: Landmarks,
+    details: Float[Array, "B h w 3"],
+) -> Float[Array, "B h w 4"]:
+    """`source_mouth` for known landmarks.
+
+    Args:
+        model: of expressions.
+        before, after: landmarks of the targets without and with the expression.
+        shown: landmarks of `details`.
+        details: the sources' pictures with the expression, grey levels.
+    """
     size = (details.shape[1], details.shape[2])
     mask = jnp.asarray(model.mouth_mask, details.dtype)[None, ..., None]
-    mask = jnp.broadcast_to(mask, (len(images), *mask.shape[1:]))
+    mask = jnp.broadcast_to(mask, (len(details), *mask.shape[1:]))
     inside = jnp.clip(em.from_mean_shape(model, mask, after, size), 0, 1)
     pixels = jnp.clip(warp_to(details, shown, after, size), 0, 255)
     return jnp.concatenate([pixels, share(before, after, shown)[:, None, None, None] * inside], -1)
