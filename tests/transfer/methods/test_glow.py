@@ -14,6 +14,7 @@ from tests.support.expressions import SIDE, face, painting_models, portraits, ra
 from tests.support.linear import linear_codec
 from transfer.expression.mean_shape import mouth_mask_of
 from transfer.expression.model import ExpressionModel, apply_edit
+from transfer.expression.openings import newly_open
 from transfer.methods.base import Models, Photograph
 from transfer.methods.glow import (
     Glow,
@@ -94,14 +95,12 @@ class Portraits:
 
 @pytest.fixture(autouse=True)
 def source_mouth_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plain face's lips are taken as open, in the source's pictures."""
-    monkeypatch.setattr("transfer.expression.mouth.share", _share)
+    """Where the plain face's lips part further, they show the source's mouth alone."""
+    monkeypatch.setattr("transfer.expression.mouth.share", parted)
 
 
-def _share(before: Any, after: Any, shown: Any) -> Any:
-    from transfer.expression.openings import newly_open
-
-    return newly_open(before, after - before)
+def parted(before: Any, after: Any, shown: Any) -> Any:
+    return (newly_open(before, after - before) > 0).astype(jnp.float32)
 
 
 NOBODY = Portraits(np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE, 3), np.uint8))
