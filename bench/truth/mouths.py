@@ -42,12 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     from transfer.models import load_models
 
     try:
-        models = load_models(args.model)
         labels = {Path(r["file"]).stem: r for r in read_labels(args.pairs, 256, "pairs")}
         labels = {name: row for name, row in labels.items() if row["split"] in args.splits}
         cases = [case for case in cases_of(labels) if opens(labels, case)]
         if not cases:
             raise InputError(f"{args.pairs}: no mouth opens in {args.splits}")
+        models = load_models(args.model)
         other = load_models(args.expressions) if args.expressions else models
         if other.expression_model is None:
             raise InputError(f"model {other.codec.name!r} has no expressions.npz")

@@ -33,6 +33,8 @@ SIDE = 256  # pixels of the photographs
 MIN_OPENING = 0.0015  # area between the lips, as a share of the picture: 98 pixels of 256 x 256
 CHUNK = 16  # outputs that are computed at once
 LUMA = np.array([0.299, 0.587, 0.114])
+COLUMNS: tuple[str, ...] = ("gain", "r", "truth_gain", "truth_r", "to_target", "nearer")
+COLUMNS += ("mouth_mae", "mouth_ssim", "mouth_sharpness")
 ALPHAS = {"paper": 0.5}  # the others: 1
 
 
@@ -240,7 +242,7 @@ class Judge:
         shown = self._aus([c.shown for c in cases]) - self._aus([c.source for c in cases])
         true = self._aus([c.truth for c in cases]) - self._aus([c.target for c in cases])
         targets = np.unique([case.target for case in cases], return_inverse=True)[1]
-        row = {"no_face": sum(label is None for label in read)}
+        row: dict[str, Any] = {"no_face": sum(label is None for label in read)}
         row |= _gain("", shown, changes, targets, seed) | _gain(
             "truth_", true, changes, targets, seed
         )
@@ -318,7 +320,7 @@ def _gain(
     sums = moments(wanted, got, groups)
     rng = np.random.default_rng(seed)
     low, high = bootstrap(sums, gain_and_correlation, rng, 2000)
-    found = {}
+    found: dict[str, Any] = {}
     for i, name in enumerate(("gain", "r")):
         found[prefix + name] = float(gain_and_correlation(sums.sum(0))[i])
         found[f"{prefix}{name}_95"] = [float(low[i]), float(high[i])]
@@ -326,9 +328,7 @@ def _gain(
 
 
 def print_row(name: str, row: dict[str, Any]) -> None:
-    columns = ("gain", "r", "truth_gain", "truth_r", "to_target", "nearer")
-    columns = (*columns, "mouth_mae", "mouth_ssim", "mouth_sharpness")
-    cells = (f"{column} {row[column]:.3f}" for column in columns)
+    cells = (f"{column} {row[column]:.3f}" for column in COLUMNS)
     print(f"{name:18s} {', '.join(cells)}", flush=True)
 
 
