@@ -28,7 +28,7 @@ AVERAGE = Reference("average over photographs", "average")
 """There is no picture: the mean of what is read in a person's photographs."""
 UNSPECIFIED = Reference("reference picture", "reference")
 
-OF_METHOD = {"": MEAN_FACE, "paper": MEAN_FACE, "warp": NEUTRAL_PICTURE}
+OF_METHOD = {"": MEAN_FACE, "paper": MEAN_FACE, "warp": NEUTRAL_PICTURE, "glow": NEUTRAL_PICTURE}
 """By the column `method` of results.csv. Empty: a folder of somebody else's, whose `means/` holds
 mean faces."""
 

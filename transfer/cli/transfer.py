@@ -26,6 +26,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "the model's size, or photographs of any size (--align). Method warp estimates the "
         "expression as Action Unit activations; it warps the target's most neutral picture by "
         "alpha times these activations, and adds what a warp cannot make, such as folds and teeth. "
+        "Method glow does the same, and a mouth that opens shows the inside of the source's own "
+        "mouth, in the light that the flow finds likely. "
         "Method paper adds latents of the flow: "
         "y = decode(mean(target) + alpha * (expression - mean(source)))."
     )
@@ -44,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="how much of the expression is added: 0 none, 1 all of it; numbers, FIRST:LAST:STEP "
         "(whose steps must end at LAST), or auto (the largest alpha whose result the flow finds "
         "about as likely as the unedited picture). Write a negative number as --alpha=-0.5 "
-        "(default: 1 for warp; 0.3 0.4 0.5 for paper, as in the paper)",
+        "(default: 1 for warp and glow; 0.3 0.4 0.5 for paper, as in the paper)",
     )
     parser.add_argument(
         "--neutral",

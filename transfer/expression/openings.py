@@ -41,11 +41,17 @@ def newly_open(landmarks: Landmarks, displacements: Landmarks) -> Float[Array, "
 
     1 where the lips were shut and open, 0 where the opening does not grow.
     """
-    across = between_eyes(landmarks)
-    down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
-    gaps = (
-        _gaps(points, down)[:, LIP_PAIRS].mean(1)
-        for points in (landmarks, landmarks + displacements)
-    )
-    before, after = (jnp.maximum(gap, 0) for gap in gaps)
+    before, after = lip_gap(landmarks, landmarks), lip_gap(landmarks + displacements, landmarks)
     return jnp.clip((after - before) / jnp.maximum(after, 1e-3), 0, 1)
+
+
+def lip_gap(points: Landmarks, face: Landmarks) -> Float[Array, " B"]:
+    """The mean gap between the lips, 0 where they meet.
+
+    Args:
+        points: landmarks whose lips are measured.
+        face: landmarks of the same face, the distance between whose eyes is the unit.
+    """
+    across = between_eyes(face)
+    down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
+    return jnp.maximum(_gaps(points, down)[:, LIP_PAIRS].mean(1), 0)

@@ -1,18 +1,22 @@
 """Apply expressions to pictures, compiled, on one or several devices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import UInt8
 
 from transfer.codec import FloatImages, Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
+from transfer.expression.mouth import source_mouth
 
 CROP_PX = 256  # side of the residual that is computed for a photograph
 
 _warped, _with_expression = jax.jit(em.warped), jax.jit(em.with_expression)
+_source_mouth = jax.jit(source_mouth)
 
 
 def with_expression(
@@ -34,21 +38,52 @@ def with_expression(
     Returns:
         (B, H, W, 3) finite grey levels. Where all activations are 0, the unchanged picture.
     """
-    n = max(1, len(devices))
-    parts = zip(
-        np.split(np.asarray(images), n),
-        np.split(np.asarray(activations, np.float32), n),
-        strict=True,
-    )
-    painted = []
+    arrays = (np.asarray(images), np.asarray(activations, np.float32))
+    return _on_devices(_with_expression, model, arrays, devices) + np.float32(0.5)
+
+
+def mouths(
+    model: ExpressionModel,
+    images: Images,
+    activations: np.ndarray,
+    own: np.ndarray,
+    expressions: Images,
+    details: UInt8[np.ndarray, "B h w C"],
+    devices: Sequence[jax.Device] = (),
+) -> np.ndarray:
+    """`transfer.expression.mouth.source_mouth` of each row, float32 (B, h, w, 4).
+
+    Args:
+        model: the expression model.
+        images: the targets' pictures, uint8 (B, H, W, 3).
+        activations: (B, A), already multiplied by alpha.
+        own: (B, A) activations that are removed from `images`.
+        expressions: the sources' pictures, uint8 (B, H, W, 3).
+        details: the same pictures at the size of the result, uint8 (B, h, w, 3).
+        devices: as in `with_expression`.
+    """
+    added, removed = np.asarray(activations, np.float32), np.asarray(own, np.float32)
+    arrays = (images, added, removed, expressions, np.asarray(details, np.float32))
+    return _on_devices(_source_mouth, model, arrays, devices)
+
+
+def _on_devices(
+    function: Callable[..., jax.Array],
+    model: ExpressionModel,
+    arrays: Sequence[np.ndarray],
+    devices: Sequence[jax.Device],
+) -> np.ndarray:
+    """A compiled function of a model and arrays, whose rows the devices share."""
+    found = []
+    parts = zip(*(np.split(array, max(1, len(devices))) for array in arrays), strict=True)
     for i, part in enumerate(parts):
         placed = jax.device_put((model, *part), devices[i]) if devices else (model, *part)
-        painted.append(_with_expression(*placed))
+        found.append(function(*placed))
         if (
             jax.default_backend() == "cpu"
         ):  # on a CPU two programs with `solve` would wait for each other
-            painted[-1].block_until_ready()
-    return np.concatenate([np.asarray(p) for p in painted]) + np.float32(0.5)
+            found[-1].block_until_ready()
+    return np.concatenate([np.asarray(one) for one in found])
 
 
 def warped(model: ExpressionModel, images: Images, activations: np.ndarray) -> np.ndarray:
@@ -57,7 +92,7 @@ def warped(model: ExpressionModel, images: Images, activations: np.ndarray) -> n
 
 
 def displaced(
-    model: ExpressionModel, image: Images, activations: np.ndarray
+    model: ExpressionModel, image: Images, activations: np.ndarray, side: int = CROP_PX
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The displacements and the residual of an expression in one crop, for `paste_warp`.
 
@@ -65,26 +100,26 @@ def displaced(
         model: the expression model.
         image: uint8 (1, S, S, 3).
         activations: (1, A), already multiplied by alpha.
+        side: of the residual edit, pixels.
 
     Returns:
         landmarks (68, 2), their displacements (68, 2), both in sides of the crop; and the residual
-        edit (CROP_PX, CROP_PX, 4).
+        edit (side, side, 4).
     """
-    parts = _displaced(model, jnp.asarray(image), jnp.asarray(activations, jnp.float32))
+    parts = _displaced(model, jnp.asarray(image), jnp.asarray(activations, jnp.float32), side)
     landmarks, displacements, change = (np.asarray(part)[0] for part in parts)
     return landmarks, displacements, change
 
 
-@jax.jit
+@partial(jax.jit, static_argnums=3)
 def _displaced(
-    model: ExpressionModel, images: jax.Array, activations: jax.Array
+    model: ExpressionModel, images: jax.Array, activations: jax.Array, side: int
 ) -> tuple[jax.Array, ...]:
     landmarks = em.find_landmarks(model, images)
     displacements = em.displace(model, activations, landmarks)
     change = em.residual_edit(model, images, landmarks, displacements, activations)
-    size = (CROP_PX, CROP_PX)
     return (
         landmarks,
         displacements,
-        em.from_mean_shape(model, change, landmarks + displacements, size),
+        em.from_mean_shape(model, change, landmarks + displacements, (side, side)),
     )

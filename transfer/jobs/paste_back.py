@@ -64,7 +64,6 @@ def paste_back(
     """
     cropped = _CroppedFaces(job, faces)
     method = functools.cache(lambda name: method_class(name)(models, cropped))
-    read = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(read_image)
     rows = _results(out)
     make_folder(out, PASTED)
     table, made, failures = [], 0, list[str]()
@@ -80,7 +79,7 @@ def paste_back(
         if has_file(out, file):
             return path, False
         alpha = float(rows[item.id]["alpha"])
-        photograph = Photograph(picture, read(path), faces.face(path))
+        photograph = cropped.photograph(picture)
         expression, source = int(job.plan.expression[row]), int(job.plan.source[row])
         image = read_image(out / item.file)[None]
         result = one.paste(expression, source, photograph, alpha, image)
@@ -106,11 +105,16 @@ def paste_back(
 
 
 class _CroppedFaces:
-    """The faces of a job's photographs, by number; a `transfer.expression.estimate.Faces`."""
+    """The faces of a job's photographs, by number; `transfer.methods.base.Photographs`."""
 
     def __init__(self, job: Job, faces: AlignedFaces):
         self._job, self._faces = job, faces
         self.usable = functools.cache(self._usable)
+        self.photograph = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(self._photograph)
+
+    def _photograph(self, picture: int) -> Photograph:
+        path = self._job.plan.files[picture]
+        return Photograph(picture, read_image(path), self._faces.face(path))
 
     def _usable(self, person: int) -> list[int]:
         return [i for i in self._job.plan.pictures[person] if self._can_be_used(i)]

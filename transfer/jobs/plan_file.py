@@ -8,7 +8,7 @@ the columns
                  is no picture of that person but the expression's
     target       the person who gets the expression: a folder, a glob or one picture
     alpha        how much of the expression: a number, or "auto", the largest in a trust region
-    method       (optional) warp or paper
+    method       (optional) warp, paper or glow
     id           (optional) a name of your own for the row, unique in the table
 
 A cross product lists every expression of every source on every target, at every alpha:

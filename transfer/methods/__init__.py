@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 METHODS: dict[str, "str | type[Method]"] = {
     "warp": "transfer.methods.warp:Warp",
     "paper": "transfer.methods.paper:Paper",
+    "glow": "transfer.methods.glow:Glow",
 }
 
 

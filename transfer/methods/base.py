@@ -65,6 +65,15 @@ class Pictures(Faces, Protocol):
         ...
 
 
+@runtime_checkable
+class Photographs(Faces, Protocol):
+    """The faces of a job's photographs, by number, and the photographs themselves."""
+
+    def photograph(self, picture: int) -> "Photograph":
+        """A photograph and the face in it that is used."""
+        ...
+
+
 class Decoded(NamedTuple):
     """Edited pictures, and the share of each edit that was applied.
 
@@ -107,7 +116,10 @@ class Method(Protocol):
     reference_name: ClassVar[str]
 
     def __init__(self, models: Models, faces: Any):
-        """Prepare for one job; `faces` is `Pictures`, or `Faces` if only `paste` will be called."""
+        """Prepare for one job.
+
+        `faces` is `Pictures`, or `Photographs` if only `photograph` and `paste` will be called.
+        """
         ...
 
     @classmethod
@@ -181,7 +193,7 @@ class Method(Protocol):
 
 
 class Photograph(NamedTuple):
-    """A target's photograph.
+    """A photograph of a job.
 
     Attributes:
         picture: number of the photograph in the job's plan.

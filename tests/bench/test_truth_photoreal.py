@@ -1,0 +1,98 @@
+"""The benchmark on photoreal pairs: its cases, its album, and its figures of a mouth."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.truth import mouths, photoreal_pairs
+from bench.truth.photoreal_pairs import (
+    SIDE,
+    Album,
+    Case,
+    cases_of,
+    drawn,
+    lips_mask,
+    mouth_figures,
+    opens,
+)
+from glow_jax.io.landmarks68 import INNER_LIPS
+from tests.support.linear import linear_codec
+
+
+def lips(height: float) -> list[list[float]]:
+    """Landmarks in pixels whose inner lips span 60 pixels, and `height` pixels at most."""
+    marks = np.full((68, 2), 100.0)
+    turn = np.linspace(np.pi, 3 * np.pi, 8, endpoint=False)
+    marks[INNER_LIPS] = 128 + np.stack([30 * np.cos(turn), height / 2 * np.sin(turn)], 1)
+    return marks.tolist()
+
+
+def labels() -> dict[str, Any]:
+    """Three people, of whom two smile and one frowns."""
+    rows = {}
+    for person, expression in (("a", "smile"), ("b", "smile"), ("c", "frown")):
+        neutral = f"{person}_neutral"
+        common = {"neutral": f"{neutral}.webp"}
+        rows[neutral] = {"expression": "neutral", "landmarks": lips(1), **common}
+        rows[f"{person}_{expression}"] = {"expression": expression, "landmarks": lips(20), **common}
+    return rows
+
+
+def test_each_expression_goes_to_the_next_person_who_has_it() -> None:
+    first = Case("a_neutral", "a_smile", "b_neutral", "b_smile")
+    second = Case("b_neutral", "b_smile", "a_neutral", "a_smile")
+    assert cases_of(labels()) == [first, second]
+    assert drawn([first, second], None, 0) == [first, second]
+    assert drawn([first, second], 1, 0) in ([first], [second])
+    alone = {name: row for name, row in labels().items() if not name.startswith("b")}
+    assert cases_of(alone) == []
+
+
+def test_a_mouth_that_opens_is_known_by_the_area_between_its_lips() -> None:
+    mask = lips_mask(lips(20))
+    assert mask.shape == (SIDE, SIDE) and mask.sum() == pytest.approx(60 * 20 / np.sqrt(2), rel=0.1)
+    assert lips_mask(lips(20), 64).sum() == pytest.approx(mask.sum() / 16, rel=0.25)
+    case, rows = Case("a_neutral", "a_smile", "b_neutral", "b_smile"), labels()
+    assert opens(rows, case)
+    rows["b_neutral"]["landmarks"] = lips(15)
+    assert not opens(rows, case)
+
+
+def test_figures_inside_a_mouth() -> None:
+    truth = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    inside = lips_mask(lips(40))
+    assert mouth_figures(truth, truth, inside) == pytest.approx((0, 1, 1))
+    mae, ssim, sharpness = mouth_figures(np.full_like(truth, 128), truth, inside)
+    assert mae == pytest.approx(64, abs=4) and abs(ssim) < 0.1 and sharpness == 0
+    outside = np.where(inside[..., None], truth, 0).astype(np.uint8)
+    assert mouth_figures(outside, truth, inside)[0] == 0
+
+
+def test_the_album_gives_pictures_and_latents_by_number(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(1), labels()
+    for side in (8, SIDE):
+        (tmp_path / str(side)).mkdir()
+        for name in rows:
+            pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / str(side) / f"{name}.webp", lossless=True)
+    album = Album(tmp_path, linear_codec(), rows)
+    numbers = [album.number["a_smile"], album.number["c_neutral"]]
+    pixels, vectors = album.pixels(numbers), album.latents(numbers)
+    assert pixels.shape == (2, 8, 8, 3) and album.large("a_smile").shape == (SIDE, SIDE, 3)
+    np.testing.assert_array_equal(album.tree(vectors)[0], pixels + np.float32(0.5))
+    np.testing.assert_array_equal(album.mean(numbers[0]), vectors[0])
+
+
+@pytest.mark.parametrize("module", [photoreal_pairs, mouths])
+def test_a_folder_without_pairs_is_one_line(module: Any, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "dataset.json").write_text(json.dumps({"kind": "people"}))
+    (tmp_path / str(SIDE)).mkdir()
+    (tmp_path / str(SIDE) / "labels.jsonl").write_text("")
+    assert module.main([str(tmp_path), "-o", str(tmp_path / "out.json")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "pairs are needed" in said
+    assert not (tmp_path / "out.json").exists()

@@ -1,0 +1,224 @@
+"""Method "glow": the source's own mouth between the target's lips, in a light the flow chooses."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.landmarks68 import LOWER_EDGES
+from tests.support.expressions import SIDE, face, painting_models, portraits, random_expressions
+from tests.support.linear import linear_codec
+from transfer.expression.mean_shape import mouth_mask_of
+from transfer.expression.model import ExpressionModel, apply_edit
+from transfer.expression.openings import newly_open
+from transfer.methods.base import Models, Photograph
+from transfer.methods.glow import (
+    Glow,
+    Light,
+    PreparedMouths,
+    edit_with_mouth,
+    light_of,
+    lit,
+    paste_side,
+    with_mouth,
+)
+from transfer.methods.warp import Warp
+from transfer.photos.align import Aligned
+from transfer.photos.pose import pose_of
+
+JAW = 2  # of `UNITS`: AU26
+RED, BLUE = np.array([200, 20, 20]), np.array([20, 20, 200])
+
+
+def opening_model(gap: float = 0.3) -> ExpressionModel:
+    """Random expressions, of which AU26 opens shut lips by `gap` distances between the eyes."""
+    displacements = np.zeros((3, 68, 2), np.float32)
+    displacements[JAW, [*LOWER_EDGES[4:], 56, 57, 58], 1] = gap
+    displacements[0, 17:27, 1] = -0.1
+    shape = face()
+    shape[[*LOWER_EDGES[4:], 56, 57, 58], 1] += gap * (shape[45, 0] - shape[36, 0])
+    mask = mouth_mask_of(shape, SIDE // 2)
+    return random_expressions(displacements=displacements, mean_shape=shape, mouth_mask=mask)
+
+
+def activations(*jaws: float) -> np.ndarray:
+    found = np.zeros((len(jaws), 3), np.float32)
+    found[:, JAW] = jaws
+    return found
+
+
+def open_mouthed(colour: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """uint8 (side, side, 3): a grey picture with a patch of a colour around the lips."""
+    picture = np.full((side, side, 3), 120, np.uint8)
+    low, high = (face()[48:68].min(0) * side).astype(int), (face()[48:68].max(0) * side).astype(int)
+    more = side // 24
+    picture[low[1] - more : high[1] + more, low[0] - more : high[0] + more] = colour
+    return picture
+
+
+def farthest_of_nearest(picture: np.ndarray, colour: np.ndarray) -> float:
+    """Largest channel's difference from 0.9 times a colour, of the pixel that is nearest to it."""
+    return float(np.abs(picture - 0.9 * colour).max(-1).min())
+
+
+def prepared_rows(n: int = 3) -> PreparedMouths:
+    jaws = activations(*np.linspace(0.5, 1, n))
+    shown = np.stack([open_mouthed(RED)] * n)
+    return PreparedMouths(portraits(n, seed=3), jaws, np.zeros_like(jaws), [""] * n, shown)
+
+
+class Portraits:
+    """Two people with a picture each: 0 shows the expression, 1 is edited."""
+
+    def __init__(self, shown: np.ndarray, edited: np.ndarray):
+        self._shots = shown, edited
+
+    def usable(self, person: int) -> list[int]:
+        return [person]
+
+    def pixels(self, pictures: Sequence[int]) -> np.ndarray:
+        step = len(self._shots[0]) // SIDE
+        return np.stack([self._shots[i][::step, ::step] for i in pictures])
+
+    def photograph(self, picture: int) -> Photograph:
+        pixels = self._shots[picture]
+        whole = np.array([[1 / len(pixels), 0, 0], [0, 1 / len(pixels), 0]])
+        marks = face().astype(float) * len(pixels)
+        small = self.pixels([picture])[0]
+        aligned = Aligned(small, whole, marks, (0.0, 0.0, 1.0, 1.0), 1, 1, pose_of(marks), 1.0, 0.0)
+        return Photograph(picture, pixels, aligned)
+
+
+@pytest.fixture(autouse=True)
+def source_mouth_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the plain face's lips part further, they show the source's mouth alone."""
+    monkeypatch.setattr("transfer.expression.mouth.share", parted)
+
+
+def parted(before: Any, after: Any, shown: Any) -> Any:
+    return (newly_open(before, after - before) > 0).astype(jnp.float32)
+
+
+NOBODY = Portraits(np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((SIDE, SIDE, 3), np.uint8))
+
+
+def glow() -> Glow:
+    return Glow(painting_models(opening_model()), NOBODY)
+
+
+def test_at_alpha_0_the_picture_is_unchanged_to_the_bit() -> None:
+    prepared = prepared_rows()
+    found = glow().edit(prepared, np.zeros(3, np.float32))
+    np.testing.assert_array_equal(found.values, prepared.pictures + np.float32(0.5))
+    assert not found.lost.any() and (found.kept == 1).all()
+
+
+def test_a_mouth_that_opens_shows_the_sources() -> None:
+    prepared = prepared_rows(1)
+    alphas = np.ones(1, np.float32)
+    painted = glow().edit(prepared, alphas).values[0]
+    plain = Warp(painting_models(opening_model()), NOBODY).edit(prepared, alphas).values[0]
+    marks = face() * SIDE
+    row, _ = np.nonzero(np.abs(painted - plain).max(-1) > 1)
+    assert len(row) > 10 and row.min() > marks[:48, 1].mean()
+    assert farthest_of_nearest(painted, RED) < 12 < 30 < farthest_of_nearest(plain, RED)
+
+
+@pytest.mark.parametrize("alpha", [-0.5, 0.5, 1.0, 1.5])
+def test_outputs_are_finite_and_those_of_a_batch_are_those_of_its_rows(alpha: float) -> None:
+    method, prepared, alphas = glow(), prepared_rows(), np.full(3, alpha, np.float32)
+    together = method.edit(prepared, alphas).values
+    assert np.isfinite(together).all() and together.dtype == np.float32
+    np.testing.assert_array_equal(together, method.edit(prepared, alphas).values)
+    fields = {k: v[1:2] for k, v in vars(prepared).items()}
+    alone = method.edit(PreparedMouths(**fields), alphas[:1]).values
+    np.testing.assert_allclose(together[1:2], alone, atol=0.2)  # grey levels
+
+
+def test_a_neutralised_target_at_alpha_0_shows_nothing_of_the_source() -> None:
+    prepared = dataclasses.replace(prepared_rows(), own=activations(-0.7, -0.8, -0.9))
+    alphas = np.zeros(3, np.float32)
+    plain = Warp(painting_models(opening_model()), NOBODY).edit(prepared, alphas)
+    np.testing.assert_array_equal(glow().edit(prepared, alphas).values, plain.values)
+
+
+def preferring(grey: float) -> Models:
+    """A flow that finds pictures likely whose mean is near `grey`."""
+    return painting_models(
+        opening_model(),
+        bits_per_dim=lambda images: (images.mean((1, 2, 3)) - grey) ** 2 / 100,
+    )
+
+
+def mouth_and_base() -> tuple[np.ndarray, np.ndarray]:
+    mouth = np.full((2, SIDE, SIDE, 4), 100, np.float32)
+    mouth[..., 3] = 1
+    return mouth, np.full((2, SIDE, SIDE, 3), 50.5, np.float32)
+
+
+def test_the_light_is_what_the_flow_finds_likely() -> None:
+    mouth, base = mouth_and_base()
+    flat = light_of(linear_codec(), base, mouth)
+    np.testing.assert_allclose(flat.gain, 0.9, rtol=1e-5)
+    np.testing.assert_allclose(flat.offset, 0, atol=1e-5)
+    for grey in (60, 90, 130):
+        light = light_of(preferring(grey).codec, base, mouth)
+        assert lit(mouth, light).mean() == pytest.approx(grey, abs=6)
+
+
+def test_a_shut_mouth_does_not_ask_the_flow() -> None:
+    def never(images: np.ndarray) -> np.ndarray:
+        raise AssertionError("the flow was asked")
+
+    mouth, base = mouth_and_base()
+    mouth[..., 3] = 0
+    light = light_of(linear_codec(bits_per_dim=never), base, mouth)
+    np.testing.assert_array_equal(with_mouth(base, mouth, light), base)
+
+
+def test_a_model_without_a_likelihood_is_refused() -> None:
+    codec = linear_codec(bits_per_dim=lambda images: np.full(len(images), np.nan))
+    mouth, base = mouth_and_base()
+    with pytest.raises(InputError, match="'linear' has no likelihood, .*`method` warp"):
+        light_of(codec, base, mouth)
+
+
+def test_an_edit_of_a_photograph_is_the_edit_of_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    edit, pixels = rng.uniform(0, 1, (8, 8, 4)), rng.uniform(0, 255, (8, 8, 3))
+    mouth = rng.uniform(0, 1, (1, 8, 8, 4)) * (255, 255, 255, 1)
+    light = Light(np.array([0.8]), np.array([5.0]))
+    painted = edit_with_mouth(edit, lit(mouth, light)[0], mouth[0, ..., 3:])
+    single = (jnp.asarray(a[None], jnp.float32) for a in (edit, pixels))
+    base = np.asarray(apply_edit(*single))
+    wanted = with_mouth(base + 0.5, mouth, light)[0] - 0.5
+    got = pixels - painted[..., 3:] * pixels + painted[..., :3]
+    np.testing.assert_allclose(got, wanted, atol=1e-3)
+
+
+def test_a_photograph_gets_the_mouth_of_the_sources_photograph(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shots = Portraits(open_mouthed(BLUE, 256), np.full((256, 256, 3), 120, np.uint8))
+    method = Glow(painting_models(opening_model()), shots)
+    monkeypatch.setattr(
+        method._people, "expression", lambda *_: type("", (), {"activations": activations(1.0)[0]})
+    )
+    photograph, result = shots.photograph(1), np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    np.testing.assert_array_equal(method.paste(0, 0, photograph, 0.0, result), photograph.pixels)
+    pasted = method.paste(0, 0, photograph, 1.0, result)
+    assert (
+        farthest_of_nearest(pasted, BLUE) < 25 < 60 < farthest_of_nearest(photograph.pixels, BLUE)
+    )
+    assert (pasted[:40] == 120).all()
+
+
+@pytest.mark.parametrize(
+    ("side_px", "side"), [(90.0, 256), (256.0, 256), (300.5, 512), (9e3, 1024)]
+)
+def test_the_mouths_crop_has_the_photographs_resolution(side_px: float, side: int) -> None:
+    assert paste_side(side_px) == side

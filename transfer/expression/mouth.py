@@ -1,0 +1,99 @@
+"""The inside of a mouth that an expression opens: the source's own, placed between the lips.
+
+A warp cannot make teeth, and a regressed inside of the mouth is the blurred mean of many. The
+picture with the expression shows the inside of the source's mouth, sharply. It is warped so that
+its lips cover the target's lips after the expression, and multiplied by a gain (the lights of two
+pictures differ):
+
+    result = base + w (gain * mouth - base)
+
+`base` is the target's picture after the expression, w is the share (0-1) of the source's mouth: 1
+between lips that were shut, 0 outside them. Pure functions of arrays; the gain is chosen in
+`transfer.methods.glow`.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from transfer.expression import model as em
+from transfer.expression.landmark_detector import detect_landmarks
+from transfer.expression.model import Activations, ExpressionModel, Images, Landmarks
+from transfer.expression.openings import lip_gap, newly_open
+from transfer.expression.warp import warp_to
+
+# `newly_open` of a mouth that shows nothing of the source's, and of one that shows only that.
+OWN_MOUTH, SOURCE_MOUTH = 0.2, 0.6
+# The share of the target's gap that the source's gap must have, so that the source's mouth is used.
+MIN_GAP_RATIO = 0.5
+
+
+def source_mouth(
+    model: ExpressionModel,
+    images: Images,
+    activations: Activations,
+    own: Activations,
+    expressions: Images,
+    details: Float[Array, "B h w 3"],
+) -> Float[Array, "B h w 4"]:
+    """The source's mouth in the frame of the target's picture after the expression.
+
+    Args:
+        model: of expressions.
+        images: the targets' pictures.
+        activations: of the expressions, already multiplied by alpha.
+        own: activations that are removed from `images`.
+        expressions: the sources' pictures, for the landmarks.
+        details: the same pictures at the size of the result, grey levels.
+
+    Returns:
+        Grey levels of the mouth (three channels), and w. All w are 0 if `activations` are.
+    """
+    landmarks = detect_landmarks(model.landmark_detector, images)
+    before = landmarks + em.displace(model, -own, landmarks)
+    after = landmarks + em.displace(model, activations - own, landmarks)
+    shown = detect_landmarks(model.landmark_detector, expressions)
+    return mouth_between(model, before, after, shown, details)
+
+
+def mouth_between(
+    model: ExpressionModel,
+    before: Landmarks,
+    after: Landmarks,
+    shown: Landmarks,
+    details: Float[Array, "B h w 3"],
+) -> Float[Array, "B h w 4"]:
+    """`source_mouth` for known landmarks.
+
+    Args:
+        model: of expressions.
+        before, after: landmarks of the targets without and with the expression.
+        shown: landmarks of `details`.
+        details: the sources' pictures with the expression, grey levels.
+    """
+    size = (details.shape[1], details.shape[2])
+    mask = jnp.asarray(model.mouth_mask, details.dtype)[None, ..., None]
+    mask = jnp.broadcast_to(mask, (len(details), *mask.shape[1:]))
+    inside = jnp.clip(em.from_mean_shape(model, mask, after, size), 0, 1)
+    pixels = jnp.clip(warp_to(details, shown, after, size), 0, 255)
+    return jnp.concatenate([pixels, share(before, after, shown)[:, None, None, None] * inside], -1)
+
+
+def share(before: Landmarks, after: Landmarks, shown: Landmarks) -> Float[Array, " B"]:
+    """How much (0-1) of the inside of a mouth is the source's.
+
+    Args:
+        before, after: landmarks of the target without and with the expression.
+        shown: landmarks of the source with the expression.
+
+    Returns:
+        0 where the mouth does not open further, or the source's mouth is shut.
+    """
+    opened = (newly_open(before, after - before) - OWN_MOUTH) / (SOURCE_MOUTH - OWN_MOUTH)
+    gaps = lip_gap(shown, shown) / jnp.maximum(MIN_GAP_RATIO * lip_gap(after, before), 1e-3)
+    return _smooth(opened) * _smooth(gaps)
+
+
+def _smooth(t: Float[Array, " B"]) -> Float[Array, " B"]:
+    """A smooth step from 0 at 0 to 1 at 1."""
+    t = jnp.clip(t, 0, 1)
+    return t * t * (3 - 2 * t)

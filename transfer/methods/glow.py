@@ -1,0 +1,167 @@
+"""Method "glow": as "warp", and a mouth that opens shows the source's own mouth, lit by the flow.
+
+    base   = the output of method "warp"
+    output = base + w (g mouth + b - base)
+    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( output ) N( log g; log 0.9, 0.3 )
+    b      = E[ b | g ],               p(b) ~ p_flow( output ) N( b; 0, 15 )
+
+mouth is the inside of the source's mouth, warped between the target's lips, and w its share of a
+pixel (`transfer.expression.mouth`). The light of two photographs differs, by an unknown factor g
+and an unknown offset b in grey levels. The flow's likelihood of the whole picture, over a few
+values of each, tells which ones suit the target's face; the posterior means are used. What this
+changes, with figures, is in docs/results/truth.md.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from transfer.codec import Codec, FloatImages, Images, to_bytes
+from transfer.expression.paint import displaced, mouths, with_expression
+from transfer.methods.base import Decoded, Photograph, Rows
+from transfer.methods.warp import PreparedPictures, Warp
+from transfer.photos.crop import crop
+from transfer.photos.paste import paste_warp
+
+# The values that the flow compares: mean and deviation of the prior, and steps from the mean.
+LOG_GAIN, LOG_GAIN_DEVIATION = np.log(0.9), 0.3
+LOG_GAIN_STEPS = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])
+OFFSET_DEVIATION = 15.0  # grey levels
+OFFSET_STEPS = np.array([-24.0, -12.0, 0.0, 12.0, 24.0])
+MIN_PASTE_PX, MAX_PASTE_PX = 256, 1024  # side of the mouth's crop for a photograph
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedMouths(PreparedPictures):
+    """The inputs of a batch of edits.
+
+    Attributes:
+        expressions: the sources' pictures with the expressions, uint8 (B, H, W, 3).
+    """
+
+    expressions: Images
+
+
+class Light(NamedTuple):
+    """The light of B mouths: grey levels are multiplied by `gain`, and `offset` is added."""
+
+    gain: np.ndarray
+    offset: np.ndarray
+
+
+class Glow(Warp):
+    """See the module."""
+
+    name: ClassVar[str] = "glow"
+
+    def prepare(self, rows: Rows) -> PreparedMouths:
+        """See `Method`."""
+        prepared = vars(super().prepare(rows))
+        return PreparedMouths(**prepared, expressions=self._faces.pixels(rows.expressions))
+
+    def edit(self, prepared: Any, alphas: np.ndarray) -> Decoded:
+        """See `Method`."""
+        activations = prepared.activations * alphas[:, None]
+        images, own, devices = prepared.pictures, prepared.own, self._codec.devices
+        base = with_expression(self._model, images, activations - own, devices)
+        shown = prepared.expressions
+        mouth = mouths(self._model, images, activations, own, shown, shown, devices)
+        values = with_mouth(base, mouth, light_of(self._codec, base, mouth))
+        return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))
+
+    def paste(
+        self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
+    ) -> np.ndarray:
+        """As `Warp.paste`; the mouth comes from the source's photograph, in the output's light."""
+        picture, shown = self._faces.pixels([photograph.picture]), self._faces.pixels([expression])
+        added = alpha * self._people.expression(expression, source).activations[None]
+        own = self._own(photograph.picture)[None]
+        base = with_expression(self._model, picture, added - own)
+        small = mouths(self._model, picture, added, own, shown, shown)
+        transform = photograph.face.transform
+        if not small[..., 3].any():
+            change = displaced(self._model, picture, added - own)
+            return paste_warp(photograph.pixels, transform, *change)
+        light = light_of(self._codec, base, small)
+        side = paste_side(photograph.face.side_px)
+        other = self._faces.photograph(expression)
+        details = crop(other.pixels, other.face.transform, side)[None]
+        large = mouths(self._model, picture, added, own, shown, details)
+        landmarks, displacements, edit = displaced(self._model, picture, added - own, side)
+        edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
+        return paste_warp(photograph.pixels, transform, landmarks, displacements, edit)
+
+
+def lit(mouth: np.ndarray, light: Light) -> FloatImages:
+    """(B, H, W, 3) grey levels 0-255 of mouths (B, H, W, 4) of `source_mouth`, in a light."""
+    gain, offset = (part[:, None, None, None] for part in light)
+    return np.clip(gain * mouth[..., :3] + offset, 0, 255)
+
+
+def with_mouth(base: FloatImages, mouth: np.ndarray, light: Light) -> FloatImages:
+    """(B, H, W, 3): `base` with the mouth in a light; where w is 0, `base` exactly.
+
+    Args:
+        base: (B, H, W, 3) grey levels of method "warp", a byte b being b + 0.5.
+        mouth: (B, H, W, 4) of `source_mouth`.
+        light: of the mouths.
+    """
+    return (base + mouth[..., 3:] * (lit(mouth, light) + 0.5 - base)).astype(np.float32)
+
+
+def edit_with_mouth(edit: np.ndarray, mouth: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """An edit (S, S, 4) of `paste_warp`, followed by a mouth (S, S, 3) with a share (S, S, 1)."""
+    added = edit[..., :3] + share * (mouth - edit[..., :3])
+    removed = edit[..., 3:] + share * (1 - edit[..., 3:])
+    return np.concatenate([added, removed], -1)
+
+
+def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray) -> Light:
+    """The posterior mean of the light of each mouth, under the flow; float32.
+
+    Where no mouth opens, the flow is not asked.
+
+    Args:
+        codec: the flow.
+        base: (B, H, W, 3) grey levels of method "warp".
+        mouth: (B, H, W, 4) of `source_mouth`.
+
+    Raises:
+        InputError: the model has no likelihood.
+    """
+    n = len(base)
+    light = Light(np.full(n, np.exp(LOG_GAIN), np.float32), np.zeros(n, np.float32))
+    if not mouth[..., 3].any():
+        return light
+
+    def nats(light: Light) -> np.ndarray:
+        picture = to_bytes(with_mouth(base, mouth, light))
+        bits = np.asarray(codec.bits_per_dim(picture), np.float64)
+        return -bits * np.log(2) * picture[0].size
+
+    lights = [light._replace(gain=light.gain * np.exp(d)) for d in LOG_GAIN_STEPS]
+    step = _mean(codec, map(nats, lights), LOG_GAIN_STEPS, LOG_GAIN_DEVIATION)
+    light = light._replace(gain=(light.gain * np.exp(step)).astype(np.float32))
+    lights = [light._replace(offset=light.offset + d) for d in OFFSET_STEPS]
+    step = _mean(codec, map(nats, lights), OFFSET_STEPS, OFFSET_DEVIATION)
+    return light._replace(offset=step.astype(np.float32))
+
+
+def _mean(codec: Codec, nats: Iterable[np.ndarray], steps: np.ndarray, sd: float) -> np.ndarray:
+    """(B,) posterior means of a step, from log-likelihoods (B,) of each, and a prior N(0, sd²)."""
+    logs = np.stack(list(nats)) - ((steps / sd) ** 2 / 2)[:, None]
+    if np.isnan(logs).any():
+        raise InputError(
+            f"model {codec.name!r} has no likelihood, which method glow needs; use `method` warp"
+        )
+    weights = np.exp(logs - logs.max(0))
+    return steps @ (weights / weights.sum(0))
+
+
+def paste_side(side_px: float) -> int:
+    """Side of a crop for a photograph: a power of two, so that few shapes are compiled."""
+    side = 1 << max(0, int(np.ceil(side_px)) - 1).bit_length()
+    return int(np.clip(side, MIN_PASTE_PX, MAX_PASTE_PX))
