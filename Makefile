@@ -45,7 +45,7 @@ wheel: .venv/dev
 
 .venv-oldest/done: setup.cfg pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable '.[dev,eval]'
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt --editable '.[dev,eval,photos]'
 	touch $@
 
 test-oldest: .venv-oldest/done

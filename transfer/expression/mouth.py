@@ -16,8 +16,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from transfer.expression import model as em
-from transfer.expression.landmark_detector import detect_landmarks
-from transfer.expression.model import Activations, ExpressionModel, Images, Landmarks
+from transfer.expression.model import (
+    Activations,
+    ExpressionModel,
+    Images,
+    Landmarks,
+    find_landmarks,
+)
 from transfer.expression.openings import lip_gap, newly_open
 from transfer.expression.warp import warp_to
 
@@ -48,10 +53,10 @@ def source_mouth(
     Returns:
         Grey levels of the mouth (three channels), and w. All w are 0 if `activations` are.
     """
-    landmarks = detect_landmarks(model.landmark_detector, images)
+    landmarks = find_landmarks(model, images)
     before = landmarks + em.displace(model, -own, landmarks)
     after = landmarks + em.displace(model, activations - own, landmarks)
-    shown = detect_landmarks(model.landmark_detector, expressions)
+    shown = find_landmarks(model, expressions)
     return mouth_between(model, before, after, shown, details)
 
 
