@@ -176,7 +176,7 @@ def check_new(path: Path) -> None:
 
 @overload
 def load(
-    name_or_path: Literal["faces64"],
+    name_or_path: Literal["faces64", "photo64"],
     *,
     fold: bool = ...,
     precision: Precision = ...,

@@ -37,6 +37,9 @@ OF_THE_SDIST = (
 OF_THE_WHEEL = (
     "glow_jax/models/faces64/config.json",
     "glow_jax/models/faces64/expressions.npz",
+    "glow_jax/models/photo64/config.json",
+    "glow_jax/models/photo64/expressions.npz",
+    "glow_jax/models/photo64/files.json",
     "glow_jax/py.typed",
     "transfer/demo/README.md",
     "transfer/py.typed",

@@ -92,7 +92,7 @@ def write_card(args: argparse.Namespace) -> None:
     everything = np.concatenate(list(drawn.values()))
     unlikely = np.argsort(-bits_of(model, everything))[:COLUMNS]
     words = [
-        f"least likely held-out renders, {bits[worst].min():.2f} to {bits[worst].max():.2f} "
+        f"least likely held-out pictures, {bits[worst].min():.2f} to {bits[worst].max():.2f} "
         f"bits/dim (median {np.median(bits):.2f})",
         f"least likely of {len(everything)} samples",
     ]

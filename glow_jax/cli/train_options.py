@@ -101,7 +101,8 @@ def _add_start_options(p: Any) -> None:
     p.add_argument(
         "--init",
         metavar="NAME|DIR",
-        help="model of the same shape whose weights to start from (default: random weights)",
+        help="model whose weights to start from; of fewer steps or hidden channels than the model "
+        "to train, it is grown to it, the same function at first (default: random weights)",
     )
     p.add_argument(
         "--precision",
@@ -121,12 +122,18 @@ def add_shape_options(p: Any) -> None:
     """Add the options that change the preset's model."""
     for name, words in (
         ("levels", "L, number of levels"),
-        ("depth", "K, steps of flow per level"),
         ("width", "hidden channels of the coupling networks"),
     ):
         p.add_argument(
             f"--{name}", type=whole_number(1, 4096), help=f"{words} (default: the preset's)"
         )
+    p.add_argument(
+        "--depth",
+        type=_depth,
+        metavar="K",
+        help="K, steps of flow per level, or a number for every level, finest first, such as "
+        "10,12,16,20 (default: the preset's)",
+    )
     p.add_argument(
         "--coupling",
         choices=("additive", "affine"),
@@ -207,6 +214,11 @@ def add_process_options(p: Any) -> None:
         action="store_true",
         help="find coordinator and process from Slurm, Open MPI or Cloud TPU",
     )
+
+
+def _depth(text: str) -> int | tuple[int, ...]:
+    steps = tuple(whole_number(1, 4096)(part) for part in text.split(","))
+    return steps if len(steps) > 1 else steps[0]
 
 
 def _process(text: str) -> tuple[int, int]:

@@ -80,6 +80,22 @@ PRESETS = {
         data="synthetic_faces",
         bundled="faces64",
     ),
+    "photo64": Preset(
+        GlowConfig(
+            64,
+            64,
+            n_levels=4,
+            n_steps=(10, 14, 20, 24),
+            hidden_width=128,
+            permutation="lu",
+            n_bits=5,
+        ),
+        published_bits_per_dim=None,
+        source="the bundled model photo64, on photoreal pictures of held-out people",
+        batch_size=16,
+        data="photoreal_faces",
+        bundled="photo64",
+    ),
     "faces128": Preset(
         GlowConfig(128, 128, n_levels=5, n_steps=10, hidden_width=128, permutation="lu", n_bits=5),
         published_bits_per_dim=None,

@@ -32,6 +32,7 @@ from glow_jax.model import Glow
 from glow_jax.training import log as training_log
 from glow_jax.training import parallel
 from glow_jax.training.evaluate import Images, evaluator, evenly_spaced, figures
+from glow_jax.training.grow import check_growth, grow
 from glow_jax.training.run_folder import (
     back_to_checkpoint,
     best_checkpoint,
@@ -110,15 +111,16 @@ def run(
             the whole run; None for no limit.
         export: whether to export the averaged weights of the last step or of the best checkpoint.
         export_dtype: dtype of the exported weights.
-        init: a model in training form whose weights to start from; None starts from random weights
-            with the data-dependent initialisation.
+        init: a model in training form whose weights to start from; with fewer steps or hidden
+            channels than `model_config` it is grown (`glow_jax.training.grow`). None starts from
+            random weights with the data-dependent initialisation.
 
     Returns:
         Path of the exported model.
 
     Raises:
         InputError: `out` holds another run, or a finished one; the batch size is not a multiple of
-            the number of devices; `init` is another kind of model; or training diverged.
+            the number of devices; `init` cannot be grown to `model_config`; or training diverged.
     """
     reporting = reporting or Reporting()
     train, held_out = _source(train), _source(held_out)
@@ -217,22 +219,13 @@ def check_init(model_config: GlowConfig, init: Glow | GraphGlow | None) -> Glow 
     """Check the model whose weights a run starts from, if there is one.
 
     Raises:
-        InputError: `init` is a TensorFlow graph, or has another shape than `model_config`.
+        InputError: `init` is a TensorFlow graph, or cannot be grown to `model_config`.
     """
     if init is None:
         return None
     if isinstance(init, GraphGlow):
         raise InputError(f"init: {init.name} is a TensorFlow graph, which cannot be trained")
-    free = ("n_bits", "checkpoint_coupling")
-    wrong = [
-        f"{f.name} is {getattr(init.config, f.name)}, not {getattr(model_config, f.name)}"
-        for f in dataclasses.fields(GlowConfig)
-        if f.name not in free and getattr(init.config, f.name) != getattr(model_config, f.name)
-    ]
-    if wrong:
-        raise InputError(
-            f"init: {init.name} is another model than the one to train: its {'; its '.join(wrong)}"
-        )
+    check_growth(init.name, init.config, model_config)
     return init
 
 
@@ -245,10 +238,9 @@ def _begin(
     manager: ocp.CheckpointManager,
 ) -> tuple[nnx.GraphDef, nnx.State, TrainState]:
     """The state at step 0, replicated; a resumed run uses only its structure."""
-    model = Glow(model_config, rngs=nnx.Rngs(config.seed))
-    if init is not None:
-        nnx.update(model, nnx.state(init))
-    elif manager.latest_step() is None:
+    rngs = nnx.Rngs(config.seed)
+    model = Glow(model_config, rngs=rngs) if init is None else grow(init, model_config, rngs=rngs)
+    if init is None and manager.latest_step() is None:
         nnx.update(model, parallel.replicated(mesh, nnx.state(model)))
         chosen = init_indices(config, len(train))
         if (

@@ -166,7 +166,9 @@ def test_train_asks_for_steps_and_for_held_out_images(home: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["cifar10", "celeba64", "celebahq256", "faces64", "faces128"])
+@pytest.mark.parametrize(
+    "preset", ["cifar10", "celeba64", "celebahq256", "faces64", "photo64", "faces128"]
+)
 def test_every_preset_has_a_debug_run(home: Path, tmp_path: Path, capsys, preset: str) -> None:
     words = ["train", "--data", f"folder:{home}/ann", "--held-out", f"folder:{home}/bob"]
     words += ["--preset", preset, "--debug", "--steps", "3", "--batch-size", "4"]
@@ -471,8 +473,9 @@ def test_an_interrupt_is_one_line(home: Path, tmp_path: Path, capsys, monkeypatc
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_the_bundled_model_is_whole(capsys) -> None:
-    model = gj.load("faces64")
+@pytest.mark.parametrize("name", ["faces64", "photo64"])
+def test_a_bundled_model_is_whole(name: str, capsys) -> None:
+    model = gj.load(name)
     images = np.asarray(model.sample(jax.random.key(0), 2, 0.7))
     np.testing.assert_array_equal(model.decode(model.encode(images)), images)
-    assert main(["info", "faces64"]) == 0
+    assert main(["info", name]) == 0

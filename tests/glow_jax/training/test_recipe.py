@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from glow_jax.checkpoints import find, read_card
+from glow_jax.checkpoints import find, read_card, read_config
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
@@ -168,12 +168,14 @@ def test_the_papers_presets_have_the_papers_figures() -> None:
         assert "no figure (" in PRESETS[name].expectation()
 
 
-def test_the_figure_of_a_bundled_preset_is_its_models() -> None:
-    card = read_card(find("faces64"))
-    assert PRESETS["faces64"].bits_per_dim == card["held_out_bits_per_dim"]
+@pytest.mark.parametrize("name", ["faces64", "photo64"])
+def test_the_figure_and_shape_of_a_bundled_preset_are_its_models(name: str) -> None:
+    card = read_card(find(name))
+    assert PRESETS[name].bits_per_dim == card["held_out_bits_per_dim"]
     line = f"expected: {card['held_out_bits_per_dim']:g} bits/dim held out ("
-    assert PRESETS["faces64"].expectation().startswith(line)
-    assert f"after {card['steps']} steps" in PRESETS["faces64"].expectation()
+    assert PRESETS[name].expectation().startswith(line)
+    assert f"after {card['steps']} steps" in PRESETS[name].expectation()
+    assert PRESETS[name].config == read_config(find(name))
 
 
 # -- batches

@@ -180,13 +180,29 @@ def test_a_run_can_start_from_a_model(recovered: tuple[Path, list[str]], tmp_pat
     said = json.loads((tmp_path / "out" / "run.json").read_text())["init"]
     assert said == {"name": "model", "fingerprint": init.fingerprint}
     assert read_card(tmp_path / "out" / "model")["training"]["init"] == said
-    wide = dataclasses.replace(MODEL, hidden_width=16, coupling="affine")
+    thin = dataclasses.replace(MODEL, hidden_width=4, coupling="affine")
     with pytest.raises(
         InputError,
-        match="init: model is another .* its hidden_width is 8, not 16; its coupling is additive",
+        match="init: model is another .* its coupling is additive, not affine; its hidden_width is "
+        "8, more than 4",
     ):
-        run(tmp_path / "wide", model_config=wide, init=init)
-    assert not (tmp_path / "wide").exists()
+        run(tmp_path / "thin", model_config=thin, init=init)
+    assert not (tmp_path / "thin").exists()
+
+
+def test_a_run_can_start_from_a_smaller_model(
+    recovered: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    init = load(recovered[0] / "model", fold=False)
+    larger = dataclasses.replace(MODEL, n_steps=3, hidden_width=12)
+    config = dataclasses.replace(RUN, n_steps=1, learning_rate=1e-9, n_warmup=0, ema_decay=0.0)
+    run(tmp_path / "out", model_config=larger, config=config, init=init, export_dtype=jnp.float32)
+    model = load(tmp_path / "out" / "model")
+    assert model.config == larger
+    images = smooth_images(4)
+    np.testing.assert_allclose(
+        model.bits_per_dim(images), init.bits_per_dim(images), rtol=0, atol=1e-4
+    )
 
 
 # -- what people see

@@ -1,0 +1,100 @@
+"""A grown model computes the function of the model that it was grown from, and can learn."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from glow_jax.checkpoints import weights_of
+from glow_jax.config import GlowConfig
+from glow_jax.io.errors import InputError
+from glow_jax.training.grow import check_growth, grow, old_positions
+from tests.support.models import glow
+
+SMALL = GlowConfig(8, 8, n_levels=2, n_steps=2, hidden_width=6, permutation="lu", n_bits=5)
+
+
+def larger(config: GlowConfig, **changes: Any) -> GlowConfig:
+    return dataclasses.replace(config, **({"n_steps": (3, 5), "hidden_width": 10} | changes))
+
+
+def images() -> np.ndarray:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (3, 8, 8, 3))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"permutation": "dense"},
+        {"coupling": "affine", "scale": "exp_tanh", "input_norm": True},
+        {"conditioning": "odd", "leaky_slope": 0.1, "image_width": 16, "n_levels": 1, "n_steps": 1},
+    ],
+)
+def test_a_grown_model_is_the_same_function(changes: dict[str, Any]) -> None:
+    with jax.enable_x64(True):
+        small = dataclasses.replace(SMALL, **changes)
+        old = glow(small, jnp.float64)
+        steps = (3, 5)[: small.n_levels]
+        new = grow(old, larger(small, n_steps=steps), rngs=nnx.Rngs(1))
+        assert new.config.steps == steps and new.config.hidden_width == 10
+        x = np.random.default_rng(0).uniform(-0.5, 0.5, (3, *small.image_shape))
+        (z_old, logdet_old), (z_new, logdet_new) = old.forward(x), new.forward(x)
+        for a, b in zip(z_old, z_new, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(logdet_old, logdet_new, rtol=1e-13)
+        np.testing.assert_allclose(new.inverse(z_new)[0], x, atol=1e-9)
+        np.testing.assert_allclose(old.log_prob(x), new.log_prob(x), rtol=1e-12)
+
+
+def test_new_steps_and_channels_learn() -> None:
+    old = glow(SMALL)
+    new = grow(old, larger(SMALL), rngs=nnx.Rngs(0))
+    graph, params, fixed = nnx.split(new, nnx.Param, ...)  # type: ignore[misc]
+    x = jnp.asarray(images(), jnp.float32)
+    gradients = jax.grad(lambda p: nnx.merge(graph, p, fixed).log_prob(x).sum())(params)
+    network = gradients["levels"][1]["steps"]["coupling"]["network"]
+    added = np.setdiff1d(np.arange(5), old_positions(2, 5))
+    kernel = np.abs(network["out"]["kernel"][...])
+    assert (kernel[added].max((1, 2, 3, 4)) > 0).all()  # the steps that are new
+    assert (kernel[:, :, :, 6:-1].max((1, 2, 4)) > 0).mean() > 0.5  # channels, but for dead ReLUs
+
+
+def test_old_steps_are_evenly_spaced_and_end_last() -> None:
+    assert old_positions(10, 10).tolist() == list(range(10))
+    assert old_positions(2, 5).tolist() == [1, 4]
+    assert old_positions(3, 4).tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ({}, {"hidden_width": 5, "n_steps": 2}, "hidden_width is 6, more than 5"),
+        ({}, {"n_steps": (2, 1)}, r"n_steps is 2, more than \(2, 1\)"),
+        ({}, {"image_width": 16}, "image_width is 8, not 16"),
+        ({"permutation": "shuffle"}, {}, r"fixed permutations \(shuffle\)"),
+        ({"coupling": "affine"}, {}, "affine couplings of scale sigmoid"),
+    ],
+)
+def test_what_cannot_grow_is_named(old: dict, new: dict, said: str) -> None:
+    small = dataclasses.replace(SMALL, **old)
+    with pytest.raises(InputError, match=f"init: small .*{said}"):
+        check_growth("small", small, larger(small, **new))
+
+
+def test_fixed_permutations_and_sigmoid_scales_can_widen() -> None:
+    small = dataclasses.replace(SMALL, coupling="affine", permutation="shuffle")
+    old = glow(small)
+    new = grow(old, larger(small, n_steps=2), rngs=nnx.Rngs(0))
+    x = images().astype(np.float32)
+    np.testing.assert_allclose(old.log_prob(x), new.log_prob(x), rtol=1e-5)
+
+
+def test_a_model_of_the_same_shape_is_unchanged() -> None:
+    old = glow(SMALL)
+    new = grow(old, dataclasses.replace(SMALL, n_bits=8), rngs=nnx.Rngs(0))
+    jax.tree.map(np.testing.assert_array_equal, weights_of(old), weights_of(new))
