@@ -29,7 +29,7 @@ def images() -> np.ndarray:
 @pytest.mark.parametrize(
     "changes",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         {"permutation": "dense"},
         {"coupling": "affine", "scale": "exp_tanh", "input_norm": True},
         {"conditioning": "odd", "leaky_slope": 0.1, "image_width": 16, "n_levels": 1, "n_steps": 1},
@@ -51,6 +51,7 @@ def test_a_grown_model_is_the_same_function(changes: dict[str, Any]) -> None:
         np.testing.assert_allclose(old.log_prob(x), new.log_prob(x), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_new_steps_and_channels_learn() -> None:
     old = glow(SMALL)
     new = grow(old, larger(SMALL), rngs=nnx.Rngs(0))
