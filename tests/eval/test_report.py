@@ -213,6 +213,7 @@ def test_missing_halves(tmp_path: Path, case: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_size_is_bounded(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     people = tuple(f"p{i}" for i in range(10))

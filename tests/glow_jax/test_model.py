@@ -370,6 +370,7 @@ def test_gradients_are_slopes(tiny: GlowConfig) -> None:
         np.testing.assert_allclose(along, (ends[0] - ends[1]) / (2 * h), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_checkpointed_couplings_have_equal_gradients(tiny: GlowConfig) -> None:
     x = random_x(tiny, jnp.float32)
 

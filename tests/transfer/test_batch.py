@@ -430,6 +430,7 @@ def mixed(home: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_methods_and_chosen_alphas_mix(portrayed: Path, tmp_path: Path) -> None:
     mixed(portrayed)
     models, out = painting_models(), tmp_path / "out"

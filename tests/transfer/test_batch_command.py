@@ -154,6 +154,7 @@ print(transfer.batch(request).made)
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_make_the_same_bytes(job: Path, tmp_path: Path) -> None:
     table = (
         ROWS[0] + ",method\n" + "".join(f"{row},\n" for row in [*ROWS[1:], "shots,bob,ann,auto,"])

@@ -473,7 +473,7 @@ def test_an_interrupt_is_one_line(home: Path, tmp_path: Path, capsys, monkeypatc
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["faces64", "photo64"])
+@pytest.mark.parametrize("name", ["faces64", pytest.param("photo64", marks=pytest.mark.slow)])
 def test_a_bundled_model_is_whole(name: str, capsys) -> None:
     model = gj.load(name)
     images = np.asarray(model.sample(jax.random.key(0), 2, 0.7))

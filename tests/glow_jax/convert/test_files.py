@@ -1509,6 +1509,7 @@ def test_a_hub_that_is_not_there(tmp_path: Path) -> None:
     assert_one_line(ended, "hf:o/one: cannot be fetched")
 
 
+@pytest.mark.slow
 def test_the_hubs_cache(repositories: Repositories, tmp_path: Path) -> None:
     """A cache that somebody else filled, or that was copied, without a network."""
     pytest.importorskip("huggingface_hub")

@@ -221,6 +221,7 @@ def test_without_tfds_the_line_says_what_to_install(monkeypatch: pytest.MonkeyPa
         open_data("tfds:cifar10", SHAPE)
 
 
+@pytest.mark.slow
 def test_training_on_a_tfds_set_holds_out_its_test_split(
     data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

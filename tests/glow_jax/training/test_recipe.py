@@ -44,6 +44,7 @@ def trained(config: TrainConfig, model: GlowConfig = MODEL, n: int = 3) -> tuple
 # -- optimisers and rates
 
 
+@pytest.mark.slow
 def test_adamax_is_another_optimiser_that_learns() -> None:
     config = dataclasses.replace(RECIPE, optimiser="adamax", n_warmup=1)
     losses = trained(config, n=8)[2]
@@ -94,6 +95,7 @@ def test_flips_are_a_function_of_seed_and_step() -> None:
 # -- precision and memory
 
 
+@pytest.mark.slow
 def test_fast_is_bfloat16_in_both_directions_and_close() -> None:
     exact = trained(RECIPE)
     config = dataclasses.replace(RECIPE, precision="fast")
@@ -106,6 +108,7 @@ def test_fast_is_bfloat16_in_both_directions_and_close() -> None:
     assert text.count("bf16") > 9 and len(products) >= 9  # 3 products, forward and 2 gradients
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_no_step() -> None:
     saving = dataclasses.replace(MODEL, checkpoint_coupling=True)
     _, state, losses = trained(RECIPE)

@@ -182,7 +182,7 @@ def test_a_run_leaves_a_log_and_a_model(undisturbed: Path) -> None:
     )
     model = load(undisturbed / "model")
     assert model.config == MODEL
-    assert not [p for p in undisturbed.iterdir() if p.name.startswith(".")]
+    assert [p.name for p in undisturbed.iterdir() if p.name.startswith(".")] == [".lock"]
 
 
 def test_a_killed_run_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from glow_jax.io.landmarks68 import MIRROR
 from tests.support.expressions import SIDE, face, portraits
@@ -42,6 +43,7 @@ def test_larger_pictures_are_seen_at_the_networks_size() -> None:
     assert np.isfinite(np.asarray(FIND(params, jnp.asarray(flat)))).all()
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss() -> None:
     told: list[tuple[int, float]] = []
     data, others = speckled(64), speckled(16, seed=1)

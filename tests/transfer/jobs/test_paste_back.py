@@ -104,6 +104,7 @@ def test_a_second_run_makes_nothing_anew(album: Path, done: Path, capsys) -> Non
         assert before[path] == after[path], path
 
 
+@pytest.mark.slow
 def test_method_paper_is_pasted_with_colours_matched(album: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     more = ("--paste-back", "--method", "paper", "--alpha", "0.3")
@@ -129,6 +130,7 @@ def test_the_most_neutral_photographs_are_used_and_named(
     assert "surprised.jpg" not in used
 
 
+@pytest.mark.slow
 def test_a_batch_takes_photographs_too(album: Path, done: Path, tmp_path: Path, capsys) -> None:
     rows = ["expression,source,target,alpha", "29/smile.jpg,29,36,1", "36/wall.png,29,36,1"]
     table = album / "job.csv"

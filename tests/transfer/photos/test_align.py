@@ -140,6 +140,7 @@ def test_a_head_in_a_photograph_comes_back() -> None:
     assert np.abs(wanted - got)[inner, inner].mean() < 3
 
 
+@pytest.mark.slow
 def test_sharpness_tells_blurs_of_1_and_of_2_pixels_apart() -> None:
     limit = Limits().sharpness
     for name in photographs.labels():
