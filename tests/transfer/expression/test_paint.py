@@ -47,7 +47,7 @@ def test_an_expression_is_a_warp_and_what_is_added(
     change = em.residual_edit(model, images, landmarks, displacements, activations)
     change = em.from_mean_shape(model, change, landmarks + displacements, (SIDE, SIDE))
     wanted = em.apply_edit(change, jnp.asarray(moved - 0.5)) + 0.5
-    np.testing.assert_allclose(both, wanted, atol=1e-2)
+    np.testing.assert_allclose(both, wanted, atol=5e-2)
     assert np.abs(both - moved).mean() > 1
 
 
