@@ -15,6 +15,7 @@ MediaPipe is also the teacher of the model under test: the figures say how well 
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,9 @@ def pairs_of(labels: Sequence[dict[str, Any]]) -> tuple[list[int], list[int]]:
 def read(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks (N, 68, 2) and raw activations (N, A)."""
     import jax
-    import jax.numpy as jnp
 
     from transfer.expression.au_regressor import predict
-    from transfer.expression.batches import batches, fill
+    from transfer.expression.batches import in_batches
     from transfer.expression.features import features
     from transfer.expression.model import find_landmarks
 
@@ -119,11 +119,7 @@ def read(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         landmarks = find_landmarks(model, images)
         return landmarks, predict(model.au_regressor, features(images, landmarks, model.template))
 
-    found = []
-    for batch in batches(len(images)):
-        parts = both(model, jnp.asarray(fill(images[batch])))
-        found.append([np.asarray(part)[: len(images[batch])] for part in parts])
-    landmarks, activations = (np.concatenate(column) for column in zip(*found, strict=True))
+    landmarks, activations = in_batches(partial(both, model), images)
     return landmarks, activations
 
 

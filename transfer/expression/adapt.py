@@ -17,18 +17,18 @@ against it. With d the change of the raw activations, the rows of the regression
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import linalg
 
 from glow_jax.io.errors import InputError
 from transfer.expression.au_regressor import AuRegressor, hidden_units, within
-from transfer.expression.batches import batches, fill
+from transfer.expression.batches import in_batches
 from transfer.expression.calibration import fit_population
 from transfer.expression.features import features
-from transfer.expression.landmark_corrections import Marked, fit_corrections
+from transfer.expression.landmark_corrections import Marked, fit_corrections, solve_ridge
 from transfer.expression.model import ExpressionModel, find_landmarks
 from transfer.expression.pairs import Faces, split
 from transfer.expression.teacher import Taught
@@ -106,9 +106,7 @@ def _changed(model: ExpressionModel, renders: Faces, photoreal: Sequence[Taught]
 def _ridge(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """The ridge regression of several groups of rows (inputs, outputs) together."""
     inputs, outputs = (np.concatenate(part).astype(np.float32) for part in zip(*rows, strict=True))
-    squares, products = inputs.T @ inputs, inputs.T @ outputs
-    squares[np.diag_indices(len(squares))] += np.float32(PENALTY)
-    return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
+    return solve_ridge(inputs.T @ inputs, inputs.T @ outputs, PENALTY)
 
 
 def alone_together(people: np.ndarray) -> np.ndarray:
@@ -119,11 +117,7 @@ def alone_together(people: np.ndarray) -> np.ndarray:
 
 def inputs_of(model: ExpressionModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The inputs of the AU regressor's change (N, F + H) and the raw activations (N, A)."""
-    found = []
-    for batch in batches(len(images)):
-        parts = _inputs(model, jnp.asarray(fill(images[batch])))
-        found.append([np.asarray(part)[: len(images[batch])] for part in parts])
-    seen, raw = (np.concatenate(column) for column in zip(*found, strict=True))
+    seen, raw = in_batches(partial(_inputs, model), images)
     return seen, raw
 
 

@@ -1,5 +1,6 @@
 """Calibrate an AU regressor on people whom it was not fitted on: slopes, noises, the population."""
 
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from transfer.expression.absolute import Population
-from transfer.expression.batches import batches, fill
+from transfer.expression.batches import in_batches
 from transfer.expression.model import ExpressionModel, denoised, raw_activations
 
 MAX_SLOPE = 4.0  # largest slope: an AU that is estimated too weakly for it stays too weak
@@ -53,7 +54,7 @@ def fit_population(model: ExpressionModel, *groups: Shown) -> Population:
         raise InputError(
             "neutral and expressive pictures are needed; render with setting free or pairs"
         )
-    raws = [_raw_activations(model, group.images) for group in groups]
+    raws = [in_batches(partial(_raw, model), group.images) for group in groups]
     means = [raw[group.neutral].mean(0) for raw, group in zip(raws, groups, strict=True)]
     neutral = np.mean(means, 0)
     changes = np.concatenate(raws) - neutral
@@ -69,14 +70,6 @@ def _calibrated_unit(change: np.ndarray, true: np.ndarray) -> tuple[float, float
     slope, noise = calibrate(x, y)
     found = np.asarray(denoised(jnp.asarray(x, jnp.float32), slope, noise))
     return float(slope[0]), float(noise[0]), float(np.sqrt(((found - y) ** 2).mean()))
-
-
-def _raw_activations(model: ExpressionModel, images: np.ndarray) -> np.ndarray:
-    found = []
-    for batch in batches(len(images)):
-        raw = _raw(model, jnp.asarray(fill(images[batch])))
-        found.append(np.asarray(raw)[: len(images[batch])])
-    return np.concatenate(found)
 
 
 _raw = jax.jit(raw_activations)

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from glow_jax.io.errors import InputError
@@ -12,7 +11,7 @@ from glow_jax.io.landmarks68 import LEFT_EYE, RIGHT_EYE
 from glow_jax.io.messages import counted
 from transfer.expression import landmark_detector as lm
 from transfer.expression.au_regressor import AuRegressor, fit_au_regressor, predict, ridge
-from transfer.expression.batches import batches, fill
+from transfer.expression.batches import in_batches
 from transfer.expression.calibration import calibrate, fit_population
 from transfer.expression.features import features, make_template
 from transfer.expression.mean_shape import mean_shape_of, mouth_mask_of
@@ -136,11 +135,7 @@ def colour_statistics_of(detector: lm.Params, images: np.ndarray) -> np.ndarray:
         detector: weights of the landmark detector.
         images: uint8 (N, H, W, 3).
     """
-    found = [
-        np.asarray(_colours(jnp.asarray(fill(images[batch])), detector))[: len(images[batch])]
-        for batch in batches(len(images))
-    ]
-    colours = np.concatenate(found).astype(np.float64)
+    colours = in_batches(lambda batch: _colours(batch, detector), images).astype(np.float64)
     deviation = np.maximum(colours.std(0), MIN_COLOUR_DEVIATION)
     return np.stack([colours.mean(0), deviation]).astype(np.float32)
 
@@ -153,11 +148,8 @@ def features_of(images: np.ndarray, detector: lm.Params, template: np.ndarray) -
         detector: weights of the landmark detector.
         template: (68, 2) of `make_template`.
     """
-    found = []
-    for batch in batches(len(images)):
-        values = _features(jnp.asarray(fill(images[batch])), detector, template)
-        found.append(np.asarray(values)[: len(images[batch])])
-    return np.concatenate(found)
+    found: np.ndarray = in_batches(lambda batch: _features(batch, detector, template), images)
+    return found
 
 
 _predict = jax.jit(predict)

@@ -8,6 +8,7 @@ people would be too good.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float, UInt8
 from scipy import linalg
 
 from glow_jax.io.landmarks68 import N_LANDMARKS
-from transfer.expression.batches import batches, fill
+from transfer.expression.batches import batches, fill, in_batches
 from transfer.expression.features import N_FEATURES, mirrored, sided_features
 from transfer.expression.landmark_detector import Params, detect_landmarks
 
@@ -126,17 +127,18 @@ class _Sums:
         """(F + 1, 136) float32: the weights, of all parts but one if `but` is given."""
         kept = [fold for fold in range(N_FOLDS) if fold != but]
         squares, products = self._squares[kept].sum(0), self._products[kept].sum(0)
-        squares[np.diag_indices(len(squares))] += np.float32(penalty)
-        return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
+        return solve_ridge(squares, products, penalty)
+
+
+def solve_ridge(squares: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
+    """(F, K) weights of a ridge regression, from x.T @ x, which is overwritten, and x.T @ y."""
+    squares[np.diag_indices(len(squares))] += np.float32(penalty)
+    return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
 
 
 def _detected(detector: Params, group: Marked) -> np.ndarray:
     """(2, N, 68, 2) float32: landmarks of the pictures, and of their mirror images."""
-    found = [
-        np.asarray(_detect(detector, jnp.asarray(fill(group.images[b]))))[: len(group.images[b])]
-        for b in batches(len(group.images))
-    ]
-    landmarks = np.concatenate(found)
+    landmarks = in_batches(partial(_detect, detector), group.images)
     return np.stack([landmarks, np.asarray(mirrored(jnp.asarray(landmarks)))])
 
 
