@@ -10,8 +10,9 @@ import pytest
 from eval import detectors, faces
 from eval.faces import find_faces
 from glow_jax.io.errors import InputError
+from glow_jax.io.landmarks68 import crop_transform
 from tests.support import photographs
-from transfer.photos.crop import crop_transform, inverse, side_of, transform_points
+from transfer.photos.crop import inverse, side_of, transform_points
 
 
 def errors(found: np.ndarray, true: np.ndarray) -> np.ndarray:

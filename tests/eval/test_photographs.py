@@ -3,8 +3,9 @@
 import numpy as np
 
 from eval.photographs import face_cutter
+from glow_jax.io.landmarks68 import crop_transform
 from tests.support import photographs
-from transfer.photos.crop import crop, crop_transform
+from transfer.photos.crop import crop
 
 
 def test_the_face_is_that_of_the_transfer() -> None:

@@ -14,13 +14,13 @@ import numpy as np
 from scipy import ndimage
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.landmarks68 import crop_transform
 from transfer.photos.crop import (
     Crop,
     Pixels,
     Points,
     Transform,
     crop,
-    crop_transform,
     inverse,
     side_of,
     transform_points,

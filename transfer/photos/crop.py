@@ -20,8 +20,6 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import ndimage
 
-from glow_jax.io.landmarks68 import crop_transform as crop_transform
-
 Pixels = UInt8[np.ndarray, "H W 3"]
 Crop = UInt8[np.ndarray, "S S 3"]
 Points = Float[np.ndarray, "N 2"]

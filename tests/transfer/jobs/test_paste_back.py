@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from glow_jax.cli.main import main
+from glow_jax.io.landmarks68 import crop_transform
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import read_provenance
 from tests.support import photographs
-from transfer.photos.crop import crop, crop_transform, transform_points
+from transfer.photos.crop import crop, transform_points
 
 SIZE = {"width": 1000, "height": 800, "scale": 1.4}
 

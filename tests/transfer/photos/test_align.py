@@ -10,11 +10,12 @@ from PIL import Image
 from glow_jax.data.synthetic_faces import scene
 from glow_jax.data.synthetic_faces.people import studio_condition
 from glow_jax.io.errors import InputError
+from glow_jax.io.landmarks68 import crop_transform
 from tests.support import photographs
 from tests.support.photographs import Face, face_of
 from transfer.photos import align
 from transfer.photos.align import Limits, faces_in
-from transfer.photos.crop import crop_transform, inverse, side_of, transform_points
+from transfer.photos.crop import inverse, side_of, transform_points
 from transfer.photos.pose import MEAN_FACE, pose_of
 
 

@@ -17,12 +17,13 @@ from PIL import Image
 
 from glow_jax.cli.main import main
 from glow_jax.io.errors import InputError
+from glow_jax.io.landmarks68 import crop_transform
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from tests.support import photographs
 from tests.support.photographs import face_of
 from transfer.photos.aligned_faces import AlignedFaces, Photographs
-from transfer.photos.crop import crop, crop_transform, inverse, side_of, transform_points
+from transfer.photos.crop import crop, inverse, side_of, transform_points
 from transfer.photos.folder import Summary, align_folder
 from transfer.photos.listing import list_photographs
 from transfer.photos.sheet import Tile, align_sheet

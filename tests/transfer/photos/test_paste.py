@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from glow_jax.io.landmarks68 import crop_transform
 from tests.support import photographs
 from tests.support.expressions import face
-from transfer.photos.crop import crop, crop_transform, transform_points
+from transfer.photos.crop import crop, transform_points
 from transfer.photos.paste import face_mask, membrane, paste_picture, paste_warp, spline_shift
 
 SIDE = 256
