@@ -180,7 +180,7 @@ def _tile(crop: "Crop", ranked: bool) -> "Tile":
 
 
 def _report(out: Path, summary: "Summary", far_bits: float | None) -> int:
-    from transfer.api import far_line
+    from transfer.complete import far_line
 
     crops = [crop for own in summary.people.values() for crop in own]
     for failure in summary.failures[:MAX_LINES]:

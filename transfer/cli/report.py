@@ -4,7 +4,7 @@ from pathlib import Path
 
 from glow_jax.io.messages import counted, one_line
 from glow_jax.io.output_schema import FAILURES, RESULTS
-from transfer.api import Summary
+from transfer.complete import Summary
 from transfer.jobs.run import Run
 from transfer.jobs.totals import Totals
 

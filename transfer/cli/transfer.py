@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `transfer`."""
-    from transfer.methods import method_names
+    from transfer.methods import METHODS
 
     parser.description = (
         "Transfers expressions of a source person to target people. Pictures are aligned faces of "
@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         type=str.lower,
-        choices=method_names(),
+        choices=list(METHODS),
         help="transfer method (default: warp if the model has an expression model, else paper)",
     )
     parser.add_argument(

@@ -292,24 +292,43 @@ def check_inputs(job: Job, load: LoadPicture) -> list[Trouble]:
     Raises:
         InputError: no expression can be used, or none of a person's pictures.
     """
-    plan = job.plan
+    plan, reasons = job.plan, _reasons(job, load)
+    expressions = dict.fromkeys(plan.expression.tolist())
+    if all(i in reasons for i in expressions):
+        raise InputError(f"no expression can be used: {reasons[next(iter(expressions))]}")
+    for name, pictures in zip(plan.names, plan.pictures, strict=True):
+        if all(i in reasons for i in pictures):
+            raise InputError(f"{name}: no picture can be used: {reasons[pictures[0]]}")
+    return [Trouble("read", plan.files[i], why) for i, why in reasons.items()]
 
-    def reason(i: int) -> str:
+
+def check_pictures(job: Job, load: LoadPicture) -> list[Trouble]:
+    """As `check_inputs`, for a job that edits pictures, of which a part may be unusable.
+
+    Raises:
+        InputError: no output can be made.
+    """
+    plan, reasons = job.plan, _reasons(job, load)
+    usable = [any(i not in reasons for i in pictures) for pictures in plan.pictures]
+    rows = zip(plan.expression.tolist(), plan.source.tolist(), plan.target.tolist(), strict=True)
+    if not any(e not in reasons and usable[s] and usable[t] for e, s, t in rows):
+        raise InputError(f"no picture can be edited: {next(iter(reasons.values()))}")
+    return [Trouble("read", plan.files[i], why) for i, why in reasons.items()]
+
+
+def _reasons(job: Job, load: LoadPicture) -> dict[int, str]:
+    """From the number of each picture that cannot be used to the reason."""
+
+    def reason(path: str) -> str:
         try:
-            load(plan.files[i])
+            load(path)
         except Exception as error:  # of one picture, which must not end the run
-            return failure(plan.files[i], error)
+            return failure(path, error)
         return ""
 
     with ThreadPoolExecutor(4) as pool:
-        reasons = list(pool.map(reason, range(len(plan.files))))
-    expressions = dict.fromkeys(plan.expression.tolist())
-    if all(reasons[i] for i in expressions):
-        raise InputError(f"no expression can be used: {reasons[next(iter(expressions))]}")
-    for name, pictures in zip(plan.names, plan.pictures, strict=True):
-        if all(reasons[i] for i in pictures):
-            raise InputError(f"{name}: no picture can be used: {reasons[pictures[0]]}")
-    return [Trouble("read", plan.files[i], why) for i, why in enumerate(reasons) if why]
+        reasons = list(pool.map(reason, job.plan.files))
+    return {i: why for i, why in enumerate(reasons) if why}
 
 
 def _round_trip(codec: Codec, images: Images) -> tuple[Latents, np.ndarray]:

@@ -150,7 +150,7 @@ def describe(
         "alphas": ["auto" if np.isnan(alpha) else alpha for alpha in alphas],
         "batch_size": batch_size,
         "versions": versions,
-    }
+    } | ({"edit": job.plan.title} if job.plan.title else {})
 
 
 class Worker:
@@ -216,7 +216,7 @@ class Worker:
                 if output.last:
                     self._commit.finish(output.chunk, of_chunk)
                     of_chunk = []
-                progress("transfer", done, total)
+                progress(self._job.plan.origin if self._job.plan.title else "transfer", done, total)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
                 raise
