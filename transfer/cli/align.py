@@ -182,7 +182,7 @@ def _tile(crop: "Crop", ranked: bool) -> "Tile":
 
 
 def _report(out: Path, summary: "Summary", far_bits: float | None, output: Output) -> int:
-    from transfer.api import far_line
+    from transfer.complete import far_line
 
     crops = [crop for own in summary.people.values() for crop in own]
     n_failed = len(summary.failures)
