@@ -24,6 +24,7 @@ from eval.protocol.scores import EXTRAS
 from eval.references import Reference, reference_of
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.files import read_bytes
 from glow_jax.io.given_tables import read_rows, refuse_workbook_for
 from glow_jax.io.messages import one_line
@@ -210,7 +211,7 @@ def _located(name: str, places: list[Path]) -> Path:
     """The path in the first place where it leads to a file; the bare path if it does nowhere."""
     name = _spelled(name, places)
     found = (place / name for place in places)
-    return next((path for path in found if os.path.isfile(path)), Path(name))
+    return next((path for path in found if os.path.isfile(split_face(path)[0])), Path(name))
 
 
 def _spelled(name: str, places: list[Path]) -> str:

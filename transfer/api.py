@@ -6,6 +6,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import one_line
 from transfer.complete import Notify, Summary, complete, summary_of
 from transfer.directions import Direction, load_direction
@@ -216,8 +218,8 @@ def _parsed(alphas: Sequence[float | str] | None) -> tuple[float, ...] | None:
 
 
 def _check_paths(paths: Sequence[StrPath]) -> None:
-    for path in map(Path, paths):
-        if not path.exists():
+    for path in paths:
+        if not os.path.exists(split_face(path)[0]):
             raise InputError(f"{one_line(path)}: no such file or folder")
 
 

@@ -32,7 +32,7 @@ from transfer.jobs.totals import Totals
 from transfer.methods import EDITS
 from transfer.methods.base import Models
 from transfer.models import absolute_error, far_limit_of
-from transfer.photos.aligned_faces import AlignedFaces
+from transfer.photos.aligned_faces import AlignedFaces, unchosen_line
 from transfer.requests import EditRequest, InterpolateRequest, TransferRequest
 
 SHEET = "sheet.png"
@@ -128,12 +128,15 @@ def complete(
         animate=request.animate,
         progress=progress,
     )
+    if isinstance(faces, AlignedFaces):
+        notify_of_unchosen(faces, notify)
     _notify_of_auto(job, out, notify)
     _notify_of_nothing(job, out, notify)
     pasted = None
     if isinstance(faces, AlignedFaces):
         if not isinstance(request, InterpolateRequest) and request.paste_back:
-            pasted = paste_back(job, models, out, faces, progress=progress)
+            how = request.paste_format
+            pasted = paste_back(job, models, out, faces, format=how, progress=progress)
         _notify_of_far(out, far_limit_of(request.model), notify)
     sheet = _write_sheet(job, models.codec.name, out, load) if done.totals.outputs else None
     summary = summary_of(out, done)
@@ -188,6 +191,16 @@ def own_line(error: float) -> str:
         f"mean square error of an activation (0-1) {error:.2f}; a `reference` with neutral "
         "pictures of the person is more exact"
     )
+
+
+def notify_of_unchosen(faces: AlignedFaces, notify: Notify) -> None:
+    """A notice for each photograph with several faces of which none was chosen, some of them."""
+    unchosen = sorted(faces.unchosen.items())
+    for path, (number, count) in unchosen[:MAX_LINES]:
+        notify(unchosen_line(path, number, count))
+    if len(unchosen) > MAX_LINES:
+        more = counted(len(unchosen) - MAX_LINES, "more photograph")
+        notify(f"{more} with several faces, of which the largest was taken")
 
 
 def _write_sheet(job: Job, model: str, out: Path, load: Callable) -> Path:

@@ -16,6 +16,7 @@ NO_EDIT = Edit()
 StrPath = str | os.PathLike[str]
 Precision = Literal["exact", "fast"]
 Rule = Literal["linear", "spherical"]
+PasteFormat = Literal["auto", "png"]
 Format = Literal["png", "webp", "tfrecord", "array_record", "webdataset"]
 
 
@@ -40,6 +41,8 @@ class TransferRequest:
         photographs: settings by which faces are cut out, if the pictures are photographs of any
             size; None if they are aligned faces of the model's size.
         paste_back: whether results are also pasted into the targets' photographs, at full size.
+        paste_format: "auto": a photograph that is a JPEG stays one, of its own quality, and others
+            become PNG; "png": all become PNG, which keeps every pixel outside the face.
         n_neutral: use only so many pictures of each person, the most neutral and frontal ones as
             the AU reader of `eval` measures; None uses all.
         neutralise: whether the target's own expression, estimated absolutely, is removed from the
@@ -66,6 +69,7 @@ class TransferRequest:
     n_neutral: int | None = None
     neutralise: bool = False
     animate: Kind | None = None
+    paste_format: PasteFormat = "auto"
 
     def __post_init__(self) -> None:
         _check_paths("expressions", self.expressions)
@@ -97,6 +101,7 @@ class EditRequest:
         photographs: settings by which faces are cut out, if the pictures are photographs of any
             size; None if they are aligned faces of the model's size.
         paste_back: whether results are also pasted into the photographs, at full size.
+        paste_format: as in `TransferRequest`.
         animate: kind of file that shows alpha going up and down, of each picture: "gif", "webp",
             or "mp4", which needs the extra `video`; None makes none.
 
@@ -117,6 +122,7 @@ class EditRequest:
     photographs: Photographs | None = None
     paste_back: bool = False
     animate: Kind | None = None
+    paste_format: PasteFormat = "auto"
 
     def __post_init__(self) -> None:
         _check_paths("pictures", self.pictures)

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from glow_jax.cli.options import add_model_options, refuse_given
 from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
-from transfer.cli.photographs import add_photograph_options, photographs_if_aligned
+from transfer.cli.photographs import (
+    add_paste_options,
+    add_photograph_options,
+    paste_format_of,
+    photographs_if_aligned,
+)
 from transfer.cli.transfer import add_animate_option, make
 from transfer.expression.action_units import ACTION_UNITS, COMBINATIONS, WORDS
 
@@ -74,11 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the pictures are photographs of any size: find the faces in them and cut these out",
     )
-    parser.add_argument(
-        "--paste-back",
-        action="store_true",
-        help="also write the photographs with the results in them, at full size (needs --align)",
-    )
+    add_paste_options(parser)
     add_animate_option(parser)
     add_photograph_options(parser)
     parser.add_argument(
@@ -144,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         photographs=photographs_if_aligned(args),
         paste_back=args.paste_back,
+        paste_format=paste_format_of(args),
         animate=args.animate,
     )
     output = Output.of(args)

@@ -10,7 +10,9 @@ from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import (
     add_neutralise_option,
+    add_paste_options,
     add_photograph_options,
+    paste_format_of,
     photographs_if_aligned,
 )
 
@@ -64,12 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the pictures are photographs of any size: find the faces in them and cut these out",
     )
-    parser.add_argument(
-        "--paste-back",
-        action="store_true",
-        help="also write the targets' photographs with the results in them, at full size (needs "
-        "--align)",
-    )
+    add_paste_options(parser)
     add_animate_option(parser)
     add_photograph_options(parser)
     parser.add_argument(
@@ -141,6 +138,7 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         photographs=photographs_if_aligned(args),
         paste_back=args.paste_back,
+        paste_format=paste_format_of(args),
         n_neutral=args.n_neutral,
         neutralise=args.neutralise,
         animate=args.animate,

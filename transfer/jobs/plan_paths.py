@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.output_schema import ALIGN, FACES, picture_part
 from glow_jax.io.picture_folders import (
@@ -169,7 +170,7 @@ class Paths:
             matches = [os.path.join(self.folder, m) for m in self._matches(text)]
             return self._of_glob(text, matches)
         try:
-            mode = os.stat(path).st_mode
+            mode = os.stat(split_face(path)[0]).st_mode
         except (OSError, ValueError) as error:
             raise InputError(f"{one_line(text)}: {reason(error)}") from None
         if stat.S_ISREG(mode):
