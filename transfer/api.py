@@ -16,19 +16,24 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import one_line
-from transfer.complete import Notify, Summary, complete, summary_of
+from transfer.complete import Notify, Summary, complete, notify_of_unchosen, summary_of
 from transfer.directions import Direction, load_direction
 from transfer.expression.edits import Edit, far_units
 from transfer.jobs import batch as batches
+from transfer.jobs import output_folder
 from transfer.jobs.alphas import parse_alphas
-from transfer.jobs.plan import plan_transfer
+from transfer.jobs.batch import Prepared
+from transfer.jobs.inputs import check_inputs
+from transfer.jobs.job import make_job
+from transfer.jobs.plan import Plan, plan_transfer
 from transfer.jobs.plan_edit import plan_edits, plan_interpolation
 from transfer.jobs.plan_file import read_plan
+from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.run import Progress, no_progress
 from transfer.methods import METHODS, default_method, method_class
-from transfer.methods.base import Interpolation
+from transfer.methods.base import Interpolation, Models
 from transfer.models import load_models
-from transfer.photos.aligned_faces import check_installed, loader_of
+from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
 from transfer.photos.most_neutral import keep_most_neutral
 from transfer.requests import (
     BatchRequest,
@@ -64,6 +69,34 @@ def transfer(
         InputError: a path is missing, no picture of a person can be used, the method does not work
             with the model, or `out` holds the outputs of another request, or other files.
     """
+    described = _described(request, notify)
+    return complete(request, *described, progress=progress, notify=notify)
+
+
+def prepare_transfer(request: TransferRequest, *, notify: Notify = no_notice) -> Prepared:
+    """Check a transfer and its pictures, and make nothing: for `transfer.jobs.estimate.estimate`.
+
+    Args:
+        request: the expressions, the people and the settings.
+        notify: called with lines for the user: pictures that are left out.
+
+    Raises:
+        InputError: as `transfer`.
+    """
+    plan, models, _, _, load, alignment = _described(request, notify)
+    for note in plan.notes:
+        notify(note)
+    job = make_job(plan, models, format=request.format, alignment=alignment)
+    output_folder.check(Path(request.out), job)
+    for trouble in check_inputs(job, load):
+        notify(f"skipped: {trouble.reason}")
+    return Prepared(job, models, load, request.batch_size)
+
+
+def _described(
+    request: TransferRequest, notify: Notify
+) -> tuple[Plan, Models, str, LoadPicture, LoadPicture, str]:
+    """What `complete` takes of a transfer."""
     sources = [] if request.source is None else [request.source]
     _check_paths([*request.expressions, *sources, *request.targets])
     alphas = _parsed(request.alphas)
@@ -85,17 +118,7 @@ def transfer(
         method,
         keep,
     )
-    return complete(
-        request,
-        plan,
-        models,
-        method,
-        faces,
-        load,
-        alignment,
-        progress=progress,
-        notify=notify,
-    )
+    return plan, models, method, faces, load, alignment
 
 
 def batch(
@@ -124,8 +147,12 @@ def batch(
     plan = read_plan(request.job)
     for note in plan.notes:
         notify(note)
-    prepared = batches.prepare(request, plan, devices)
-    return summary_of(Path(request.out), batches.run_batch(request, prepared, progress))
+    prepared = batches.prepare(request, plan, devices, notify)
+    summary = summary_of(Path(request.out), batches.run_batch(request, prepared, progress))
+    pasted = batches.paste(request, prepared, progress)
+    if isinstance(prepared.load, AlignedFaces):
+        notify_of_unchosen(prepared.load, notify)
+    return dataclasses.replace(summary, pasted=pasted)
 
 
 def edit(

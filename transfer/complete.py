@@ -47,7 +47,7 @@ Notify = Callable[[str], None]
 class Summary:
     """What `transfer`, `batch` or an edit did, and what its output folder holds.
 
-    `batch` does not set `method`, `skipped`, `sheet` and `pasted`.
+    `batch` does not set `method`, `skipped` and `sheet`.
 
     Attributes:
         out: the folder.
@@ -106,7 +106,8 @@ def complete(
     out, is_edit = Path(request.out), method in EDITS
     for note in plan.notes:
         notify(note)
-    job = make_job(plan, models, alignment=alignment)
+    format = request.format if isinstance(request, TransferRequest) else "png"
+    job = make_job(plan, models, format=format, alignment=alignment)
     output_folder.check(out, job)
     skipped = (check_pictures if is_edit else check_inputs)(job, load)
     notify(f"edit: {plan.title}" if is_edit else f"method: {method}")

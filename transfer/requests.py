@@ -16,6 +16,7 @@ NO_EDIT = Edit()
 StrPath = str | os.PathLike[str]
 Precision = Literal["exact", "fast"]
 Rule = Literal["linear", "spherical"]
+PictureFormat = Literal["png", "webp"]
 PasteFormat = Literal["auto", "png"]
 Format = Literal["png", "webp", "tfrecord", "array_record", "webdataset"]
 
@@ -49,6 +50,7 @@ class TransferRequest:
             edited picture. Otherwise the expression is added to the target's own.
         animate: kind of file that shows alpha going up and down, of each expression on each target:
             "gif", "webp", or "mp4", which needs the extra `video`; None makes none.
+        format: file format of the outputs.
 
     Raises:
         InputError: there is no expression or no target, `paste_back` without `photographs`, or a
@@ -70,6 +72,7 @@ class TransferRequest:
     neutralise: bool = False
     animate: Kind | None = None
     paste_format: PasteFormat = "auto"
+    format: PictureFormat = "png"
 
     def __post_init__(self) -> None:
         _check_paths("expressions", self.expressions)
@@ -208,9 +211,12 @@ class BatchRequest:
         retry_failed: make chunks again in which an output could not be made, or was made without a
             picture that could not be used.
         neutralise: as in `TransferRequest`.
+        method: of rows of the job file that name none; None is the first that works with the model.
+        n_neutral, paste_back, paste_format: as in `TransferRequest`.
 
     Raises:
-        InputError: a number is out of range.
+        InputError: a number is out of range, or `paste_back` is given without `photographs`, for a
+            format of many outputs in a file, or for one shard of several.
     """
 
     job: StrPath
@@ -227,11 +233,25 @@ class BatchRequest:
     limit: int | None = None
     retry_failed: bool = False
     neutralise: bool = False
+    method: str | None = None
+    n_neutral: int | None = None
+    paste_back: bool = False
+    paste_format: PasteFormat = "auto"
 
     def __post_init__(self) -> None:
+        _check_paste_back(self.paste_back, self.photographs)
+        if self.paste_back and self.format not in get_args(PictureFormat):
+            raise InputError(
+                f"`paste_back` needs a file for each output; `format` {self.format} has none"
+            )
+        if self.paste_back and self.shard != (1, 1):
+            raise InputError(
+                "`paste_back` and `shard` do not go together: merge the shards, then run the whole "
+                "job with `paste_back` in the merged folder"
+            )
         if not 1 <= self.shard[0] <= self.shard[1]:
             raise InputError(f"`shard` is {self.shard}; use (i, n) with i from 1 to n")
-        for name in ("chunk_size", "limit", "cache_bytes"):
+        for name in ("chunk_size", "limit", "cache_bytes", "n_neutral"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"`{name}` is {value}; use a number from 1")

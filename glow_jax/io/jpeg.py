@@ -32,7 +32,7 @@ class JpegQuality:
 def jpeg_quality(path: Path) -> JpegQuality | None:
     """How a JPEG was compressed; None of a file of another format.
 
-    A colour subsampling that Pillow does not write (4:1:1, or of one channel) counts as 4:4:4, which
+    A colour subsampling that Pillow does not write (4:1:1, of one channel) counts as 4:4:4, which
     keeps more.
 
     Raises:

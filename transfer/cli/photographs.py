@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import number, refuse_given
+from glow_jax.cli.options import number, refuse_given, whole_number
 
 if TYPE_CHECKING:
     from transfer.photos.aligned_faces import Photographs
@@ -79,6 +79,18 @@ def photographs_if_aligned(args: argparse.Namespace) -> "Photographs | None":
     return None
 
 
+def add_neutral_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option --neutral."""
+    parser.add_argument(
+        "--neutral",
+        dest="n_neutral",
+        type=whole_number(1, 10**6),
+        metavar="N",
+        help="use only the N pictures of each person that are most neutral and most frontal, as "
+        "measured by the AU reader of `glow-jax eval` (default: all pictures)",
+    )
+
+
 def add_paste_options(parser: argparse.ArgumentParser) -> None:
     """Add the options --paste-back and --paste-format."""
     parser.add_argument(
@@ -91,9 +103,9 @@ def add_paste_options(parser: argparse.ArgumentParser) -> None:
         "--paste-format",
         choices=("auto", "png"),
         default="auto",
-        help="file format of these photographs. auto: JPEG of the same quality where the photograph "
-        "is a JPEG, else PNG; png: PNG, which keeps every pixel outside the face (default: "
-        "%(default)s)",
+        help="file format of these photographs. auto: JPEG of the same quality where the "
+        "photograph is a JPEG, else PNG; png: PNG, which keeps every pixel outside the face "
+        "(default: %(default)s)",
     )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from glow_jax.cli.output import Output
 from glow_jax.io.messages import counted, one_line
 from glow_jax.io.output_schema import ANIMATIONS, FAILURES, PASTED, RESULTS
 from transfer.complete import Summary
@@ -89,10 +90,20 @@ def lines_of_totals(totals: Totals, out: Path) -> list[str]:
     return [*lines, f"results: {one_line(out / RESULTS)}"]
 
 
-def lines_of_pasted(pasted: Pasted, out: Path) -> list[str]:
-    """How many photographs have results in them, in words."""
+def lines_of_pasted(pasted: Pasted | None, out: Path) -> list[str]:
+    """How many photographs have results in them, in words; nothing where none was asked for."""
+    if pasted is None:
+        return []
     made, kept = pasted.made, pasted.kept
     return [f"pasted:  {one_line(out / PASTED)} ({made} made, {kept} were already there)"]
+
+
+def warn_of_pasted(pasted: Pasted | None, output: Output) -> int:
+    """Print why photographs have no results in them; returns the exit code."""
+    failures = () if pasted is None else pasted.failures
+    for why in failures:
+        output.warn(f"not pasted: {why}")
+    return 1 if failures else 0
 
 
 def figures_of_pasted(pasted: Pasted | None, out: Path) -> dict[str, Any] | None:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import add_model_options, start_jax, whole_number
+from glow_jax.cli.options import add_model_options, start_jax
 from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import (
+    add_neutral_option,
     add_neutralise_option,
     add_paste_options,
     add_photograph_options,
@@ -18,6 +19,7 @@ from transfer.cli.photographs import (
 
 if TYPE_CHECKING:
     from transfer.complete import Summary
+    from transfer.requests import TransferRequest
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -51,14 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "about as likely as the unedited picture). Write a negative number as --alpha=-0.5 "
         "(default: 1 for warp and glow; 0.3 0.4 0.5 for paper, as in the paper)",
     )
-    parser.add_argument(
-        "--neutral",
-        dest="n_neutral",
-        type=whole_number(1, 10**6),
-        metavar="N",
-        help="use only the N pictures of each person that are most neutral and most frontal, as "
-        "measured by the AU reader of `glow-jax eval` (default: all pictures)",
-    )
+    add_neutral_option(parser)
     add_neutralise_option(parser)
     parser.add_argument(
         "--align",
@@ -76,6 +71,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="OUT",
         help="output folder: a new one, or one of an interrupted run of the same request",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "webp"),
+        default="png",
+        help="file format of the outputs; both are lossless (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="make nothing; print what would be made, and an estimate of time and disk space from "
+        "the first outputs, without --paste-back and --animate",
     )
     add_model_options(parser)
     add_output_options(parser)
@@ -142,9 +149,22 @@ def run(args: argparse.Namespace) -> int:
         n_neutral=args.n_neutral,
         neutralise=args.neutralise,
         animate=args.animate,
+        format=args.format,
     )
     output = Output.of(args)
+    if args.dry_run:
+        return _dry_run(request, output, args)
     return output.summary(*make(transfer, request, output, compile_cache=args.compile_cache))
+
+
+def _dry_run(request: "TransferRequest", output: Output, args: argparse.Namespace) -> int:
+    from transfer.api import prepare_transfer
+    from transfer.cli.dry_run import dry_run
+    from transfer.jobs.run import CACHE_BYTES
+
+    start_jax(args.compile_cache)
+    prepared = prepare_transfer(request, notify=output.notice)
+    return dry_run(prepared, output, likelihood=True, cache_bytes=CACHE_BYTES)
 
 
 def make(
@@ -170,6 +190,7 @@ def make(
         lines_of,
         lines_of_animated,
         lines_of_pasted,
+        warn_of_pasted,
     )
 
     start_jax(compile_cache)
@@ -184,11 +205,8 @@ def make(
     figures |= {"pasted": figures_of_pasted(pasted, summary.out)}
     if summary.sheet is not None:
         lines.append(f"sheet:   {one_line(summary.sheet)}")
-    if pasted is not None:
-        lines += lines_of_pasted(pasted, summary.out)
-        for why in pasted.failures:
-            output.warn(f"not pasted: {why}")
-        code = max(code, 1 if pasted.failures else 0)
+    lines += lines_of_pasted(pasted, summary.out)
+    code = max(code, warn_of_pasted(pasted, output))
     animated = summary.animated
     figures |= {"animated": figures_of_animated(animated, summary.out)}
     if animated is not None:
