@@ -10,7 +10,6 @@ from eval.stated import wanted
 from eval.study import read_study
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from tests.eval.test_study import JOB, transfer
 from transfer.expression.edits import Edit
 
 SHOWN = np.linspace(0, 2, len(AUS))
@@ -41,11 +40,22 @@ def test_what_the_judge_does_not_know_stays_unknown() -> None:
     assert wanted("AU18=0.5, AU24=1", SHOWN).tolist() == SHOWN.tolist()  # AUs of no judge
 
 
+def folder(path: Path, **job: object) -> Path:
+    """One output, with a job.json that lists nothing."""
+    path.mkdir()
+    head, row = "id,expression,source,target,alpha,file,note", "0,a.png,a,a,1,a1.png,absolute"
+    (path / "results.csv").write_text(f"{head}\n{row}\n")
+    (path / "people.csv").write_text("person,file\na,a.png\n")
+    known = {"model": {"name": "faces64"}, "precision": "exact", "method": "edit", "versions": {}}
+    (path / "job.json").write_text(json.dumps(known | job))
+    return path
+
+
 def test_a_folder_of_edits_says_what_was_done(tmp_path: Path) -> None:
-    job = JOB | {"method": "edit", "how": {"edit": "AU12=0.8"}}
-    study = read_study(transfer(tmp_path / "out", job))
+    study = read_study(folder(tmp_path / "out", how={"edit": "AU12=0.8"}))
     assert study.edit == "AU12=0.8" and study.absolute == frozenset()
-    assert read_study(transfer(tmp_path / "other")).edit == ""
-    text = json.dumps(JOB | {"method": "edit", "how": {"edit": "x" * 9}})
+    assert study.people == {"a": [Path("a.png")]}
+    study = read_study(folder(tmp_path / "other", method="warp"))
+    assert study.edit == "" and study.absolute == {"0"}
     with pytest.raises(InputError, match=r"not a job\.json of transfer or batch"):
-        read_study(transfer(tmp_path / "third", text))
+        read_study(folder(tmp_path / "third", how={"edit": "x" * 9}))
