@@ -13,11 +13,11 @@ from transfer.jobs.sheet import GAP_PX, grid
 
 PERSON = Path(__file__).parent / "demo" / "people" / "person-41" / "neutral-6.png"
 COLUMNS = 2  # blocks of rows side by side
-HEADER = ("picture", "least", "0.5", "1")
+HEADER = ("picture", "lowest", "0.5", "1")
 
 
 def au_sheet(model: ExpressionModel, picture: np.ndarray) -> np.ndarray:
-    """One row for each unit and combination: the picture, the least activation, 0.5, and 1.
+    """One row for each unit and combination: the picture, the lowest activation, 0.5, and 1.
 
     Args:
         model: expressions.
@@ -43,12 +43,12 @@ def _rows(aus: tuple[str, ...]) -> Iterator[tuple[str, list[np.ndarray]]]:
     for name in aus:
         unit = ACTION_UNITS.get(name)
         low = unit.low if unit else -0.5
-        label = f"{name}  {unit.word}, least {low:g}" if unit else name
+        label = f"{name}  {unit.word}, lowest {low:g}" if unit else name
         yield label, [np.float32(level) * _one(aus, (name,)) for level in (low, 0.5, 1)]
     for word, names in COMBINATIONS.items():
         if set(names) <= set(aus):
             some = [np.float32(level) * _one(aus, names) for level in (0, 0.5, 1)]
-            yield f"{word}: {', '.join(names)}", some
+            yield f"{word}: {', '.join(names)}, lowest 0", some
 
 
 def _one(aus: tuple[str, ...], names: tuple[str, ...]) -> np.ndarray:

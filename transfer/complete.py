@@ -110,7 +110,7 @@ def complete(
     job = make_job(plan, models, format=format, alignment=alignment)
     output_folder.check(out, job)
     skipped = (check_pictures if is_edit else check_inputs)(job, load)
-    notify(f"edit: {plan.title}" if is_edit else f"method: {method}")
+    notify(f"{plan.origin}: {plan.title}" if is_edit else f"method: {method}")
     for trouble in skipped:
         notify(f"skipped: {trouble.reason}")
     if job.alone.any() and (error := absolute_error(models)) is not None:
@@ -189,8 +189,8 @@ def own_line(error: float) -> str:
     """A notice that what pictures show is read absolutely, with the error of the reading."""
     return (
         "what a picture shows is read absolutely, against neutral pictures of many people; root "
-        f"mean square error of an activation (0-1) {error:.2f}; a `reference` with neutral "
-        "pictures of the person is more exact"
+        f"mean square error of an activation (0-1) {error:.2f}; a reference with neutral pictures "
+        "of the person is more exact"
     )
 
 

@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=file_ending(".png", ".webp"),
         metavar="SHEET.png",
-        help="output file: each unit at its least activation, 0.5 and 1 (default: none is drawn)",
+        help="output file: each unit at its lowest activation, 0.5 and 1 (default: none is drawn)",
     )
     add_overwrite_option(parser)
     add_model_option(parser)
