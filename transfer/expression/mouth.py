@@ -79,7 +79,7 @@ def mouth_between(
     mask = jnp.asarray(model.mouth_mask, details.dtype)[None, ..., None]
     mask = jnp.broadcast_to(mask, (len(details), *mask.shape[1:]))
     inside = jnp.clip(em.from_mean_shape(model, mask, after, size), 0, 1)
-    pixels = jnp.clip(warp_to(details, shown, after, size), 0, 255)
+    pixels = jnp.clip(warp_to(details, shown, after, size, em.smoothing_of(model)), 0, 255)
     return jnp.concatenate([pixels, share(before, after, shown)[:, None, None, None] * inside], -1)
 
 
