@@ -49,7 +49,7 @@ def fit_residual(
     start = np.asarray(model.residual, np.float64)
     skin = _Ridge(start[:, :width], penalty)
     mouth = _Ridge(start[:, width:], penalty)
-    for pairs, batch in ((pairs, batch) for pairs in groups for batch in batches(len(pairs.aus))):
+    for pairs, batch in ((some, rows) for some in groups for rows in batches(len(some.aus))):
         n = len(pairs.aus[batch])
         activations = pairs.aus[batch].astype(np.float32)
         arrays = (pairs.neutral[batch], pairs.expressive[batch], activations)
