@@ -19,6 +19,7 @@ from glow_jax.io.tables import Row, read_rows
 from transfer.expression.edits import Edit
 from transfer.jobs import batch as batches
 from transfer.jobs import output_folder
+from transfer.jobs.animate import Animated
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.inputs import Trouble, check_inputs, check_pictures
 from transfer.jobs.job import Job, make_job
@@ -58,6 +59,7 @@ class Summary:
         skipped: pictures that could not be used, and why.
         sheet: the contact sheet; None where no output could be made.
         pasted: photographs with results in them, where `paste_back` asked for them.
+        animated: animations, where `animate` asked for them.
     """
 
     out: Path
@@ -70,6 +72,7 @@ class Summary:
     skipped: tuple[Trouble, ...] = ()
     sheet: Path | None = None
     pasted: Pasted | None = None
+    animated: Animated | None = None
 
 
 def complete(
@@ -122,6 +125,7 @@ def complete(
         versions=batches.versions(),
         load=load,
         references=not is_edit,
+        animate=request.animate,
         progress=progress,
     )
     _notify_of_auto(job, out, notify)
@@ -140,7 +144,15 @@ def complete(
 
 def summary_of(out: Path, done: Run) -> Summary:
     """The summary of a run."""
-    return Summary(out, done.made, done.kept, done.seconds, done.encoded_again, done.totals)
+    return Summary(
+        out,
+        done.made,
+        done.kept,
+        done.seconds,
+        done.encoded_again,
+        done.totals,
+        animated=done.animated,
+    )
 
 
 def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str:

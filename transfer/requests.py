@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from glow_jax.io.animations import Kind, check_kind
 from glow_jax.io.errors import InputError
 from transfer.expression.edits import Edit
 from transfer.jobs.alphas import MAX_ALPHAS
@@ -43,6 +44,8 @@ class TransferRequest:
             the AU reader of `eval` measures; None uses all.
         neutralise: whether the target's own expression, estimated absolutely, is removed from the
             edited picture. Otherwise the expression is added to the target's own.
+        animate: kind of file that shows alpha going up and down, of each expression on each target:
+            "gif", "webp", or "mp4", which needs the extra `video`; None makes none.
 
     Raises:
         InputError: there is no expression or no target, `paste_back` without `photographs`, or a
@@ -62,6 +65,7 @@ class TransferRequest:
     paste_back: bool = False
     n_neutral: int | None = None
     neutralise: bool = False
+    animate: Kind | None = None
 
     def __post_init__(self) -> None:
         _check_paths("expressions", self.expressions)
@@ -70,6 +74,7 @@ class TransferRequest:
         if self.n_neutral is not None and self.n_neutral < 1:
             raise InputError(f"`n_neutral` is {self.n_neutral}; use a number from 1")
         _check_batch_size(self.batch_size)
+        _check_animate(self.animate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +97,8 @@ class EditRequest:
         photographs: settings by which faces are cut out, if the pictures are photographs of any
             size; None if they are aligned faces of the model's size.
         paste_back: whether results are also pasted into the photographs, at full size.
+        animate: kind of file that shows alpha going up and down, of each picture: "gif", "webp",
+            or "mp4", which needs the extra `video`; None makes none.
 
     Raises:
         InputError: there is no picture, there is more than one kind of edit, `paste_back` without
@@ -109,6 +116,7 @@ class EditRequest:
     batch_size: int = 8
     photographs: Photographs | None = None
     paste_back: bool = False
+    animate: Kind | None = None
 
     def __post_init__(self) -> None:
         _check_paths("pictures", self.pictures)
@@ -119,6 +127,7 @@ class EditRequest:
             )
         _check_paste_back(self.paste_back, self.photographs)
         _check_batch_size(self.batch_size)
+        _check_animate(self.animate)
 
     def check_stated(self) -> None:
         """Raise InputError if the request states no edit, or a reference that would not be read."""
@@ -146,7 +155,7 @@ class InterpolateRequest:
         model: a bundled name, or a checkpoint directory.
         precision: "exact", or "fast": coupling networks in bfloat16.
         batch_size: images that each device computes at once.
-        photographs: as in `EditRequest`.
+        photographs, animate: as in `EditRequest`.
 
     Raises:
         InputError: the rule is not known, or a number is out of range.
@@ -161,6 +170,7 @@ class InterpolateRequest:
     precision: Precision = "exact"
     batch_size: int = 8
     photographs: Photographs | None = None
+    animate: Kind | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= self.steps <= MAX_ALPHAS:
@@ -168,6 +178,7 @@ class InterpolateRequest:
         if self.rule not in get_args(Rule):
             raise InputError(f"`rule` is {self.rule!r}; use {' or '.join(get_args(Rule))}")
         _check_batch_size(self.batch_size)
+        _check_animate(self.animate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,3 +248,8 @@ def _check_paste_back(paste_back: bool, photographs: Photographs | None) -> None
 def _check_batch_size(value: int) -> None:
     if value < 1:
         raise InputError(f"`batch_size` is {value}; use a number from 1")
+
+
+def _check_animate(kind: str | None) -> None:
+    if kind is not None:
+        check_kind(kind)

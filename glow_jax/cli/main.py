@@ -25,6 +25,13 @@ VERBS = {
         "transfer four expressions between bundled synthetic people, and score the results",
     ),
     "transfer": ("transfer.cli.transfer", "transfer expressions from one person to others"),
+    "edit": ("transfer.cli.edit", "edit faces by Action Units in numbers or plain words"),
+    "aus": ("transfer.cli.aus", "list the Action Units that `edit` knows"),
+    "direction": (
+        "transfer.cli.direction",
+        "make a direction of the latent space, for `edit`, from two folders of pictures",
+    ),
+    "interpolate": ("transfer.cli.interpolate", "go from one face to another in equal steps"),
     "align": (
         "transfer.cli.align",
         "find faces in photographs and write crops aligned as in CelebA-HQ",

@@ -1,6 +1,7 @@
 """The verb `transfer`: expressions of one person on others."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from transfer.cli.photographs import (
 )
 
 if TYPE_CHECKING:
-    from transfer.requests import TransferRequest
+    from transfer.complete import Summary
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="also write the targets' photographs with the results in them, at full size (needs "
         "--align)",
     )
+    add_animate_option(parser)
     add_photograph_options(parser)
     parser.add_argument(
         "-o",
@@ -81,6 +83,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
     add_output_options(parser)
     parser.set_defaults(run=run)
+
+
+def add_animate_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--animate`."""
+    parser.add_argument(
+        "--animate",
+        choices=("gif", "webp", "mp4"),
+        help="also write moving pictures in which alpha goes up and down, beside the pictures that "
+        "they were made of; mp4 needs the extra video (default: none)",
+    )
 
 
 def _add_people_options(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +126,7 @@ def _add_people_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the transfer that the options describe; returns the exit code."""
+    from transfer.api import transfer
     from transfer.requests import TransferRequest
 
     request = TransferRequest(
@@ -130,32 +143,40 @@ def run(args: argparse.Namespace) -> int:
         paste_back=args.paste_back,
         n_neutral=args.n_neutral,
         neutralise=args.neutralise,
+        animate=args.animate,
     )
     output = Output.of(args)
-    return output.summary(*make(request, output, compile_cache=args.compile_cache))
+    return output.summary(*make(transfer, request, output, compile_cache=args.compile_cache))
 
 
 def make(
-    request: "TransferRequest", output: Output, *, compile_cache: bool
+    call: Callable[..., "Summary"], request: Any, output: Output, *, compile_cache: bool
 ) -> tuple[list[str], dict[str, Any], int]:
     """Run a request with progress bars.
+
+    Args:
+        call: of `transfer.api`, which takes the request.
+        request: the request.
+        output: how to print.
+        compile_cache: the option --compile-cache.
 
     Returns:
         The summary in words, its figures, and the exit code.
     """
     from glow_jax.cli.progress import Bars
-    from transfer.api import transfer
     from transfer.cli.report import (
         exit_code,
         figures_of,
+        figures_of_animated,
         figures_of_pasted,
         lines_of,
+        lines_of_animated,
         lines_of_pasted,
     )
 
     start_jax(compile_cache)
     with Bars(quiet=output.quiet) as bars:
-        summary = transfer(request, progress=bars.update, notify=bars.print)
+        summary = call(request, progress=bars.update, notify=bars.print)
     if output.quiet:
         for trouble in summary.skipped:
             output.warn(f"skipped: {trouble.reason}")
@@ -170,4 +191,11 @@ def make(
         for why in pasted.failures:
             output.warn(f"not pasted: {why}")
         code = max(code, 1 if pasted.failures else 0)
+    animated = summary.animated
+    figures |= {"animated": figures_of_animated(animated, summary.out)}
+    if animated is not None:
+        lines += lines_of_animated(animated, summary.out)
+        for why in animated.failures:
+            output.warn(f"not animated: {why}")
+        code = max(code, 1 if animated.failures else 0)
     return lines, figures, code

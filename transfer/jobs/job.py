@@ -96,7 +96,7 @@ class Job:
         if self.format in SHARDS:
             file = f"shards/{chunk}{SHARDS[self.format]}"
         else:
-            parts = (*self._shown(row), f"a{alpha_text(alpha)}", hexadecimal)
+            parts = (*self.shown(row), f"a{alpha_text(alpha)}", hexadecimal)
             name = "_".join(file_name(part) for part in parts) + PICTURES[self.format]
             file = (
                 f"images/{chunk}/{name}"
@@ -115,13 +115,14 @@ class Job:
             user_id=plan.user_ids[row] if plan.user_ids else "",
         )
 
-    def _shown(self, row: int) -> tuple[str, ...]:
+    def shown(self, row: int) -> tuple[str, ...]:
         """What an output shows, for its file's name: an expression and a target, or a picture."""
         plan, picture = self.plan, int(self.plan.expression[row])
         expression, target = Path(plan.files[picture]).stem, plan.names[plan.target[row]]
         if method_names()[plan.method[row]] not in EDITS:
             return expression, target
-        return (target,) if picture in plan.pictures[plan.target[row]] else (target, expression)
+        is_own = picture in plan.pictures[plan.target[row]]
+        return (target,) if is_own else (target, plan.names[plan.source[row]])
 
     @property
     def items(self) -> Iterator[Item]:

@@ -81,7 +81,7 @@ def label_of(job: Job, key: Key) -> str:
     shown, target = Path(plan.files[key.expression]).stem, plan.names[key.target]
     name = method_names()[plan.method[0]]
     if name == "interpolate":
-        return printable(f"{target} to {shown}: {plan.title}")
+        return printable(f"{target} to {plan.names[key.source]}: {plan.title}")
     if name in EDITS:
         return printable(f"{target}: {plan.title}")
     absolute = " (estimated absolutely)" if _is_alone(job, key) else ""
@@ -94,7 +94,7 @@ def _of_edits(
     """Headings and tiles before the outputs."""
     if name == "interpolate":
         return [], {key: [] for key in series}
-    return ["picture"], {key: [_rgb(load(job.plan.files[key.expression]))] for key in series}
+    return ["picture"], {key: [rgb(load(job.plan.files[key.expression]))] for key in series}
 
 
 def _of_transfers(
@@ -108,7 +108,7 @@ def _of_transfers(
         of_source = reference_file(out, "source", plan.names[key.source])
         of_target = reference_file(out, "target", plan.names[key.target])
         references = [None if _is_alone(job, key) else of_source] * has_sources + [of_target]
-        shown = _rgb(load(plan.files[key.expression]))
+        shown = rgb(load(plan.files[key.expression]))
         lead[key] = [shown, *(_tile(file, f"no {kind} picture") for file in references)]
     people = [f"source {kind}"] * has_sources + [f"target {kind}"]
     return ["expression", *people], lead
@@ -134,7 +134,10 @@ def _tile(file: Path | None, otherwise: str) -> np.ndarray | str:
 
 
 def grid(
-    rows: Sequence[Sequence[np.ndarray | str]], header: Sequence[str], labels: Sequence[str]
+    rows: Sequence[Sequence[np.ndarray | str]],
+    header: Sequence[str],
+    labels: Sequence[str],
+    tile_px: int = MIN_TILE_PX,
 ) -> np.ndarray:
     """Lay out uint8 (H, W, 3) tiles with a heading over every column and a label under rows.
 
@@ -142,9 +145,10 @@ def grid(
         rows: the tiles, all of one size, a picture at least; words stand in a cell without one.
         header: a heading for each column.
         labels: a label for each row.
+        tile_px: smallest side of a tile, to which smaller ones are enlarged by a whole number.
     """
     height, width = next(t.shape[:2] for row in rows for t in row if not isinstance(t, str))
-    scale = max(1, -(-MIN_TILE_PX // min(height, width)))
+    scale = max(1, -(-tile_px // min(height, width)))
     tile_h, tile_w = height * scale, width * scale
     step_y, step_x = tile_h + LABEL_PX + GAP_PX, tile_w + GAP_PX
     top = LABEL_PX + GAP_PX
@@ -166,5 +170,6 @@ def grid(
     return np.asarray(sheet)
 
 
-def _rgb(pixels: np.ndarray) -> np.ndarray:
+def rgb(pixels: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 1 or 3) with three channels."""
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
