@@ -68,6 +68,10 @@ VERBS = {
         "glow_jax.cli.convert",
         "convert a checkpoint of another implementation to a model",
     ),
+    "export": (
+        "glow_jax.cli.export",
+        "write a model's encode and decode as programs that JAX runs without glow-jax",
+    ),
     "info": ("glow_jax.cli.info", "print the properties of a model: shape, size, origin, licence"),
     "train": ("glow_jax.cli.train", "train a model; the same command continues an interrupted run"),
     "completion": (
