@@ -102,7 +102,8 @@ def test_a_fits_rest_is_what_the_warp_lacks(fitted: tuple[Faces, ex.ExpressionMo
 
 def test_a_fits_rest_grows_with_the_faces_colour(fitted: tuple[Faces, ex.ExpressionModel]) -> None:
     faces, model = fitted
-    model = dataclasses.replace(model, displacements=0 * model.displacements)
+    nothing = {name: 0 * getattr(model, name) for name in ("displacements", "residual")}
+    model = dataclasses.replace(model, **nothing)
     pairs = pairs_of(faces)
     before = jnp.asarray(pairs.neutral)
     colours = ex.face_colour(before, jnp.asarray(np.tile(PLACE, (len(pairs.aus), 1, 1))))
