@@ -24,7 +24,12 @@ from transfer.codec import Images, to_bytes
 from transfer.expression.absolute import Population
 from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.estimate import Estimate, PeopleActivations, is_below_noise
-from transfer.expression.model import MAX_ACTIVATION, ExpressionModel, fingerprint
+from transfer.expression.model import (
+    MAX_ACTIVATION,
+    ExpressionModel,
+    fingerprint,
+    smoothing_of,
+)
 from transfer.expression.paint import displaced, with_expression
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.photos.paste import paste_warp
@@ -158,7 +163,8 @@ class Warp:
         activations = alpha * self._expression(expression, source).activations
         activations = activations - self._own(photograph.picture)
         change = displaced(self._model, picture, activations[None])
-        return paste_warp(photograph.pixels, photograph.face.transform, *change)
+        smoothing = float(smoothing_of(self._model))
+        return paste_warp(photograph.pixels, photograph.face.transform, *change, smoothing)
 
 
 def max_alphas_of(activations: np.ndarray) -> np.ndarray:
