@@ -1,7 +1,6 @@
 """The two calls of this package: `transfer`, for a few outputs, and `batch`, for any number."""
 
 import dataclasses
-import functools
 import itertools
 import math
 from collections import Counter
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import jax
 
-from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 from glow_jax.io.output_schema import INPUTS, NOTHING, RESULTS
 from glow_jax.io.pictures import write_image
@@ -18,28 +16,23 @@ from glow_jax.io.provenance import Provenance
 from glow_jax.io.tables import read_rows
 from transfer.jobs import batch as batches
 from transfer.jobs import output_folder
-from transfer.jobs.alphas import parse_alphas
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.inputs import Trouble, check_inputs
-from transfer.jobs.job import Job, make_job
+from transfer.jobs.job import Job
 from transfer.jobs.paste_back import Pasted, paste_back
-from transfer.jobs.plan import plan_transfer
 from transfer.jobs.plan_file import read_plan
 from transfer.jobs.run import Progress, Run, no_progress, run
 from transfer.jobs.sheet import job_sheet
 from transfer.jobs.totals import Totals
-from transfer.methods import METHODS, default_method, method_class
-from transfer.models import absolute_error, far_limit_of, load_models
-from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
-from transfer.photos.most_neutral import keep_most_neutral
-from transfer.requests import BatchRequest, StrPath, TransferRequest
+from transfer.methods.base import Models
+from transfer.models import absolute_error, far_limit_of
+from transfer.photos.aligned_faces import AlignedFaces
+from transfer.planned import Notify, plan_request
+from transfer.requests import BatchRequest, TransferRequest
 
 SHEET = "sheet.png"
 MAX_LINES = 20  # of notices about single outputs
 MAX_IDS = 1000  # of a job's outputs, in the metadata of its sheet
-
-Notify = Callable[[str], None]
-"""Called with one line of text for the user: a choice that was made, or inputs left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +68,7 @@ class Summary:
 def transfer(
     request: TransferRequest,
     *,
+    models: Models | None = None,
     progress: Progress = no_progress,
     notify: Notify = lambda line: None,
 ) -> Summary:
@@ -85,6 +79,8 @@ def transfer(
 
     Args:
         request: the expressions, the people and the settings.
+        models: what `load_models` returned for the request's model and precision, where several
+            requests share them; None loads them.
         progress: called with the name of a stage, the number of items done, and their total.
         notify: called with lines for the user: the method, pictures that are left out, pictures
             that are unlikely under the model.
@@ -94,30 +90,9 @@ def transfer(
             with the model, or `out` holds the outputs of another request, or other files.
     """
     out = Path(request.out)
-    sources = [] if request.source is None else [request.source]
-    _check_paths([*request.expressions, *sources, *request.targets])
-    alphas = None if request.alphas is None else parse_alphas([*map(_word, request.alphas)])
-    check_installed(request.photographs, request.n_neutral)
-    models = load_models(request.model, request.precision, neutralise=request.neutralise)
-    method = request.method or default_method(models)
-    if method not in METHODS:
-        raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
-    faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
-    load = functools.cache(faces)
-    keep = None
-    if request.n_neutral is not None:
-        keep = keep_most_neutral(request.n_neutral, faces, load, notify)
-    plan = plan_transfer(
-        [Path(path) for path in request.expressions],
-        None if request.source is None else Path(request.source),
-        [Path(path) for path in request.targets],
-        alphas or method_class(method).default_alphas,
-        method,
-        keep,
-    )
-    for note in plan.notes:
-        notify(note)
-    job = make_job(plan, models, alignment=alignment)
+    planned = plan_request(request, models, notify)
+    job, models, method, faces = planned.job, planned.models, planned.method, planned.faces
+    load = planned.load
     output_folder.check(out, job)
     skipped = check_inputs(job, load)
     notify(f"method: {method}")
@@ -207,16 +182,6 @@ def absolute_line(error: float) -> str:
 
 def _summary(out: Path, done: Run) -> Summary:
     return Summary(out, done.made, done.kept, done.seconds, done.encoded_again, done.totals)
-
-
-def _check_paths(paths: Sequence[StrPath]) -> None:
-    for path in map(Path, paths):
-        if not path.exists():
-            raise InputError(f"{one_line(path)}: no such file or folder")
-
-
-def _word(alpha: float | str) -> str:
-    return alpha if isinstance(alpha, str) else repr(float(alpha))
 
 
 def _write_sheet(job: Job, model: str, out: Path, load: Callable) -> Path:

@@ -61,6 +61,10 @@ VERBS = {
         "convert a checkpoint of another implementation to a model",
     ),
     "info": ("glow_jax.cli.info", "print the properties of a model: shape, size, origin, licence"),
+    "ui": (
+        "glow_jax.cli.ui.verb",
+        "serve a page on which expressions are transferred with the mouse",
+    ),
     "train": ("glow_jax.cli.train", "train a model; the same command continues an interrupted run"),
 }
 EPILOG = "The metadata of every image that glow-jax writes state that it is generated or edited."

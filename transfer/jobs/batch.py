@@ -40,7 +40,12 @@ class Prepared:
     batch_size: int
 
 
-def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = ()) -> Prepared:
+def prepare(
+    request: BatchRequest,
+    plan: Plan,
+    devices: Sequence[jax.Device] = (),
+    models: Models | None = None,
+) -> Prepared:
     """Load the model, and make a job of a plan.
 
     A second run of a job uses the batch size of the first run.
@@ -49,6 +54,8 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
         request: the settings of the run.
         plan: the outputs to make.
         devices: JAX devices to compute on; empty means all local devices.
+        models: what `load_models` returned for the request's model, precision and devices, where
+            several requests share them; None loads them.
 
     Raises:
         InputError: the model is not found, a method of the plan does not work with the model, or
@@ -58,7 +65,8 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
         need("data", "array_record")
     check_installed(request.photographs)
     devices = devices or jax.local_devices()
-    models = load_models(request.model, request.precision, devices, neutralise=request.neutralise)
+    models = models or load_models(request.model, request.precision, devices)
+    models = dataclasses.replace(models, neutralise=request.neutralise)
     codec = models.codec
     size = request.chunk_size or (RECORDS_IN_A_SHARD if request.format in SHARDS else CHUNK_SIZE)
     load, alignment = loader_of(request.photographs, codec.size, codec.channels)
