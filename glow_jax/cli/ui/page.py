@@ -46,7 +46,7 @@ def blocks(gr: Any, engine: Engine) -> Any:
     """The page as Gradio's Blocks."""
     from glow_jax.cli.ui import tab_sample, tab_transfer
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEAD, elem_id="head")
         with gr.Tabs():
             with gr.Tab("Transfer", id="transfer"):

@@ -103,19 +103,6 @@ def _uploads(payload: Any) -> tuple[Upload, ...]:
     return tuple(upload for upload in map(_upload, files) if upload is not None)
 
 
-def command_box(gr: Any, key: str) -> Any:
-    """Where the command line of a result is shown."""
-    return gr.Code(
-        language="shell",
-        label="The same result on the command line",
-        interactive=False,
-        wrap_lines=True,
-        show_line_numbers=False,
-        lines=1,
-        elem_id=f"{key}-command",
-    )
-
-
 def downloads(gr: Any, key: str, *labels: str) -> list[Any]:
     """Buttons for files, which are off until there are any."""
     with gr.Row():

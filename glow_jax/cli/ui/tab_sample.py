@@ -11,7 +11,7 @@ from glow_jax.cli.ui import words
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.finish import recipe_of, write_zip
 from glow_jax.cli.ui.forms import command_text
-from glow_jax.cli.ui.parts import PRIVATE, command_box, downloads, failing, ready
+from glow_jax.cli.ui.parts import PRIVATE, downloads, failing, ready
 from glow_jax.io.pictures import write_image
 
 FILE = "samples.png"
@@ -82,16 +82,13 @@ def build(gr: Any, engine: Engine) -> None:
         with gr.Column(scale=6, min_width=320):
             sheet = gr.HTML(words.placeholder(EMPTY), elem_id="sample-sheet")
             files = downloads(gr, "sample", "Picture", "Picture and recipe (.zip)")
-            command = command_box(gr, "sample")
+            command = gr.HTML(elem_id="sample-command")
 
     def made(model: str, n: float, temperature: float, seed: float | None) -> tuple[Any, ...]:
         how = (model, int(n), float(temperature), int(seed or 0))
         drawn, *paths = sampled(engine, *how)
-        return (
-            words.sheet(drawn.sheet, drawn.n_bad),
-            *ready(gr, *paths),
-            command_text(sample_words(*how)),
-        )
+        command = words.command(command_text(sample_words(*how)))
+        return words.sheet(drawn.sheet, drawn.n_bad), *ready(gr, *paths), command
 
     fields = [model, n, temperature, seed]
     gr.on(

@@ -16,7 +16,6 @@ from glow_jax.cli.ui.gather import ALIGNED, BY_SIZE, PHOTOGRAPHS, SUITABLE, Fiel
 from glow_jax.cli.ui.parts import (
     PRIVATE,
     QUICK,
-    command_box,
     downloads,
     failing,
     file_box,
@@ -95,7 +94,7 @@ def build(gr: Any, engine: Engine) -> None:
                 notes = gr.HTML(elem_id="transfer-notes")
                 files = downloads(gr, "transfer", "Picture", "Picture, inputs and recipe (.zip)")
                 figures = gr.HTML(elem_id="transfer-figures")
-                command = command_box(gr, "transfer")
+                command = gr.HTML(elem_id="transfer-command")
     form = gr.State(None)
 
     def first(request: gr.Request, *values: Any) -> tuple[Any, ...]:
@@ -150,7 +149,7 @@ def _now(engine: Engine, form: TransferForm, alpha: float) -> tuple[str, str, st
     return (
         result_html(preview, shown, alpha),
         notes_html(preview, shown, alpha, far_limit_of(form.model)),
-        command_text(form.words(alpha)),
+        words.command(command_text(form.words(alpha))),
     )
 
 

@@ -54,6 +54,16 @@ def sheet(picture: np.ndarray, n_bad: int) -> str:
     return shown + lines(bad, "warn")
 
 
+def command(text: str) -> str:
+    """A command line, with a button that copies it."""
+    copy = "navigator.clipboard.writeText(this.closest('.command').querySelector('pre').innerText)"
+    return (
+        '<div class="command"><div><h4>The same result on the command line</h4>'
+        f"<button onclick=\"{copy}.then(() => this.innerText = 'Copied')\">Copy</button></div>"
+        f'<pre tabindex="0">{html.escape(text)}</pre></div>'
+    )
+
+
 def thumbnails(element: str, pictures: Sequence[Path]) -> str:
     """Style that shows a picture above each choice of an element."""
     rules = []
