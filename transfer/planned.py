@@ -9,18 +9,15 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from transfer.complete import Notify
 from transfer.jobs.alphas import parse_alphas
-from transfer.jobs.job import Job, make_job
-from transfer.jobs.plan import plan_transfer
+from transfer.jobs.plan import Plan, plan_transfer
 from transfer.methods import METHODS, default_method, method_class
 from transfer.methods.base import Models
 from transfer.models import load_models
 from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
 from transfer.photos.most_neutral import keep_most_neutral
 from transfer.requests import StrPath, TransferRequest
-
-Notify = Callable[[str], None]
-"""Called with one line of text for the user: a choice that was made, or inputs left out."""
 
 Load = Callable[[str], np.ndarray]
 
@@ -30,18 +27,20 @@ class Planned:
     """A transfer that is ready to run.
 
     Attributes:
-        job: the outputs to make.
-        models: the models that the job was made for.
+        plan: the outputs to make.
+        models: the models to make them with.
         method: name of the transfer method.
         faces: function that reads a picture, or cuts the face out of a photograph.
         load: `faces`, which keeps what it has read.
+        alignment: see `transfer.jobs.job.make_job`.
     """
 
-    job: Job
+    plan: Plan
     models: Models
     method: str
     faces: AlignedFaces | Load
     load: Load
+    alignment: str
 
 
 def plan_request(request: TransferRequest, models: Models | None, notify: Notify) -> Planned:
@@ -57,8 +56,8 @@ def plan_request(request: TransferRequest, models: Models | None, notify: Notify
             installed.
     """
     sources = [] if request.source is None else [request.source]
-    _check_paths([*request.expressions, *sources, *request.targets])
-    alphas = None if request.alphas is None else parse_alphas([*map(_word, request.alphas)])
+    check_paths([*request.expressions, *sources, *request.targets])
+    alphas = parsed(request.alphas)
     check_installed(request.photographs, request.n_neutral)
     if models is None:
         models = load_models(request.model, request.precision)
@@ -79,12 +78,16 @@ def plan_request(request: TransferRequest, models: Models | None, notify: Notify
         method,
         keep,
     )
-    for note in plan.notes:
-        notify(note)
-    return Planned(make_job(plan, models, alignment=alignment), models, method, faces, load)
+    return Planned(plan, models, method, faces, load, alignment)
 
 
-def _check_paths(paths: Sequence[StrPath]) -> None:
+def parsed(alphas: Sequence[float | str] | None) -> tuple[float, ...] | None:
+    """A request's alphas as numbers; None where it has none."""
+    return None if alphas is None else parse_alphas([*map(_word, alphas)])
+
+
+def check_paths(paths: Sequence[StrPath]) -> None:
+    """Raise InputError for a path at which there is nothing."""
     for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"{one_line(path)}: no such file or folder")

@@ -8,12 +8,14 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from transfer.codec import in_batches, to_bytes
+from transfer.complete import Notify
 from transfer.jobs.inputs import Inputs, Trouble, check_inputs
+from transfer.jobs.job import make_job
 from transfer.jobs.paste_back import CroppedFaces
 from transfer.methods import method_class
 from transfer.methods.base import Models, Rows
 from transfer.photos.aligned_faces import AlignedFaces
-from transfer.planned import Notify, plan_request
+from transfer.planned import plan_request
 from transfer.requests import TransferRequest
 
 CACHE_BYTES = 10**8
@@ -74,7 +76,9 @@ class Preview:
             InputError: a picture cannot be used, or the request has several outputs.
         """
         planned = plan_request(request, models, notify)
-        job = planned.job
+        for note in planned.plan.notes:
+            notify(note)
+        job = make_job(planned.plan, planned.models, alignment=planned.alignment)
         if len(job.order) != 1:
             raise InputError(f"a preview has one output; the request has {len(job.order)}")
         self.method = planned.method

@@ -2,11 +2,18 @@
 
 import argparse
 import dataclasses
-import sys
 from typing import TYPE_CHECKING
 
-from glow_jax.cli.checks import check_can_be_written, check_unlabelled
-from glow_jax.cli.options import add_model_options, file_ending, number, start_jax, whole_number
+from glow_jax.cli.checks import check_new_file, check_unlabelled
+from glow_jax.cli.options import (
+    add_model_options,
+    add_overwrite_option,
+    file_ending,
+    number,
+    start_jax,
+    whole_number,
+)
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import counted, one_line
 
 if TYPE_CHECKING:
@@ -58,7 +65,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SHEET.png",
         help="output file: all samples on one sheet",
     )
+    add_overwrite_option(parser)
     add_model_options(parser, batch=False)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -68,16 +77,18 @@ def run(args: argparse.Namespace) -> int:
     from glow_jax.io.pictures import write_image
 
     check_unlabelled(args.model, read_config(find(args.model)).n_classes)
-    check_can_be_written(args.out)
+    check_new_file(args.out, args.overwrite)
     start_jax(args.compile_cache)
     model = load(args.model, precision=args.precision)
     drawn = draw(model, args.n, args.temperature, args.seed)
     write_image(args.out, drawn.sheet, drawn.provenance)
-    print(f"{one_line(args.out)}: {counted(args.n, 'sample')} at temperature {args.temperature:g}")
-    if drawn.n_bad:
-        bad = counted(drawn.n_bad, "sample")
-        print(f"{bad} with non-finite pixels, drawn mid-grey", file=sys.stderr)
-    return 1 if drawn.n_bad else 0
+    output = Output.of(args)
+    if n_bad := drawn.n_bad:
+        output.warn(f"{counted(n_bad, 'sample')} with non-finite pixels, drawn mid-grey")
+    line = f"{one_line(args.out)}: {counted(args.n, 'sample')} at temperature {args.temperature:g}"
+    figures = {"out": args.out, "samples": args.n, "non_finite": n_bad, "seed": args.seed}
+    figures |= {"temperature": args.temperature}
+    return output.summary([line], figures, 1 if n_bad else 0)
 
 
 def draw(model: "Glow", n: int, temperature: float, seed: int) -> Samples:

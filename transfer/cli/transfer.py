@@ -1,11 +1,12 @@
 """The verb `transfer`: expressions of one person on others."""
 
 import argparse
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.options import add_model_options, start_jax, whole_number
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import (
     add_neutralise_option,
@@ -14,12 +15,12 @@ from transfer.cli.photographs import (
 )
 
 if TYPE_CHECKING:
-    from transfer.requests import TransferRequest
+    from transfer.complete import Summary
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `transfer`."""
-    from transfer.methods import method_names
+    from transfer.methods import METHODS
 
     parser.description = (
         "Transfers expressions of a source person to target people. Pictures are aligned faces of "
@@ -35,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         type=str.lower,
-        choices=method_names(),
+        choices=list(METHODS),
         help="transfer method (default: warp if the model has an expression model, else paper)",
     )
     parser.add_argument(
@@ -69,6 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="also write the targets' photographs with the results in them, at full size (needs "
         "--align)",
     )
+    add_animate_option(parser)
     add_photograph_options(parser)
     parser.add_argument(
         "-o",
@@ -79,7 +81,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="output folder: a new one, or one of an interrupted run of the same request",
     )
     add_model_options(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
+
+
+def add_animate_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--animate`."""
+    parser.add_argument(
+        "--animate",
+        choices=("gif", "webp", "mp4"),
+        help="also write moving pictures in which alpha goes up and down, beside the pictures that "
+        "they were made of; mp4 needs the extra video (default: none)",
+    )
 
 
 def _add_people_options(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +126,7 @@ def _add_people_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the transfer that the options describe; returns the exit code."""
+    from transfer.api import transfer
     from transfer.requests import TransferRequest
 
     request = TransferRequest(
@@ -129,28 +143,59 @@ def run(args: argparse.Namespace) -> int:
         paste_back=args.paste_back,
         n_neutral=args.n_neutral,
         neutralise=args.neutralise,
+        animate=args.animate,
     )
-    return make(request, compile_cache=args.compile_cache)
+    output = Output.of(args)
+    return output.summary(*make(transfer, request, output, compile_cache=args.compile_cache))
 
 
-def make(request: "TransferRequest", *, compile_cache: bool) -> int:
-    """Run a request with progress bars and print its summary; returns the exit code."""
-    from transfer.api import transfer
-    from transfer.cli.progress import Bars
-    from transfer.cli.report import report
+def make(
+    call: Callable[..., "Summary"], request: Any, output: Output, *, compile_cache: bool
+) -> tuple[list[str], dict[str, Any], int]:
+    """Run a request with progress bars.
+
+    Args:
+        call: of `transfer.api`, which takes the request.
+        request: the request.
+        output: how to print.
+        compile_cache: the option --compile-cache.
+
+    Returns:
+        The summary in words, its figures, and the exit code.
+    """
+    from glow_jax.cli.progress import Bars
+    from transfer.cli.report import (
+        exit_code,
+        figures_of,
+        figures_of_animated,
+        figures_of_pasted,
+        lines_of,
+        lines_of_animated,
+        lines_of_pasted,
+    )
 
     start_jax(compile_cache)
-    with Bars() as bars:
-        summary = transfer(request, progress=bars.update, notify=bars.print)
-    code = report(summary, summary.out)
+    with Bars(quiet=output.quiet) as bars:
+        summary = call(request, progress=bars.update, notify=bars.print)
+    if output.quiet:
+        for trouble in summary.skipped:
+            output.warn(f"skipped: {trouble.reason}")
+    lines, figures = lines_of(summary, summary.out), figures_of(summary, summary.out)
+    pasted, code = summary.pasted, exit_code(summary.totals)
+    figures |= {"method": summary.method, "sheet": summary.sheet}
+    figures |= {"pasted": figures_of_pasted(pasted, summary.out)}
     if summary.sheet is not None:
-        print(f"sheet:   {one_line(summary.sheet)}")
-    if summary.pasted is not None:
-        made, kept, failures = summary.pasted.made, summary.pasted.kept, summary.pasted.failures
-        print(
-            f"pasted:  {one_line(summary.out / 'pasted')} ({made} made, {kept} were already there)"
-        )
-        for why in failures:
-            print(f"not pasted: {why}", file=sys.stderr)
-        code = max(code, 1 if failures else 0)
-    return code
+        lines.append(f"sheet:   {one_line(summary.sheet)}")
+    if pasted is not None:
+        lines += lines_of_pasted(pasted, summary.out)
+        for why in pasted.failures:
+            output.warn(f"not pasted: {why}")
+        code = max(code, 1 if pasted.failures else 0)
+    animated = summary.animated
+    figures |= {"animated": figures_of_animated(animated, summary.out)}
+    if animated is not None:
+        lines += lines_of_animated(animated, summary.out)
+        for why in animated.failures:
+            output.warn(f"not animated: {why}")
+        code = max(code, 1 if animated.failures else 0)
+    return lines, figures, code

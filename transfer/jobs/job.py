@@ -23,7 +23,7 @@ from glow_jax.io.files import open_without_waiting
 from transfer.jobs.alphas import alpha_text
 from transfer.jobs.names import file_name
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
-from transfer.methods import default_method, method_class, method_names
+from transfer.methods import EDITS, default_method, method_class, method_names
 from transfer.methods.base import Models
 
 VERSION = 2  # increased whenever the same inputs give other pixels
@@ -96,7 +96,7 @@ class Job:
         if self.format in SHARDS:
             file = f"shards/{chunk}{SHARDS[self.format]}"
         else:
-            parts = (Path(expression).stem, target, f"a{alpha_text(alpha)}", hexadecimal)
+            parts = (*self.shown(row), f"a{alpha_text(alpha)}", hexadecimal)
             name = "_".join(file_name(part) for part in parts) + PICTURES[self.format]
             file = (
                 f"images/{chunk}/{name}"
@@ -114,6 +114,15 @@ class Job:
             line=int(plan.line[row]),
             user_id=plan.user_ids[row] if plan.user_ids else "",
         )
+
+    def shown(self, row: int) -> tuple[str, ...]:
+        """What an output shows, for its file's name: an expression and a target, or a picture."""
+        plan, picture = self.plan, int(self.plan.expression[row])
+        expression, target = Path(plan.files[picture]).stem, plan.names[plan.target[row]]
+        if method_names()[plan.method[row]] not in EDITS:
+            return expression, target
+        is_own = picture in plan.pictures[plan.target[row]]
+        return (target,) if is_own else (target, plan.names[plan.source[row]])
 
     @property
     def items(self) -> Iterator[Item]:

@@ -29,10 +29,11 @@ class Plan:
         expression: (N,) int32, index in `files` of the expression's picture.
         source, target: (N,) int32, indices in `names`.
         alpha: (N,) float64, NaN for "auto".
-        method: (N,) int8, index in `transfer.methods.METHODS`, or METHOD_OF_MODEL.
+        method: (N,) int8, index in `transfer.methods.method_names`, or METHOD_OF_MODEL.
         line: (N,) int32, line number in the job file; 0 without a job file.
         user_ids: (N,) the column id of the job file; None without one.
         notes: one line for each folder in which files were left out.
+        title: of a plan of edits: the edit in words, for labels and tables.
     """
 
     origin: str
@@ -47,6 +48,7 @@ class Plan:
     line: np.ndarray
     user_ids: list[str] | None = None
     notes: tuple[str, ...] = ()
+    title: str = ""
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -101,7 +103,7 @@ def plan_transfer(
             picture but the expression's, whose name the person then has.
         targets: for each target person, a folder of pictures, or one picture.
         alphas: how much of the expression to add; NaN means "auto".
-        method: a name in `transfer.methods.METHODS`; None is the model's default.
+        method: a name in `transfer.methods.method_names`; None is the model's default.
         keep: selects which of a person's pictures are used, where there are several; None uses
             all.
 

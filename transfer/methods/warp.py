@@ -97,11 +97,15 @@ class Warp:
         """See `Method`."""
         edited = [self._people.most_neutral(t) for t in rows.targets]
         pairs = zip(rows.expressions, rows.sources, strict=True)
-        found = [self._people.expression(*pair) for pair in pairs]
+        found = [self._expression(*pair) for pair in pairs]
         activations = np.stack([one.activations for one in found])
         own = np.stack([self._own(i) for i in edited])
         notes = [self._note(one) for one in found]
         return PreparedPictures(self._faces.pixels(edited), activations, own, notes)
+
+    def _expression(self, expression: int, source: int) -> Estimate:
+        """The activations that alpha multiplies."""
+        return self._people.expression(expression, source)
 
     def _own(self, picture: int) -> np.ndarray:
         """(A,) activations to remove from a target's picture."""
@@ -151,7 +155,7 @@ class Warp:
     ) -> np.ndarray:
         """The photograph itself is warped, and the residual added; `result` is not used."""
         picture = self._faces.pixels([photograph.picture])
-        activations = alpha * self._people.expression(expression, source).activations
+        activations = alpha * self._expression(expression, source).activations
         activations = activations - self._own(photograph.picture)
         change = displaced(self._model, picture, activations[None])
         return paste_warp(photograph.pixels, photograph.face.transform, *change)
