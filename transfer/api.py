@@ -6,40 +6,32 @@
 
 import dataclasses
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from glow_jax.io.errors import InputError
-from glow_jax.io.face_numbers import split_face
-from glow_jax.io.messages import one_line
 from transfer.complete import Notify, Summary, complete, notify_of_unchosen, summary_of
 from transfer.directions import Direction, load_direction
 from transfer.expression.edits import Edit, far_units
 from transfer.jobs import batch as batches
 from transfer.jobs import output_folder
-from transfer.jobs.alphas import parse_alphas
 from transfer.jobs.batch import Prepared
 from transfer.jobs.inputs import check_inputs
 from transfer.jobs.job import make_job
-from transfer.jobs.plan import Plan, plan_transfer
 from transfer.jobs.plan_edit import plan_edits, plan_interpolation
 from transfer.jobs.plan_file import read_plan
-from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.run import Progress, no_progress
-from transfer.methods import METHODS, default_method, method_class
+from transfer.methods import method_class
 from transfer.methods.base import Interpolation, Models
 from transfer.models import load_models
 from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
-from transfer.photos.most_neutral import keep_most_neutral
+from transfer.planned import check_paths, parsed, plan_request
 from transfer.requests import (
     BatchRequest,
     EditRequest,
     InterpolateRequest,
-    StrPath,
     TransferRequest,
 )
 
@@ -51,6 +43,7 @@ def no_notice(line: str) -> None:
 def transfer(
     request: TransferRequest,
     *,
+    models: Models | None = None,
     progress: Progress = no_progress,
     notify: Notify = no_notice,
 ) -> Summary:
@@ -61,6 +54,8 @@ def transfer(
 
     Args:
         request: the expressions, the people and the settings.
+        models: what `load_models` returned for the request's model and precision, where several
+            requests share them; None loads them.
         progress: called with the name of a stage, the number of items done, and their total.
         notify: called with lines for the user: the method, pictures that are left out, pictures
             that are unlikely under the model.
@@ -69,8 +64,18 @@ def transfer(
         InputError: a path is missing, no picture of a person can be used, the method does not work
             with the model, or `out` holds the outputs of another request, or other files.
     """
-    described = _described(request, notify)
-    return complete(request, *described, progress=progress, notify=notify)
+    planned = plan_request(request, models, notify)
+    return complete(
+        request,
+        planned.plan,
+        planned.models,
+        planned.method,
+        planned.faces,
+        planned.load,
+        planned.alignment,
+        progress=progress,
+        notify=notify,
+    )
 
 
 def prepare_transfer(request: TransferRequest, *, notify: Notify = no_notice) -> Prepared:
@@ -83,42 +88,15 @@ def prepare_transfer(request: TransferRequest, *, notify: Notify = no_notice) ->
     Raises:
         InputError: as `transfer`.
     """
-    plan, models, _, _, load, alignment = _described(request, notify)
-    for note in plan.notes:
+    planned = plan_request(request, None, notify)
+    for note in planned.plan.notes:
         notify(note)
+    plan, models, alignment = planned.plan, planned.models, planned.alignment
     job = make_job(plan, models, format=request.format, alignment=alignment)
     output_folder.check(Path(request.out), job)
-    for trouble in check_inputs(job, load):
+    for trouble in check_inputs(job, planned.load):
         notify(f"skipped: {trouble.reason}")
-    return Prepared(job, models, load, request.batch_size)
-
-
-def _described(
-    request: TransferRequest, notify: Notify
-) -> tuple[Plan, Models, str, LoadPicture, LoadPicture, str]:
-    """What `complete` takes of a transfer."""
-    sources = [] if request.source is None else [request.source]
-    _check_paths([*request.expressions, *sources, *request.targets])
-    alphas = _parsed(request.alphas)
-    check_installed(request.photographs, request.n_neutral)
-    models = load_models(request.model, request.precision, neutralise=request.neutralise)
-    method = request.method or default_method(models)
-    if method not in METHODS:
-        raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
-    faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
-    load = functools.cache(faces)
-    keep = None
-    if request.n_neutral is not None:
-        keep = keep_most_neutral(request.n_neutral, faces, load, notify)
-    plan = plan_transfer(
-        [Path(path) for path in request.expressions],
-        None if request.source is None else Path(request.source),
-        [Path(path) for path in request.targets],
-        alphas or method_class(method).default_alphas,
-        method,
-        keep,
-    )
-    return plan, models, method, faces, load, alignment
+    return Prepared(job, planned.models, planned.load, request.batch_size)
 
 
 def batch(
@@ -147,7 +125,7 @@ def batch(
     plan = read_plan(request.job)
     for note in plan.notes:
         notify(note)
-    prepared = batches.prepare(request, plan, devices, notify)
+    prepared = batches.prepare(request, plan, devices, notify=notify)
     summary = summary_of(Path(request.out), batches.run_batch(request, prepared, progress))
     pasted = batches.paste(request, prepared, progress)
     if isinstance(prepared.load, AlignedFaces):
@@ -156,7 +134,11 @@ def batch(
 
 
 def edit(
-    request: EditRequest, *, progress: Progress = no_progress, notify: Notify = no_notice
+    request: EditRequest,
+    *,
+    models: Models | None = None,
+    progress: Progress = no_progress,
+    notify: Notify = no_notice,
 ) -> Summary:
     """Edit pictures: by Action Units that are stated, or by a direction of the latent space.
 
@@ -165,6 +147,7 @@ def edit(
 
     Args:
         request: the pictures, the edit and the settings.
+        models: as for `transfer`.
         progress: called with the name of a stage, the number of items done, and their total.
         notify: called with lines for the user: the edit, pictures that are left out, outputs that
             do not differ from their pictures.
@@ -175,15 +158,15 @@ def edit(
     """
     request.check_stated()
     references = [] if request.reference is None else [request.reference]
-    _check_paths([*request.pictures, *references])
-    alphas = _parsed(request.alphas)
+    check_paths([*request.pictures, *references])
+    alphas = parsed(request.alphas)
     what: Edit | Direction = request.edit
     method, title = "edit", request.edit.text
     if request.direction is not None:
         what = load_direction(request.direction)
         method, title = "direction", f"direction {what.name}"
     check_installed(request.photographs)
-    models = load_models(request.model, request.precision)
+    models = models or load_models(request.model, request.precision)
     models = dataclasses.replace(models, edit=what)
     method_class(method).check(models)
     for line in far_units(request.edit):
@@ -226,7 +209,7 @@ def interpolate(
         InputError: a picture is missing or cannot be used, or `out` holds the outputs of another
             request, or other files.
     """
-    _check_paths([request.first, request.second])
+    check_paths([request.first, request.second])
     check_installed(request.photographs)
     models = load_models(request.model, request.precision)
     models = dataclasses.replace(models, edit=Interpolation(request.rule))
@@ -238,17 +221,3 @@ def interpolate(
     return complete(
         request, plan, models, method, faces, load, alignment, progress=progress, notify=notify
     )
-
-
-def _parsed(alphas: Sequence[float | str] | None) -> tuple[float, ...] | None:
-    return None if alphas is None else parse_alphas([*map(_word, alphas)])
-
-
-def _check_paths(paths: Sequence[StrPath]) -> None:
-    for path in paths:
-        if not os.path.exists(split_face(path)[0]):
-            raise InputError(f"{one_line(path)}: no such file or folder")
-
-
-def _word(alpha: float | str) -> str:
-    return alpha if isinstance(alpha, str) else repr(float(alpha))

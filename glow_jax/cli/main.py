@@ -73,6 +73,10 @@ VERBS = {
         "write a model's encode and decode as programs that JAX runs without glow-jax",
     ),
     "info": ("glow_jax.cli.info", "print the properties of a model: shape, size, origin, licence"),
+    "ui": (
+        "glow_jax.cli.ui.verb",
+        "serve a page on which expressions are transferred with the mouse",
+    ),
     "train": ("glow_jax.cli.train", "train a model; the same command continues an interrupted run"),
     "completion": (
         "glow_jax.cli.completion",

@@ -46,6 +46,7 @@ def prepare(
     request: BatchRequest,
     plan: Plan,
     devices: Sequence[jax.Device] = (),
+    models: Models | None = None,
     notify: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """Load the model, and make a job of a plan.
@@ -56,6 +57,8 @@ def prepare(
         request: the settings of the run.
         plan: the outputs to make.
         devices: JAX devices to compute on; empty means all local devices.
+        models: what `load_models` returned for the request's model, precision and devices, where
+            several requests share them; None loads them.
         notify: called with lines for the user: the pictures that `n_neutral` selects.
 
     Raises:
@@ -66,7 +69,8 @@ def prepare(
         need("data", "array_record")
     check_installed(request.photographs, request.n_neutral)
     devices = devices or jax.local_devices()
-    models = load_models(request.model, request.precision, devices, neutralise=request.neutralise)
+    models = models or load_models(request.model, request.precision, devices)
+    models = dataclasses.replace(models, neutralise=request.neutralise)
     codec = models.codec
     size = request.chunk_size or (RECORDS_IN_A_SHARD if request.format in SHARDS else CHUNK_SIZE)
     load, alignment = loader_of(request.photographs, codec.size, codec.channels)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from glow_jax.io.face_numbers import split_face
 from glow_jax.io.jpeg import jpeg_quality
@@ -69,7 +70,7 @@ def paste_back(
     Raises:
         OutputError: the folder cannot be written to.
     """
-    cropped = _CroppedFaces(job, faces)
+    cropped = CroppedFaces(job, faces)
     quality = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(lambda file: jpeg_quality(Path(file)))
     method = functools.cache(lambda name: method_class(name)(models, cropped))
     rows = _results(out)
@@ -114,17 +115,25 @@ def paste_back(
     return Pasted(made, len(table) - made, tuple(failures))
 
 
-class _CroppedFaces:
+class CroppedFaces:
     """The faces of a job's photographs, by number; `transfer.methods.base.Photographs`."""
 
-    def __init__(self, job: Job, faces: AlignedFaces):
-        self._job, self._faces = job, faces
+    def __init__(self, job: Job, faces: AlignedFaces, max_side_px: int | None = None):
+        """No photograph is read yet.
+
+        Args:
+            job: whose photographs they are.
+            faces: the loader with which the job read its photographs.
+            max_side_px: longest side to which photographs are reduced; None keeps them as they are.
+        """
+        self._job, self._faces, self._max_side_px = job, faces, max_side_px
         self.usable = functools.cache(self._usable)
         self.photograph = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(self._photograph)
 
     def _photograph(self, picture: int) -> Photograph:
         path = self._job.plan.files[picture]
-        return Photograph(picture, read_image(split_face(path)[0]), self._faces.face(path))
+        found = Photograph(picture, read_image(split_face(path)[0]), self._faces.face(path))
+        return found if self._max_side_px is None else reduced(found, self._max_side_px)
 
     def _usable(self, person: int) -> list[int]:
         return [i for i in self._job.plan.pictures[person] if self._can_be_used(i)]
@@ -138,6 +147,25 @@ class _CroppedFaces:
 
     def pixels(self, pictures: Sequence[int]) -> Images:
         return np.stack([self._faces(self._job.plan.files[i]) for i in pictures])
+
+
+def reduced(photograph: Photograph, max_side_px: int) -> Photograph:
+    """A photograph with its longest side reduced to `max_side_px`, and its face with it."""
+    height, width = photograph.pixels.shape[:2]
+    if max(height, width) <= max_side_px:
+        return photograph
+    share = max_side_px / max(height, width)
+    size = max(1, round(width * share)), max(1, round(height * share))
+    small = np.asarray(Image.fromarray(photograph.pixels).resize(size, Image.Resampling.BOX))
+    x, y = size[0] / width, size[1] / height
+    face, (left, top, right, bottom) = photograph.face, photograph.face.box
+    face = dataclasses.replace(
+        face,
+        transform=face.transform / np.array([x, y, 1.0]),
+        landmarks=face.landmarks * (x, y),
+        box=(left * x, top * y, right * x, bottom * y),
+    )
+    return Photograph(photograph.picture, small, face)
 
 
 def _results(out: Path) -> dict[str, Row]:
