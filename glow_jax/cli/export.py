@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from glow_jax.cli.checks import check_can_be_written
-from glow_jax.cli.options import file_ending
+from glow_jax.cli.checks import check_new_file
+from glow_jax.cli.options import add_overwrite_option, file_ending
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import one_line
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -42,6 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="devices that the file has programs for: cpu, cuda, tpu (default: all three); none "
         "of them needs to be in this machine",
     )
+    add_overwrite_option(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,14 +52,15 @@ def run(args: argparse.Namespace) -> int:
     """Write the file; returns the exit code."""
     from glow_jax.exporting import export_model
 
-    check_can_be_written(args.out)
+    check_new_file(args.out, args.overwrite)
     platforms = tuple(dict.fromkeys(args.platforms))
     made = export_model(args.model, args.out, precision=args.precision, platforms=platforms)
     size = Path(args.out).stat().st_size
-    print(
-        f"{one_line(args.out)}: {one_line(made.name)} for {', '.join(platforms)}, "
-        f"{size / 1e6:.1f} MB"
-    )
     licence = made.card.get("licence")
-    print(f"licence       {one_line(licence) if licence else 'not stated by the model'}")
-    return 0
+    lines = [
+        f"{one_line(args.out)}: {one_line(made.name)} for {', '.join(platforms)}, "
+        f"{size / 1e6:.1f} MB",
+        f"licence       {one_line(licence) if licence else 'not stated by the model'}",
+    ]
+    figures = {"out": args.out, "model": made.name, "platforms": platforms, "bytes": size}
+    return Output.of(args).summary(lines, figures | {"licence": licence or None})

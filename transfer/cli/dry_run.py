@@ -36,7 +36,7 @@ def dry_run(prepared: "Prepared", output: Output, *, likelihood: bool, cache_byt
         f"per input picture; {1e3 * found.seconds_an_output:.1f} ms and "
         f"{found.bytes_an_output:.0f} bytes per output",
         f"estimate for this machine, without compilation: {_duration(found.seconds)}",
-        f"disk space: {_size(found.bytes)}, and {_size(cache)} more during the run",
+        f"disk space: {_size(found.bytes)}, and {_size(float(cache))} more during the run",
     ]
     figures = {"dry_run": True, "outputs": n_outputs, "cache_bytes": cache}
     return output.summary(lines, figures | dataclasses.asdict(found))
