@@ -8,7 +8,7 @@ from glow_jax.cli.main import VERBS, main, parser_of
 from glow_jax.cli.parser import Parser, meant
 from tests.support.command_line import fails
 
-SILENT = {"completion"}  # does no work: neither progress nor a summary
+SILENT = {"completion", "ui"}  # without a summary: a script, and a server
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def test_a_second_run_makes_nothing_anew(album: Path, done: Path, capsys) -> Non
         assert before[path] == after[path], path
 
 
+@pytest.mark.slow
 def test_a_jpeg_stays_one_of_its_quality(album: Path, done: Path, capsys) -> None:
     before = sorted(path.name for path in (done / "pasted").iterdir())
     words = command(album, done, "--paste-back", "--alpha", "0", "1")
