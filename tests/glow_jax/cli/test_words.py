@@ -18,6 +18,7 @@ SILENT = {"completion", "ui"}  # without a summary: a script, and a server
         (["fit"], "unknown verb fit; did you mean fit-expressions?"),
         (["xyzzy"], "unknown verb xyzzy (see `glow-jax --help`)"),
         ([""], "unknown verb ''"),
+        (["--json", "info"], "--json: a verb stands before its options (see"),
         (["--versoin"], "--versoin: a verb stands before its options; did you mean --version?"),
         (["-q", "info", "faces64"], "-q: a verb stands before its options"),
         (["info", "faces64", "--jsn"], "unknown option --jsn; did you mean --json?"),
