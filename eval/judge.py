@@ -67,7 +67,7 @@ def judge(
     failures = _failures(scored)
     people = {name: _Person(study, name, scored, failures) for name in study.people}
     rows = [
-        {**row, **_identity(scored[path], row, people, judges.identity)}
+        {**row, **_identity(scored[path], row, people, judges.identity, study)}
         | _action_units(
             scored[path],
             scored[study.expressions[row["expression"]]],
@@ -78,7 +78,8 @@ def judge(
         for row, path in zip(study.outputs, paths, strict=True)
     ]
     table = pd.DataFrame(rows).reindex(columns=[*COLUMNS, *_extras(rows)])
-    return Judged(table, failures, _alike(people, rows, judges.identity))
+    apart = "" if study.edit else _alike(people, rows, judges.identity)
+    return Judged(table, failures, apart)
 
 
 def check(judges: Judges) -> Reader | None:
@@ -163,9 +164,16 @@ class _Person:
 
 
 def _identity(
-    output: Scored, row: dict, people: Mapping[str, _Person], model: IdentityModel | None
+    output: Scored,
+    row: dict,
+    people: Mapping[str, _Person],
+    model: IdentityModel | None,
+    study: Study,
 ) -> dict:
-    """Distances of an output's embedding, and the number of faces in the output."""
+    """Distances of an output's embedding, and the number of faces in the output.
+
+    Of an edit, the source is no other person than the target, and its distance is left out.
+    """
     faces = [part.faces for part in (output.embedding, output.reading) if part]
     found: dict[str, float] = {"faces": faces[0] if faces else 0}
     if not model or not output.embedding or not output.embedding.vector.size:
@@ -180,7 +188,7 @@ def _identity(
         )
         if np.isfinite(found["to_target_mean"]):
             found["verified"] = float(found["to_target_mean"] <= model.threshold)
-    if source.vectors:
+    if source.vectors and study.about.get("method") not in ("edit", "direction"):
         found["to_source_mean"] = model.distance(vector, source.mean_vector)
     return found
 

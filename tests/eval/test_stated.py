@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from eval.judge import _identity
 from eval.stated import wanted
 from eval.study import read_study
 from eval.table import AUS
@@ -59,3 +61,15 @@ def test_a_folder_of_edits_says_what_was_done(tmp_path: Path) -> None:
     assert study.edit == "" and study.absolute == {"0"}
     with pytest.raises(InputError, match=r"not a job\.json of transfer or batch"):
         read_study(folder(tmp_path / "third", how={"edit": "x" * 9}))
+
+
+@pytest.mark.parametrize(("method", "known"), [("edit", False), ("interpolate", True)])
+def test_the_source_of_an_edit_is_no_other_person(method: str, known: bool) -> None:
+    """With a reference it has another name; an interpolation's is another person."""
+    vector = np.ones(2)
+    person = SimpleNamespace(vectors=[vector], mean_vector=vector)
+    model = SimpleNamespace(distance=lambda a, b: float(np.abs(a - b).sum()), threshold=0.5)
+    output = SimpleNamespace(embedding=SimpleNamespace(faces=1, vector=vector + 1), reading=None)
+    row, people = {"target": "a", "source": "b"}, {"a": person, "b": person}
+    found = _identity(output, row, people, model, SimpleNamespace(about={"method": method}))
+    assert found["to_target_mean"] == 2 and ("to_source_mean" in found) == known
