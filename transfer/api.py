@@ -34,6 +34,7 @@ from transfer.requests import (
     InterpolateRequest,
     StrPath,
     TransferRequest,
+    model_of,
 )
 
 
@@ -66,8 +67,8 @@ def transfer(
     _check_paths([*request.expressions, *sources, *request.targets])
     alphas = _parsed(request.alphas)
     check_installed(request.photographs, request.n_neutral)
-    models = load_models(request.model, request.precision, neutralise=request.neutralise)
-    method = request.method or default_method(models)
+    models = load_models(model_of(request), request.precision, neutralise=request.neutralise)
+    method = request.method or default_method(models, request.photographs is not None)
     if method not in METHODS:
         raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
     faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
@@ -154,7 +155,7 @@ def edit(
         what = load_direction(request.direction)
         method, title = "direction", f"direction {what.name}"
     check_installed(request.photographs)
-    models = load_models(request.model, request.precision)
+    models = load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, edit=what)
     method_class(method).check(models)
     for line in far_units(request.edit):
@@ -199,7 +200,7 @@ def interpolate(
     """
     _check_paths([request.first, request.second])
     check_installed(request.photographs)
-    models = load_models(request.model, request.precision)
+    models = load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, edit=Interpolation(request.rule))
     faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
     steps = tuple(np.linspace(0, 1, request.steps).tolist())

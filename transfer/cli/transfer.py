@@ -37,7 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--method",
         type=str.lower,
         choices=list(METHODS),
-        help="transfer method (default: warp if the model has an expression model, else paper)",
+        help="transfer method (default: warp, with --align glow; paper if the model has no "
+        "expression model)",
     )
     parser.add_argument(
         "--alpha",
@@ -80,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="output folder: a new one, or one of an interrupted run of the same request",
     )
-    add_model_options(parser)
+    add_model_options(parser, photographs=True)
     add_output_options(parser)
     parser.set_defaults(run=run)
 

@@ -16,7 +16,7 @@ from transfer.jobs.run import Progress, Run, no_progress, run
 from transfer.methods.base import Models
 from transfer.models import auto_batch_size, load_models
 from transfer.photos.aligned_faces import check_installed, loader_of
-from transfer.requests import BatchRequest
+from transfer.requests import BatchRequest, model_of
 
 RECORDS_IN_A_SHARD = 1024
 UNKNOWN_MEMORY = 2**33  # bytes, assumed of a device that does not report its memory
@@ -58,7 +58,9 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
         need("data", "array_record")
     check_installed(request.photographs)
     devices = devices or jax.local_devices()
-    models = load_models(request.model, request.precision, devices, neutralise=request.neutralise)
+    models = load_models(
+        model_of(request), request.precision, devices, neutralise=request.neutralise
+    )
     codec = models.codec
     size = request.chunk_size or (RECORDS_IN_A_SHARD if request.format in SHARDS else CHUNK_SIZE)
     load, alignment = loader_of(request.photographs, codec.size, codec.channels)
