@@ -95,8 +95,9 @@ class Portraits:
 
 @pytest.fixture(autouse=True)
 def source_mouth_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the plain face's lips part further, they show the source's mouth alone."""
+    """Where the plain face's lips part further, they show the source's mouth alone, untinted."""
     monkeypatch.setattr("transfer.expression.mouth.share", parted)
+    monkeypatch.setattr("transfer.expression.mouth.tint", lambda one, other: jnp.ones_like(one))
 
 
 def parted(before: Any, after: Any, shown: Any) -> Any:
