@@ -33,6 +33,7 @@ from transfer.requests import (
     EditRequest,
     InterpolateRequest,
     TransferRequest,
+    model_of,
 )
 
 
@@ -166,7 +167,7 @@ def edit(
         what = load_direction(request.direction)
         method, title = "direction", f"direction {what.name}"
     check_installed(request.photographs)
-    models = models or load_models(request.model, request.precision)
+    models = models or load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, edit=what)
     method_class(method).check(models)
     for line in far_units(request.edit):
@@ -211,7 +212,7 @@ def interpolate(
     """
     check_paths([request.first, request.second])
     check_installed(request.photographs)
-    models = load_models(request.model, request.precision)
+    models = load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, edit=Interpolation(request.rule))
     faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
     steps = tuple(np.linspace(0, 1, request.steps).tolist())

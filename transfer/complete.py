@@ -33,7 +33,7 @@ from transfer.methods import EDITS
 from transfer.methods.base import Models
 from transfer.models import absolute_error, far_limit_of
 from transfer.photos.aligned_faces import AlignedFaces, unchosen_line
-from transfer.requests import EditRequest, InterpolateRequest, TransferRequest
+from transfer.requests import EditRequest, InterpolateRequest, TransferRequest, model_of
 
 SHEET = "sheet.png"
 MAX_LINES = 20  # of notices about single outputs
@@ -138,7 +138,7 @@ def complete(
         if not isinstance(request, InterpolateRequest) and request.paste_back:
             how = request.paste_format
             pasted = paste_back(job, models, out, faces, format=how, progress=progress)
-        _notify_of_far(out, far_limit_of(request.model), notify)
+        _notify_of_far(out, far_limit_of(model_of(request)), notify)
     sheet = _write_sheet(job, models.codec.name, out, load) if done.totals.outputs else None
     summary = summary_of(out, done)
     return dataclasses.replace(

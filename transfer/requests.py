@@ -13,6 +13,7 @@ from transfer.photos.aligned_faces import Photographs
 
 CACHE_BYTES = 4 * 10**9
 NO_EDIT = Edit()
+DEFAULT_MODEL, PHOTOGRAPHS_MODEL = "faces64", "photo64"
 StrPath = str | os.PathLike[str]
 Precision = Literal["exact", "fast"]
 Rule = Literal["linear", "spherical"]
@@ -32,9 +33,9 @@ class TransferRequest:
         source: a folder of the source's pictures, or one picture. If it is None, or has only the
             expression's picture, the expression is estimated absolutely, relative to neutral
             pictures of many people, which is less exact.
-        model: a bundled name, or a checkpoint directory.
+        model: a bundled name, or a checkpoint directory; None means `model_of`.
         precision: "exact", or "fast": coupling networks in bfloat16.
-        method: a name in `transfer.methods.METHODS`; None is the first that works with the model.
+        method: a name in `transfer.methods.METHODS`; None means `transfer.methods.default_method`.
         alphas: how much of an expression to add: numbers, "FIRST:LAST:STEP", whose steps must end
             at LAST, or "auto", the largest inside a trust region of the flow; None is the method's
             default.
@@ -61,7 +62,7 @@ class TransferRequest:
     targets: Sequence[StrPath]
     out: StrPath
     source: StrPath | None = None
-    model: StrPath = "faces64"
+    model: StrPath | None = None
     precision: Precision = "exact"
     method: str | None = None
     alphas: Sequence[float | str] | None = None
@@ -96,7 +97,7 @@ class EditRequest:
         reference: neutral pictures of the person in the pictures, a folder or one picture, against
             which what a picture shows is read; None reads it absolutely, relative to neutral
             pictures of many people, which is less exact.
-        model: a bundled name, or a checkpoint directory.
+        model: a bundled name, or a checkpoint directory; None means `model_of`.
         precision: "exact", or "fast": coupling networks in bfloat16.
         alphas: how much of the edit to make: numbers, "FIRST:LAST:STEP", whose steps must end at
             LAST, or "auto", the largest inside a trust region of the flow; None is 1.
@@ -118,7 +119,7 @@ class EditRequest:
     edit: Edit = NO_EDIT
     direction: StrPath | None = None
     reference: StrPath | None = None
-    model: StrPath = "faces64"
+    model: StrPath | None = None
     precision: Precision = "exact"
     alphas: Sequence[float | str] | None = None
     batch_size: int = 8
@@ -161,7 +162,7 @@ class InterpolateRequest:
         out: a new folder, or one of an interrupted run of the same request.
         steps: number of outputs, the first and the second picture among them.
         rule: "linear", or "spherical", on which the norm of the latents moves linearly.
-        model: a bundled name, or a checkpoint directory.
+        model: a bundled name, or a checkpoint directory; None means `model_of`.
         precision: "exact", or "fast": coupling networks in bfloat16.
         batch_size: images that each device computes at once.
         photographs, animate: as in `EditRequest`.
@@ -175,7 +176,7 @@ class InterpolateRequest:
     out: StrPath
     steps: int = 9
     rule: Rule = "linear"
-    model: StrPath = "faces64"
+    model: StrPath | None = None
     precision: Precision = "exact"
     batch_size: int = 8
     photographs: Photographs | None = None
@@ -197,7 +198,7 @@ class BatchRequest:
     Attributes:
         job: a .csv, .toml or .yaml file (`transfer.jobs.plan_file`).
         out: a new folder, or one of an interrupted run of the same job.
-        model: a bundled name, or a checkpoint directory.
+        model: a bundled name, or a checkpoint directory; None means `model_of`.
         precision: "exact", or "fast": coupling networks in bfloat16.
         format: file format of the outputs; the last three put a whole chunk into one file.
         batch_size: images that each device computes at once; None chooses by the device's memory.
@@ -221,7 +222,7 @@ class BatchRequest:
 
     job: StrPath
     out: StrPath
-    model: StrPath = "faces64"
+    model: StrPath | None = None
     precision: Precision = "exact"
     format: Format = "png"
     batch_size: int | None = None
@@ -257,6 +258,18 @@ class BatchRequest:
                 raise InputError(f"`{name}` is {value}; use a number from 1")
         if self.batch_size is not None:
             _check_batch_size(self.batch_size)
+
+
+def model_of(
+    request: TransferRequest | EditRequest | InterpolateRequest | BatchRequest,
+) -> StrPath:
+    """The model of a request: the one that it names, or "photo64" for photographs, else "faces64".
+
+    `faces64` has seen renders only, `photo64` has seen photoreal people too.
+    """
+    if request.model is not None:
+        return request.model
+    return DEFAULT_MODEL if request.photographs is None else PHOTOGRAPHS_MODEL
 
 
 def _check_paths(name: str, value: Sequence[StrPath]) -> None:

@@ -68,7 +68,7 @@ def measure(
     codec: Any, model: Any, album: Album, labels: dict[str, Any], cases: list[Case]
 ) -> dict[str, dict[str, float]]:
     """The figures of each way to paint."""
-    from transfer.methods.glow import Light, light_of, with_mouth
+    from transfer.methods.glow import LOG_GAIN, Light, light_of, with_mouth
 
     side = codec.size[0]
     truth = album.pixels([album.number[case.truth] for case in cases])
@@ -76,13 +76,13 @@ def measure(
     warped, base, mouth = given_landmarks(model, album, labels, cases)
     n = len(cases)
     plain = Light(np.full(n, 1.0, np.float32), np.zeros(n, np.float32))
-    prior = plain._replace(gain=np.full(n, 0.9, np.float32))
+    prior = plain._replace(gain=np.full(n, np.exp(LOG_GAIN), np.float32))
     light = light_of(codec, base, mouth)
     ways = {
         "warp, nothing added": warped,
         "warp with its residual": base,
         "source's mouth as it is": with_mouth(base, mouth, plain),
-        "source's mouth, gain 0.9": with_mouth(base, mouth, prior),
+        "source's mouth, gain 0.92": with_mouth(base, mouth, prior),
         "... gain by the flow": with_mouth(base, mouth, light._replace(offset=plain.offset)),
         "... gain and offset by it": with_mouth(base, mouth, light),
     }

@@ -28,9 +28,12 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from bench.truth.scores import ssim_map
+from glow_jax.io.pictures import write_image
+from glow_jax.io.provenance import Provenance
 
 SIDE = 256  # pixels of the photographs
 MIN_OPENING = 0.0015  # area between the lips, as a share of the picture: 98 pixels of 256 x 256
+TILE, TITLE, GAP = 120, 14, 4  # pixels of the contact sheet
 CHUNK = 16  # outputs that are computed at once
 LUMA = np.array([0.299, 0.587, 0.114])
 COLUMNS: tuple[str, ...] = ("gain", "r", "truth_gain", "truth_r", "to_target", "nearer")
@@ -108,7 +111,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         print_row(name, rows[name])
     labeller.close()
     if args.sheet is not None:
-        write_sheet(args.sheet, album, cases, made)
+        write_sheet(args.sheet, labels, album, cases, made)
     return {
         "commit": commit(),
         "model": models.codec.name,
@@ -334,17 +337,30 @@ def print_row(name: str, row: dict[str, Any]) -> None:
 
 def write_sheet(
     path: Path,
+    labels: dict[str, Any],
     album: Album,
     cases: list[Case],
     outputs: dict[str, list[np.ndarray]],
     rows: int = 12,
 ) -> None:
-    """The first outputs of every row of the table, as tiles."""
-    tiles = []
-    for i in np.linspace(0, len(cases) - 1, min(rows, len(cases))).astype(int):
-        pictures = [album.large(cases[i].shown), *(made[i] for made in outputs.values())]
-        tiles.append(np.concatenate(pictures, 1))
-    Image.fromarray(np.concatenate(tiles, 0)).save(path)
+    """Every n-th case, so that `rows` are shown: its source and the outputs of every row."""
+    shown = np.linspace(0, len(cases) - 1, min(rows, len(cases))).astype(int)
+    names = ["source", "with expression", *outputs]
+    names[names.index("no transfer")] = "target"
+    width = (TILE + GAP) * len(names)
+    sheet = Image.new("RGB", (width, TITLE + (TILE + TITLE) * len(shown)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, name in enumerate(names):
+        draw.text((column * (TILE + GAP) + 2, 2), name, fill="black")
+    for row, i in enumerate(shown):
+        case, top = cases[i], TITLE + row * (TILE + TITLE)
+        draw.text((2, top + 2), labels[case.shown]["expression"], fill="black")
+        pictures = [album.large(case.source), album.large(case.shown)]
+        for column, picture in enumerate([*pictures, *(made[i] for made in outputs.values())]):
+            tile = Image.fromarray(picture).resize((TILE, TILE), Image.Resampling.LANCZOS)
+            sheet.paste(tile, (column * (TILE + GAP), top + TITLE))
+    recipe = {"sheet": "bench.truth.photoreal_pairs", "commit": commit()}
+    write_image(path, np.asarray(sheet), Provenance("trainedAlgorithmicMedia", "several", recipe))
 
 
 def commit() -> str:

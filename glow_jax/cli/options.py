@@ -11,9 +11,14 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
 
-def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> None:
-    """Add the options of a verb that runs a model; with `batch`, --batch-size too."""
-    add_model_option(parser)
+def add_model_options(
+    parser: argparse.ArgumentParser, batch: bool = True, photographs: bool = False
+) -> None:
+    """Add the options of a verb that runs a model; with `batch`, --batch-size too.
+
+    With `photographs`, the verb has an option --align, on which the default model depends.
+    """
+    add_model_option(parser, photographs)
     parser.add_argument(
         "--precision",
         choices=("exact", "fast"),
@@ -32,13 +37,14 @@ def add_model_options(parser: argparse.ArgumentParser, batch: bool = True) -> No
     )
 
 
-def add_model_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that names a model."""
+def add_model_option(parser: argparse.ArgumentParser, photographs: bool = False) -> None:
+    """Add the option that names a model; `photographs` as in `add_model_options`."""
     parser.add_argument(
         "--model",
-        default="faces64",
+        default=None if photographs else "faces64",
         metavar="NAME|DIR",
-        help="a bundled model or a checkpoint directory (default: %(default)s)",
+        help="a bundled model or a checkpoint directory (default: faces64"
+        + (", with --align photo64)" if photographs else ")"),
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transfer.photos.sheet import Tile
     from transfer.photos.tables import Bits, Crop
 
-DEFAULT_MODEL = "faces64"
+DEFAULT_MODEL = "photo64"
 MAX_LINES = 10  # printed about skipped photographs
 
 

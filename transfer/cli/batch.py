@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="output folder: a new one, or one of an interrupted run of the same job",
     )
-    add_model_options(parser, batch=False)
+    add_model_options(parser, batch=False, photographs=True)
     _add_size_options(parser)
     _add_part_options(parser)
     parser.add_argument(

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="output folder: a new one, or one of an interrupted run of the same request",
     )
-    add_model_options(parser)
+    add_model_options(parser, photographs=True)
     add_output_options(parser)
     parser.set_defaults(run=run)
 

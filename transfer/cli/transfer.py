@@ -41,7 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--method",
         type=str.lower,
         choices=list(METHODS),
-        help="transfer method (default: warp if the model has an expression model, else paper)",
+        help="transfer method (default: warp, with --align glow; paper if the model has no "
+        "expression model)",
     )
     parser.add_argument(
         "--alpha",
@@ -84,7 +85,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="make nothing; print what would be made, and an estimate of time and disk space from "
         "the first outputs, without --paste-back and --animate",
     )
-    add_model_options(parser)
+    add_model_options(parser, photographs=True)
     add_output_options(parser)
     parser.set_defaults(run=run)
 

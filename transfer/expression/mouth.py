@@ -28,6 +28,7 @@ from transfer.expression.warp import warp_to
 
 # `newly_open` of a mouth that shows nothing of the source's, and of one that shows only that.
 OWN_MOUTH, SOURCE_MOUTH = 0.2, 0.6
+WARMTH = 0.6  # exponent of the ratio of two faces' red to blue
 MIN_COLOUR = 8.0  # grey levels that are added to a colour, for dark pictures
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (Rec. 601)
 # The share of the target's gap that the source's gap must have, so that the source's mouth is used.
@@ -65,16 +66,21 @@ def source_mouth(
 
 
 def tint(target: Float[Array, "B 3"], source: Float[Array, "B 3"]) -> Float[Array, "B 3"]:
-    """Factors that give a picture of the source the hue of the target's light, not its brightness.
+    """Factors that give a picture of the source the warmth of the target's light.
+
+    Lights differ between blue and yellow, as daylight does, and little between green and magenta.
+    Of the difference of two faces a part is their skin's, and WARMTH is left for the light.
 
     Args:
         target, source: colours of the faces, grey levels (0-255).
 
     Returns:
-        The ratio of the colours, divided by the ratio of their brightness; between 1/2 and 2.
+        Of red, green and blue, between 1/2 and 2; brightness is kept.
     """
     ratio = (target + MIN_COLOUR) / (source + MIN_COLOUR)
-    return jnp.clip(ratio / (ratio @ jnp.asarray(LUMA, ratio.dtype))[:, None], 0.5, 2)
+    warmth = (ratio[:, 0] / ratio[:, 2]) ** (WARMTH / 2)
+    factors = jnp.stack([warmth, jnp.ones_like(warmth), 1 / warmth], 1)
+    return jnp.clip(factors / (factors @ jnp.asarray(LUMA, factors.dtype))[:, None], 0.5, 2)
 
 
 def mouth_between(

@@ -18,7 +18,7 @@ from transfer.methods.base import Models
 from transfer.models import auto_batch_size, load_models
 from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
 from transfer.photos.most_neutral import keep_most_neutral
-from transfer.requests import BatchRequest
+from transfer.requests import BatchRequest, model_of
 
 RECORDS_IN_A_SHARD = 1024
 UNKNOWN_MEMORY = 2**33  # bytes, assumed of a device that does not report its memory
@@ -69,7 +69,7 @@ def prepare(
         need("data", "array_record")
     check_installed(request.photographs, request.n_neutral)
     devices = devices or jax.local_devices()
-    models = models or load_models(request.model, request.precision, devices)
+    models = models or load_models(model_of(request), request.precision, devices)
     models = dataclasses.replace(models, neutralise=request.neutralise)
     codec = models.codec
     size = request.chunk_size or (RECORDS_IN_A_SHARD if request.format in SHARDS else CHUNK_SIZE)

@@ -202,7 +202,7 @@ def make_job(
     Args:
         plan: the outputs to make.
         models: the flow, and the expression model if there is one. A row without a method gets the
-            first of `transfer.methods` that works with these models.
+            default of `transfer.methods` for these models and `alignment`.
         chunk_size: outputs per chunk.
         format: "png", "webp", "tfrecord", "array_record" or "webdataset".
         alignment: `Photographs.key`, the settings by which faces are cut out of photographs; "" if
@@ -213,7 +213,7 @@ def make_job(
     """
     if not len(plan):
         raise InputError(f"{plan.origin}: lists no output")
-    default = method_names().index(default_method(models))
+    default = method_names().index(default_method(models, photographs=bool(alignment)))
     method = np.where(plan.method == METHOD_OF_MODEL, default, plan.method).astype(np.int8)
     plan = dataclasses.replace(plan, method=method)
     _check_methods(plan, models, np.zeros(len(plan), bool))  # before files are read

@@ -30,7 +30,7 @@ from transfer.jobs.run import Progress, Run, Worker, describe, no_progress, pend
 from transfer.jobs.totals import write_tables
 from transfer.models import load_models
 from transfer.photos.aligned_faces import loader_of
-from transfer.requests import BatchRequest
+from transfer.requests import BatchRequest, model_of
 
 # Of Ray: with "0" its processes bind to the loopback interface, on every system. Whoever reaches
 # one of their ports can run programs.
@@ -185,7 +185,7 @@ class _Actor:
                 use_compile_cache()
         devices = jax.local_devices()
         models = load_models(
-            request.model, request.precision, devices, neutralise=request.neutralise
+            model_of(request), request.precision, devices, neutralise=request.neutralise
         )
         codec = models.codec
         if codec.fingerprint != job.how["model"]:

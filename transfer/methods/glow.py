@@ -2,14 +2,15 @@
 
     base   = the output of method "warp"
     output = base + w (g mouth + b - base)
-    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( output ) N( log g; log 0.9, 0.3 )
-    b      = E[ b | g ],               p(b) ~ p_flow( output ) N( b; 0, 15 )
+    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( output ) N( log g; log 0.92, 0.12 )
+    b      = E[ b | g ],               p(b) ~ p_flow( output ) N( b; 0, 8 )
 
 mouth is the inside of the source's mouth, warped between the target's lips, and w its share of a
 pixel (`transfer.expression.mouth`). The light of two photographs differs, by an unknown factor g
 and an unknown offset b in grey levels. The flow's likelihood of the whole picture, over a few
-values of each, tells which ones suit the target's face; the posterior means are used. What this
-changes, with figures, is in docs/results/truth.md.
+values of each, tells which ones suit the target's face; the posterior means are used. The prior is
+narrow, because the likelihood prefers dark teeth in dark faces. What this changes, with figures, is
+in docs/results/truth.md.
 """
 
 import dataclasses
@@ -28,10 +29,10 @@ from transfer.photos.crop import crop
 from transfer.photos.paste import paste_warp
 
 # The values that the flow compares: mean and deviation of the prior, and steps from the mean.
-LOG_GAIN, LOG_GAIN_DEVIATION = np.log(0.9), 0.3
-LOG_GAIN_STEPS = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])
-OFFSET_DEVIATION = 15.0  # grey levels
-OFFSET_STEPS = np.array([-24.0, -12.0, 0.0, 12.0, 24.0])
+LOG_GAIN, LOG_GAIN_DEVIATION = np.log(0.92), 0.12
+LOG_GAIN_STEPS = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
+OFFSET_DEVIATION = 8.0  # grey levels
+OFFSET_STEPS = np.array([-12.0, -6.0, 0.0, 6.0, 12.0])
 MIN_PASTE_PX, MAX_PASTE_PX = 256, 1024  # side of the mouth's crop for a photograph
 
 

@@ -52,10 +52,12 @@ def test_newly_open_is_the_part_of_the_gap_that_is_new() -> None:
     np.testing.assert_allclose(newly_open(lips(0.1), lips(0.4) - lips(0.1)), 0.75, atol=1e-2)
 
 
-def test_a_tint_is_the_hue_of_the_targets_light_and_not_its_brightness() -> None:
+def test_a_tint_is_the_warmth_of_the_targets_light_and_not_its_brightness() -> None:
     grey = jnp.full((2, 3), 120.0)
     warm = jnp.array([[150.0, 100.0, 80.0], [75.0, 50.0, 40.0]])
     np.testing.assert_allclose(tint(grey, 0.5 * grey), 1, rtol=1e-6)
+    green = grey * jnp.array([[1.0, 1.3, 1.0]])
+    np.testing.assert_allclose(tint(green, grey), 1, rtol=1e-6)
     found = np.asarray(tint(warm, grey))
     assert (found[:, 0] > found[:, 1]).all() and (found[:, 1] > found[:, 2]).all()
     np.testing.assert_allclose(found @ np.array(LUMA), 1, rtol=1e-5)

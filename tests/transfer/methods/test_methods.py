@@ -110,11 +110,13 @@ def test_a_methods_class_keeps_the_protocol(name: str) -> None:
 
 
 def test_the_default_is_the_first_that_the_models_can_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert default_method(painting_models()) == "warp"
-    assert default_method(linear_models()) == "paper"
-    monkeypatch.delitem(METHODS, "paper")
+    assert default_method(painting_models(), photographs=False) == "warp"
+    assert default_method(painting_models(), photographs=True) == "glow"
+    assert default_method(linear_models(), photographs=False) == "paper"
+    assert default_method(linear_models(), photographs=True) == "paper"
+    monkeypatch.setattr(methods, "ORDER", ("warp",))
     with pytest.raises(InputError, match=r"no method works with model 'linear': warp: .*npz"):
-        methods.default_method(linear_models())
+        methods.default_method(linear_models(), photographs=False)
 
 
 @pytest.mark.parametrize("name", METHODS)
