@@ -397,7 +397,7 @@ def test_strips_change_nothing(checkpoint: bool, monkeypatch: pytest.MonkeyPatch
 
     def found(strips: int) -> Any:
         monkeypatch.setattr(coupling_network, "STRIP_ELEMENTS", n_pixels // strips * width)
-        assert coupling_network._strips(n_pixels, width) == strips
+        assert coupling_network._strips(2, n_pixels // 2, width, None) == strips
 
         def loss(state: Any, h: jax.Array) -> Any:  # anew: a traced one remembers its strips
             out, logdet = nnx.merge(graph, state).forward(h)
