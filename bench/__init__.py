@@ -2,7 +2,9 @@
 
     python -m bench                     CPU, about a quarter of an hour on two idle cores
     python -m bench --quick             CPU, small models, under two minutes
-    python -m bench --device gpu        throughput by batch, round trips; under eight minutes
+    python -m bench --device gpu --minutes 9    the most telling rows first, written one by one
+    python -m bench --device tpu --minutes 9
+    python -m bench --device cpu --minutes 1    the same with a tiny model
 
 How a figure is made:
 
@@ -18,3 +20,7 @@ How a figure is made:
 * Weights are random with no zeros (`models.py`): speed does not depend on them, but zeros would
   hide errors; the measured models are invertible too.
 """
+
+from bench.bare import stand_in_for_jaxtyping
+
+stand_in_for_jaxtyping()

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,16 @@ def main(argv: list[str] | None = None) -> int:
         description="Measure glow_jax's speed, compile time and memory.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="device to measure")
+    parser.add_argument(
+        "--device", choices=("cpu", "gpu", "tpu"), default="cpu", help="device to measure"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="time for all rows, the most telling first; no row is begun that could not end "
+        "(default: 9 on a GPU or TPU; on a CPU, a tiny model is measured in the same way)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of random weights")
     parser.add_argument(
         "--quick",
         action=argparse.BooleanOptionalAction,
@@ -39,35 +49,53 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.cores < 1:
         parser.error(f"--cores is {arguments.cores}; use 1 or more")
 
-    result: dict[str, Any] = {"machine": measure.machine(), "seed": 0}
+    if arguments.device != "cpu" or arguments.minutes:
+        return _on_device(arguments)
+    result: dict[str, Any] = {"machine": measure.machine(), "seed": arguments.seed}
     result["settings"] = {k: v for k, v in vars(arguments).items() if k != "out"}
-    if arguments.device == "gpu":
-        from bench.speed import gpu  # starts JAX, which the CPU run's parent must not
+    parts = arguments.only or PARTS
+    if "compile" in parts:
+        result["compile"] = cpu.compile_rows(arguments.quick, arguments.cores)
+    if "speed" in parts:
+        result["speed"] = cpu.speed_rows(arguments.quick, arguments.cores)
+    if "peers" in parts:
+        result["peers"] = cpu.peer_rows(arguments.quick, arguments.cores, arguments.all_variants)
+    if "judge" in parts:
+        from bench.speed import judge  # needs the extra `eval`
 
-        try:
-            result |= gpu.run("quick" if arguments.quick else "256", seed=0)
-        except gpu.NoDevice as error:
-            print(f"bench: {error}", file=sys.stderr)
-            return 2
-    else:
-        parts = arguments.only or PARTS
-        if "compile" in parts:
-            result["compile"] = cpu.compile_rows(arguments.quick, arguments.cores)
-        if "speed" in parts:
-            result["speed"] = cpu.speed_rows(arguments.quick, arguments.cores)
-        if "peers" in parts:
-            result["peers"] = cpu.peer_rows(
-                arguments.quick, arguments.cores, arguments.all_variants
-            )
-        if "judge" in parts:
-            from bench.speed import judge  # needs the extra `eval`
-
-            result["judge"] = judge.judge_rows(arguments.quick, arguments.cores)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        result["judge"] = judge.judge_rows(arguments.quick, arguments.cores)
+    _write(arguments.out, result)
     print(report.markdown(result))
     return 0
+
+
+def _on_device(arguments: argparse.Namespace) -> int:
+    """The rows of `device`, written one by one."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # before JAX is imported
+    from bench.speed import device
+
+    about: dict[str, Any] = {"machine": measure.machine(), "seed": arguments.seed}
+
+    def write(result: dict[str, Any]) -> None:
+        _write(arguments.out, about | result)
+
+    try:
+        minutes = 9 if arguments.minutes is None else arguments.minutes
+        result = device.run(arguments.device, minutes, arguments.seed, write)
+    except device.NoDevice as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    print(report.markdown(about | result))
+    return 0
+
+
+def _write(out: Path | None, result: dict[str, Any]) -> None:
+    """Write results under another name, then rename: a killed run leaves those of its last row."""
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(f".{out.name}.partial")
+        partial.write_text(json.dumps(result, indent=1) + "\n")
+        partial.replace(out)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ is complete or absent.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -234,12 +235,21 @@ def load(
 
 def from_weights(config: GlowConfig, weights: Weights, dtype: DTypeLike = jnp.float32) -> Glow:
     """A model in training form, made of arrays by name."""
-    model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0), dtype=dtype))
-    graph, expected = nnx.split(model)
+    graph, empty = _shapes(config, jnp.dtype(dtype))
     attributes = {stored: name for name, stored in STORED_NAMES.items()}
-    arrays = jax.tree.map(lambda a: jnp.asarray(_cast(a, dtype)), _renamed(weights, attributes))
-    nnx.replace_by_pure_dict(expected, nnx.restore_int_paths(arrays))
-    return nnx.merge(graph, expected)
+    cast = jax.tree.map(lambda a: np.asarray(_cast(a, dtype)), _renamed(weights, attributes))
+    # Not jnp.asarray, which compiles a program for each shape.
+    arrays = jax.device_put(cast, may_alias=False)
+    state = jax.tree.map(lambda a: a, empty)  # a copy, which is filled
+    nnx.replace_by_pure_dict(state, nnx.restore_int_paths(arrays))
+    model: Glow = nnx.merge(graph, state)
+    return model
+
+
+@functools.lru_cache(maxsize=4)
+def _shapes(config: GlowConfig, dtype: jnp.dtype) -> tuple[Any, Any]:
+    """A model's structure, and shapes and types in place of its arrays; half a second to trace."""
+    return nnx.split(nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0), dtype=dtype)))
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
@@ -311,8 +321,8 @@ def _checked_weights(path: Path, config: GlowConfig) -> Weights:
 
 def _expected(config: GlowConfig) -> Weights:
     """Shapes and types of a model's arrays, by name."""
-    model = nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0)))
-    return dict(_renamed(nnx.to_pure_dict(nnx.state(model)), STORED_NAMES))
+    _, shapes = _shapes(config, jnp.dtype(jnp.float32))
+    return dict(_renamed(nnx.to_pure_dict(shapes), STORED_NAMES))
 
 
 def _renamed(tree: Any, names: Mapping[str, str]) -> Any:

@@ -21,7 +21,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_bytes
 from glow_jax.io.output_folders import open_for_append
 
-MIN_SECONDS = 0.5  # shortest compile time, in seconds, of a program that is kept
+MIN_SECONDS = 0.1  # shortest compile time, in seconds, of a program that is kept
 ENDING = "-cache"  # suffix of the files that JAX writes
 LAST_CHECK = ".checked"
 ZSTD = b"\x28\xb5\x2f\xfd"  # first bytes of its frames

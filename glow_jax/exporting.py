@@ -4,7 +4,6 @@ A program is StableHLO of `jax.export`, of any batch size, one for encode and de
 platform. The weights are arguments of it, folded, and shared by all programs.
 """
 
-import importlib.metadata
 import io
 import json
 import os
@@ -24,7 +23,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line
 from glow_jax.io.npz import MAX_CHARACTERS
-from glow_jax.io.packages import need
+from glow_jax.io.packages import need, version
 from glow_jax.model import Glow
 from glow_jax.model_card import read_card
 
@@ -74,7 +73,7 @@ def export_model(
         n_bits=model.config.n_bits,
         n_classes=model.config.n_classes,
         weights=tuple(weights),
-        made_with={name: importlib.metadata.version(name) for name in PACKAGES},
+        made_with={name: version(name) for name in PACKAGES},
         card=read_card(find(name_or_path)),
         sha256={},
     )

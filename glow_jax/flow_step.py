@@ -3,6 +3,10 @@
 `forward(h)` and `inverse(h)` return `(h, logdet)` as in `layers`.
 """
 
+import functools
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +65,33 @@ class Step(nnx.Module):
         return self.coupling.initialise(h)
 
 
+# The program runs once: that LLVM optimises it would cost more than that gains.
+SOONEST = {"xla_backend_optimization_level": 0}
+Parts = tuple[Array, NetworkWeights]  # matrices (K, C, C) and the network's weights
+
+
+def parts_of(levels: Sequence[Step]) -> list[Parts]:
+    """What folding computes of every level's stacked steps, in one program."""
+    split = [nnx.split(steps) for steps in levels]
+
+    def parts(graph: Any, state: Any) -> Parts:
+        step = nnx.merge(graph, state)
+        return step.inv_conv.matrix(), step.coupling.network.weights()
+
+    def all_parts(states: list[Any]) -> list[Parts]:
+        return [
+            jax.vmap(functools.partial(parts, graph))(state)
+            for (graph, _), state in zip(split, states, strict=True)
+        ]
+
+    return jax.jit(all_parts, compiler_options=SOONEST)([state for _, state in split])
+
+
+def _fixed(array: np.ndarray, dtype: jnp.dtype) -> Fixed:
+    """An array on the device; jnp.asarray would compile a program for each shape."""
+    return Fixed(jax.device_put(array.astype(dtype), may_alias=False))
+
+
 def _inverse(matrices: np.ndarray) -> np.ndarray:
     """Inverses of matrices (K, C, C).
 
@@ -81,33 +112,35 @@ class FoldedStep(nnx.Module):
     Built for all K steps of a level at once: every array has a leading K axis.
     """
 
-    def __init__(self, steps: Step, config: GlowConfig, precision: Precision, dtype: jnp.dtype):
+    def __init__(
+        self,
+        steps: Step,
+        parts: Parts,
+        config: GlowConfig,
+        precision: Precision,
+        dtype: jnp.dtype,
+    ):
         """Fold K stacked steps.
 
         Args:
             steps: a `Step` whose arrays have a leading axis K.
+            parts: of `parts_of`.
             config: the model's.
             precision: of the coupling networks' products.
             dtype: of the folded arrays.
         """
-        graph, state = nnx.split(steps)
-
-        def parts(state: nnx.State) -> tuple[Array, NetworkWeights]:
-            step = nnx.merge(graph, state)
-            return step.inv_conv.matrix(), step.coupling.network.weights()
-
-        matrices, network = jax.jit(jax.vmap(parts))(state)
+        matrices, network = parts
         w = np.asarray(matrices, np.float64)
         bias = np.asarray(steps.norm.bias[...], np.float64)
         logs = LOGSCALE_FACTOR * np.asarray(steps.norm.logs[...], np.float64)
         with np.errstate(over="ignore"):  # a scale beyond the dtype's range becomes infinite
             scaled = (np.exp(logs)[..., None] * w).astype(dtype).astype(np.float64)
-        self.kernel = Fixed(jnp.asarray(scaled, dtype))
-        self.shift = Fixed(jnp.asarray(np.einsum("kc,kcd->kd", bias, scaled), dtype))
-        self.inverse_kernel = Fixed(jnp.asarray(_inverse(scaled), dtype))
-        self.bias = Fixed(jnp.asarray(bias, dtype))
+        self.kernel = _fixed(scaled, dtype)
+        self.shift = _fixed(np.einsum("kc,kcd->kd", bias, scaled), dtype)
+        self.inverse_kernel = _fixed(_inverse(scaled), dtype)
+        self.bias = _fixed(bias, dtype)
         logdet = logs.sum(-1) + np.linalg.slogdet(w)[1]
-        self.logdet_per_pixel = Fixed(jnp.asarray(logdet, dtype))
+        self.logdet_per_pixel = _fixed(logdet, dtype)
         self.network = nnx.data(
             {k: Fixed(a) for k, a in network._asdict().items() if a is not None}
         )

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import pixels
 from glow_jax.config import GlowConfig, Precision
-from glow_jax.flow_step import FoldedStep, Step
+from glow_jax.flow_step import FoldedStep, Step, parts_of
 from glow_jax.graph_model import GraphGlow
 from glow_jax.layers import squeeze, unsqueeze
 from glow_jax.prior import (
@@ -175,10 +175,11 @@ class Glow(nnx.Module):
             raise ValueError("the model is already folded; fold its training form instead")
         dtype = self.dtype if dtype is None else jnp.dtype(dtype)
         folded = nnx.clone(self)
+        levels: list[Any] = [level.steps for level in self.levels]
         folded.levels = nnx.List(
             [
-                Level(FoldedStep(level.steps, self.config, precision, dtype), unroll)  # type: ignore[arg-type]
-                for level in self.levels
+                Level(FoldedStep(steps, parts, self.config, precision, dtype), unroll)
+                for steps, parts in zip(levels, parts_of(levels), strict=True)
             ]
         )
         folded.folded = True

@@ -19,7 +19,7 @@ from transfer.methods.base import Models
 from transfer.models import load_models
 from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
 from transfer.photos.most_neutral import keep_most_neutral
-from transfer.requests import StrPath, TransferRequest
+from transfer.requests import StrPath, TransferRequest, model_of
 
 Load = Callable[[str], np.ndarray]
 
@@ -62,9 +62,9 @@ def plan_request(request: TransferRequest, models: Models | None, notify: Notify
     alphas = parsed(request.alphas)
     check_installed(request.photographs, request.n_neutral)
     if models is None:
-        models = load_models(request.model, request.precision)
+        models = load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, neutralise=request.neutralise)
-    method = request.method or default_method(models)
+    method = request.method or default_method(models, request.photographs is not None)
     if method not in METHODS:
         raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
     faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("jax", "jaxlib", "flax", "numpy", "torch", "normflows")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "normflows")
 SHORTEST = 0.2  # seconds: shorter runs are repeated, because clocks are coarse
 
 
@@ -84,8 +84,15 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if platform.system() == "Darwin" else peak * 1024 / 1e6
 
 
-def in_a_process(module: str, case: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+def in_a_process(
+    module: str,
+    case: dict[str, Any],
+    environment: dict[str, str],
+    seconds: float | None = None,
+) -> dict[str, Any]:
     """Run `python -m MODULE --case JSON`; its result is the last line that it prints.
+
+    It is killed after so many seconds.
 
     Returns:
         The result, with the share of the machine that others used under "others"; or the reason
@@ -95,12 +102,16 @@ def in_a_process(module: str, case: dict[str, Any], environment: dict[str, str])
     words = [sys.executable, "-m", module, "--case", json.dumps(case)]
     begun, busy = time.perf_counter(), _busy_seconds()
     cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        words,
-        env=os.environ | {"PYTHONPATH": root} | environment,
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            words,
+            env=os.environ | {"PYTHONPATH": root} | environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done in {seconds:.0f} s"}
     if done.returncode or not done.stdout.strip():
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return {"error": last[:300]}

@@ -1,4 +1,4 @@
-"""Markdown tables of the rows that `cpu.py` and `gpu.py` make."""
+"""Markdown tables of the rows that `cpu.py` and `device.py` make."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,12 +16,21 @@ def markdown(result: Row) -> str:
     where = [f"{device}, {machine['cores']} cores", versions, f"commit {machine['commit']}"]
     lines = ["; ".join([*where, machine["date"]])]
     if "ceilings" in result:
-        rates = [f"{name} {rate:.0f} TFLOP/s" for name, rate in result["ceilings"].items()]
+        rates = [f"{name} {rate:.3g} TFLOP/s" for name, rate in result["ceilings"].items()]
         lines += ["", f"Large matmuls: {', '.join(rates)}; round trips in grey levels."]
-    tables = {"compile": _compile, "speed": _speed, "peers": _peers, "gpu": _gpu, "judge": _judge}
+    tables = {
+        "compile": _compile,
+        "speed": _speed,
+        "peers": _peers,
+        "rows": _device,
+        "judge": _judge,
+    }
     for name, table in tables.items():
         if result.get(name):
             lines += ["", f"**{_TITLES[name]}**", "", *table(result[name])]
+    if skipped := result.get("skipped"):
+        named = [f"{row['kind']} {row['model']} {_variant(row)}" for row in skipped]
+        lines += ["", f"Not begun, for want of time: {'; '.join(named)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -29,7 +38,7 @@ _TITLES = {
     "compile": "Compile time from cold, seconds",
     "speed": "Speed",
     "peers": "Against normflows (PyTorch), interleaved",
-    "gpu": "Throughput",
+    "rows": "On the device, in the order of measurement",
     "judge": "Judging, offline defaults",
 }
 
@@ -115,33 +124,45 @@ def _peers(rows: list[Row]) -> list[str]:
     return _table(head, [cells(row, name) for row in rows for name in row["directions"]])
 
 
-def _gpu(rows: list[Row]) -> list[str]:
-    head = ["precision", "batch", "direction", "images/s", "TFLOP/s", "of bf16 matmul"]
-    head += ["compile s", "device MB", "round trip max", "mean", "non-finite"]
+def _variant(row: Row) -> str:
+    """Precision or variant, and batch."""
+    return f"{row.get('precision', row.get('variant'))}, {row.get('batch', row.get('rows'))}"
 
-    def cells(row: Row, name: str) -> list[str]:
+
+def _device(rows: list[Row]) -> list[str]:
+    head = ["", "model", "precision or variant, batch", "images/s", "TFLOP/s"]
+    head += ["of matmul", "of bf16", "compile s", "device MB", "round trip max"]
+
+    def cells(row: Row, figures: Row, name: str) -> list[str]:
+        first = [name, row["model"], _variant(row)]
         if "error" in row:
-            return [row["precision"], str(row["batch"]), name, row["error"], *[""] * 7]
-        f = row[name]
+            return [*first, row["error"], *[""] * 6]
+        trip = row.get("round_trip")
         return [
-            row["precision"],
-            str(row["batch"]),
-            name,
-            f"{f['images_per_s']:.1f}",
-            f"{f['tflop_per_s']:.1f}",
-            f"{f['share_of_bf16']:.1%}",
-            f"{f['compile_s']:.1f}",
-            f"{f['device_mb']:.0f}",
-            f"{row['round_trip']['max']:.2g}",
-            f"{row['round_trip']['mean']:.2g}",
-            str(row["round_trip"]["non_finite"]),
+            *first,
+            f"{figures['images_per_s']:.1f}",
+            f"{figures['tflop_per_s']:.3g}" if "tflop_per_s" in figures else "",
+            _percent(figures.get("share_of_matmul", -1)),
+            _percent(figures.get("share_of_bf16", -1)),
+            f"{row['compile_s']:.1f}" if "compile_s" in row else "",
+            f"{row['device_mb']:.0f}" if "device_mb" in row else "",
+            f"{trip['max']:.2g}" if trip else "",
         ]
 
-    return _table(head, [cells(row, name) for row in rows for name in ("encode", "decode")])
+    made = []
+    for row in rows:
+        rival = row["kind"].startswith("PyTorch") and "error" not in row
+        for name in ("decode", "encode") if rival else ("",):
+            figures = row[name] if name else row
+            made.append(cells(row, figures, f"{row['kind']} {name}".strip()))
+    return _table(head, made)
 
 
 def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{share:.0%}"
+    """Of what is known (None is not), and of what there is (below 0 there is none)."""
+    if share is None:
+        return "?"
+    return f"{share:.0%}" if share >= 0 else ""
 
 
 def _judge(rows: list[Row]) -> list[str]:

@@ -106,7 +106,7 @@ def stages(case: Row) -> Row:
     """Time each stage that runs on the device alone."""
     import jax
 
-    from bench.speed.gpu import matmul_ceilings
+    from bench.speed.ceiling import SIZES, matmul_ceilings
     from glow_jax.flops import flops_per_image
     from transfer.methods.paper import transfer_batch
 
@@ -126,7 +126,7 @@ def stages(case: Row) -> Row:
         "decode": lambda: codec.decode(edited),
         "likelihood": lambda: codec.bits_per_dim(images),
     }
-    ceilings = matmul_ceilings(8192 if jax.default_backend() == "gpu" else 2048, repeats=3)
+    ceilings = matmul_ceilings(SIZES[jax.default_backend()], ("bf16", "float32"))
     rate = ceilings["float32" if case["precision"] == "exact" else "bf16"] * 1e12
     flops = flops_per_image(config)
     row: Row = {"device": jax.local_devices()[0].device_kind, "gflop_an_image": flops / 1e9}
@@ -410,11 +410,11 @@ def main(argv: list[str] | None = None) -> int:
         case = json.loads(args.case)
         print(json.dumps(DO[case["do"]](case)))
         return 0
+    # Before JAX is imported: each process would reserve most of a GPU's memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
 
     platform, cores = jax.default_backend(), os.cpu_count() or 1
-    if platform == "gpu":  # one process at a time, because each reserves the device's memory
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     parts = args.only or list(DO)
     result: Row = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
     result |= {"machine": measure.machine(), "platform": platform, "seed": args.seed}

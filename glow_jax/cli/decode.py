@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from glow_jax.io.pictures import write_image
     from glow_jax.io.provenance import Provenance
     from glow_jax.latents import load_latents
+    from glow_jax.pixels import to_uint8_on_host
 
     check_unlabelled(args.model, read_config(find(args.model)).n_classes)
     if not args.latents.is_file():
@@ -59,8 +60,9 @@ def run(args: argparse.Namespace) -> int:
     output, bad, written = Output.of(args), 0, 0
     for start in range(0, len(names), args.batch_size):
         batch = tuple(a[start : start + args.batch_size] for a in eps)
-        bad += int((~np.isfinite(np.asarray(model.decode_x(batch)))).any((1, 2, 3)).sum())
-        for i, image in enumerate(np.asarray(model.decode(batch)), start):
+        x = np.asarray(model.decode_x(batch))
+        bad += int((~np.isfinite(x)).any((1, 2, 3)).sum())
+        for i, image in enumerate(to_uint8_on_host(x), start):
             recipe = {"decoded_from": args.latents.name, "index": i}
             provenance = Provenance("compositeWithTrainedAlgorithmicMedia", model.name, recipe)
             try:

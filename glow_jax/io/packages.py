@@ -1,6 +1,7 @@
 """Optional packages: whether they are installed, asked before any work is done; files in them."""
 
 import hashlib
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 
@@ -14,6 +15,14 @@ def installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # from an import hook; from a module without a spec
         return False
+
+
+def version(package: str) -> str:
+    """The version of an installed package, or "unknown": glow-jax may run from a bare clone."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def need(extra: str, *modules: str) -> None:

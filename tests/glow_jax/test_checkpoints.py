@@ -22,7 +22,7 @@ import tensorstore as ts
 from flax import nnx
 
 from glow_jax import checkpoints, weight_files
-from glow_jax.checkpoints import fingerprint, load, read_card, save, weights_of
+from glow_jax.checkpoints import fingerprint, from_weights, load, read_card, save, weights_of
 from glow_jax.cli import facts
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
@@ -540,3 +540,11 @@ def test_a_card_without_quantiles_has_no_limit(copy: Path, known: Any) -> None:
     card = checkpoints.read_card(copy) | {"known_bits_per_dim": known}
     (copy / "card.json").write_text(json.dumps(card))
     assert checkpoints.far_limit(copy) is None
+
+
+def test_two_models_of_one_shape_share_no_arrays(tiny: GlowConfig) -> None:
+    """What is traced of a config is kept, and filled anew for each model."""
+    first, second = (weights_of(glow(tiny, seed=seed)) for seed in (1, 2))
+    models = [from_weights(tiny, weights) for weights in (first, second)]
+    for model, weights in zip(models, (first, second), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, weights_of(model), weights)

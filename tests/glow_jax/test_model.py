@@ -16,6 +16,7 @@ from glow_jax import coupling_network, pixels
 from glow_jax.config import GlowConfig
 from glow_jax.coupling import Coupling
 from glow_jax.model import Glow, flatten, unflatten
+from glow_jax.prior import draw_eps
 from tests.support import reference
 from tests.support.models import Precision, glow, perturbed, random_images, random_x, with_weights
 
@@ -397,7 +398,7 @@ def test_strips_change_nothing(checkpoint: bool, monkeypatch: pytest.MonkeyPatch
 
     def found(strips: int) -> Any:
         monkeypatch.setattr(coupling_network, "STRIP_ELEMENTS", n_pixels // strips * width)
-        assert coupling_network._strips(n_pixels, width) == strips
+        assert coupling_network._strips(2, n_pixels // 2, width, None) == strips
 
         def loss(state: Any, h: jax.Array) -> Any:  # anew: a traced one remembers its strips
             out, logdet = nnx.merge(graph, state).forward(h)
@@ -552,3 +553,18 @@ def test_wrong_labels_are_named(unchecked: None) -> None:
     for label in (jnp.array([0.0, 1.0]), jnp.array([1]), jnp.array([[0, 1]])):
         with pytest.raises(ValueError, match=r"label is .* need whole numbers of shape \(2,\)"):
             model.encode(images, label)
+
+
+def test_bytes_on_the_host_are_those_of_the_device() -> None:
+    x = np.linspace(-0.7, 0.7, 5000, dtype=np.float32).reshape(1, 50, 100, 1)
+    x[0, 0, :5, 0] = [np.nan, np.inf, -np.inf, 3e38, -3e38]
+    expected = np.asarray(pixels.to_uint8(jnp.asarray(x)))
+    np.testing.assert_array_equal(pixels.to_uint8_on_host(x), expected)
+    assert list(expected[0, 0, :5, 0]) == [127] * 5
+
+
+def test_latents_are_drawn_as_arrays_of_their_shapes() -> None:
+    key, shapes = jax.random.key(3), ((2, 3, 4), (1, 2, 5))
+    drawn = draw_eps(key, shapes, 2, 0.5)
+    for k, shape, eps in zip(jax.random.split(key, 2), shapes, drawn, strict=True):
+        np.testing.assert_array_equal(eps, 0.5 * jax.random.normal(k, (2, *shape)))

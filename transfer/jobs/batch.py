@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import jax
 
-from glow_jax.io.packages import need
+from glow_jax.io.packages import need, version
 from transfer.jobs import output_folder
 from transfer.jobs.job import CHUNK_SIZE, SHARDS, Job, make_job
 from transfer.jobs.paste_back import Pasted, paste_back
@@ -137,4 +136,4 @@ def paste(
 
 def versions() -> dict[str, str]:
     """Versions of the packages that compute a job's outputs."""
-    return {name: metadata.version(name) for name in PACKAGES}
+    return {name: version(name) for name in PACKAGES}
