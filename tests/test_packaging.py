@@ -70,7 +70,7 @@ def test_lower_bounds_are_those_that_are_tested() -> None:
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
     core = requirements("options", "install_requires")
     bounds = dict(core)
-    for extra in ("dev", "eval", "photos"):
+    for extra in ("dev", "eval", "photos", "video", "export", "completion"):
         bounds |= {k: v for k, v in requirements("options.extras_require", extra).items() if v}
     assert all(core.values())
     assert set(bounds) | {"jaxlib", "pyparsing"} == set(pinned)  # those two others require

@@ -41,7 +41,7 @@ class ConstantReader:
 
 
 @pytest.mark.parametrize("key", ["constant 1 \udcff", ""])
-@pytest.mark.parametrize("function", ["read_bytes", "read_picture"])
+@pytest.mark.parametrize("function", ["content_hash", "read_face"])
 @pytest.mark.parametrize("error", EXCEPTIONS, ids=[type(e).__name__ for e in EXCEPTIONS])
 def test_a_picture_that_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, function: str, key: str

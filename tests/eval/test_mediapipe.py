@@ -52,7 +52,7 @@ def test_it_is_the_default_on_photographs_where_it_is_installed(
         ({"reading": '{"which": 2}'}, True, 2),
     ):
         (tmp_path / "job.json").write_text(json.dumps(job | {"how": how}))
-        assert _of_job(tmp_path / "job.json")[2:] == (photographs, face)
+        assert _of_job(tmp_path / "job.json")[2:4] == (photographs, face)
     (tmp_path / "job.json").write_text(json.dumps(job | {"how": []}))
     with pytest.raises(InputError, match="not a job.json"):
         _of_job(tmp_path / "job.json")

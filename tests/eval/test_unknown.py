@@ -19,6 +19,7 @@ from eval.references import MEAN_FACE
 from eval.report.sections import au_bars
 from eval.run import summary
 from eval.scoring import ScoreCache, Scored
+from eval.study import Study
 from eval.table import AUS
 from glow_jax.io.errors import InputError
 from tests.support.made_up_scores import made_up
@@ -35,6 +36,10 @@ class Model:
         return float(np.abs(one - other).sum()) if one.any() and other.any() else np.nan
 
 
+STUDY = object.__new__(Study)  # of which `_identity` asks the method alone
+object.__setattr__(STUDY, "about", {})
+
+
 def person(*vectors: list[float]) -> Any:
     arrays = [np.array(vector) for vector in vectors]
     return SimpleNamespace(vectors=arrays, mean_vector=np.mean(arrays, axis=0))
@@ -45,7 +50,7 @@ def test_an_unknown_distance_to_a_photograph_makes_the_nearest_unknown(order: in
     output = Scored(embedding=Embedding(1, np.array([1.0, 0.0])))
     photographs = [[0.0, 0.0], [1.0, 0.2]][::order]
     people = {"ann": person(*photographs), "eve": person([0.0, 1.0])}
-    found = _identity(output, ROW, people, Model())  # type: ignore[arg-type]
+    found = _identity(output, ROW, people, Model(), STUDY)  # type: ignore[arg-type]
     assert np.isnan(found["to_target_nearest"])
     assert np.isfinite(found["to_target_mean"]) and found["to_source_mean"] == 2.0
 
@@ -53,7 +58,7 @@ def test_an_unknown_distance_to_a_photograph_makes_the_nearest_unknown(order: in
 def test_an_unknown_distance_is_neither_verified_nor_refused() -> None:
     output = Scored(embedding=Embedding(1, np.zeros(2)))
     people = {"ann": person([1.0, 0.0]), "eve": person([0.0, 1.0])}
-    found = _identity(output, ROW, people, Model())  # type: ignore[arg-type]
+    found = _identity(output, ROW, people, Model(), STUDY)  # type: ignore[arg-type]
     assert np.isnan(found["to_target_mean"]) and "verified" not in found
 
 

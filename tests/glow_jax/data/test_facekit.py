@@ -1,6 +1,5 @@
 """FaceKit's shapes: OBJ files and the packed form agree; damaged files end in one clear line."""
 
-import argparse
 import json
 import os
 import re
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glow_jax.data.synthetic_faces.cli import facekit
+from glow_jax.cli.main import main
 from glow_jax.data.synthetic_faces.facekit import (
     IDENTITY_MODES,
     FaceKit,
@@ -322,10 +321,7 @@ def test_packing_original_files_gives_the_packed_arrays(tmp_path: Path) -> None:
 
 
 def test_the_verb_packs(checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    parser = argparse.ArgumentParser()
-    facekit.add_options(parser)
     out = tmp_path / "facekit.npz"
-    args = parser.parse_args([str(checkout), "-o", str(out)])
-    assert args.run(args) == 0
+    assert main(["facekit", str(checkout), "-o", str(out)]) == 0
     assert "9 vertices, 100 identity modes, 2 expressions" in capsys.readouterr().out
     assert_same(load_facekit(out), load_facekit(checkout))
