@@ -16,6 +16,7 @@ from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import (
+    add_align_option,
     add_neutral_option,
     add_neutralise_option,
     add_paste_options,
@@ -75,12 +76,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="disk space in OUT for pictures and latents that are needed again, in GB (default: "
         "%(default)s)",
     )
-    parser.add_argument(
-        "--align",
-        dest="photographs",
-        action="store_true",
-        help="the pictures are photographs of any size: find the faces in them and cut these out",
-    )
+    add_align_option(parser)
     add_method_option(parser)
     add_neutral_option(parser)
     add_neutralise_option(parser)

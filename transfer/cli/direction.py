@@ -12,7 +12,11 @@ from glow_jax.cli.options import (
 )
 from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import counted, one_line
-from transfer.cli.photographs import add_photograph_options, photographs_if_aligned
+from transfer.cli.photographs import (
+    add_align_option,
+    add_photograph_options,
+    photographs_if_aligned,
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "negatives", type=Path, metavar="NEGATIVES", help="folder of pictures without it"
     )
-    parser.add_argument(
-        "--align",
-        dest="photographs",
-        action="store_true",
-        help="the pictures are photographs of any size: find the faces in them and cut these out",
-    )
+    add_align_option(parser)
     add_photograph_options(parser)
     parser.add_argument(
         "-o",

@@ -8,12 +8,13 @@ from glow_jax.cli.options import add_model_options, refuse_given
 from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from transfer.cli.photographs import (
+    add_align_option,
     add_paste_options,
     add_photograph_options,
     paste_format_of,
     photographs_if_aligned,
 )
-from transfer.cli.transfer import add_animate_option, make
+from transfer.cli.transfer import add_animate_option, add_folder_option, make
 from transfer.expression.action_units import ACTION_UNITS, COMBINATIONS, WORDS
 
 if TYPE_CHECKING:
@@ -73,23 +74,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "likely as the unedited picture). Write a negative number as --alpha=-0.5 (default: 1)",
     )
     _add_words(parser)
-    parser.add_argument(
-        "--align",
-        dest="photographs",
-        action="store_true",
-        help="the pictures are photographs of any size: find the faces in them and cut these out",
-    )
+    add_align_option(parser)
     add_paste_options(parser)
     add_animate_option(parser)
     add_photograph_options(parser)
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="output folder: a new one, or one of an interrupted run of the same request",
-    )
+    add_folder_option(parser)
     add_model_options(parser, photographs=True)
     add_output_options(parser)
     parser.set_defaults(run=run)

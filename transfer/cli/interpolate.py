@@ -5,8 +5,12 @@ from pathlib import Path
 
 from glow_jax.cli.options import add_model_options, whole_number
 from glow_jax.cli.output import Output, add_output_options
-from transfer.cli.photographs import add_photograph_options, photographs_if_aligned
-from transfer.cli.transfer import add_animate_option, make
+from transfer.cli.photographs import (
+    add_align_option,
+    add_photograph_options,
+    photographs_if_aligned,
+)
+from transfer.cli.transfer import add_animate_option, add_folder_option, make
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,22 +36,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="linear: the mean of both latents, weighted; spherical: along the sphere, so that the "
         "norm of the latents does not fall between the pictures (default: %(default)s)",
     )
-    parser.add_argument(
-        "--align",
-        dest="photographs",
-        action="store_true",
-        help="the pictures are photographs of any size: find the faces in them and cut these out",
-    )
+    add_align_option(parser)
     add_animate_option(parser)
     add_photograph_options(parser)
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="output folder: a new one, or one of an interrupted run of the same request",
-    )
+    add_folder_option(parser)
     add_model_options(parser, photographs=True)
     add_output_options(parser)
     parser.set_defaults(run=run)

@@ -18,6 +18,16 @@ DEFAULTS: dict[str, Any] = {  # the numbers are those of `transfer.photos.align.
 }
 
 
+def add_align_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--align`, which `photographs_if_aligned` reads."""
+    parser.add_argument(
+        "--align",
+        dest="photographs",
+        action="store_true",
+        help="the pictures are photographs of any size: find the faces in them and cut these out",
+    )
+
+
 def add_photograph_options(parser: argparse.ArgumentParser) -> None:
     """Add the options to a verb's parser."""
     parser.add_argument(

@@ -9,6 +9,7 @@ from glow_jax.cli.options import add_model_options, start_jax
 from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import (
+    add_align_option,
     add_neutral_option,
     add_neutralise_option,
     add_paste_options,
@@ -56,23 +57,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_neutral_option(parser)
     add_neutralise_option(parser)
-    parser.add_argument(
-        "--align",
-        dest="photographs",
-        action="store_true",
-        help="the pictures are photographs of any size: find the faces in them and cut these out",
-    )
+    add_align_option(parser)
     add_paste_options(parser)
     add_animate_option(parser)
     add_photograph_options(parser)
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="output folder: a new one, or one of an interrupted run of the same request",
-    )
+    add_folder_option(parser)
     parser.add_argument(
         "--format",
         choices=("png", "webp"),
@@ -88,6 +77,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, photographs=True)
     add_output_options(parser)
     parser.set_defaults(run=run)
+
+
+def add_folder_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--out` of a verb whose output folder an interrupted run continues."""
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="output folder: a new one, or one of an interrupted run of the same request",
+    )
 
 
 def add_animate_option(parser: argparse.ArgumentParser) -> None:

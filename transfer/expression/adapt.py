@@ -95,9 +95,7 @@ def _moved(
     groups = [pairs for pairs in map(pairs_of, photoreal) if len(pairs.aus)]
     if not groups:
         return model
-    joined = [getattr(pairs, name) for name in MOVES for pairs in groups]
-    n = len(groups)
-    arrays = [np.concatenate(joined[i : i + n]) for i in range(0, len(joined), n)]
+    arrays = [np.concatenate([getattr(one, name) for one in groups]) for name in MOVES]
     moves = Pairs(groups[0].neutral[:0], groups[0].neutral[:0], *arrays)
     model = dataclasses.replace(
         model,
