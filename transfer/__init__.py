@@ -18,17 +18,32 @@ if TYPE_CHECKING:
     from transfer.api import Summary, batch, transfer
     from transfer.photos.aligned_faces import Photographs
     from transfer.requests import BatchRequest, TransferRequest
+    from transfer.video.animate import Animated, animate
+    from transfer.video.request import AnimateRequest
 
 _MODULES = {
+    "AnimateRequest": "transfer.video.request",
+    "Animated": "transfer.video.animate",
     "BatchRequest": "transfer.requests",
     "Photographs": "transfer.photos.aligned_faces",
     "Summary": "transfer.api",
     "TransferRequest": "transfer.requests",
+    "animate": "transfer.video.animate",
     "batch": "transfer.api",
     "transfer": "transfer.api",
 }
 
-__all__ = ["BatchRequest", "Photographs", "Summary", "TransferRequest", "batch", "transfer"]
+__all__ = [
+    "AnimateRequest",
+    "Animated",
+    "BatchRequest",
+    "Photographs",
+    "Summary",
+    "TransferRequest",
+    "animate",
+    "batch",
+    "transfer",
+]
 
 
 def __getattr__(name: str) -> Any:

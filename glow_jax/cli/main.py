@@ -24,6 +24,10 @@ VERBS = {
         "transfer four expressions between bundled synthetic people, and score the results",
     ),
     "transfer": ("transfer.cli.transfer", "transfer expressions from one person to others"),
+    "animate": (
+        "transfer.cli.animate",
+        "animate a photograph: with the expressions of a video",
+    ),
     "align": (
         "transfer.cli.align",
         "find faces in photographs and write crops aligned as in CelebA-HQ",
