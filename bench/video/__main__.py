@@ -10,7 +10,8 @@ output   what the judge reads of the result, on what it reads of the truth: rend
 jitter   of a still driver with sensor noise: the root mean square of the second difference over
          time of the activations, beside the noise of the reader
 
-`--frames N` measures memory instead: a clip of N frames, the rendered ones over and over.
+`--frames N` measures memory instead: a clip of N frames, the rendered ones over and over; with
+`--aligned` at the model's size, without looking for faces.
 """
 
 import argparse
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--smooth", type=float, default=0.06, help="seconds (default: %(default)s)")
     parser.add_argument("--clips", nargs="+", default=list(clips.PEOPLE), help="(default: all)")
     parser.add_argument("--frames", type=int, help="measure memory on a clip of so many frames")
+    parser.add_argument("--aligned", action="store_true", help="with --frames: find no faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="output folder")
     args = parser.parse_args(argv)
     from glow_jax.io.errors import InputError
@@ -57,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print(f"bench.video: error: {error}", file=sys.stderr)
         return 2
-    name = "video_memory.json" if args.frames else "video.json"
+    name = "video.json"
+    if args.frames:
+        name = "video_memory_aligned.json" if args.aligned else "video_memory.json"
     text = json.dumps({**about(args), **found}, indent=1)
     (args.out / name).write_text(text + "\n")
     print(text)
@@ -97,6 +101,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "output": figures(judged, judged_truth),
             "lag_frames": lag(made["activations"][:, strong], known[:, strong]),
             "frames_per_second": made["frames_per_second"],
+            "frames_per_cpu_second": made["frames_per_cpu_second"],
         }
         driven.append(made["activations"][:, strong].ravel())
         true.append(known[:, strong].ravel())
@@ -123,9 +128,9 @@ def animated(
     request = AnimateRequest(
         driving, target, out, model=args.model, method=args.method, overwrite=True, **settings
     )
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     done = animate(request)
-    seconds = time.perf_counter() - started
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     with open(done.table, newline="") as file:
         rows = list(csv.DictReader(file))
     aus = [column for column in rows[0] if column.startswith("AU")]
@@ -136,6 +141,7 @@ def animated(
         "held": held,
         "neutral": done.neutral,
         "frames_per_second": round(len(rows) / seconds, 2),
+        "frames_per_cpu_second": round(len(rows) / cpu, 2),
     }
 
 
@@ -268,9 +274,18 @@ def jitter(args: argparse.Namespace, model: Any) -> dict[str, Any]:
 
 
 def memory(args: argparse.Namespace) -> dict[str, Any]:
-    """Resident memory while a long clip is animated, whole chain, at the model's size."""
+    """Resident memory while a long clip is animated, at the model's size."""
+    from PIL import Image
+
+    from glow_jax.io.pictures import read_image
+
     folder = args.faces / args.clips[0]
-    rendered = list(frames_of(folder))
+    rendered, target = list(frames_of(folder)), target_of(folder)
+    settings: dict[str, Any] = {"paste_back": False}
+    if args.aligned:
+        settings["photographs"] = None
+        rendered, target = [reduced(pixels) for pixels in rendered], args.out / "target.png"
+        Image.fromarray(reduced(read_image(target_of(folder)))).save(target)
     frames = (rendered[i % len(rendered)] for i in range(args.frames))
     samples: list[tuple[float, float]] = []
     done = threading.Event()
@@ -282,18 +297,29 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
 
     watch = threading.Thread(target=sample, daemon=True)
     watch.start()
-    made = animated(args, "long", frames, target_of(folder), paste_back=False)
+    name = "long-aligned" if args.aligned else "long"
+    made = animated(args, name, frames, target, **settings)
     done.set()
     watch.join()
     values = np.array([mib for _, mib in samples])
     quarters = [round(float(part.max()), 1) for part in np.array_split(values, 4)]
     return {
         "frames": len(made["activations"]),
+        "faces_are_found": not args.aligned,
         "seconds": round(time.perf_counter() - started, 1),
         "frames_per_second": made["frames_per_second"],
+        "frames_per_cpu_second": made["frames_per_cpu_second"],
         "largest_mib_of_each_quarter": quarters,
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
+
+
+def reduced(pixels: np.ndarray) -> np.ndarray:
+    """A picture at half its size."""
+    from PIL import Image
+
+    size = (pixels.shape[1] // 2, pixels.shape[0] // 2)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 def resident() -> float:

@@ -186,36 +186,32 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _decoded(path: Path, container: Any, stream: Any) -> Iterator[tuple[Any, Fraction]]:
-    """Each frame of PyAV's, and the end of the packets so far, in seconds."""
+    """Each frame of PyAV's, and the end of all packets so far, sound included, in seconds."""
     end = Fraction(0)
-    for packet in container.demux(stream):
+    for packet in container.demux(stream, *container.streams.audio):
         if packet.pts is not None:
             end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-        for frame in packet.decode():
+        for frame in packet.decode() if packet.stream is stream else ():
             _check_size(path, frame.width, frame.height)
             yield frame, end
 
 
 def _of_file(clip: Clip) -> Iterator[Frame]:
-    n, last, start = 0, Fraction(0), Fraction(0)
+    n, last = 0, Fraction(0)
     with opened(clip.path) as (container, stream):
+        start = Fraction(container.start_time or 0, 1_000_000)
         for frame, end in _decoded(clip.path, container, stream):
             time = None if frame.pts is None else frame.pts * frame.time_base
-            start = (time or start) if n == 0 else start
-            last = end
-            n += 1
+            n, last = n + 1, end
             yield Frame(_upright(frame), time, bool(frame.is_corrupt))
-        length = None if stream.duration is None else stream.duration * stream.time_base
     if clip.declared is not None and clip.declared > n:
-        missing = (clip.declared - n) / clip.rate
-    elif length is not None:
-        missing = length + start - last
+        missing = float((clip.declared - n) / clip.rate)
     else:
-        missing = Fraction(0)
-    if missing > max(MAX_MISSING_S, MAX_MISSING_SHARE * float(length or 0)):
+        missing = (clip.seconds or 0.0) - float(last - start)
+    if missing > max(MAX_MISSING_S, MAX_MISSING_SHARE * (clip.seconds or 0.0)):
         raise InputError(
-            f"{one_line(clip.path)}: cut off or damaged: it ends {float(missing):.1f} s before it "
-            f"should, after {n} frames"
+            f"{one_line(clip.path)}: cut off or damaged: it ends {missing:.1f} s before it should, "
+            f"after {n} frames"
         )
 
 

@@ -79,7 +79,8 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "codec", "kept"), [(".mp4", "aac", "aac"), (".mkv", "pcm_s16le", "aac"), (".mp4", "", "")]
+    ("suffix", "codec", "kept"),
+    [(".mp4", "aac", "aac"), (".mkv", "pcm_s16le", "aac"), (".mp4", "", "")],
 )
 def test_parts_join_with_times_and_sound(
     tmp_path: Path, suffix: str, codec: str, kept: str
@@ -157,7 +158,9 @@ def test_damaged_and_hostile_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_video_that_is_cut_off(tmp_path: Path) -> None:
     """Its header is whole and declares frames that are not there."""
-    data = write_video(tmp_path / "whole.mkv", [s for _ in range(10) for s in scenes()]).read_bytes()
+    data = write_video(
+        tmp_path / "whole.mkv", [s for _ in range(10) for s in scenes()]
+    ).read_bytes()
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"cut\.mkv: (cut off|cannot be read)"):
         list(frames_of(read_clip(tmp_path / "cut.mkv")))
