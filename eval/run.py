@@ -7,12 +7,13 @@ import importlib.metadata
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glow_jax.io.cache_folders import cache_folder, make_private
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import read_json_object
 from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.output_folders import has_folder, make_folder
 from glow_jax.io.output_schema import RESULTS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from eval.identity import IdentityModel
 
 SCORES = "scores.sqlite"
+FIGURES = "figures.json"  # of a report
 REPORT = ("pandas", "jinja2")  # modules that the report needs
 PACKAGES = (
     "glow-jax",
@@ -43,12 +45,14 @@ class Judgement:
         failures: number of pictures and people that could not be judged; the report lists them.
         page: path of the report's index.html.
         ignored: unknown columns of a published table.
+        headline: the figures that `summary` shows (`eval.protocol.headline`).
     """
 
     summary: str
     failures: int
     page: Path
     ignored: Sequence[str] = ()
+    headline: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -87,6 +91,7 @@ def judge_folder(
     workers: int,
     seed: int = 0,
     command: str = "",
+    overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Judgement:
     """Judge a folder of outputs and write the report.
@@ -100,10 +105,12 @@ def judge_folder(
         workers: processes; 0 for none but this one.
         seed: of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
+        overwrite: whether whatever else `report` holds may be replaced.
         progress: called with the number of pictures done, and their total.
 
     Raises:
-        InputError: the folder is no folder of outputs, or a model or its weights are missing.
+        InputError: the folder is no folder of outputs, a model or its weights are missing, or
+            `report` holds something that must not be replaced.
     """
     need("eval", *modules_needed(identity is not None, "rendered" if reader is None else reader))
     from eval.action_units import OF_MEDIAPIPE, default_choice
@@ -121,9 +128,13 @@ def judge_folder(
     from eval.study import read_study
 
     study = read_study(out)
-    judges = Judges(identity, default_choice(study.photographs) if reader is None else reader)
+    reader = default_choice(study.photographs) if reader is None else reader
+    judges = Judges(identity, reader)
     action_units = check(judges)
-    _make(report)
+    who = [identity.model, identity.detector, identity.metric] if identity else None
+    settings = {"identity": who, "aus": reader, "seed": seed, "published": False}
+    settings["judged"] = _from(report, out)
+    _make(report, settings, overwrite)
     judged = judge(study, judges, action_units, cache / SCORES, workers=workers, progress=progress)
     found = figures(judged.scores, seed=seed)
     context = Context(
@@ -145,14 +156,18 @@ def judge_folder(
         command=command,
         timestamp=_now(),
         notes=[f"Seed {seed}.", *_notes(study)],
+        settings=settings,
     )
     page = _written(report, judged.scores, found, context)
     n = len(judged.failures)
     listed = f"{counted(n, 'failure')} listed; " if n else ""
-    return Judgement(f"{summary(found)}; {listed}report: {one_line(page)}", n, page)
+    line = f"{summary(found)}; {listed}report: {one_line(page)}"
+    return Judgement(line, n, page, headline=found["headline"])
 
 
-def judge_published(source: Path, report: Path, *, seed: int = 0, command: str = "") -> Judgement:
+def judge_published(
+    source: Path, report: Path, *, seed: int = 0, command: str = "", overwrite: bool = False
+) -> Judgement:
     """Compute the figures of published scores and write the report.
 
     Args:
@@ -160,9 +175,11 @@ def judge_published(source: Path, report: Path, *, seed: int = 0, command: str =
         report: folder of the report.
         seed: seed of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
+        overwrite: whether whatever else `report` holds may be replaced.
 
     Raises:
-        InputError: the folder has another layout, or a file in it is wrong.
+        InputError: the folder has another layout, a file in it is wrong, or `report` holds
+            something that must not be replaced.
     """
     need("eval", *REPORT)
     from eval.protocol import figures
@@ -170,6 +187,8 @@ def judge_published(source: Path, report: Path, *, seed: int = 0, command: str =
     from eval.report import Context
 
     scores = read_published_folder(source)
+    settings = {"published": True, "seed": seed, "judged": _from(report, source)}
+    _make(report, settings, overwrite)
     found = figures(scores, seed=seed)
     context = Context(
         title=f"Expression transfer, published scores: {source.resolve().name}",
@@ -178,10 +197,12 @@ def judge_published(source: Path, report: Path, *, seed: int = 0, command: str =
         versions=_versions(),
         timestamp=_now(),
         notes=["Scores were read, not made.", f"Seed {seed}."],
+        settings=settings,
     )
     page = _written(report, scores, found, context)
     line = f"{summary(found)}; report: {one_line(page)}"
-    return Judgement(line, 0, page, scores.attrs.get("ignored", ()))
+    ignored = scores.attrs.get("ignored", ())
+    return Judgement(line, 0, page, ignored, found["headline"])
 
 
 def modules_needed(identity: bool = True, reader: str = "rendered") -> tuple[str, ...]:
@@ -254,14 +275,41 @@ def _settings(identity: "IdentityModel", apart: str) -> dict[str, object]:
     }
 
 
-def _make(folder: Path) -> None:
+def recorded_settings(report: Path) -> dict[str, Any] | None:
+    """The settings of a report that is there already; None for a folder of something else."""
+    try:
+        settings = read_json_object(report / FIGURES)["run"]["settings"]
+    except (InputError, KeyError, TypeError):
+        return None
+    return settings if isinstance(settings, dict) else None
+
+
+def _from(report: Path, judged: Path) -> str:
+    """The way from a report to the folder that it judges, so that both can be moved together."""
+    return os.path.relpath(judged.resolve(), report.resolve())
+
+
+def _make(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
     """Make the report's folder before the scoring, which may take hours.
 
     Raises:
-        InputError: the folder cannot be made, or is a folder of outputs.
+        InputError: the folder cannot be made, is a folder of outputs, or holds something else
+            than a report of the same settings, without `overwrite`.
     """
     if (folder / RESULTS).exists():
         raise InputError(f"{one_line(folder)}: holds outputs; name another folder for the report")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        before = recorded_settings(folder)
+        if before is None:
+            raise InputError(
+                f"{one_line(folder)}: holds other files; name another folder for the report, or "
+                "give `overwrite`"
+            )
+        if others := [name for name in settings if before.get(name) != settings[name]]:
+            raise InputError(
+                f"{one_line(folder)}: holds a report of other settings ({', '.join(others)}); name "
+                "another folder for the report, or give `overwrite`"
+            )
     make_folder(folder)
 
 

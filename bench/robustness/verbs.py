@@ -15,6 +15,7 @@ from bench.robustness.kind import read_back, write
 ROOT = Path(__file__).parents[2]
 DEMO = Path(transfer.__file__).parent / "demo"
 MODEL = ["--model", "model"]
+AGAIN = ["--overwrite"]  # of verbs that do not replace what an interrupted run left
 
 
 class Verb(NamedTuple):
@@ -52,10 +53,11 @@ def verbs() -> list[Verb]:
     installed = all(map(find_spec, ("openvino", "mediapipe", "random_face")))
     no_photoreal = "" if installed else "the extra `photoreal` is not installed here"
     judge = ["eval", "study", "--identity", "none", "--workers", "1", "--cache", "out/cache"]
+    sample = ["sample", *MODEL, *AGAIN]
     return [
-        Verb("encode", ["encode", "ann", *MODEL, "-o", "out/o.npz"], "ann/0.png"),
-        Verb("decode", ["decode", "a.npz", *MODEL, "-o", "out/o"], "a.npz"),
-        Verb("sample", ["sample", "-n", "4", *MODEL, "-o", "out/o.png"], "model/config.json"),
+        Verb("encode", ["encode", "ann", *MODEL, *AGAIN, "-o", "out/o.npz"], "ann/0.png"),
+        Verb("decode", ["decode", "a.npz", *MODEL, *AGAIN, "-o", "out/o"], "a.npz"),
+        Verb("sample", [*sample, "-n", "4", "-o", "out/o.png"], "model/config.json"),
         Verb("convert", ["convert", "a.pt", "-o", "out/o"], "a.pt"),
         Verb("train", [*train.split(), "--no-tensorboard", "-o", "out/o"], "ann/0.png"),
         Verb("transfer", moved, "bob/1.png"),

@@ -7,7 +7,6 @@ cannot differ from the code.
 
 import argparse
 import dataclasses
-import importlib
 import inspect
 import os
 import re
@@ -16,7 +15,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from glow_jax.cli.main import VERBS
+from glow_jax.cli.main import VERBS, parser_of
 from glow_jax.config import GlowConfig
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +46,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def command_line() -> str:
     """Markdown of every verb: what it is for, its usage, and a table of its arguments."""
-    return "\n".join(_verb(verb, line) for verb, (_, line) in VERBS.items())
+    return "\n".join(map(_verb, VERBS))
 
 
 def config_fields() -> str:
@@ -83,18 +82,10 @@ def _words_of(hint: Any) -> str:
     return {int: "whole number", float: "number", bool: "true or false"}[hint]
 
 
-def parser_of(verb: str) -> argparse.ArgumentParser:
-    """The parser of a verb's own options."""
-    parser = argparse.ArgumentParser(prog=f"glow-jax {verb}")
-    importlib.import_module(VERBS[verb][0]).add_options(parser)
-    return parser
-
-
-def _verb(verb: str, line: str) -> str:
+def _verb(verb: str) -> str:
     parser = parser_of(verb)
     shown = [a for a in parser._actions if a.help != argparse.SUPPRESS and a.dest != "help"]
-    about = parser.description or f"{line[0].upper()}{line[1:]}."
-    parts = [f"## glow-jax {verb}\n", f"{_text(about)}\n", _usage(parser)]
+    parts = [f"## glow-jax {verb}\n", f"{_text(parser.description or '')}\n", _usage(parser)]
     parts += ["| argument | meaning | default |", "| --- | --- | --- |"]
     return "\n".join([*parts, *map(_row, shown), ""])
 

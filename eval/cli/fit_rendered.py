@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("faces", type=Path, help="folder of pictures and labels.jsonl")
     parser.add_argument(
         "-o",
-        "--output",
+        "--out",
         type=Path,
         default=Path("eval/rendered.npz"),
         help="where to write the models (default: %(default)s)",
@@ -34,11 +34,11 @@ def _run(args: argparse.Namespace) -> int:
 
     try:
         data = fit_models(args.faces, report=functools.partial(print, flush=True))
-        write_atomically(args.output, data)
+        write_atomically(args.out, data)
     except InputError as error:
         print(f"eval.cli.fit_rendered: error: {one_line(error)}", file=sys.stderr)
         return 2
-    print(f"{one_line(args.output)}: {len(data) / 2**20:.2f} MiB")
+    print(f"{one_line(args.out)}: {len(data) / 2**20:.2f} MiB")
     return 0
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from eval.run import (
     judge_published,
     own_report,
 )
-from glow_jax.io.errors import InputError
+from glow_jax.cli.options import add_overwrite_option, refuse_given, whole_number
+from glow_jax.cli.output import Output, add_output_options
+from glow_jax.cli.progress import Bars
 from glow_jax.io.messages import one_line
-from glow_jax.io.terminal import unfiltered
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,23 +29,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "need no network. The same command continues an interrupted run: scores are kept."
     )
     parser.add_argument(
-        "out",
+        "folder",
         type=Path,
-        metavar="OUT",
+        metavar="FOLDER",
         help="folder that `transfer` or `batch` wrote; or, for another method's outputs, a folder "
         "with results.csv and people.csv",
     )
     parser.add_argument(
         "-o",
-        "--report",
+        "--out",
         type=Path,
         metavar="DIR",
-        help="folder of the report (default: OUT/report)",
+        help="folder of the report: a new one, or one of the same command (default: FOLDER/report)",
     )
+    add_overwrite_option(parser)
     parser.add_argument(
         "--published",
         action="store_true",
-        help="OUT holds scores, not pictures: scores.csv, or the result files of the paper's "
+        help="FOLDER holds scores, not pictures: scores.csv, or the result files of the paper's "
         "authors as they published them",
     )
     parser.add_argument(
@@ -82,71 +85,66 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=whole_number(1, 512),
         default=os.cpu_count() or 1,
         metavar="N",
         help="number of processes (default: one per processor, here %(default)s)",
     )
     parser.add_argument(
         "--seed",
-        type=int,
+        type=whole_number(0, 2**31 - 1),
         default=0,
         help="seed of the bootstrap and of the permutation test (default: %(default)s)",
     )
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Judge a folder; 1 if something in it could not be judged."""
-    report = args.report or own_report(args.out)
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: use a whole number from 0")
+    output = Output.of(args)
+    report = args.out or own_report(args.folder)
     _check_meaning(args)
+    how: dict[str, Any] = {"seed": args.seed, "command": _command(), "overwrite": args.overwrite}
     if args.published:
-        judgement = judge_published(args.out, report, seed=args.seed, command=_command())
+        judgement = judge_published(args.folder, report, **how)
         for name in judgement.ignored:
-            print(f"column {one_line(name)} is unknown and left out", file=sys.stderr)
-        return _said(judgement)
-    if not 0 < args.workers <= 512:
-        raise InputError(f"--workers {args.workers}: use a whole number from 1 to 512")
+            output.notice(f"column {one_line(name)} is unknown and left out")
+        return _summarised(judgement, output)
     from eval.identity import IdentityModel
 
-    with cache_or_temporary(args.cache, _notify) as cache, _Bar("judging") as progress:
+    with cache_or_temporary(args.cache, output.notice) as cache, Bars(quiet=args.quiet) as bars:
         identity = None
         if args.identity != "none":
             identity = IdentityModel(args.identity, args.detector, args.metric, cache)
         judgement = judge_folder(
-            args.out,
+            args.folder,
             report,
             cache=cache,
             identity=identity,
             reader=args.aus,
             workers=args.workers,
-            seed=args.seed,
-            command=_command(),
-            progress=progress,
+            progress=_progress(bars),
+            **how,
         )
-    return _said(judgement)
+    return _summarised(judgement, output)
 
 
 def _check_meaning(args: argparse.Namespace) -> None:
     """Raise InputError for an option that would do nothing beside another."""
-    names: tuple[str, ...] = ()
     if args.published:
+        why = "has no meaning with --published: scores are read, not made"
         names = ("identity", "detector", "metric", "aus", "cache", "workers")
-        why = "--published: scores are read, not made"
+        refuse_given(args, names, why)
     elif args.identity == "none":
-        names, why = ("detector", "metric"), "--identity none"
-    for name in names:
-        if name in args.given:
-            raise InputError(f"--{name} has no meaning with {why}")
+        refuse_given(args, ("detector", "metric"), "has no meaning with --identity none")
 
 
-def judge_by_default(out: Path) -> Judgement:
+def judge_by_default(out: Path, output: Output) -> Judgement:
     """Judge a folder with the offline defaults and a progress bar; the report is OUT/report."""
     from eval.identity import IdentityModel
 
-    with cache_or_temporary(None, _notify) as cache, _Bar("judging") as progress:
+    with cache_or_temporary(None, output.notice) as cache, Bars(quiet=output.quiet) as bars:
         return judge_folder(
             out,
             own_report(out),
@@ -154,51 +152,25 @@ def judge_by_default(out: Path) -> Judgement:
             identity=IdentityModel(home=cache),
             workers=os.cpu_count() or 1,
             command=_command(),
-            progress=progress,
+            progress=_progress(bars),
         )
 
 
-def _said(judgement: Judgement) -> int:
-    print(judgement.summary)
-    return 1 if judgement.failures else 0
+def figures_of(judgement: Judgement) -> dict[str, Any]:
+    """A judgement for JSON."""
+    figures = {"report": judgement.page, "failed": judgement.failures}
+    return figures | {"headline": judgement.headline}
 
 
-def _notify(line: str) -> None:
-    print(line, file=sys.stderr)
+def _summarised(judgement: Judgement, output: Output) -> int:
+    code = 1 if judgement.failures else 0
+    return output.summary([judgement.summary], figures_of(judgement), code)
+
+
+def _progress(bars: Bars) -> Callable[[int, int], None]:
+    """Progress of the scoring; none where every score is kept from an earlier run."""
+    return lambda done, total: bars.update("judging", done, total) if total else None
 
 
 def _command() -> str:
     return shlex.join(["glow-jax", *sys.argv[1:]])
-
-
-class _Bar:
-    """A progress bar on standard error; shown once there are pictures to score."""
-
-    def __init__(self, title: str):
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(
-            *columns,
-            console=Console(file=unfiltered(sys.stderr)),
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task = self._progress.add_task(title, total=None)
-        self._shown = False
-
-    def __enter__(self) -> Any:
-        return self._update
-
-    def _update(self, done: int, total: int) -> None:
-        if not total:  # every score is kept from an earlier run
-            return
-        if not self._shown:
-            self._progress.start()
-            self._shown = True
-        self._progress.update(self._task, completed=done, total=total)
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._progress.stop()

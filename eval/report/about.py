@@ -15,7 +15,7 @@ FAILURES = 100
 
 RECORDED = (
     *("title", "identity", "reader", "reader_notes", "reader_quality", "failures", "versions"),
-    *("hardware", "command", "timestamp", "notes"),
+    *("hardware", "command", "timestamp", "notes", "settings"),
 )
 """Fields of the context that figures.json holds."""
 

@@ -31,6 +31,7 @@ class Context:
         versions: of the software, by name.
         hardware, command, timestamp: of the run.
         notes: remarks on the run, a sentence each.
+        settings: what determines the figures; a report of others is not replaced.
     """
 
     title: str = "Expression transfer, judged"
@@ -49,6 +50,7 @@ class Context:
     command: str = ""
     timestamp: str = ""
     notes: Sequence[str] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 def find(pictures: Pictures, name: str) -> Path | None:

@@ -1,5 +1,6 @@
 """Checks of a command's arguments, made before a model is loaded."""
 
+import os
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
@@ -11,6 +12,21 @@ def check_can_be_written(path: Path) -> None:
     if not path.parent.is_dir():
         folder = one_line(path.parent)
         raise InputError(f"{one_line(path)}: cannot be written (there is no folder {folder})")
+
+
+def check_new_file(path: Path, overwrite: bool) -> None:
+    """Raise InputError if an output file cannot be made, or is there and must not be replaced."""
+    check_can_be_written(path)
+    if not overwrite and os.path.lexists(path):
+        raise InputError(f"{one_line(path)}: exists; name another file, or give --overwrite")
+
+
+def check_new_folder(path: Path, overwrite: bool) -> None:
+    """Raise InputError if an output folder holds something that must not be replaced."""
+    if not overwrite and path.is_dir() and any(path.iterdir()):
+        raise InputError(
+            f"{one_line(path)}: is not empty; name another folder, or give --overwrite"
+        )
 
 
 def check_unlabelled(model: str, n_classes: int) -> None:

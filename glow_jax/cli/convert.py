@@ -1,11 +1,12 @@
 """The verb `convert`: a model from a checkpoint of another implementation."""
 
 import argparse
-import sys
+import dataclasses
 from pathlib import Path
 
-from glow_jax.cli.facts import print_config
+from glow_jax.cli.facts import config_lines, facts_of
 from glow_jax.cli.options import add_compile_cache_option, start_jax, whole_number
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -83,6 +84,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--licence", metavar="TEXT", help="licence of the weights, for the model's card"
     )
     add_compile_cache_option(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -128,13 +130,11 @@ def run(args: argparse.Namespace) -> int:
         )
     except InputError as error:
         raise InputError(_with_flags(str(error))) from None
-    print(f"format        {made.format}")
-    print_config(made.config)
-    for line in made.check.lines():
-        print(line)
-    for note in made.notes:
-        print(f"note: {_with_flags(note)}")
+    output, notes = Output.of(args), [_with_flags(note) for note in made.notes]
     for warning in made.check.warnings():
-        print(f"warning: {warning}", file=sys.stderr)
-    print(f"model: {one_line(made.path)}")
-    return 0
+        output.warn(f"warning: {warning}")
+    lines = [f"format        {made.format}", *config_lines(made.config), *made.check.lines()]
+    lines += [*(f"note: {note}" for note in notes), f"model: {one_line(made.path)}"]
+    figures = {"out": made.path, "format": made.format, "config": facts_of(made.config)}
+    figures |= {"check": dataclasses.asdict(made.check), "notes": notes}
+    return output.summary(lines, figures)

@@ -2,11 +2,11 @@
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
-from glow_jax.cli.checks import check_unlabelled
-from glow_jax.cli.options import add_model_options, start_jax
+from glow_jax.cli.checks import check_new_folder, check_unlabelled
+from glow_jax.cli.options import add_model_options, add_overwrite_option, start_jax
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.messages import counted, failure, one_line
 
@@ -24,14 +24,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="output folder; it is made if it does not exist",
+        help="output folder: a new one, or an empty one",
     )
+    add_overwrite_option(parser)
     parser.add_argument(
         "--force",
         action="store_true",
         help="decode latents of another model too, if their shapes fit",
     )
     add_model_options(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,11 +51,12 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             f"{one_line(args.latents)}: no such file; give an .npz that `glow-jax encode` made"
         )
+    check_new_folder(args.out, args.overwrite)
     start_jax(args.compile_cache)
     model = load(args.model, precision=args.precision)
     eps, names = load_latents(args.latents, model, force=args.force)
     args.out.mkdir(parents=True, exist_ok=True)
-    bad = written = 0
+    output, bad, written = Output.of(args), 0, 0
     for start in range(0, len(names), args.batch_size):
         batch = tuple(a[start : start + args.batch_size] for a in eps)
         bad += int((~np.isfinite(np.asarray(model.decode_x(batch)))).any((1, 2, 3)).sum())
@@ -66,11 +69,15 @@ def run(args: argparse.Namespace) -> int:
             except OutputError:
                 raise
             except Exception as error:  # of one image
-                print(f"skipped: {failure(names[i], error)}", file=sys.stderr)
-    print(f"{one_line(args.out)}: {counted(written, 'image')}")
+                output.warn(f"skipped: {failure(names[i], error)}")
     if bad:
-        print(f"{counted(bad, 'image')} with non-finite pixels, drawn mid-grey", file=sys.stderr)
-    return 1 if bad or written < len(names) else 0
+        output.warn(f"{counted(bad, 'image')} with non-finite pixels, drawn mid-grey")
+    figures = {"out": args.out, "images": written, "skipped": len(names) - written}
+    return output.summary(
+        [f"{one_line(args.out)}: {counted(written, 'image')}"],
+        figures | {"non_finite": bad},
+        1 if bad or written < len(names) else 0,
+    )
 
 
 def _stem(name: str) -> str:

@@ -5,8 +5,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glow_jax.cli.checks import check_can_be_written, check_unlabelled
-from glow_jax.cli.options import add_model_options, file_ending, start_jax
+from glow_jax.cli.checks import check_new_file, check_unlabelled
+from glow_jax.cli.options import (
+    add_model_options,
+    add_overwrite_option,
+    file_ending,
+    start_jax,
+)
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, failure, one_line
 
@@ -32,12 +38,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.npz",
         help="output file for the latents",
     )
+    add_overwrite_option(parser)
     parser.add_argument(
         "--check",
         action="store_true",
         help="decode the latents again and report the round-trip error",
     )
     add_model_options(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,13 +57,14 @@ def run(args: argparse.Namespace) -> int:
     from glow_jax.io.picture_folders import list_pictures
     from glow_jax.latents import save_latents
 
+    output = Output.of(args)
     found = [list_pictures(path) for path in args.images]
     for note in dict.fromkeys(filter(None, (listing.note for listing in found))):
-        print(note, file=sys.stderr)
+        output.notice(note)
     paths = list(dict.fromkeys(path for listing in found for path in listing.paths))
     config = read_config(find(args.model))
     check_unlabelled(args.model, config.n_classes)
-    check_can_be_written(args.out)
+    check_new_file(args.out, args.overwrite)
     images = _readable(paths, (config.image_height, config.image_width), config.n_channels)
     start_jax(args.compile_cache)
     model = load(args.model, precision=args.precision)
@@ -69,11 +78,14 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"model {one_line(args.model)}: none of the latents is finite")
     names = [path.name for path, good in zip(images, saved, strict=True) if good]
     save_latents(args.out, tuple(a[saved] for a in eps), names, model)
-    print(f"{one_line(args.out)}: {counted(len(names), 'image')}, {config.n_dims} numbers each")
+    lines = [f"{one_line(args.out)}: {counted(len(names), 'image')}, {config.n_dims} numbers each"]
+    figures = {"out": args.out, "images": len(names), "skipped": len(paths) - len(names)}
+    figures |= {"numbers_each": config.n_dims}
     if args.check:
-        print(_round_trip(errors))
+        lines.append(_round_trip(errors))
+        figures |= {"round_trip_error": errors.max(), "inexact": int((~(errors < EXACT)).sum())}
     exact = not args.check or bool((errors < EXACT).all())
-    return 0 if exact and len(names) == len(paths) else 1
+    return output.summary(lines, figures, 0 if exact and len(names) == len(paths) else 1)
 
 
 def _readable(

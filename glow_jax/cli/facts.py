@@ -1,10 +1,10 @@
-"""Print the properties of a model, for `info` and `convert`."""
+"""The properties of a model in words and for JSON, for `info` and `convert`."""
 
 from typing import Any
 
 from glow_jax.io.messages import counted, one_line
 
-SHOWN_IF_SET = (  # fields of GlowConfig that are printed only if they differ from the default
+SHOWN_IF_SET = (  # fields of GlowConfig that are shown only if they differ from the default
     "learned_top_prior",
     "n_classes",
     "scale",
@@ -17,36 +17,52 @@ SHOWN_IF_SET = (  # fields of GlowConfig that are printed only if they differ fr
 )
 
 
-def print_config(config: Any) -> None:
-    """Print a config: size, structure, other fields that are not at their defaults, and FLOP."""
+def config_lines(config: Any) -> list[str]:
+    """A config in words: size, structure, fields that are not at their defaults, and FLOP."""
     import dataclasses
 
     from glow_jax.config import GlowConfig
     from glow_jax.flops import flops_per_image
 
     size = f"{config.image_width}x{config.image_height}"
-    print(f"images        {size}, {counted(config.n_channels, 'channel')}")
-    print(f"trained at    {counted(config.n_bits, 'bit')}")
+    lines = [
+        f"images        {size}, {counted(config.n_channels, 'channel')}",
+        f"trained at    {counted(config.n_bits, 'bit')}",
+    ]
     if not isinstance(config, GlowConfig):
         levels = counted(config.n_levels, "level")
-        print(f"function      a TensorFlow graph's own operations, {levels}")
-        return
-    print(f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}")
-    print(f"function      {config.coupling} coupling, {config.permutation} permutation")
+        return [*lines, f"function      a TensorFlow graph's own operations, {levels}"]
+    lines += [
+        f"shape         L {config.n_levels}, K {config.n_steps}, width {config.hidden_width}",
+        f"function      {config.coupling} coupling, {config.permutation} permutation",
+    ]
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     for name in SHOWN_IF_SET:
         if (value := getattr(config, name)) != defaults[name]:
-            print(f"{'':<13} {name} {value}")
-    print(f"work          {flops_per_image(config) / 1e9:.3g} GFLOP an encode or decode")
+            lines.append(f"{'':<13} {name} {value}")
+    gflop = flops_per_image(config) / 1e9
+    return [*lines, f"work          {gflop:.3g} GFLOP an encode or decode"]
 
 
-def print_fact(name: str, value: Any) -> None:
-    """Print a field of a card; a list or an object takes one line per entry."""
+def facts_of(config: Any) -> dict[str, Any]:
+    """A config for JSON: its fields, and the work of an encode or decode."""
+    import dataclasses
+
+    from glow_jax.config import GlowConfig
+    from glow_jax.flops import flops_per_image
+
+    fields = dataclasses.asdict(config)
+    if isinstance(config, GlowConfig):
+        fields["gflop"] = flops_per_image(config) / 1e9
+    return fields
+
+
+def fact_lines(name: str, value: Any) -> list[str]:
+    """A field of a card in words; a list or an object takes one line per entry."""
     if isinstance(value, dict):
-        for key, item in value.items():
-            print_fact(f"{name}.{key}", item)
-    elif isinstance(value, list):
-        for item in value:
-            print_fact(name, item)
-    elif isinstance(value, str | int | float):
-        print(f"{one_line(name):<13} {one_line(value)}")
+        return [s for key, item in value.items() for s in fact_lines(f"{name}.{key}", item)]
+    if isinstance(value, list):
+        return [line for item in value for line in fact_lines(name, item)]
+    if isinstance(value, str | int | float):
+        return [f"{one_line(name):<13} {one_line(value)}"]
+    return []

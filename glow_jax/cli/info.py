@@ -1,13 +1,13 @@
 """The verb `info`: the properties of a model."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from glow_jax.cli.checks import check_unlabelled
-from glow_jax.cli.facts import print_config, print_fact
+from glow_jax.cli.facts import config_lines, fact_lines, facts_of
 from glow_jax.cli.options import add_compile_cache_option, start_jax
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -29,6 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "on; `transfer` and `align` then warn of less likely pictures",
     )
     add_compile_cache_option(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -41,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
     from glow_jax.graph_model import GraphGlow
     from glow_jax.io.picture_folders import list_tree
 
-    path = find(args.model)
+    output, path = Output.of(args), find(args.model)
     for folder in args.calibrate or ():
         if note := list_tree(folder).note:  # raises for a missing one, before the model is loaded
-            print(note, file=sys.stderr)
+            output.notice(note)
     start_jax(args.compile_cache)
     model: Any = load(args.model, fold=False)
     if args.calibrate:
@@ -52,13 +53,16 @@ def run(args: argparse.Namespace) -> int:
     card = read_card(path)
     arrays = model.constants if isinstance(model, GraphGlow) else nnx.state(model, nnx.Param)
     n_parameters = sum(a.size for a in jax.tree.leaves(arrays))
-    print(f"model         {one_line(model.name)}")
-    print(f"fingerprint   {model.fingerprint}")
-    print_config(model.config)
-    print(f"parameters    {n_parameters:,}")
-    for name, value in card.items():
-        print_fact(name, value)
-    return 0
+    lines = [
+        f"model         {one_line(model.name)}",
+        f"fingerprint   {model.fingerprint}",
+        *config_lines(model.config),
+        f"parameters    {n_parameters:,}",
+        *(line for name, value in card.items() for line in fact_lines(name, value)),
+    ]
+    figures = {"model": model.name, "path": path, "fingerprint": model.fingerprint}
+    figures |= {"config": facts_of(model.config), "parameters": n_parameters, "card": card}
+    return output.summary(lines, figures)
 
 
 def _calibrate(path: Path, model: Any, folders: list[Path]) -> None:

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import glow_jax
 from glow_jax.cli.options import flags_of, with_flags
+from glow_jax.cli.parser import Parser, meant
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.terminal import printable_output
@@ -66,6 +67,10 @@ VERBS = {
     ),
     "info": ("glow_jax.cli.info", "print the properties of a model: shape, size, origin, licence"),
     "train": ("glow_jax.cli.train", "train a model; the same command continues an interrupted run"),
+    "completion": (
+        "glow_jax.cli.completion",
+        "print a script that lets a shell complete verbs, options and paths",
+    ),
 }
 EPILOG = "The metadata of every image that glow-jax writes state that it is generated or edited."
 
@@ -91,8 +96,7 @@ def _keep_own_permissions() -> None:
 
 
 def _run(words: list[str]) -> int:
-    args = _parser(words).parse_args(words)
-    args.given = vars(_parser(words, defaults=False).parse_args(words)).keys()
+    args = _parsed(words)
     try:
         return args.run(args)
     except InputError as error:
@@ -113,37 +117,54 @@ def _run(words: list[str]) -> int:
     return 2
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, however long a word is."""
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """What the words say: the verb's options, and `verb`, `given` and `flags` for its module."""
+    if not words or words[0] not in VERBS:
+        _end_without_verb(words)
+    parser = parser_of(words[0])
+    args = parser.parse_args(words[1:])
+    args.verb, args.given, args.flags = words[0], frozenset(parser.given), flags_of(parser)
+    return args
 
-    def error(self, message: str) -> NoReturn:
-        super().error(one_line(message))
+
+def parser_of(verb: str) -> Parser:
+    """The parser of a verb, whose module is imported."""
+    module, line = VERBS[verb]
+    parser = Parser(prog=f"glow-jax {verb}")
+    importlib.import_module(module).add_options(parser)
+    parser.description = parser.description or f"{line[0].upper()}{line[1:]}."
+    return parser
 
 
-def _parser(words: list[str], defaults: bool = True) -> argparse.ArgumentParser:
-    """The parser of all verbs, with the options of the verb in `words`.
-
-    Without `defaults`, an option that is not among the words is not among the result either.
-    """
-    parser = _Parser(
+def parser_of_verbs(with_options: bool = False) -> Parser:
+    """The parser whose help lists the verbs; with their options, it imports all their modules."""
+    parser = Parser(
         prog="glow-jax",
         description="Expression transfer with invertible flows (Glow) in JAX.",
         epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"glow-jax {glow_jax.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    chosen = next((word for word in words if not word.startswith("-")), None)
     for verb, (module, line) in VERBS.items():
         options = verbs.add_parser(verb, help=line)
-        if verb == chosen:
+        if with_options:
             importlib.import_module(module).add_options(options)
-            options.set_defaults(flags=flags_of(options))
-            for action in () if defaults else options._actions:
-                action.default = argparse.SUPPRESS
+    return parser
+
+
+def _end_without_verb(words: list[str]) -> NoReturn:
+    """End the process with the list of verbs, the version, or why the first word is no verb."""
+    parser = parser_of_verbs()
     if not words:
         parser.print_help(sys.stderr)
         parser.exit(2, "\nglow-jax: error: a verb is required, such as `glow-jax demo`\n")
-    return parser
+    if words[0].startswith("-"):
+        known = parser._option_string_actions
+        if words[0] in known:
+            parser.parse_args(words[:1])  # ends the process
+        near = meant(words[0], known)
+        parser.error(f"{one_line(words[0])}: a verb stands before its options{near}")
+    parser.error(f"unknown verb {one_line(words[0])}{meant(words[0], VERBS)}")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,15 @@ def add_compile_cache_option(parser: Any) -> None:
     )
 
 
+def add_overwrite_option(parser: Any) -> None:
+    """Add the option that lets a verb replace what is at --out: `checks.check_new_file`."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what --out holds already (default: end with an error, and change nothing)",
+    )
+
+
 def start_jax(compile_cache: bool) -> None:
     """Check that JAX has devices, and turn the cache of compiled programs on.
 

@@ -1,10 +1,17 @@
 """The verb `sample`: draw images from a model."""
 
 import argparse
-import sys
 
-from glow_jax.cli.checks import check_can_be_written, check_unlabelled
-from glow_jax.cli.options import add_model_options, file_ending, number, start_jax, whole_number
+from glow_jax.cli.checks import check_new_file, check_unlabelled
+from glow_jax.cli.options import (
+    add_model_options,
+    add_overwrite_option,
+    file_ending,
+    number,
+    start_jax,
+    whole_number,
+)
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import counted, one_line
 
 BATCH = 64
@@ -35,7 +42,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SHEET.png",
         help="output file: all samples on one sheet",
     )
+    add_overwrite_option(parser)
     add_model_options(parser, batch=False)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -50,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from glow_jax.io.provenance import Provenance
 
     check_unlabelled(args.model, read_config(find(args.model)).n_classes)
-    check_can_be_written(args.out)
+    check_new_file(args.out, args.overwrite)
     start_jax(args.compile_cache)
     model = load(args.model, precision=args.precision)
     key = jax.random.key(args.seed)
@@ -65,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
     )
     recipe = {"seed": args.seed, "temperature": args.temperature, "n": args.n}
     write_image(args.out, sheet, Provenance("trainedAlgorithmicMedia", model.name, recipe))
-    print(f"{one_line(args.out)}: {counted(args.n, 'sample')} at temperature {args.temperature:g}")
+    output = Output.of(args)
     if n_bad := int((~np.isfinite(x)).any((1, 2, 3)).sum()):
-        print(f"{counted(n_bad, 'sample')} with non-finite pixels, drawn mid-grey", file=sys.stderr)
-    return 1 if n_bad else 0
+        output.warn(f"{counted(n_bad, 'sample')} with non-finite pixels, drawn mid-grey")
+    line = f"{one_line(args.out)}: {counted(args.n, 'sample')} at temperature {args.temperature:g}"
+    figures = {"out": args.out, "samples": args.n, "non_finite": n_bad, "seed": args.seed}
+    figures |= {"temperature": args.temperature}
+    return output.summary([line], figures, 1 if n_bad else 0)

@@ -1,11 +1,11 @@
 """The verb `train`: train a model on images."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from glow_jax.cli.options import add_compile_cache_option, refuse_given, start_jax
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.cli.train_options import (
     add_data_options,
     add_process_options,
@@ -60,6 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(run_options)
     add_compile_cache_option(run_options)
     add_process_options(parser.add_argument_group("several hosts"))
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.distributed:
         parallel.join()
     start_jax(args.compile_cache)
-    report = _print_line if parallel.is_first() else lambda line: None
+    report = Output.of(args).notice if parallel.is_first() else lambda line: None
     meant = f" (for {preset.data})" if preset.data else ""
     expected = f"preset {args.preset}{meant}, {preset.expectation()}"
     report(f"{expected}; the debug size does not reach this" if args.debug else expected)
@@ -114,7 +115,10 @@ def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any
     n_train = counted(len(train), "training image")
     report(f"{n_train} ({train.name}), {len(held_out)} held out ({held_out.name})")
 
+    last: dict[str, Any] = {}  # the row of log.csv that was printed last
+
     def progress(row: dict[str, Any]) -> None:
+        last.update(row)
         report(
             f"step {row['step']}/{config.n_steps}  train {row['bits_per_dim']:.3f}  held out "
             f"{row['held_out_bits_per_dim']:.3f} bits/dim  {row['images_per_second']:.1f} images/s"
@@ -140,12 +144,10 @@ def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any
         init=init,
     )
     if parallel.is_first():
-        print(f"model: {one_line(model)}\ncurve: {one_line(args.out / 'log.csv')}")
+        curve = args.out / "log.csv"
+        figures = {"out": args.out, "model": model, "curve": curve, "last": last}
+        Output.of(args).summary([f"model: {one_line(model)}", f"curve: {one_line(curve)}"], figures)
     return 0
-
-
-def _print_line(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _model_config(args: argparse.Namespace, preset: Any) -> Any:

@@ -129,7 +129,10 @@ def test_names_of_any_kind(
     if kind != "not UTF-8":  # escaped there, as in the page
         assert scores["source"].tolist() == [names["ann"]] * 2
         assert scores["file"].tolist() == [f"{names['file']}.png", "missing.png"]
-    assert main(["eval", "--published", str(report / "scores.csv"), "-o", str(report)]) == 0
+    assert (
+        main(["eval", "--published", str(report / "scores.csv"), "-o", str(report), "--overwrite"])
+        == 0
+    )
 
 
 def test_a_cache_of_scores_with_any_name(tmp_path: Path) -> None:

@@ -3,11 +3,11 @@
 import argparse
 import dataclasses
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.options import add_compile_cache_option, start_jax, whole_number
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import add_photograph_options, photographs_of
@@ -77,29 +77,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "pose alone)",
     )
     add_compile_cache_option(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Align the photographs; returns the exit code."""
-    from transfer.cli.progress import Bars
+    from glow_jax.cli.progress import Bars
     from transfer.photos.folder import align_folder
     from transfer.photos.judge_adapter import check_measuring, face_detector, measure_aus
     from transfer.photos.listing import list_photographs
 
+    output = Output.of(args)
     settings = photographs_of(args, args.size or 0)
     photographs, left_out = list_photographs(args.photographs, args.out)
     find_faces = face_detector(settings.detector)
     if args.rank:
         check_measuring()
     if left_out:
-        print(left_out, file=sys.stderr)
+        output.notice(left_out)
     bits, far_bits = None, None
     if args.size is None:
         start_jax(args.compile_cache)
         size, bits, far_bits = _of_model(args.model or DEFAULT_MODEL)
         settings = dataclasses.replace(settings, size=size)
-    with Bars() as bars:
+    with Bars(quiet=args.quiet) as bars:
         summary = align_folder(
             photographs,
             args.out,
@@ -112,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             progress=bars.update,
         )
     _write_sheet(args.out, summary, args.rank)
-    return _report(args.out, summary, far_bits)
+    return _report(args.out, summary, far_bits, output)
 
 
 def _of_model(name: str) -> tuple[int, "Bits | None", float | None]:
@@ -179,24 +181,28 @@ def _tile(crop: "Crop", ranked: bool) -> "Tile":
     return Tile(crop.file, (printable(f"{first}{name}{of}"), ", ".join(words)), crop.far)
 
 
-def _report(out: Path, summary: "Summary", far_bits: float | None) -> int:
+def _report(out: Path, summary: "Summary", far_bits: float | None, output: Output) -> int:
     from transfer.api import far_line
 
     crops = [crop for own in summary.people.values() for crop in own]
+    n_failed = len(summary.failures)
     for failure in summary.failures[:MAX_LINES]:
-        print(f"skipped: {one_line(failure.photograph)}: {failure.reason}", file=sys.stderr)
-    if len(summary.failures) > MAX_LINES:
-        print(f"skipped: {len(summary.failures) - MAX_LINES} more", file=sys.stderr)
-    if far := [crop for crop in crops if crop.far]:
+        output.warn(f"skipped: {one_line(failure.photograph)}: {failure.reason}")
+    if n_failed > MAX_LINES:
+        output.warn(f"skipped: {n_failed - MAX_LINES} more")
+    far = [crop for crop in crops if crop.far]
+    if far:
         worst = max(far, key=lambda crop: float(crop.row["bits_per_dim"])).row
         line = far_line(len(far), len(crops), worst["photograph"], worst["bits_per_dim"], far_bits)
-        print(line, file=sys.stderr)
+        output.notice(line)
     people = f" of {len(summary.people)} people" if len(summary.people) > 1 else ""
     made, found = counted(summary.made, "photograph"), counted(len(crops), "crop")
-    print(f"{made} aligned, {summary.kept} were already there: {found}{people}")
-    if summary.failures:
-        print(f"{len(summary.failures)} could not be used: {one_line(out / 'failures.csv')}")
+    lines = [f"{made} aligned, {summary.kept} were already there: {found}{people}"]
+    if n_failed:
+        lines.append(f"{n_failed} could not be used: {one_line(out / 'failures.csv')}")
     if crops:
         for what, name in (("crops", "faces"), ("table", "align.csv"), ("sheet", "sheet.png")):
-            print(f"{what}: {one_line(out / name)}")
-    return 1 if summary.failures else 0
+            lines.append(f"{what}: {one_line(out / name)}")
+    figures = {"out": out, "made": summary.made, "kept": summary.kept, "failed": n_failed}
+    figures |= {"crops": len(crops), "people": len(summary.people), "far": len(far)}
+    return output.summary(lines, figures, 1 if n_failed else 0)

@@ -1,12 +1,19 @@
 """The verb `animate`: a video drives a photograph."""
 
 import argparse
-import sys
+import dataclasses
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import add_model_options, file_ending, number, start_jax
+from glow_jax.cli.options import (
+    add_model_options,
+    add_overwrite_option,
+    file_ending,
+    number,
+    start_jax,
+)
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import (
     add_neutralise_option,
@@ -110,21 +117,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="OUT.mp4",
         help="output video; a table of its frames is written beside it, with the ending .csv",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace what is at --out (default: refuse)"
-    )
+    add_overwrite_option(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",
         help="check the inputs, look for the face in the first frame, and make nothing",
     )
     add_model_options(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run, batch_size=16)
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the video that the options describe; returns the exit code."""
-    from transfer.cli.progress import Bars
+    from glow_jax.cli.progress import Bars
     from transfer.video.animate import animate
     from transfer.video.request import AnimateRequest
 
@@ -146,14 +152,14 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         overwrite=args.overwrite,
     )
+    output = Output.of(args)
     start_jax(args.compile_cache)
-    with Bars() as bars:
+    with Bars(quiet=args.quiet) as bars:
         done = animate(request, dry_run=args.dry_run, progress=bars.update, notify=bars.print)
     for line in held_lines(done):
-        print(line, file=sys.stderr)
-    for line in planned_lines(done) if args.dry_run else made_lines(done):
-        print(line)
-    return 0
+        output.warn(line)
+    lines = planned_lines(done) if args.dry_run else made_lines(done)
+    return output.summary(lines, dataclasses.asdict(done))
 
 
 def planned_lines(done: "Animated") -> list[str]:

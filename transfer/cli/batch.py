@@ -1,7 +1,7 @@
 """The verb `batch`: the outputs that a job file lists."""
 
 import argparse
-import sys
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from glow_jax.cli.options import (
     start_jax,
     whole_number,
 )
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import (
@@ -98,6 +99,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="worker processes of the Ray cluster (default: one per GPU; without GPUs, one per "
         "machine)",
     )
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -181,27 +183,28 @@ def run(args: argparse.Namespace) -> int:
         why = "has no meaning with --dry-run, which estimates the whole job on this machine"
         names = ("limit", "retry_failed", "shard", *(("engine",) if args.engine == "ray" else ()))
         refuse_given(args, names, why)
-    request = _request_of(args)
+    output, request = Output.of(args), _request_of(args)
     try:
         plan = read_plan(request.job)
     except JobErrors as errors:
         for line in errors.lines if errors.count > 1 else ():
-            print(line, file=sys.stderr)
+            output.warn(line)
         raise
     for note in plan.notes:
-        print(note, file=sys.stderr)
+        output.notice(note)
     _choose_engine(args)
-    from transfer.cli.progress import Bars
-    from transfer.cli.report import report
+    from glow_jax.cli.progress import Bars
+    from transfer.cli.report import exit_code, figures_of, lines_of
     from transfer.jobs.batch import prepare, run_batch
     from transfer.jobs.ray_engine import run_on_ray
 
     start_jax(args.compile_cache)
     prepared = prepare(request, plan)
-    _describe(prepared, time.perf_counter() - started)
+    for line in _description(prepared, time.perf_counter() - started):
+        output.notice(line)
     if args.dry_run:
-        return _dry_run(request, prepared)
-    with Bars() as bars:
+        return _dry_run(request, prepared, output)
+    with Bars(quiet=args.quiet) as bars:
         if args.engine == "ray":
             done = run_on_ray(
                 request,
@@ -212,7 +215,8 @@ def run(args: argparse.Namespace) -> int:
             )
         else:
             done = run_batch(request, prepared, bars.update)
-    return report(done, args.out)
+    lines, figures = lines_of(done, args.out), figures_of(done, args.out)
+    return output.summary(lines, figures, exit_code(done.totals))
 
 
 def _request_of(args: argparse.Namespace) -> "BatchRequest":
@@ -264,7 +268,8 @@ def _choose_engine(args: argparse.Namespace) -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
-def _describe(prepared: "Prepared", seconds: float) -> None:
+def _description(prepared: "Prepared", seconds: float) -> list[str]:
+    """What is going to be made, in words."""
     import numpy as np
 
     from transfer.methods import method_names
@@ -276,31 +281,31 @@ def _describe(prepared: "Prepared", seconds: float) -> None:
     people = len(np.union1d(plan.source, plan.target))
     used = int((job.first_use[1] >= 0).sum())
     twice = f" ({counted(job.duplicates, 'duplicate row')} left out)" if job.duplicates else ""
-    print(f"{counted(len(job.order), 'output')}{twice}: {methods}", file=sys.stderr)
     inputs = f"{counted(used, 'picture')}, {counted(people, 'person', 'people')}"
-    print(f"{inputs}; planned in {seconds:.1f} s", file=sys.stderr)
     chunks, at_once = counted(job.n_chunks, "chunk"), counted(prepared.batch_size, "image")
-    print(
+    return [
+        f"{counted(len(job.order), 'output')}{twice}: {methods}",
+        f"{inputs}; planned in {seconds:.1f} s",
         f"{codec.name}, {codec.precision}; {chunks} of {job.chunk_size}, {at_once} at once on "
         f"{counted(codec.n_devices, 'device')}",
-        file=sys.stderr,
-    )
+    ]
 
 
-def _dry_run(request: "BatchRequest", prepared: "Prepared") -> int:
+def _dry_run(request: "BatchRequest", prepared: "Prepared", output: Output) -> int:
     from transfer.jobs.estimate import estimate
 
     found, codec = estimate(prepared, likelihood=request.likelihood), prepared.models.codec
     each = codec.size[0] * codec.size[1] * codec.channels * BYTES_A_VALUE
     cache = float(min(request.cache_bytes, found.pictures * each))
-    print(
+    lines = [
         f"measured on {counted(found.measured, 'output')}: {1e3 * found.seconds_a_picture:.1f} ms "
         f"per input picture; {1e3 * found.seconds_an_output:.1f} ms and "
-        f"{found.bytes_an_output:.0f} bytes per output"
-    )
-    print(f"estimate for this machine, without compilation: {_duration(found.seconds)}")
-    print(f"disk space: {_size(found.bytes)}, and {_size(cache)} more during the run")
-    return 0
+        f"{found.bytes_an_output:.0f} bytes per output",
+        f"estimate for this machine, without compilation: {_duration(found.seconds)}",
+        f"disk space: {_size(found.bytes)}, and {_size(cache)} more during the run",
+    ]
+    figures = dataclasses.asdict(found) | {"outputs": len(prepared.job.order)}
+    return output.summary(lines, figures | {"cache_bytes": cache, "dry_run": True})
 
 
 def _duration(seconds: float) -> str:

@@ -1,10 +1,11 @@
 """The verb `demo`: transfers between bundled synthetic people, and their scores."""
 
 import argparse
-import sys
 from pathlib import Path
+from typing import Any
 
 from glow_jax.cli.options import add_model_options
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 
 DEMO = Path(__file__).parents[1] / "demo"
@@ -29,6 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "installed)",
     )
     add_model_options(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from transfer.cli.transfer import make
     from transfer.requests import TransferRequest
 
-    not_judged = ""
+    output, not_judged = Output.of(args), ""
     if args.judge is not False:
         try:
             need("eval", *modules_needed())
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             if args.judge:
                 raise
             not_judged = f"not judged: {error}"
-            print(not_judged, file=sys.stderr)
+            output.warn(not_judged)
     people = sorted((DEMO / "people").iterdir())
     request = TransferRequest(
         expressions=[DEMO / "expressions"],
@@ -59,20 +61,24 @@ def run(args: argparse.Namespace) -> int:
         alphas=DEMO_ALPHAS,
         batch_size=args.batch_size,
     )
-    code = make(request, compile_cache=args.compile_cache)
+    lines, figures, code = make(request, output, compile_cache=args.compile_cache)
+    figures["judged"] = None
     if not_judged:
-        print(not_judged, file=sys.stderr)
-    return code if not_judged or args.judge is False else max(code, _judge(args.out))
+        output.warn(not_judged)
+    elif args.judge is not False:
+        code = max(code, _judge(args.out, output, lines, figures))
+    return output.summary(lines, figures, code)
 
 
-def _judge(out: Path) -> int:
-    """Score a folder with the defaults, which need no network; prints the scores last."""
-    from eval.cli.judge import judge_by_default
+def _judge(out: Path, output: Output, lines: list[str], figures: dict[str, Any]) -> int:
+    """Score a folder with the defaults, which need no network; adds the scores to a summary."""
+    from eval.cli.judge import figures_of, judge_by_default
 
     try:
-        judgement = judge_by_default(out)
+        judgement = judge_by_default(out, output)
     except InputError as error:
-        print(f"not judged: {error} (--no-judge leaves this out)", file=sys.stderr)
+        output.warn(f"not judged: {error} (--no-judge leaves this out)")
         return 1
-    print(judgement.summary)
+    lines.append(judgement.summary)
+    figures["judged"] = figures_of(judgement)
     return 1 if judgement.failures else 0

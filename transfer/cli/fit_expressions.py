@@ -2,19 +2,20 @@
 
 import argparse
 import dataclasses
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glow_jax.cli.checks import check_can_be_written
+from glow_jax.cli.checks import check_new_file
 from glow_jax.cli.options import (
     add_compile_cache_option,
     add_model_option,
+    add_overwrite_option,
     refuse_given,
     start_jax,
     whole_number,
 )
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
@@ -93,8 +94,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="output file (default: expressions.npz in the model's folder)",
     )
+    add_overwrite_option(parser)
     add_model_option(parser)
     add_compile_cache_option(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -105,13 +108,14 @@ def run(args: argparse.Namespace) -> int:
 
     out = args.out or find(args.model) / NAME
     check_options(args)
-    check_can_be_written(out)
+    check_new_file(out, args.overwrite)
     start_jax(args.compile_cache)
     config = read_config(find(args.model))
     size = (config.image_height, config.image_width)
-    save_expression_model(out, fitted(args, size, find(args.model) / NAME))
-    print(f"expressions: {one_line(out)}")
-    return 0
+    model = fitted(args, size, find(args.model) / NAME)
+    save_expression_model(out, model)
+    figures = {"out": out, "action_units": list(model.aus)}
+    return Output.of(args).summary([f"expressions: {one_line(out)}"], figures)
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -145,9 +149,7 @@ def fitted(args: argparse.Namespace, size: tuple[int, int], own: Path) -> "Expre
     from transfer.expression.fit import fit
     from transfer.expression.pairs import Faces
 
-    def progress(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
+    progress = Output.of(args).notice
     labels = [label for folder in args.faces for label in read_labels(folder)]
     paths = [folder / label["file"] for folder in args.faces for label in read_labels(folder)]
     faces = Faces.from_labels(read_pictures(paths, size), labels, AUS)

@@ -1,67 +1,102 @@
-"""The summary of a run that the command line prints."""
+"""The summary of a run in words and for JSON."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 from glow_jax.io.messages import counted, one_line
-from glow_jax.io.output_schema import FAILURES, RESULTS
+from glow_jax.io.output_schema import FAILURES, PASTED, RESULTS
 from transfer.api import Summary
+from transfer.jobs.paste_back import Pasted
 from transfer.jobs.run import Run
 from transfer.jobs.totals import Totals
 
 
-def report(done: Summary | Run, out: Path) -> int:
-    """Print the summary of a run; returns the exit code."""
+def lines_of(done: Summary | Run, out: Path) -> list[str]:
+    """The summary of a run in words."""
     rate = done.made / done.seconds
-    print(
+    lines = [
         f"{counted(done.made, 'image')} made, {done.kept} were already there; {rate:.1f} images/s"
-    )
+    ]
     if done.encoded_again:
         times = counted(done.encoded_again, "picture")
-        print(f"{times} had to be encoded again: a larger --cache-gb avoids this")
-    return report_totals(done.totals, out)
+        lines.append(f"{times} had to be encoded again: a larger --cache-gb avoids this")
+    return lines + lines_of_totals(done.totals, out)
 
 
-def report_totals(totals: Totals, out: Path) -> int:
-    """Print the totals of an output folder; returns the exit code."""
+def figures_of(done: Summary | Run, out: Path) -> dict[str, Any]:
+    """The summary of a run for JSON."""
+    figures = {"made": done.made, "kept": done.kept, "images_per_second": done.made / done.seconds}
+    figures |= {"seconds": done.seconds, "encoded_again": done.encoded_again}
+    return figures | figures_of_totals(done.totals, out)
+
+
+def figures_of_totals(totals: Totals, out: Path) -> dict[str, Any]:
+    """The totals of an output folder for JSON."""
+    return {"out": out, "results": out / RESULTS, "totals": dataclasses.asdict(totals)}
+
+
+def exit_code(totals: Totals) -> int:
+    """1 where something could not be made, else 0."""
+    return 1 if totals.failed or totals.bad_inputs or totals.non_finite else 0
+
+
+def lines_of_totals(totals: Totals, out: Path) -> list[str]:
+    """The totals of an output folder in words."""
     exact = "every byte comes back" if totals.max_error < 0.5 else "some bytes do not come back"
     redone = (
         f"; {counted(totals.redone, 'picture')} encoded again in exact" if totals.redone else ""
     )
     worst = f"{totals.max_error:.2g} grey levels"
-    print(f"round trip of the inputs: largest error {worst} ({exact}){redone}")
+    lines = [f"round trip of the inputs: largest error {worst} ({exact}){redone}"]
     if totals.non_finite:
         have = "has" if totals.non_finite == 1 else "have"
-        print(
+        lines.append(
             f"{counted(totals.non_finite, 'image')} {have} non-finite pixels, which are mid-grey; "
             "see non_finite_pixels in results.csv"
         )
     if totals.absolute:
-        print(
+        lines.append(
             f"{counted(totals.absolute, 'image')}: the expression is estimated absolutely, without "
             "a neutral picture of the source (results.csv, column note)"
         )
     if totals.nothing:
-        print(
+        lines.append(
             f"{counted(totals.nothing, 'image')} without an edit: the expression does not differ "
             "from neutral by more than the noise (results.csv, column note)"
         )
     if totals.reduced:
         have = "has" if totals.reduced == 1 else "have"
-        print(
+        lines.append(
             f"{counted(totals.reduced, 'image')} {have} less of the expression than alpha says, or "
             "none, because the whole does not decode; see edit_kept in results.csv"
         )
     if totals.failed:
-        print(f"{counted(totals.failed, 'image')} could not be made: {one_line(out / FAILURES)}")
+        lines.append(
+            f"{counted(totals.failed, 'image')} could not be made: {one_line(out / FAILURES)}"
+        )
     if totals.bad_inputs:
-        print(
+        lines.append(
             f"{counted(totals.bad_inputs, 'input')} could not be used: {one_line(out / FAILURES)}"
         )
     if totals.missing:
         are = "is" if totals.missing == 1 else "are"
-        print(
+        lines.append(
             f"{counted(totals.missing, 'image')} {are} still to be made: run the command again, or "
             "the other shards"
         )
-    print(f"results: {one_line(out / RESULTS)}")
-    return 1 if totals.failed or totals.bad_inputs or totals.non_finite else 0
+    return [*lines, f"results: {one_line(out / RESULTS)}"]
+
+
+def lines_of_pasted(pasted: Pasted, out: Path) -> list[str]:
+    """How many photographs have results in them, in words."""
+    made, kept = pasted.made, pasted.kept
+    return [f"pasted:  {one_line(out / PASTED)} ({made} made, {kept} were already there)"]
+
+
+def figures_of_pasted(pasted: Pasted | None, out: Path) -> dict[str, Any] | None:
+    """How many photographs have results in them, for JSON; None where none was asked for."""
+    if pasted is None:
+        return None
+    figures = {"out": out / PASTED, "made": pasted.made, "kept": pasted.kept}
+    return figures | {"failures": pasted.failures}

@@ -1,11 +1,11 @@
 """The verb `transfer`: expressions of one person on others."""
 
 import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.options import add_model_options, start_jax, whole_number
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import (
     add_neutralise_option,
@@ -79,6 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="output folder: a new one, or one of an interrupted run of the same request",
     )
     add_model_options(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -130,27 +131,43 @@ def run(args: argparse.Namespace) -> int:
         n_neutral=args.n_neutral,
         neutralise=args.neutralise,
     )
-    return make(request, compile_cache=args.compile_cache)
+    output = Output.of(args)
+    return output.summary(*make(request, output, compile_cache=args.compile_cache))
 
 
-def make(request: "TransferRequest", *, compile_cache: bool) -> int:
-    """Run a request with progress bars and print its summary; returns the exit code."""
+def make(
+    request: "TransferRequest", output: Output, *, compile_cache: bool
+) -> tuple[list[str], dict[str, Any], int]:
+    """Run a request with progress bars.
+
+    Returns:
+        The summary in words, its figures, and the exit code.
+    """
+    from glow_jax.cli.progress import Bars
     from transfer.api import transfer
-    from transfer.cli.progress import Bars
-    from transfer.cli.report import report
+    from transfer.cli.report import (
+        exit_code,
+        figures_of,
+        figures_of_pasted,
+        lines_of,
+        lines_of_pasted,
+    )
 
     start_jax(compile_cache)
-    with Bars() as bars:
+    with Bars(quiet=output.quiet) as bars:
         summary = transfer(request, progress=bars.update, notify=bars.print)
-    code = report(summary, summary.out)
+    if output.quiet:
+        for trouble in summary.skipped:
+            output.warn(f"skipped: {trouble.reason}")
+    lines, figures = lines_of(summary, summary.out), figures_of(summary, summary.out)
+    pasted, code = summary.pasted, exit_code(summary.totals)
+    figures |= {"method": summary.method, "sheet": summary.sheet}
+    figures |= {"pasted": figures_of_pasted(pasted, summary.out)}
     if summary.sheet is not None:
-        print(f"sheet:   {one_line(summary.sheet)}")
-    if summary.pasted is not None:
-        made, kept, failures = summary.pasted.made, summary.pasted.kept, summary.pasted.failures
-        print(
-            f"pasted:  {one_line(summary.out / 'pasted')} ({made} made, {kept} were already there)"
-        )
-        for why in failures:
-            print(f"not pasted: {why}", file=sys.stderr)
-        code = max(code, 1 if failures else 0)
-    return code
+        lines.append(f"sheet:   {one_line(summary.sheet)}")
+    if pasted is not None:
+        lines += lines_of_pasted(pasted, summary.out)
+        for why in pasted.failures:
+            output.warn(f"not pasted: {why}")
+        code = max(code, 1 if pasted.failures else 0)
+    return lines, figures, code

@@ -4,10 +4,9 @@ import argparse
 import functools
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from glow_jax.cli.options import whole_number
+from glow_jax.cli.output import Output, add_output_options
+from glow_jax.cli.progress import Bars
 from glow_jax.data.photoreal_faces.people import SIZES_PX
 from glow_jax.io.messages import counted, one_line
 
@@ -53,6 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="worker processes; each needs one processor and 0.6 GB of memory (default: "
         "%(default)s)",
     )
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -68,24 +68,24 @@ def run(args: argparse.Namespace) -> int:
         (pairs_plan, start_pairs) if args.setting == "pairs" else (people_plan, start_people)
     )
     plan = make_plan(args.people, sizes, args.seed)
-    columns = (TextColumn("people"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=len(args.people))
+    with Bars(quiet=args.quiet) as bars:
         summary = make_folder(
             args.out,
             plan,
             functools.partial(start, args.seed),
             workers=args.workers,
-            progress=lambda done, wanted: bar.update(task, completed=done, total=wanted),
+            progress=functools.partial(bars.update, "people"),
         )
-    print(
-        f"{counted(summary.n_people_made, 'person', 'people')} made now, "
-        f"{len(args.people) - summary.n_people_made} were already there: "
-        f"{counted(summary.n_pictures, 'picture')}, {summary.n_rejected} rejected"
-    )
-    for side in sizes:
-        print(f"labels: {one_line(args.out / str(side) / LABELS)}")
-    return 0
+    made, labels = summary.n_people_made, [args.out / str(side) / LABELS for side in sizes]
+    kept = len(args.people) - made
+    lines = [
+        f"{counted(made, 'person', 'people')} made now, {kept} were already there: "
+        f"{counted(summary.n_pictures, 'picture')}, {summary.n_rejected} rejected",
+        *(f"labels: {one_line(path)}" for path in labels),
+    ]
+    figures = {"out": args.out, "people_made": made, "people_kept": kept, "labels": labels}
+    figures |= {"pictures": summary.n_pictures, "rejected": summary.n_rejected}
+    return Output.of(args).summary(lines, figures)
 
 
 def _people(text: str) -> range:

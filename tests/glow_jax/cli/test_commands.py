@@ -192,7 +192,7 @@ def test_train_makes_a_model_that_loads(home: Path, tmp_path: Path, capsys) -> N
 
 COMMANDS: list[tuple[list[str], str]] = [
     ([], "a verb is required"),
-    (["fly"], "invalid choice"),
+    (["fly"], "unknown verb fly"),
     (["transfer"], "required"),
     (["encode"], "required"),
     (["encode", "{home}/none.png", "-o", "{tmp}/z.npz"], "none.png"),
@@ -255,7 +255,7 @@ CHANGES: list[tuple[dict[str, list[str]], str]] = [
     ({"--face": ["2"]}, "--face needs --align"),
     ({"--max-yaw": ["3"]}, "--max-yaw needs --align"),
     ({"--batch-size": ["-1"]}, "whole number"),
-    ({"--nonsense": ["1"]}, "unrecognized"),
+    ({"--nonsense": ["1"]}, "unknown option --nonsense"),
 ]
 TRAIN = ["train", "--data", "folder:{home}/ann", "--held-out", "folder:{home}/bob"]
 TRAIN += ["--preset", "debug", "--steps", "1", "-o", "{tmp}/run"]

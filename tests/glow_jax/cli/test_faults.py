@@ -32,7 +32,7 @@ def test_one_image_that_raises(
     home: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_weights(CONFIG, weights_of(glow(CONFIG)), home / "model", {})
-    end = ["--model", f"{home}/model", "-o"]
+    end = ["--model", f"{home}/model", "--overwrite", "-o"]
     read, write = pictures.read_image, pictures.write_image
     for error in EXCEPTIONS:
 

@@ -31,7 +31,7 @@ CASES = [
     ([*FIT, "--population-of", "F", "--seed", "0"], "--seed has no meaning with --population-of"),
     ([*FIT, "--population-of", "F", "--steps", "9"], "--steps has no meaning with --population-of"),
     ([*FIT, "--finder-of", "F", "--steps", "9"], "--steps has no meaning with --landmark-detector"),
-    ([*FIT, "--precision", "fast"], "unrecognized arguments: --precision"),
+    ([*FIT, "--precision", "fast"], "unknown option --precision"),
     (["render", "-o", "OUT", "--setting", "matched", "--pictures", "5"], "--pictures has no mean"),
     ([*TRAIN, "--data-dir", "DIR"], "--data-dir has no meaning for folders"),
     ([*TRAIN, "--init", "faces64", "--init-images", "256"], "--init-images has no meaning with"),

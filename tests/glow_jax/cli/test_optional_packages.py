@@ -94,13 +94,13 @@ def test_the_demo_leaves_the_judging_out(
     from glow_jax.io import packages
     from transfer.cli import demo, transfer
 
-    def made(*_: object, **__: object) -> int:
+    def made(*_: object, **__: object) -> tuple[list[str], dict[str, object], int]:
         print("made", file=sys.stderr)
-        return 0
+        return [], {}, 0
 
     judged: list[Path] = []
     monkeypatch.setattr(transfer, "make", made)
-    monkeypatch.setattr(demo, "_judge", lambda out: judged.append(out) or 1)
+    monkeypatch.setattr(demo, "_judge", lambda out, *_: judged.append(out) or 1)
     out = str(tmp_path / "out")
     assert main(["demo", "-o", out, "--no-judge"]) == 0 and not judged
     assert main(["demo", "-o", out]) == 1 and len(judged) == 1

@@ -10,9 +10,9 @@ import pytest
 from eval.report.page import _environment
 from eval.report.view import Cell
 from glow_jax.cli.main import VERBS, main
+from glow_jax.cli.progress import Bars
 from glow_jax.io.errors import InputError
 from glow_jax.io.terminal import PrintableStream, printable, printable_output, unfiltered
-from transfer.cli.progress import Bars
 
 CONTROLS = [chr(i) for i in (*range(32), *range(127, 160)) if chr(i) not in "\n\t"]
 OVERRIDES = [chr(i) for i in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]

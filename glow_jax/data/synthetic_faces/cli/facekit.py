@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
-from glow_jax.cli.options import file_ending
+from glow_jax.cli.checks import check_new_file
+from glow_jax.cli.options import add_overwrite_option, file_ending
+from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import one_line
 
 
@@ -22,6 +24,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.npz",
         help="output file (default: %(default)s)",
     )
+    add_overwrite_option(parser)
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -29,9 +33,13 @@ def run(args: argparse.Namespace) -> int:
     """Pack the checkout; returns the exit code."""
     from glow_jax.data.synthetic_faces.facekit import pack
 
+    check_new_file(args.out, args.overwrite)
     kit = pack(args.checkout, args.out)
-    print(
-        f"{one_line(args.out)}: {len(kit.neutral)} vertices, {len(kit.identity)} identity modes, "
-        f"{len(kit.expression)} expressions"
-    )
-    return 0
+    figures = {
+        "vertices": len(kit.neutral),
+        "identity_modes": len(kit.identity),
+        "expressions": len(kit.expression),
+    }
+    words = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in figures.items())
+    line = f"{one_line(args.out)}: {words}"
+    return Output.of(args).summary([line], {"out": args.out, **figures})

@@ -3,14 +3,12 @@
 import argparse
 import functools
 import os
-import sys
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from glow_jax.cli.options import refuse_given, whole_number
+from glow_jax.cli.output import Output, add_output_options
+from glow_jax.cli.progress import Bars
 from glow_jax.data.synthetic_faces.dataset import (
     FAILURES,
     SIZES_PX,
@@ -88,6 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="worker processes (default: one per processor, here %(default)s)",
     )
+    add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -130,9 +129,7 @@ def run(args: argparse.Namespace) -> int:
         "seed": args.seed,
     }
     facts = describe(config, fingerprint(load_facekit(facekit)))
-    columns = (TextColumn("rendered"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=len(wanted))
+    with Bars(quiet=args.quiet) as bars:
         summary = render_dataset(
             args.out,
             wanted,
@@ -140,20 +137,20 @@ def run(args: argparse.Namespace) -> int:
             facts,
             workers=args.workers,
             format=args.format,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=functools.partial(bars.update, "rendered"),
         )
-    return _report(summary, args.out)
+    return _report(summary, args.out, Output.of(args))
 
 
-def _report(summary: Summary, out: Path) -> int:
-    kept = summary.n_pictures - summary.n_rendered - len(summary.failures)
-    print(f"{counted(summary.n_rendered, 'picture')} rendered, {kept} were already there")
-    print(f"labels: {one_line(out / 'labels.jsonl')}")
-    if summary.failures:
-        first, n_failed = summary.failures[0], counted(len(summary.failures), "picture")
-        print(
-            f"{n_failed} failed ({one_line(out / FAILURES)}), the first {first.name}: "
-            f"{first.reason}",
-            file=sys.stderr,
+def _report(summary: Summary, out: Path, output: Output) -> int:
+    made, failed = summary.n_rendered, len(summary.failures)
+    kept, labels = summary.n_pictures - made - failed, out / "labels.jsonl"
+    if failed:
+        first, where = summary.failures[0], one_line(out / FAILURES)
+        output.warn(
+            f"{counted(failed, 'picture')} failed ({where}), the first {first.name}: {first.reason}"
         )
-    return 1 if summary.failures else 0
+    lines = [f"{counted(made, 'picture')} rendered, {kept} were already there"]
+    lines += [f"labels: {one_line(labels)}"]
+    figures = {"out": out, "made": made, "kept": kept, "failed": failed, "labels": labels}
+    return output.summary(lines, figures, 1 if failed else 0)
