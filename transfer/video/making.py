@@ -94,7 +94,7 @@ def make_parts(
         batch_size: frames that are computed at once.
         progress: called with "make", the number of frames done, and their total.
     """
-    n_frames, size = len(activations), target.face.shape[1]
+    n_frames = len(activations)
     parts = chunks(n_frames)
     paths = [work / f"part-{number:05d}.mp4" for number in range(len(parts))]
     missing = [
@@ -104,7 +104,7 @@ def make_parts(
     ]
     shown: Iterator[Shown] | None = None
     if method.shows_source and missing:
-        shown = _skipped(_shown(clip, readings, size), parts[missing[0]].start)
+        shown = _skipped(_shown(clip, readings, target), parts[missing[0]].start)
     whole = target.taken.pixels if paste_back and target.taken is not None else target.face[0]
     height, width = even(whole).shape[:2]
     next_shown = parts[missing[0]].start if missing else 0
@@ -158,10 +158,10 @@ def _pasted(method: Warp, target: Target, activations: np.ndarray, source: Shown
     return method.pasted(photograph, activations, crops, details)
 
 
-def _shown(clip: Clip, readings: Readings, size: int) -> Iterator[Shown]:
-    """For each frame the last one with a face up to it; before the first one, a grey crop."""
-    last = last_known(readings.known)
-    here = Shown(np.full((size, size, 3), 128, np.uint8), _no_photograph)
+def _shown(clip: Clip, readings: Readings, target: Target) -> Iterator[Shown]:
+    """For each frame the last one with a face up to it; before the first one, the target itself."""
+    last, size = last_known(readings.known), target.face.shape[1]
+    here = Shown(target.face[0], lambda: target.photograph(TARGET))
     for number, frame in enumerate(frames_of(clip)):
         if last[number] == number:
             here = _cut_out(frame.pixels, readings.transform[number], size)
@@ -170,7 +170,7 @@ def _shown(clip: Clip, readings: Readings, size: int) -> Iterator[Shown]:
 
 def _cut_out(pixels: Pixels, transform: np.ndarray, size: int) -> Shown:
     if np.isnan(transform).any():  # the frame is an aligned face
-        return Shown(pixels, _no_photograph)
+        return Shown(pixels, _no_photograph)  # results of aligned faces are not pasted
     face = crop(pixels, transform, size)
     aligned = Aligned(
         face, transform, np.zeros((68, 2)), NO_BOX, 1, 1, Pose(0.0, 0.0, 0.0), 0.0, 0.0
@@ -179,7 +179,7 @@ def _cut_out(pixels: Pixels, transform: np.ndarray, size: int) -> Shown:
 
 
 def _no_photograph() -> Photograph:
-    raise AssertionError("no mouth opens where no face was found")
+    raise ValueError("an aligned face has no photograph")
 
 
 def _skipped(shown: Iterator[Shown], n: int) -> Iterator[Shown]:

@@ -1,5 +1,6 @@
-"""Videos: every frame comes back upright and at its time, parts join, hostile files end in a line."""
+"""Videos: frames come back upright and at their times, parts join, hostile files end in a line."""
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def test_every_frame_comes_back_in_order(tmp_path: Path, suffix: str) -> None:
         assert np.abs(frame.pixels.astype(int) - scene(number)).mean() < 3
     times = [frame.time for frame in frames]
     if suffix != ".avi":
-        steps = [b - a for a, b in zip(times, times[1:], strict=False) if a is not None and b]
+        steps = [b - a for a, b in itertools.pairwise(times) if a is not None and b]
         assert [round(float(step), 3) for step in steps] == [0.04] * (N - 1)
 
 

@@ -1,4 +1,4 @@
-"""`animate`: a clip in, a video out, with a stand-in flow, random expressions and a fake detector."""
+"""`animate`: a clip in, a video out; a stand-in flow, random expressions, a fake detector."""
 
 import csv
 import dataclasses
@@ -135,7 +135,7 @@ def test_a_frame_is_made_as_a_picture_is(tmp_path: Path, driver: Path, photo: Pa
     )
     found = pixels_of(out)
     assert found.shape == wanted.shape
-    assert np.abs(found.astype(int) - wanted).mean() < 4  # of the encoder
+    assert np.abs(found.astype(int) - wanted).mean() < 6  # of the encoder
     assert np.abs(found[4].astype(int) - found[9]).mean() > 1.5
 
 
@@ -202,9 +202,9 @@ def test_times_and_sound_of_a_video(tmp_path: Path, photo: Path) -> None:
     assert (made.sound, made.declared, done.variable_rate) == ("aac", N, True)
     times = [frame.time for frame in frames_of(made)]
     assert [round(float(time or 0) * 25, 1) for time in times] == at
-    with pytest.raises(InputError, match="frames are 64 wide and 64 high|photograph"):
-        bad = tmp_path / "bad.png"
-        Image.fromarray(wall(32, 32)).save(bad)
+    bad = tmp_path / "bad.png"
+    Image.fromarray(wall(32, 32)).save(bad)
+    with pytest.raises(InputError, match=r"bad\.png: the image is 32 wide and 32 high, but 64"):
         animate(AnimateRequest(clip, bad, tmp_path / "x.mp4", photographs=None))
 
 

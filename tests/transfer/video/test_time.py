@@ -93,7 +93,7 @@ def test_gaps_hold_the_last_value() -> None:
 
 
 def test_neutral_frames_of_a_clip_that_smiles_most_of_the_time() -> None:
-    raw = np.random.default_rng(0).normal(0, 0.005, (100, 4)) + (0.3, -0.2, 0.0, 0.1)
+    raw = np.random.default_rng(0).normal((0.3, -0.2, 0.0, 0.1), 0.005, (100, 4))
     raw[30:95, 1] += 0.8
     raw[50:60, 2] += 0.5
     known = np.ones(100, bool)
