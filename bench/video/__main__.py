@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from glow_jax.io.errors import InputError
 
     args.out.mkdir(parents=True, exist_ok=True)
+    facts = about(args)
     try:
         found = memory(args) if args.frames else measure(args)
     except (InputError, OSError) as error:
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = "video.json"
     if args.frames:
         name = "video_memory_aligned.json" if args.aligned else "video_memory.json"
-    text = json.dumps({**about(args), **found}, indent=1)
+    text = json.dumps({**facts, **found}, indent=1)
     (args.out / name).write_text(text + "\n")
     print(text)
     return 0
