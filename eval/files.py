@@ -18,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from glow_jax.io.containers import is_known
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import MAX_PIXELS, MAX_SIDE, first_frame, flattened
@@ -55,10 +56,23 @@ def read_picture(path: Path, data: bytes | None = None) -> Picture:
     Raises:
         InputError: the file is missing, damaged, no picture, or too large.
     """
-    data = read_bytes(path) if data is None else data
+    data = read_bytes(Path(split_face(path)[0])) if data is None else data
     name = one_line(path)
     pixels = first_frame(data, name) if is_known(data) else _of_pillow(data, name)
-    return Picture(path, hashlib.sha256(data).hexdigest(), pixels)
+    return Picture(path, content_hash(path, data), pixels)
+
+
+def content_hash(path: Path, data: bytes | None = None) -> str:
+    """What identifies a picture: SHA-256 of its bytes, or of these and the number of a face in it.
+
+    Args:
+        path: of the file, perhaps with the number of a face.
+        data: its bytes, if they were read already.
+    """
+    file, face = split_face(path)
+    data = read_bytes(Path(file)) if data is None else data
+    number = b"" if face is None else f"#{face}".encode()
+    return hashlib.sha256(data + number).hexdigest()
 
 
 def _of_pillow(data: bytes, name: str) -> np.ndarray:

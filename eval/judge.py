@@ -11,8 +11,9 @@ import pandas as pd
 from eval.action_units import Reader, make_reader
 from eval.identity import IdentityModel
 from eval.protocol.scores import any_names
-from eval.reading import Reading, relative
+from eval.reading import Reading, relative, unknown
 from eval.scoring import Judges, Progress, Scored, score
+from eval.stated import wanted
 from eval.study import Study
 from eval.table import AUS, COLUMNS, OF
 from glow_jax.io.errors import InputError
@@ -72,6 +73,7 @@ def judge(
             scored[study.expressions[row["expression"]]],
             people[row["target"]].reference("target"),
             None if row["id"] in study.absolute else people[row["source"]].reference("source"),
+            study,
         )
         for row, path in zip(study.outputs, paths, strict=True)
     ]
@@ -184,12 +186,16 @@ def _identity(
 
 
 def _action_units(
-    output: Scored, expression: Scored, target: Reading, source: Reading | None
+    output: Scored, expression: Scored, target: Reading, source: Reading | None, study: Study
 ) -> dict:
     """Intensities of the output, of the expression and of both references; presence flags.
 
-    Without a reference of the source, the expression is what is read in its picture alone.
+    Without a reference of the source, the expression is what is read in its picture alone. Of an
+    edit, the source's reference is the unedited picture, and the expression is what is stated; of
+    an interpolation, the other picture.
     """
+    if study.edit:
+        source = target
     source = source or _no_expression(expression.reading)
     columns: dict[str, np.ndarray] = {
         "": _read(output, target),
@@ -197,7 +203,12 @@ def _action_units(
         "_source": np.clip(source.level, 0, 5),
         "_target": np.clip(target.level, 0, 5),
     }
-    if expression.reading:
+    method = study.about.get("method", "")
+    if method == "edit":
+        columns["_expression"] = wanted(study.edit, columns["_target"])
+    elif method == "direction":
+        columns["_expression"] = unknown()
+    elif expression.reading:
         columns["_present"] = expression.reading.present
     assert set(columns) >= {"", *(f"_{of}" for of in OF)}
     return {f"{au}{of}": v[i] for of, v in columns.items() for i, au in enumerate(AUS)}

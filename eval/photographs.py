@@ -3,15 +3,21 @@
 It is for the eye: the square is the transfer's own, the pixels are only resampled like it.
 """
 
+import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from eval.faces import find_faces
+from eval.files import Picture, read_picture
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.landmarks68 import crop_transform
+from glow_jax.io.messages import one_line
 
+FACE_PX = 256  # side of a face that is judged by itself
 OVERSAMPLED = 3  # pixels of the photograph per pixel of the crop, at most
 
 
@@ -35,6 +41,21 @@ def face_cutter(number: int | None, size_px: int) -> Callable[[np.ndarray], np.n
             return None
 
     return cut
+
+
+def read_face(path: Path) -> Picture:
+    """A picture as `eval.files.read_picture`; of "photo.jpg#2" the second face alone, cut out.
+
+    Raises:
+        InputError: as `read_picture`; or there is no such face.
+    """
+    picture, number = read_picture(path), split_face(path)[1]
+    if number is None:
+        return picture
+    pixels = face_cutter(number, FACE_PX)(picture.pixels)
+    if pixels is None:
+        raise InputError(f"{one_line(path)}: there is no face {number}")
+    return dataclasses.replace(picture, pixels=pixels)
 
 
 def _cut(photograph: np.ndarray, landmarks: np.ndarray, size_px: int) -> np.ndarray:

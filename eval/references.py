@@ -8,6 +8,8 @@ others the decoded mean of the person's latents; the report uses the name that f
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from eval.stated import METHODS
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -26,6 +28,7 @@ NEUTRAL_PICTURE = Reference("neutral picture", "neutral")
 MEAN_FACE = Reference("mean face", "mean")
 AVERAGE = Reference("average over photographs", "average")
 """There is no picture: the mean of what is read in a person's photographs."""
+UNEDITED = Reference("unedited picture", "unedited")
 UNSPECIFIED = Reference("reference picture", "reference")
 
 OF_METHOD = {"": MEAN_FACE, "paper": MEAN_FACE, "warp": NEUTRAL_PICTURE, "glow": NEUTRAL_PICTURE}
@@ -41,6 +44,9 @@ def reference_of(methods: Iterable[str], pictures: int, people: int) -> Referenc
         pictures: number of people with a reference picture.
         people: number of people.
     """
+    methods = set(methods)
+    if methods and methods <= set(METHODS):
+        return UNEDITED
     if not pictures:
         return AVERAGE
     kinds = {OF_METHOD.get(method, UNSPECIFIED) for method in methods}

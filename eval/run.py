@@ -255,6 +255,11 @@ def summary(found: dict) -> str:
 
 def _notes(study: Any) -> list[str]:
     """What a reader of the report must know of the references."""
+    if study.edit:
+        return [
+            f"The outputs are edits of single pictures ({study.edit}): the target is the picture, "
+            "and the expression is what the edit states, in the judge's intensities."
+        ]
     if not study.absolute:
         return []
     outputs = counted(len(study.absolute), "output")

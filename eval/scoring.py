@@ -8,7 +8,6 @@ occurs several times is scored once.
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import json
 import multiprocessing
 import os
@@ -22,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from eval.action_units import Reader, make_reader
-from eval.files import Picture, read_picture
+from eval.files import Picture, content_hash
 from eval.identity import Embedding, IdentityModel
+from eval.photographs import read_face
 from eval.reading import Reading
 from eval.table import AUS
 from glow_jax.io.errors import InputError
-from glow_jax.io.files import read_bytes
 from glow_jax.io.messages import failure, one_line, reason
 from glow_jax.io.output_folders import why_not_own
 from glow_jax.io.signals import end_with_parent, interrupts_blocked
@@ -122,14 +121,14 @@ def _kinds(judges: Judges, reader: Reader | None) -> dict[str, str]:
 
 def _hash(path: Path) -> str:
     try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
+        return content_hash(path)
     except Exception:  # of one picture; `_unread` says which
         return ""
 
 
 def _unread(path: Path) -> Scored:
     try:
-        read_bytes(path)
+        content_hash(path)
     except Exception as error:  # of one picture
         return Scored(problem=failure(path, error))
     return Scored(problem=f"{one_line(path)}: changed during judging")
@@ -144,7 +143,7 @@ def _collect(
         return Scored(problem=f"{one_line(path)}: {problem}")
     if reader and not reader.key:
         try:
-            picture = read_picture(path)
+            picture = read_face(path)
         except Exception as error:  # of one picture
             return Scored(problem=failure(path, error))
         answers["aus"] = _scored(reader.read, Reading, [picture])[0]
@@ -233,7 +232,7 @@ def _work(judges: Judges, tasks: list[Task]) -> dict[str, dict[str, str]]:
     pictures = {}
     for sha, (path, kinds) in tasks:
         try:
-            pictures[sha] = read_picture(path)
+            pictures[sha] = read_face(path)
         except Exception as error:  # of one picture
             why = failure(path, error).removeprefix(f"{one_line(path)}: ")
             answers[sha] = dict.fromkeys(kinds, json.dumps({"unreadable": why}))

@@ -21,9 +21,12 @@ from pathlib import Path
 import numpy as np
 
 from eval.protocol.scores import EXTRAS
+from eval.reading import unknown
 from eval.references import Reference, reference_of
+from eval.stated import wanted
 from eval.table import KEYS
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.files import read_bytes
 from glow_jax.io.given_tables import read_rows, refuse_workbook_for
 from glow_jax.io.messages import one_line
@@ -51,6 +54,7 @@ class Study:
         face: where they were, the number of the face of each, from left to right from 1; None is
             the largest.
         absolute: ids of outputs of whose source no other picture than the expression's was there.
+        edit: what job.json says was done to each picture, if not a transfer; see `eval.stated`.
     """
 
     folder: Path
@@ -63,6 +67,7 @@ class Study:
     photographs: bool = False
     face: int | None = None
     absolute: frozenset[str] = frozenset()
+    edit: str = ""
 
 
 def read_study(folder: str | Path) -> Study:
@@ -76,7 +81,9 @@ def read_study(folder: str | Path) -> Study:
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
     outputs, methods, absolute = _read_outputs(folder)
     job = folder / JOB
-    people, about, photographs, face = _of_job(job) if job.is_file() else ({}, {}, False, None)
+    people, about, photographs, face, edit = (
+        _of_job(job) if job.is_file() else ({}, {}, False, None, "")
+    )
     people = _as_named(people or _of_table(folder / PEOPLE), outputs)
     places = [Path(), folder, folder.parent]
     used = {(role, row[role]) for row in outputs for role in ("source", "target")}
@@ -99,7 +106,8 @@ def read_study(folder: str | Path) -> Study:
         about,
         photographs,
         face,
-        absolute,
+        frozenset() if edit else absolute,
+        edit,
     )
 
 
@@ -161,8 +169,8 @@ def _number(text: str, where: str) -> float:
     return value
 
 
-def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool, int | None]:
-    """People's photographs, if the job lists them; `Study.about`, `photographs` and `face`."""
+def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool, int | None, str]:
+    """People's photographs, if listed; `Study.about`, `photographs`, `face` and `edit`."""
     try:
         job = json.loads(read_bytes(path))
         people: dict[str, list[str]] = {}
@@ -179,7 +187,10 @@ def _of_job(path: Path) -> tuple[dict[str, list[str]], dict[str, str], bool, int
         about = {k: str(v) for k, v in (about | job["versions"]).items()}
         reading = job.get("how", {}).get("reading")
         which = json.loads(reading).get("which", "largest") if reading else "largest"
-        return people, about, bool(reading), None if which == "largest" else int(which)
+        edit = str(job.get("how", {}).get("edit", ""))
+        if job["method"] == "edit":
+            wanted(edit, unknown())
+        return people, about, bool(reading), None if which == "largest" else int(which), edit
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -210,7 +221,7 @@ def _located(name: str, places: list[Path]) -> Path:
     """The path in the first place where it leads to a file; the bare path if it does nowhere."""
     name = _spelled(name, places)
     found = (place / name for place in places)
-    return next((path for path in found if os.path.isfile(path)), Path(name))
+    return next((path for path in found if os.path.isfile(split_face(path)[0])), Path(name))
 
 
 def _spelled(name: str, places: list[Path]) -> str:

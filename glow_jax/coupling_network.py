@@ -11,7 +11,7 @@ other activations are 0, so padding the scattered output with the indicator's we
 sum.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,8 @@ BHWC = Float[Array, "B H W C"]
 
 # Pixels times hidden units of a strip that, with the weights, fits into a core's cache; measured.
 STRIP_ELEMENTS = 2**19
+# With a symbolic batch, an image that would fill less of a strip than 1 / 4 shares its products.
+MIN_STRIPS_PER_IMAGE = 4
 
 
 class NetworkWeights(NamedTuple):
@@ -119,10 +121,17 @@ def activation(h: Array, leaky_slope: float) -> Array:
     return jax.nn.leaky_relu(h, leaky_slope) if leaky_slope else jax.nn.relu(h)
 
 
-def _strips(n_pixels: int, hidden: int) -> int:
-    """Number of equal strips that keep the hidden layer in the cache; 1 if strips do not help."""
-    if jax.default_backend() != "cpu":
+def _strips(batch: Any, n_pixels: int, hidden: int, platform: str | None) -> Any:
+    """Number of equal strips that keep the hidden layer in the cache; 1 if strips do not help.
+
+    A symbolic batch (of `jax.export`) has strips of one image each, or of less.
+    """
+    if (platform or jax.default_backend()) != "cpu":
         return 1
+    if not isinstance(batch, int):
+        few = n_pixels * hidden * MIN_STRIPS_PER_IMAGE <= STRIP_ELEMENTS
+        return 1 if few else batch * _strips(1, n_pixels, hidden, platform)
+    n_pixels *= batch
     for strips in range(1, n_pixels + 1):
         if n_pixels % strips == 0 and n_pixels // strips * hidden <= STRIP_ELEMENTS:
             return strips
@@ -130,7 +139,11 @@ def _strips(n_pixels: int, hidden: int) -> int:
 
 
 def apply_network(
-    h: BHWC, weights: NetworkWeights, precision: Precision = "exact", leaky_slope: float = 0.0
+    h: BHWC,
+    weights: NetworkWeights,
+    precision: Precision = "exact",
+    leaky_slope: float = 0.0,
+    platform: str | None = None,
 ) -> Float[Array, "B H W D"]:
     """f(h): relu(conv3x3) -> relu(conv1x1) -> conv3x3.
 
@@ -142,6 +155,7 @@ def apply_network(
         weights: folded weights.
         precision: precision of the products; sums, biases and the result keep h's dtype.
         leaky_slope: slope below zero of both hidden activations; 0 is ReLU.
+        platform: that the program is for, such as "tpu"; JAX's default backend by default.
 
     Source: openai/glow `model.py: f`.
     """
@@ -157,8 +171,8 @@ def apply_network(
         h = jax.nn.relu(h)
     batch, height, width, _ = h.shape
     rows = patches(h).reshape(batch * height * width, -1)
-    strips = _strips(rows.shape[0], weights.hidden_kernel.shape[0])
-    if strips == 1:
+    strips = _strips(batch, height * width, weights.hidden_kernel.shape[0], platform)
+    if isinstance(strips, int) and strips == 1:
         taps = pixel_network(rows)
     else:
         strip_network = jax.checkpoint(pixel_network, prevent_cse=False)

@@ -114,10 +114,11 @@ class FoldedStep(nnx.Module):
         self.rule = CouplingRule.of(config)
         self.leaky_slope = config.leaky_slope
         self.precision = precision
+        self.platform: str | None = None  # that the program is for; JAX's default backend
 
     def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
         weights = NetworkWeights(**{name: leaf[...] for name, leaf in self.network.items()})
-        out = apply_network(x1, weights, self.precision, self.leaky_slope)
+        out = apply_network(x1, weights, self.precision, self.leaky_slope, self.platform)
         return out, weights.scale_parameter
 
     def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:

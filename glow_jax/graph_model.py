@@ -4,6 +4,7 @@ The model encodes and decodes like a `Glow`; its likelihood, its levels and its 
 unknown. The program is data (`program.Program`) and is checked against a fixed table of operations.
 """
 
+import copy
 import dataclasses
 import functools
 import io
@@ -101,10 +102,17 @@ class GraphGlow:
                 outputs = program.run(constants, [a[None] for a in inputs])
                 return tuple(a[0] for a in outputs)
 
-            return jax.lax.map(one, inputs, batch_size=at_once)
+            known = isinstance(inputs[0].shape[0], int)  # not in a program of any batch size
+            return jax.lax.map(one, inputs, batch_size=at_once if known else None)
 
         self._encode = jax.jit(functools.partial(of_batch, encoder, at_once(encoder)))
         self._decode = jax.jit(functools.partial(of_batch, decoder, at_once(decoder)))
+
+    def with_constants(self, constants: list[Any]) -> "GraphGlow":
+        """The same model with other constants, of the same shapes; they may be traced."""
+        other = copy.copy(self)
+        other.constants = constants
+        return other
 
     def fold(self, precision: Precision = "exact") -> "GraphGlow":
         """The model itself: its constants are folded already.

@@ -1,4 +1,4 @@
-"""Expression transfer between faces.
+"""Expression transfer between faces, and edits of faces.
 
     import transfer
 
@@ -7,17 +7,22 @@
     )
     summary = transfer.transfer(request)
 
-This package exports the two calls, their requests and their summary; `transfer.arithmetic` has the
-formulas on latents. Importing the package loads no JAX.
+    smile = transfer.Edit(set={"AU12": 0.8})
+    transfer.edit(transfer.EditRequest(["bob/1.png"], "bob-edited", smile))
+
+This package exports the calls, their requests and their summary; `transfer.editing` edits arrays,
+and `transfer.arithmetic` has the formulas on latents. Importing the package loads no JAX.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transfer.api import Summary, batch, transfer
+    from transfer.api import batch, edit, interpolate, neutralise, transfer
+    from transfer.complete import Summary
+    from transfer.expression.edits import Edit
     from transfer.photos.aligned_faces import Photographs
-    from transfer.requests import BatchRequest, TransferRequest
+    from transfer.requests import BatchRequest, EditRequest, InterpolateRequest, TransferRequest
     from transfer.video.animate import Animated, animate
     from transfer.video.request import AnimateRequest
 
@@ -25,11 +30,17 @@ _MODULES = {
     "AnimateRequest": "transfer.video.request",
     "Animated": "transfer.video.animate",
     "BatchRequest": "transfer.requests",
+    "Edit": "transfer.expression.edits",
+    "EditRequest": "transfer.requests",
+    "InterpolateRequest": "transfer.requests",
     "Photographs": "transfer.photos.aligned_faces",
-    "Summary": "transfer.api",
+    "Summary": "transfer.complete",
     "TransferRequest": "transfer.requests",
     "animate": "transfer.video.animate",
     "batch": "transfer.api",
+    "edit": "transfer.api",
+    "interpolate": "transfer.api",
+    "neutralise": "transfer.api",
     "transfer": "transfer.api",
 }
 
@@ -37,11 +48,17 @@ __all__ = [
     "AnimateRequest",
     "Animated",
     "BatchRequest",
+    "Edit",
+    "EditRequest",
+    "InterpolateRequest",
     "Photographs",
     "Summary",
     "TransferRequest",
     "animate",
     "batch",
+    "edit",
+    "interpolate",
+    "neutralise",
     "transfer",
 ]
 

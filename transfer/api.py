@@ -1,82 +1,51 @@
-"""The two calls of this package: `transfer`, for a few outputs, and `batch`, for any number."""
+"""The calls of this package, each of one request.
+
+`transfer`, for a few outputs, and `batch`, for any number, carry expressions from person to person;
+`edit`, `neutralise` and `interpolate` change single pictures, in folders of the same form.
+"""
 
 import dataclasses
 import functools
-import itertools
-import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 
-from glow_jax.io.errors import InputError
-from glow_jax.io.messages import counted, one_line
-from glow_jax.io.output_schema import INPUTS, NOTHING, RESULTS
-from glow_jax.io.pictures import write_image
-from glow_jax.io.provenance import Provenance
-from glow_jax.io.tables import read_rows
+from transfer.complete import Notify, Summary, complete, notify_of_unchosen, summary_of
+from transfer.directions import Direction, load_direction
+from transfer.expression.edits import Edit, far_units
 from transfer.jobs import batch as batches
 from transfer.jobs import output_folder
-from transfer.jobs.alphas import parse_alphas
-from transfer.jobs.commit import SOURCE_TYPE
-from transfer.jobs.inputs import Trouble, check_inputs
-from transfer.jobs.job import Job, make_job
-from transfer.jobs.paste_back import Pasted, paste_back
-from transfer.jobs.plan import plan_transfer
+from transfer.jobs.batch import Prepared
+from transfer.jobs.inputs import check_inputs
+from transfer.jobs.job import make_job
+from transfer.jobs.plan_edit import plan_edits, plan_interpolation
 from transfer.jobs.plan_file import read_plan
-from transfer.jobs.run import Progress, Run, no_progress, run
-from transfer.jobs.sheet import job_sheet
-from transfer.jobs.totals import Totals
-from transfer.methods import METHODS, default_method, method_class
-from transfer.models import absolute_error, far_limit_of, load_models
+from transfer.jobs.run import Progress, no_progress
+from transfer.methods import method_class
+from transfer.methods.base import Interpolation, Models
+from transfer.models import load_models
 from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
-from transfer.photos.most_neutral import keep_most_neutral
-from transfer.requests import BatchRequest, StrPath, TransferRequest
-
-SHEET = "sheet.png"
-MAX_LINES = 20  # of notices about single outputs
-MAX_IDS = 1000  # of a job's outputs, in the metadata of its sheet
-
-Notify = Callable[[str], None]
-"""Called with one line of text for the user: a choice that was made, or inputs left out."""
+from transfer.planned import check_paths, parsed, plan_request
+from transfer.requests import (
+    BatchRequest,
+    EditRequest,
+    InterpolateRequest,
+    TransferRequest,
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """What `transfer` or `batch` did, and what its output folder holds.
-
-    `method`, `skipped`, `sheet` and `pasted` are set by `transfer` only.
-
-    Attributes:
-        out: the folder.
-        made, kept: outputs written now, and found from an earlier run.
-        seconds: from the first picture read to the last output.
-        encoded_again: pictures that the cache had no room for.
-        totals: of the folder.
-        method: of a transfer.
-        skipped: pictures of a transfer that could not be used, and why.
-        sheet: the contact sheet of a transfer; None where no output could be made.
-        pasted: photographs with results in them, where `paste_back` asked for them.
-    """
-
-    out: Path
-    made: int
-    kept: int
-    seconds: float
-    encoded_again: int
-    totals: Totals
-    method: str | None = None
-    skipped: tuple[Trouble, ...] = ()
-    sheet: Path | None = None
-    pasted: Pasted | None = None
+def no_notice(line: str) -> None:
+    """A `Notify` that shows nothing."""
 
 
 def transfer(
     request: TransferRequest,
     *,
+    models: Models | None = None,
     progress: Progress = no_progress,
-    notify: Notify = lambda line: None,
+    notify: Notify = no_notice,
 ) -> Summary:
     """Transfer every expression of a source to every target, at every alpha.
 
@@ -85,6 +54,8 @@ def transfer(
 
     Args:
         request: the expressions, the people and the settings.
+        models: what `load_models` returned for the request's model and precision, where several
+            requests share them; None loads them.
         progress: called with the name of a stage, the number of items done, and their total.
         notify: called with lines for the user: the method, pictures that are left out, pictures
             that are unlikely under the model.
@@ -93,60 +64,39 @@ def transfer(
         InputError: a path is missing, no picture of a person can be used, the method does not work
             with the model, or `out` holds the outputs of another request, or other files.
     """
-    out = Path(request.out)
-    sources = [] if request.source is None else [request.source]
-    _check_paths([*request.expressions, *sources, *request.targets])
-    alphas = None if request.alphas is None else parse_alphas([*map(_word, request.alphas)])
-    check_installed(request.photographs, request.n_neutral)
-    models = load_models(request.model, request.precision, neutralise=request.neutralise)
-    method = request.method or default_method(models)
-    if method not in METHODS:
-        raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
-    faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
-    load = functools.cache(faces)
-    keep = None
-    if request.n_neutral is not None:
-        keep = keep_most_neutral(request.n_neutral, faces, load, notify)
-    plan = plan_transfer(
-        [Path(path) for path in request.expressions],
-        None if request.source is None else Path(request.source),
-        [Path(path) for path in request.targets],
-        alphas or method_class(method).default_alphas,
-        method,
-        keep,
-    )
-    for note in plan.notes:
-        notify(note)
-    job = make_job(plan, models, alignment=alignment)
-    output_folder.check(out, job)
-    skipped = check_inputs(job, load)
-    notify(f"method: {method}")
-    for trouble in skipped:
-        notify(f"skipped: {trouble.reason}")
-    if job.alone.any() and (error := absolute_error(models)) is not None:
-        notify(absolute_line(error))
-    done = run(
-        job,
-        models,
-        out,
-        batch_size=request.batch_size,
-        versions=batches.versions(),
-        load=load,
-        references=True,
+    planned = plan_request(request, models, notify)
+    return complete(
+        request,
+        planned.plan,
+        planned.models,
+        planned.method,
+        planned.faces,
+        planned.load,
+        planned.alignment,
         progress=progress,
+        notify=notify,
     )
-    _notify_of_auto(job, out, notify)
-    _notify_of_nothing(job, out, notify)
-    pasted = None
-    if isinstance(faces, AlignedFaces):
-        if request.paste_back:
-            pasted = paste_back(job, models, out, faces, progress=progress)
-        _notify_of_far(out, far_limit_of(request.model), notify)
-    sheet = _write_sheet(job, models.codec.name, out, load) if done.totals.outputs else None
-    summary = _summary(out, done)
-    return dataclasses.replace(
-        summary, method=method, skipped=tuple(skipped), sheet=sheet, pasted=pasted
-    )
+
+
+def prepare_transfer(request: TransferRequest, *, notify: Notify = no_notice) -> Prepared:
+    """Check a transfer and its pictures, and make nothing: for `transfer.jobs.estimate.estimate`.
+
+    Args:
+        request: the expressions, the people and the settings.
+        notify: called with lines for the user: pictures that are left out.
+
+    Raises:
+        InputError: as `transfer`.
+    """
+    planned = plan_request(request, None, notify)
+    for note in planned.plan.notes:
+        notify(note)
+    plan, models, alignment = planned.plan, planned.models, planned.alignment
+    job = make_job(plan, models, format=request.format, alignment=alignment)
+    output_folder.check(Path(request.out), job)
+    for trouble in check_inputs(job, planned.load):
+        notify(f"skipped: {trouble.reason}")
+    return Prepared(job, planned.models, planned.load, request.batch_size)
 
 
 def batch(
@@ -154,7 +104,7 @@ def batch(
     *,
     devices: Sequence[jax.Device] = (),
     progress: Progress = no_progress,
-    notify: Notify = lambda line: None,
+    notify: Notify = no_notice,
 ) -> Summary:
     """Make every output that a job file lists and that is not in `out` yet.
 
@@ -175,87 +125,99 @@ def batch(
     plan = read_plan(request.job)
     for note in plan.notes:
         notify(note)
-    prepared = batches.prepare(request, plan, devices)
-    return _summary(Path(request.out), batches.run_batch(request, prepared, progress))
+    prepared = batches.prepare(request, plan, devices, notify=notify)
+    summary = summary_of(Path(request.out), batches.run_batch(request, prepared, progress))
+    pasted = batches.paste(request, prepared, progress)
+    if isinstance(prepared.load, AlignedFaces):
+        notify_of_unchosen(prepared.load, notify)
+    return dataclasses.replace(summary, pasted=pasted)
 
 
-def far_line(n: int, of: int, worst: str, bits: str, limit: float | None) -> str:
-    """One line about the pictures that are unlikely under a model.
+def edit(
+    request: EditRequest,
+    *,
+    models: Models | None = None,
+    progress: Progress = no_progress,
+    notify: Notify = no_notice,
+) -> Summary:
+    """Edit pictures: by Action Units that are stated, or by a direction of the latent space.
+
+    The folder has the form of a transfer's; so has an interrupted run. At alpha 0 an output has the
+    pixels of its picture.
 
     Args:
-        n: number of these pictures.
-        of: number of all pictures.
-        worst: path of the least likely picture.
-        bits: bits/dim of that picture.
-        limit: bits/dim that 99.9 % of held-out pictures stay below.
+        request: the pictures, the edit and the settings.
+        models: as for `transfer`.
+        progress: called with the name of a stage, the number of items done, and their total.
+        notify: called with lines for the user: the edit, pictures that are left out, outputs that
+            do not differ from their pictures.
+
+    Raises:
+        InputError: a path is missing, no picture can be used, the edit does not work with the
+            model, or `out` holds the outputs of another request, or other files.
     """
-    return (
-        f"unlikely under the model: {n} of {counted(of, 'picture')}; the least likely is "
-        f"{one_line(worst)} with {bits} bits/dim; 99.9 % of the model's held-out pictures are "
-        f"below {limit:.3f}"
+    request.check_stated()
+    references = [] if request.reference is None else [request.reference]
+    check_paths([*request.pictures, *references])
+    alphas = parsed(request.alphas)
+    what: Edit | Direction = request.edit
+    method, title = "edit", request.edit.text
+    if request.direction is not None:
+        what = load_direction(request.direction)
+        method, title = "direction", f"direction {what.name}"
+    check_installed(request.photographs)
+    models = models or load_models(request.model, request.precision)
+    models = dataclasses.replace(models, edit=what)
+    method_class(method).check(models)
+    for line in far_units(request.edit):
+        notify(line)
+    faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
+    plan = plan_edits(
+        [Path(path) for path in request.pictures],
+        alphas or method_class(method).default_alphas,
+        method,
+        title,
+        None if request.reference is None else Path(request.reference),
+    )
+    load = functools.cache(faces)
+    return complete(
+        request, plan, models, method, faces, load, alignment, progress=progress, notify=notify
     )
 
 
-def absolute_line(error: float) -> str:
-    """A notice that expressions are estimated absolutely, with the error of the estimate."""
-    return (
-        "no picture of the source but the expression's is used: the expression is estimated "
-        "absolutely, against neutral pictures of many people; root mean square error of an "
-        f"activation (0-1) {error:.2f}"
+def neutralise(
+    request: EditRequest, *, progress: Progress = no_progress, notify: Notify = no_notice
+) -> Summary:
+    """Take the expression off pictures: `edit`, whose edit is also `neutral`; see there."""
+    neutral = dataclasses.replace(request.edit, neutral=True)
+    request = dataclasses.replace(request, edit=neutral)
+    return edit(request, progress=progress, notify=notify)
+
+
+def interpolate(
+    request: InterpolateRequest, *, progress: Progress = no_progress, notify: Notify = no_notice
+) -> Summary:
+    """Go from one picture to another through the flow's latent space, in equal steps.
+
+    The first output has the pixels of the first picture, the last output those of the second.
+
+    Args:
+        request: the pictures and the settings.
+        progress, notify: as for `edit`.
+
+    Raises:
+        InputError: a picture is missing or cannot be used, or `out` holds the outputs of another
+            request, or other files.
+    """
+    check_paths([request.first, request.second])
+    check_installed(request.photographs)
+    models = load_models(request.model, request.precision)
+    models = dataclasses.replace(models, edit=Interpolation(request.rule))
+    faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
+    steps = tuple(np.linspace(0, 1, request.steps).tolist())
+    title = f"{request.rule} interpolation"
+    plan = plan_interpolation(Path(request.first), Path(request.second), steps, title)
+    load, method = functools.cache(faces), "interpolate"
+    return complete(
+        request, plan, models, method, faces, load, alignment, progress=progress, notify=notify
     )
-
-
-def _summary(out: Path, done: Run) -> Summary:
-    return Summary(out, done.made, done.kept, done.seconds, done.encoded_again, done.totals)
-
-
-def _check_paths(paths: Sequence[StrPath]) -> None:
-    for path in map(Path, paths):
-        if not path.exists():
-            raise InputError(f"{one_line(path)}: no such file or folder")
-
-
-def _word(alpha: float | str) -> str:
-    return alpha if isinstance(alpha, str) else repr(float(alpha))
-
-
-def _write_sheet(job: Job, model: str, out: Path, load: Callable) -> Path:
-    recipe = {"job": [item.id for item in itertools.islice(job.items, MAX_IDS)]}
-    provenance = Provenance(SOURCE_TYPE, model, recipe)
-    write_image(out / SHEET, job_sheet(job, out, load), provenance)
-    return out / SHEET
-
-
-def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
-    """One line about the alphas that were chosen, if the request has alpha "auto"."""
-    asked = {item.id for item in job.items if math.isnan(item.alpha)}
-    if not asked:
-        return
-    taken = Counter(float(r["alpha"]) for r in read_rows(out / RESULTS) if r["id"] in asked)
-    counts = ", ".join(
-        f"{alpha:g} for {n} image{'s' if n > 1 else ''}" for alpha, n in sorted(taken.items())
-    )
-    notify(f"alpha auto took {counts or 'nothing: no image could be made'}")
-
-
-def _notify_of_nothing(job: Job, out: Path, notify: Notify) -> None:
-    """A notice for each output without an expression, at most MAX_LINES of them."""
-    ids = {item.id for item in job.items}
-    rows = [r for r in read_rows(out / RESULTS) if r["id"] in ids and NOTHING in r["note"]]
-    for row in rows[:MAX_LINES]:
-        notify(
-            f"no edit: {row['file']}: {one_line(Path(row['expression']).name)} does not differ "
-            "from neutral by more than the noise of the estimate"
-        )
-    if len(rows) > MAX_LINES:
-        more = counted(len(rows) - MAX_LINES, "more output")
-        notify(f"no edit: {more} (results.csv, column note)")
-
-
-def _notify_of_far(out: Path, limit: float | None, notify: Notify) -> None:
-    """One line if photographs are less likely than nearly all that the model knows."""
-    rows = [row for row in read_rows(out / INPUTS) if row["bits_per_dim"]]
-    far = [row for row in rows if limit is not None and not float(row["bits_per_dim"]) <= limit]
-    if far:
-        worst = max(far, key=lambda row: float(row["bits_per_dim"]))
-        notify(far_line(len(far), len(rows), worst["file"], worst["bits_per_dim"], limit))

@@ -4,7 +4,6 @@ Several devices share the rows of a batch. Each runs the program that one device
 these rows, so the results are the same.
 """
 
-import copy
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -145,13 +144,7 @@ def _split(model: Any, mesh: Mesh) -> tuple[Callable[[Any], Any], Any]:
     """A function that rebuilds a model from its arrays, and the arrays, copied to every device."""
     everywhere = NamedSharding(mesh, PartitionSpec())
     if isinstance(model, GraphGlow):
-
-        def rebuilt(constants: Any) -> GraphGlow:
-            other = copy.copy(model)
-            other.constants = constants
-            return other
-
-        return rebuilt, jax.device_put(model.constants, everywhere)
+        return model.with_constants, jax.device_put(model.constants, everywhere)
     graph, state = nnx.split(model)
     return functools.partial(nnx.merge, graph), jax.device_put(state, everywhere)
 

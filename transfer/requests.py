@@ -1,16 +1,23 @@
-"""The requests of `transfer.transfer` and `transfer.batch`: plain data, checked when created."""
+"""The requests of this package's calls: plain data, checked when created."""
 
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
+from glow_jax.io.animations import Kind, check_kind
 from glow_jax.io.errors import InputError
+from transfer.expression.edits import Edit
+from transfer.jobs.alphas import MAX_ALPHAS
 from transfer.photos.aligned_faces import Photographs
 
 CACHE_BYTES = 4 * 10**9
+NO_EDIT = Edit()
 StrPath = str | os.PathLike[str]
 Precision = Literal["exact", "fast"]
+Rule = Literal["linear", "spherical"]
+PictureFormat = Literal["png", "webp"]
+PasteFormat = Literal["auto", "png"]
 Format = Literal["png", "webp", "tfrecord", "array_record", "webdataset"]
 
 
@@ -35,10 +42,15 @@ class TransferRequest:
         photographs: settings by which faces are cut out, if the pictures are photographs of any
             size; None if they are aligned faces of the model's size.
         paste_back: whether results are also pasted into the targets' photographs, at full size.
+        paste_format: "auto": a photograph that is a JPEG stays one, of its own quality, and others
+            become PNG; "png": all become PNG, which keeps every pixel outside the face.
         n_neutral: use only so many pictures of each person, the most neutral and frontal ones as
             the AU reader of `eval` measures; None uses all.
         neutralise: whether the target's own expression, estimated absolutely, is removed from the
             edited picture. Otherwise the expression is added to the target's own.
+        animate: kind of file that shows alpha going up and down, of each expression on each target:
+            "gif", "webp", or "mp4", which needs the extra `video`; None makes none.
+        format: file format of the outputs.
 
     Raises:
         InputError: there is no expression or no target, `paste_back` without `photographs`, or a
@@ -58,19 +70,124 @@ class TransferRequest:
     paste_back: bool = False
     n_neutral: int | None = None
     neutralise: bool = False
+    animate: Kind | None = None
+    paste_format: PasteFormat = "auto"
+    format: PictureFormat = "png"
 
     def __post_init__(self) -> None:
-        for name in ("expressions", "targets"):
-            value = getattr(self, name)
-            if isinstance(value, str | os.PathLike) or not len(value):
-                raise InputError(f"`{name}` is {value!r}; a list of one or more paths is needed")
-        if self.paste_back and self.photographs is None:
-            raise InputError(
-                "`paste_back` needs `photographs`: aligned faces have no photograph to paste into"
-            )
+        _check_paths("expressions", self.expressions)
+        _check_paths("targets", self.targets)
+        _check_paste_back(self.paste_back, self.photographs)
         if self.n_neutral is not None and self.n_neutral < 1:
             raise InputError(f"`n_neutral` is {self.n_neutral}; use a number from 1")
         _check_batch_size(self.batch_size)
+        _check_animate(self.animate)
+
+
+@dataclasses.dataclass(frozen=True)
+class EditRequest:
+    """An edit of pictures: Action Units that are stated, or a direction of the latent space.
+
+    Attributes:
+        pictures: pictures to edit, or folders of them.
+        out: a new folder, or one of an interrupted run of the same request.
+        edit: the Action Units.
+        direction: a file of `glow-jax direction`, in place of Action Units.
+        reference: neutral pictures of the person in the pictures, a folder or one picture, against
+            which what a picture shows is read; None reads it absolutely, relative to neutral
+            pictures of many people, which is less exact.
+        model: a bundled name, or a checkpoint directory.
+        precision: "exact", or "fast": coupling networks in bfloat16.
+        alphas: how much of the edit to make: numbers, "FIRST:LAST:STEP", whose steps must end at
+            LAST, or "auto", the largest inside a trust region of the flow; None is 1.
+        batch_size: images that each device computes at once.
+        photographs: settings by which faces are cut out, if the pictures are photographs of any
+            size; None if they are aligned faces of the model's size.
+        paste_back: whether results are also pasted into the photographs, at full size.
+        paste_format: as in `TransferRequest`.
+        animate: kind of file that shows alpha going up and down, of each picture: "gif", "webp",
+            or "mp4", which needs the extra `video`; None makes none.
+
+    Raises:
+        InputError: there is no picture, there is more than one kind of edit, `paste_back` without
+            `photographs`, or a number is out of range.
+    """
+
+    pictures: Sequence[StrPath]
+    out: StrPath
+    edit: Edit = NO_EDIT
+    direction: StrPath | None = None
+    reference: StrPath | None = None
+    model: StrPath = "faces64"
+    precision: Precision = "exact"
+    alphas: Sequence[float | str] | None = None
+    batch_size: int = 8
+    photographs: Photographs | None = None
+    paste_back: bool = False
+    animate: Kind | None = None
+    paste_format: PasteFormat = "auto"
+
+    def __post_init__(self) -> None:
+        _check_paths("pictures", self.pictures)
+        if self.direction is not None and self.edit != NO_EDIT:
+            raise InputError(
+                "`direction` and Action Units are two kinds of edit; give one of them, and edit "
+                "its outputs by the other"
+            )
+        _check_paste_back(self.paste_back, self.photographs)
+        _check_batch_size(self.batch_size)
+        _check_animate(self.animate)
+
+    def check_stated(self) -> None:
+        """Raise InputError if the request states no edit, or a reference that would not be read."""
+        if self.direction is None and self.edit.is_empty:
+            raise InputError(
+                "no edit is stated: set an Action Unit (AU12=0.8), add to one (AU12+0.3), or give "
+                "`neutral` or a `direction`"
+            )
+        if self.reference is not None and (self.direction is not None or not self.edit.reads):
+            raise InputError(
+                "`reference` has no meaning here: what the pictures show is read only where an "
+                "Action Unit is set (AU12=0.8), or with `neutral`"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class InterpolateRequest:
+    """The way from one picture to another through the flow's latent space.
+
+    Attributes:
+        first, second: two pictures.
+        out: a new folder, or one of an interrupted run of the same request.
+        steps: number of outputs, the first and the second picture among them.
+        rule: "linear", or "spherical", on which the norm of the latents moves linearly.
+        model: a bundled name, or a checkpoint directory.
+        precision: "exact", or "fast": coupling networks in bfloat16.
+        batch_size: images that each device computes at once.
+        photographs, animate: as in `EditRequest`.
+
+    Raises:
+        InputError: the rule is not known, or a number is out of range.
+    """
+
+    first: StrPath
+    second: StrPath
+    out: StrPath
+    steps: int = 9
+    rule: Rule = "linear"
+    model: StrPath = "faces64"
+    precision: Precision = "exact"
+    batch_size: int = 8
+    photographs: Photographs | None = None
+    animate: Kind | None = None
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.steps <= MAX_ALPHAS:
+            raise InputError(f"`steps` is {self.steps}; use a number from 2 to {MAX_ALPHAS}")
+        if self.rule not in get_args(Rule):
+            raise InputError(f"`rule` is {self.rule!r}; use {' or '.join(get_args(Rule))}")
+        _check_batch_size(self.batch_size)
+        _check_animate(self.animate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +211,12 @@ class BatchRequest:
         retry_failed: make chunks again in which an output could not be made, or was made without a
             picture that could not be used.
         neutralise: as in `TransferRequest`.
+        method: of rows of the job file that name none; None is the first that works with the model.
+        n_neutral, paste_back, paste_format: as in `TransferRequest`.
 
     Raises:
-        InputError: a number is out of range.
+        InputError: a number is out of range, or `paste_back` is given without `photographs`, for a
+            format of many outputs in a file, or for one shard of several.
     """
 
     job: StrPath
@@ -113,11 +233,25 @@ class BatchRequest:
     limit: int | None = None
     retry_failed: bool = False
     neutralise: bool = False
+    method: str | None = None
+    n_neutral: int | None = None
+    paste_back: bool = False
+    paste_format: PasteFormat = "auto"
 
     def __post_init__(self) -> None:
+        _check_paste_back(self.paste_back, self.photographs)
+        if self.paste_back and self.format not in get_args(PictureFormat):
+            raise InputError(
+                f"`paste_back` needs a file for each output; `format` {self.format} has none"
+            )
+        if self.paste_back and self.shard != (1, 1):
+            raise InputError(
+                "`paste_back` and `shard` do not go together: merge the shards, then run the whole "
+                "job with `paste_back` in the merged folder"
+            )
         if not 1 <= self.shard[0] <= self.shard[1]:
             raise InputError(f"`shard` is {self.shard}; use (i, n) with i from 1 to n")
-        for name in ("chunk_size", "limit", "cache_bytes"):
+        for name in ("chunk_size", "limit", "cache_bytes", "n_neutral"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"`{name}` is {value}; use a number from 1")
@@ -125,6 +259,23 @@ class BatchRequest:
             _check_batch_size(self.batch_size)
 
 
+def _check_paths(name: str, value: Sequence[StrPath]) -> None:
+    if isinstance(value, str | os.PathLike) or not len(value):
+        raise InputError(f"`{name}` is {value!r}; a list of one or more paths is needed")
+
+
+def _check_paste_back(paste_back: bool, photographs: Photographs | None) -> None:
+    if paste_back and photographs is None:
+        raise InputError(
+            "`paste_back` needs `photographs`: aligned faces have no photograph to paste into"
+        )
+
+
 def _check_batch_size(value: int) -> None:
     if value < 1:
         raise InputError(f"`batch_size` is {value}; use a number from 1")
+
+
+def _check_animate(kind: str | None) -> None:
+    if kind is not None:
+        check_kind(kind)

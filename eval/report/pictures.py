@@ -5,6 +5,7 @@ How many pictures a page holds is bounded, so that its size is, however many out
 
 import base64
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image, features
 
-from eval.files import read_picture
+from eval.photographs import read_face
 from eval.report.context import Context, find, short_names
 from eval.report.numbers import known, number
 from eval.table import KEYS
+from glow_jax.io.face_numbers import split_face
 
 THUMB_PX = 112
 ROWS, ALPHAS, WORST = 24, 8, 12
@@ -123,9 +125,9 @@ def thumbnail(path: Path, size_px: int = THUMB_PX, cut_face: Cut = whole) -> str
         cut_face: from its pixels to what is shown; None where they are shown whole.
     """
     try:
-        if not path.is_file():  # opening a pipe would wait for ever
+        if not os.path.isfile(split_face(path)[0]):  # opening a pipe would wait for ever
             return None
-        pixels = read_picture(path).pixels
+        pixels = read_face(path).pixels
         face = cut_face(pixels)
         small = Image.fromarray(pixels if face is None else face)
         small.thumbnail((size_px, size_px), Image.Resampling.LANCZOS)

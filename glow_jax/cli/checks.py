@@ -17,12 +17,16 @@ def check_can_be_written(path: Path) -> None:
 def check_new_file(path: Path, overwrite: bool) -> None:
     """Raise InputError if an output file cannot be made, or is there and must not be replaced."""
     check_can_be_written(path)
+    if path.is_dir():
+        raise InputError(f"{one_line(path)}: is a folder; name a file")
     if not overwrite and os.path.lexists(path):
         raise InputError(f"{one_line(path)}: exists; name another file, or give --overwrite")
 
 
 def check_new_folder(path: Path, overwrite: bool) -> None:
     """Raise InputError if an output folder holds something that must not be replaced."""
+    if os.path.lexists(path) and not path.is_dir():
+        raise InputError(f"{one_line(path)}: is not a folder; name another")
     if not overwrite and path.is_dir() and any(path.iterdir()):
         raise InputError(
             f"{one_line(path)}: is not empty; name another folder, or give --overwrite"

@@ -26,7 +26,8 @@ GRACE_S = 1.0
 CODES = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
 # Verbs whose work is kept when they are interrupted.
 CONTINUED = frozenset(
-    {"demo", "transfer", "align", "batch", "merge", "eval", "render", "generate", "train"}
+    {"demo", "transfer", "edit", "interpolate", "align", "batch", "merge", "eval", "render"}
+    | {"generate", "train"}
 )
 
 
@@ -138,7 +139,7 @@ class _Ending:
             return
         code, what = CODES[signal.Signals(number)]
         verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-        line = line_at_end(verb, what)
+        line = line_at_end("" if "--dry-run" in sys.argv else verb, what)
         with contextlib.suppress(Exception):
             _exit_later(code)
         if self._stderr >= 0:

@@ -29,6 +29,13 @@ VERBS = {
         "transfer.cli.animate",
         "animate a photograph: with the expressions of a video",
     ),
+    "edit": ("transfer.cli.edit", "edit faces by Action Units in numbers or plain words"),
+    "aus": ("transfer.cli.aus", "list the Action Units that `edit` knows"),
+    "direction": (
+        "transfer.cli.direction",
+        "make a direction of the latent space, for `edit`, from two folders of pictures",
+    ),
+    "interpolate": ("transfer.cli.interpolate", "go from one face to another in equal steps"),
     "align": (
         "transfer.cli.align",
         "find faces in photographs and write crops aligned as in CelebA-HQ",
@@ -65,7 +72,15 @@ VERBS = {
         "glow_jax.cli.convert",
         "convert a checkpoint of another implementation to a model",
     ),
+    "export": (
+        "glow_jax.cli.export",
+        "write a model's encode and decode as programs that JAX runs without glow-jax",
+    ),
     "info": ("glow_jax.cli.info", "print the properties of a model: shape, size, origin, licence"),
+    "ui": (
+        "glow_jax.cli.ui.verb",
+        "serve a page on which expressions are transferred with the mouse",
+    ),
     "train": ("glow_jax.cli.train", "train a model; the same command continues an interrupted run"),
     "completion": (
         "glow_jax.cli.completion",

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from glow_jax.io.messages import one_line
 
-LIKENESS = 0.6  # of two words, 0-1 (difflib), from which one is proposed for the other
+LIKENESS = 0.7  # of two words, 0-1 (difflib), from which one is proposed for the other
 MAX_PROPOSED = 3
 
 

@@ -8,6 +8,7 @@ rows/           tables of each chunk, written after its outputs
 results.csv     one row per output, in the plan's order
 inputs.csv      one row per input picture: role, bits/dim, round-trip error
 failures.csv    outputs that could not be made and pictures that could not be used, with reasons
+animations/     moving pictures of series of outputs, where they were asked for
 results.parquet results.csv with numbers as numbers, if pyarrow is installed
 """
 
@@ -25,6 +26,7 @@ JOB, PEOPLE, RESULTS, INPUTS, FAILURES = (
     "failures.csv",
 )
 IMAGES, ROWS, MEANS, PASTED = "images", "rows", "means", "pasted"
+ANIMATIONS = "animations"
 ABSOLUTE = "absolute"
 """In the column `note`: the expression was estimated without a neutral picture of the source."""
 NOTHING = "no expression"

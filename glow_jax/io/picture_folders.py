@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from glow_jax.io.containers import StrPath
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.files import open_without_waiting
 from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.output_schema import picture_part
@@ -265,7 +266,7 @@ def _entries(folder: Path) -> tuple[list[str], list[str], int, int]:
 
 def _is_folder(path: Path) -> bool:
     try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
+        return stat.S_ISDIR(os.stat(split_face(path)[0]).st_mode)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise InputError(f"{one_line(path)}: cannot be read ({reason(error)})") from error
 

@@ -5,7 +5,9 @@ is checked before pixels are decoded.
 """
 
 import dataclasses
+import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from glow_jax.io.containers import (
 )
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
+from glow_jax.io.jpeg import JpegQuality, encode_jpeg
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.provenance import Provenance, creator, recipe_json, xmp_packet
 
@@ -96,24 +99,27 @@ def _read(scan: Scan, name: str, size: tuple[int, int] | None, channels: int) ->
     return np.ascontiguousarray(_upright(pixels, scan.orientation))
 
 
-def write_image(path: StrPath, image: Pixels, provenance: Provenance) -> None:
-    """Write a lossless PNG or WebP with its provenance, atomically.
+def write_image(
+    path: StrPath, image: Pixels, provenance: Provenance, jpeg: JpegQuality | None = None
+) -> None:
+    """Write a lossless PNG or WebP, or a JPEG, with its provenance, atomically.
 
     The file appears complete under its name (temporary file in the same folder, then
     rename), replacing an older one; killing the process leaves at most a hidden
     temporary file. Equal input gives equal bytes.
 
     Args:
-        path: ends in .png or .webp; its folder exists.
+        path: ends in .png or .webp, or in .jpg where `jpeg` is given; its folder exists.
         image: uint8 (H, W, 3), (H, W, 1) or (H, W), 0 to 255; sRGB.
         provenance: embedded as XMP; in PNG also as the texts `Software`,
             `glow_jax:model` and `glow_jax:recipe`.
+        jpeg: the quality of a JPEG.
 
     Raises:
         InputError: another suffix, dtype or shape, or the file cannot be written.
     """
     target = Path(path)
-    data = image_bytes(image, provenance, target.suffix, one_line(path))
+    data = image_bytes(image, provenance, target.suffix, one_line(path), jpeg)
     write_atomically(target, data)
 
 
@@ -122,13 +128,17 @@ def image_bytes(
     provenance: Provenance,
     suffix: str = ".png",
     name: str = "image",
+    jpeg: JpegQuality | None = None,
 ) -> bytes:
     """The bytes of the file that `write_image` writes; `name` is for messages.
 
     Raises:
         InputError: as `write_image`.
     """
+    encoders: dict[str, Callable[[Image.Image, Provenance], bytes]]
     encoders = {".png": _encode_png, ".webp": _encode_webp}
+    if jpeg is not None:
+        encoders[".jpg"] = functools.partial(encode_jpeg, quality=jpeg)
     encode = encoders.get(suffix.lower())
     if encode is None:
         raise InputError(f"{name}: cannot write this kind of file; use .png or .webp")

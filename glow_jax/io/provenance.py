@@ -67,7 +67,12 @@ def read_provenance(path: StrPath) -> Provenance | None:
     Raises:
         InputError: the file itself cannot be read as a picture.
     """
-    root = _xmp_root(scan_file(path).xmp)
+    return provenance_in(scan_file(path).xmp)
+
+
+def provenance_in(xmp: bytes) -> Provenance | None:
+    """The record in an XMP packet; None if there is none, or if it is incomplete or malformed."""
+    root = _xmp_root(xmp)
     try:
         return None if root is None else _parse_provenance(root)
     except (ValueError, RecursionError):

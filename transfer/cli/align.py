@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             progress=bars.update,
         )
     _write_sheet(args.out, summary, args.rank)
-    return _report(args.out, summary, far_bits, output)
+    return _report(args, summary, far_bits, output)
 
 
 def _of_model(name: str) -> tuple[int, "Bits | None", float | None]:
@@ -181,15 +181,20 @@ def _tile(crop: "Crop", ranked: bool) -> "Tile":
     return Tile(crop.file, (printable(f"{first}{name}{of}"), ", ".join(words)), crop.far)
 
 
-def _report(out: Path, summary: "Summary", far_bits: float | None, output: Output) -> int:
-    from transfer.api import far_line
+def _report(
+    args: argparse.Namespace, summary: "Summary", far_bits: float | None, output: Output
+) -> int:
+    from transfer.complete import far_line
 
+    out: Path = args.out
     crops = [crop for own in summary.people.values() for crop in own]
     n_failed = len(summary.failures)
     for failure in summary.failures[:MAX_LINES]:
         output.warn(f"skipped: {one_line(failure.photograph)}: {failure.reason}")
     if n_failed > MAX_LINES:
         output.warn(f"skipped: {n_failed - MAX_LINES} more")
+    for line in _unchosen(crops) if args.face == "largest" else ():
+        output.notice(line)
     far = [crop for crop in crops if crop.far]
     if far:
         worst = max(far, key=lambda crop: float(crop.row["bits_per_dim"])).row
@@ -206,3 +211,16 @@ def _report(out: Path, summary: "Summary", far_bits: float | None, output: Outpu
     figures = {"out": out, "made": summary.made, "kept": summary.kept, "failed": n_failed}
     figures |= {"crops": len(crops), "people": len(summary.people), "far": len(far)}
     return output.summary(lines, figures, 1 if n_failed else 0)
+
+
+def _unchosen(crops: "list[Crop]") -> list[str]:
+    """Lines about photographs with several faces of which none was chosen."""
+    from glow_jax.io.face_numbers import split_face
+    from transfer.photos.aligned_faces import unchosen_line
+
+    rows = [crop.row for crop in crops if crop.row["faces"] > 1]
+    rows = [row for row in rows if split_face(row["photograph"])[1] is None]
+    lines = [unchosen_line(row["photograph"], row["face"], row["faces"]) for row in rows]
+    more = len(lines) - MAX_LINES
+    tail = [f"{more} more with several faces, of which the largest was taken"] if more > 0 else []
+    return lines[:MAX_LINES] + tail

@@ -1,7 +1,6 @@
 """The verb `batch`: the outputs that a job file lists."""
 
 import argparse
-import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,11 @@ from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import (
+    add_neutral_option,
     add_neutralise_option,
+    add_paste_options,
     add_photograph_options,
+    paste_format_of,
     photographs_if_aligned,
 )
 
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 FORMATS = ("png", "webp", "tfrecord", "array_record", "webdataset")  # `transfer.requests.Format`
 ONE_EACH = ("png", "webp")  # of these, with a file for each output
 CACHE_GB = "4"  # `transfer.requests.CACHE_BYTES`
-BYTES_A_VALUE = 5  # in the cache: 1 of the picture's pixel value, 4 of its latent
-# Durations are printed in seconds below SHORT_S, in hours from LONG_S on.
-SHORT_S, LONG_S = 120, 7200
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +81,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the pictures are photographs of any size: find the faces in them and cut these out",
     )
+    add_method_option(parser)
+    add_neutral_option(parser)
     add_neutralise_option(parser)
+    add_paste_options(parser)
     add_photograph_options(parser)
     parser.add_argument(
         "--engine",
@@ -101,6 +103,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_output_options(parser)
     parser.set_defaults(run=run)
+
+
+def add_method_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option --method."""
+    from transfer.methods import METHODS
+
+    parser.add_argument(
+        "--method",
+        type=str.lower,
+        choices=list(METHODS),
+        help="transfer method of the rows that name none (default: warp if the model has an "
+        "expression model, else paper)",
+    )
 
 
 def _add_size_options(parser: argparse.ArgumentParser) -> None:
@@ -194,16 +209,28 @@ def run(args: argparse.Namespace) -> int:
         output.notice(note)
     _choose_engine(args)
     from glow_jax.cli.progress import Bars
-    from transfer.cli.report import exit_code, figures_of, lines_of
-    from transfer.jobs.batch import prepare, run_batch
+    from transfer.cli.report import (
+        exit_code,
+        figures_of,
+        figures_of_pasted,
+        lines_of,
+        lines_of_pasted,
+        warn_of_pasted,
+    )
+    from transfer.complete import notify_of_unchosen
+    from transfer.jobs.batch import paste, prepare, run_batch
     from transfer.jobs.ray_engine import run_on_ray
+    from transfer.photos.aligned_faces import AlignedFaces
 
     start_jax(args.compile_cache)
-    prepared = prepare(request, plan)
+    prepared = prepare(request, plan, notify=output.notice)
     for line in _description(prepared, time.perf_counter() - started):
         output.notice(line)
     if args.dry_run:
-        return _dry_run(request, prepared, output)
+        from transfer.cli.dry_run import dry_run
+
+        cache_bytes = request.cache_bytes
+        return dry_run(prepared, output, likelihood=args.likelihood, cache_bytes=cache_bytes)
     with Bars(quiet=args.quiet) as bars:
         if args.engine == "ray":
             done = run_on_ray(
@@ -215,8 +242,14 @@ def run(args: argparse.Namespace) -> int:
             )
         else:
             done = run_batch(request, prepared, bars.update)
+        pasted = paste(request, prepared, bars.update)
+    if isinstance(prepared.load, AlignedFaces):
+        notify_of_unchosen(prepared.load, output.notice)
     lines, figures = lines_of(done, args.out), figures_of(done, args.out)
-    return output.summary(lines, figures, exit_code(done.totals))
+    figures["pasted"] = figures_of_pasted(pasted, args.out)
+    lines += lines_of_pasted(pasted, args.out)
+    code = max(exit_code(done.totals), warn_of_pasted(pasted, output))
+    return output.summary(lines, figures, code)
 
 
 def _request_of(args: argparse.Namespace) -> "BatchRequest":
@@ -237,6 +270,10 @@ def _request_of(args: argparse.Namespace) -> "BatchRequest":
         limit=args.limit,
         retry_failed=args.retry_failed,
         neutralise=args.neutralise,
+        method=args.method,
+        n_neutral=args.n_neutral,
+        paste_back=args.paste_back,
+        paste_format=paste_format_of(args),
     )
 
 
@@ -289,30 +326,3 @@ def _description(prepared: "Prepared", seconds: float) -> list[str]:
         f"{codec.name}, {codec.precision}; {chunks} of {job.chunk_size}, {at_once} at once on "
         f"{counted(codec.n_devices, 'device')}",
     ]
-
-
-def _dry_run(request: "BatchRequest", prepared: "Prepared", output: Output) -> int:
-    from transfer.jobs.estimate import estimate
-
-    found, codec = estimate(prepared, likelihood=request.likelihood), prepared.models.codec
-    each = codec.size[0] * codec.size[1] * codec.channels * BYTES_A_VALUE
-    cache = float(min(request.cache_bytes, found.pictures * each))
-    lines = [
-        f"measured on {counted(found.measured, 'output')}: {1e3 * found.seconds_a_picture:.1f} ms "
-        f"per input picture; {1e3 * found.seconds_an_output:.1f} ms and "
-        f"{found.bytes_an_output:.0f} bytes per output",
-        f"estimate for this machine, without compilation: {_duration(found.seconds)}",
-        f"disk space: {_size(found.bytes)}, and {_size(cache)} more during the run",
-    ]
-    figures = dataclasses.asdict(found) | {"outputs": len(prepared.job.order)}
-    return output.summary(lines, figures | {"cache_bytes": cache, "dry_run": True})
-
-
-def _duration(seconds: float) -> str:
-    if seconds < SHORT_S:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < LONG_S else f"{seconds / 3600:.1f} h"
-
-
-def _size(n_bytes: float) -> str:
-    return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"

@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the demo's outputs and judge them; returns the exit code."""
     from eval.run import modules_needed
     from glow_jax.io.packages import need
+    from transfer.api import transfer
     from transfer.cli.transfer import make
     from transfer.requests import TransferRequest
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         alphas=DEMO_ALPHAS,
         batch_size=args.batch_size,
     )
-    lines, figures, code = make(request, output, compile_cache=args.compile_cache)
+    lines, figures, code = make(transfer, request, output, compile_cache=args.compile_cache)
     figures["judged"] = None
     if not_judged:
         output.warn(not_judged)

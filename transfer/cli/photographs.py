@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import number, refuse_given
+from glow_jax.cli.options import number, refuse_given, whole_number
 
 if TYPE_CHECKING:
     from transfer.photos.aligned_faces import Photographs
@@ -25,7 +25,8 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
         default=DEFAULTS["face"],
         metavar="N|all",
         help="which face of a photograph to use: largest, all (`align` only), or a number, counted "
-        "from left to right from 1 (default: largest)",
+        "from left to right from 1. A photograph may choose for itself: photo.jpg#2 is its second "
+        "face (default: largest)",
     )
     parser.add_argument(
         "--detector",
@@ -76,6 +77,47 @@ def photographs_if_aligned(args: argparse.Namespace) -> "Photographs | None":
         return photographs_of(args)
     refuse_given(args, DEFAULTS, "needs --align: without it no face is looked for")
     return None
+
+
+def add_neutral_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option --neutral."""
+    parser.add_argument(
+        "--neutral",
+        dest="n_neutral",
+        type=whole_number(1, 10**6),
+        metavar="N",
+        help="use only the N pictures of each person that are most neutral and most frontal, as "
+        "measured by the AU reader of `glow-jax eval` (default: all pictures)",
+    )
+
+
+def add_paste_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options --paste-back and --paste-format."""
+    parser.add_argument(
+        "--paste-back",
+        action="store_true",
+        help="also write the photographs that faces were cut out of with the results in them, at "
+        "full size (needs --align)",
+    )
+    parser.add_argument(
+        "--paste-format",
+        choices=("auto", "png"),
+        default="auto",
+        help="file format of these photographs. auto: JPEG of the same quality where the "
+        "photograph is a JPEG, else PNG; png: PNG, which keeps every pixel outside the face "
+        "(default: %(default)s)",
+    )
+
+
+def paste_format_of(args: argparse.Namespace) -> Any:
+    """The value of --paste-format.
+
+    Raises:
+        InputError: it is given without --paste-back.
+    """
+    if not args.paste_back:
+        refuse_given(args, ("paste_format",), "needs --paste-back")
+    return args.paste_format
 
 
 def add_neutralise_option(parser: argparse.ArgumentParser) -> None:

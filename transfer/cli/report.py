@@ -4,9 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from glow_jax.cli.output import Output
 from glow_jax.io.messages import counted, one_line
-from glow_jax.io.output_schema import FAILURES, PASTED, RESULTS
-from transfer.api import Summary
+from glow_jax.io.output_schema import ANIMATIONS, FAILURES, PASTED, RESULTS
+from transfer.complete import Summary
+from transfer.jobs.animate import Animated
 from transfer.jobs.paste_back import Pasted
 from transfer.jobs.run import Run
 from transfer.jobs.totals import Totals
@@ -58,12 +60,12 @@ def lines_of_totals(totals: Totals, out: Path) -> list[str]:
     if totals.absolute:
         lines.append(
             f"{counted(totals.absolute, 'image')}: the expression is estimated absolutely, without "
-            "a neutral picture of the source (results.csv, column note)"
+            "a neutral picture of the person (results.csv, column note)"
         )
     if totals.nothing:
         lines.append(
-            f"{counted(totals.nothing, 'image')} without an edit: the expression does not differ "
-            "from neutral by more than the noise (results.csv, column note)"
+            f"{counted(totals.nothing, 'image')} without an edit: what was to be changed does not "
+            "differ by more than the noise of reading (results.csv, column note)"
         )
     if totals.reduced:
         have = "has" if totals.reduced == 1 else "have"
@@ -88,10 +90,20 @@ def lines_of_totals(totals: Totals, out: Path) -> list[str]:
     return [*lines, f"results: {one_line(out / RESULTS)}"]
 
 
-def lines_of_pasted(pasted: Pasted, out: Path) -> list[str]:
-    """How many photographs have results in them, in words."""
+def lines_of_pasted(pasted: Pasted | None, out: Path) -> list[str]:
+    """How many photographs have results in them, in words; nothing where none was asked for."""
+    if pasted is None:
+        return []
     made, kept = pasted.made, pasted.kept
     return [f"pasted:  {one_line(out / PASTED)} ({made} made, {kept} were already there)"]
+
+
+def warn_of_pasted(pasted: Pasted | None, output: Output) -> int:
+    """Print why photographs have no results in them; returns the exit code."""
+    failures = () if pasted is None else pasted.failures
+    for why in failures:
+        output.warn(f"not pasted: {why}")
+    return 1 if failures else 0
 
 
 def figures_of_pasted(pasted: Pasted | None, out: Path) -> dict[str, Any] | None:
@@ -100,3 +112,17 @@ def figures_of_pasted(pasted: Pasted | None, out: Path) -> dict[str, Any] | None
         return None
     figures = {"out": out / PASTED, "made": pasted.made, "kept": pasted.kept}
     return figures | {"failures": pasted.failures}
+
+
+def lines_of_animated(animated: Animated, out: Path) -> list[str]:
+    """How many moving pictures there are, in words."""
+    made, kept = animated.made, animated.kept
+    return [f"animated: {one_line(out / ANIMATIONS)} ({made} made, {kept} were already there)"]
+
+
+def figures_of_animated(animated: Animated | None, out: Path) -> dict[str, Any] | None:
+    """How many moving pictures there are, for JSON; None where none was asked for."""
+    if animated is None:
+        return None
+    figures = {"out": out / ANIMATIONS, "made": animated.made, "kept": animated.kept}
+    return figures | {"failures": animated.failures}

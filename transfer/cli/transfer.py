@@ -1,25 +1,30 @@
 """The verb `transfer`: expressions of one person on others."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import add_model_options, start_jax, whole_number
+from glow_jax.cli.options import add_model_options, start_jax
 from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import (
+    add_neutral_option,
     add_neutralise_option,
+    add_paste_options,
     add_photograph_options,
+    paste_format_of,
     photographs_if_aligned,
 )
 
 if TYPE_CHECKING:
+    from transfer.complete import Summary
     from transfer.requests import TransferRequest
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `transfer`."""
-    from transfer.methods import method_names
+    from transfer.methods import METHODS
 
     parser.description = (
         "Transfers expressions of a source person to target people. Pictures are aligned faces of "
@@ -35,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         type=str.lower,
-        choices=method_names(),
+        choices=list(METHODS),
         help="transfer method (default: warp if the model has an expression model, else paper)",
     )
     parser.add_argument(
@@ -48,14 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "about as likely as the unedited picture). Write a negative number as --alpha=-0.5 "
         "(default: 1 for warp and glow; 0.3 0.4 0.5 for paper, as in the paper)",
     )
-    parser.add_argument(
-        "--neutral",
-        dest="n_neutral",
-        type=whole_number(1, 10**6),
-        metavar="N",
-        help="use only the N pictures of each person that are most neutral and most frontal, as "
-        "measured by the AU reader of `glow-jax eval` (default: all pictures)",
-    )
+    add_neutral_option(parser)
     add_neutralise_option(parser)
     parser.add_argument(
         "--align",
@@ -63,12 +61,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the pictures are photographs of any size: find the faces in them and cut these out",
     )
-    parser.add_argument(
-        "--paste-back",
-        action="store_true",
-        help="also write the targets' photographs with the results in them, at full size (needs "
-        "--align)",
-    )
+    add_paste_options(parser)
+    add_animate_option(parser)
     add_photograph_options(parser)
     parser.add_argument(
         "-o",
@@ -78,9 +72,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="output folder: a new one, or one of an interrupted run of the same request",
     )
+    parser.add_argument(
+        "--format",
+        choices=("png", "webp"),
+        default="png",
+        help="file format of the outputs; both are lossless (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="make nothing; print what would be made, and an estimate of time and disk space from "
+        "the first outputs, without --paste-back and --animate",
+    )
     add_model_options(parser)
     add_output_options(parser)
     parser.set_defaults(run=run)
+
+
+def add_animate_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--animate`."""
+    parser.add_argument(
+        "--animate",
+        choices=("gif", "webp", "mp4"),
+        help="also write moving pictures in which alpha goes up and down, beside the pictures that "
+        "they were made of; mp4 needs the extra video (default: none)",
+    )
 
 
 def _add_people_options(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +130,7 @@ def _add_people_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the transfer that the options describe; returns the exit code."""
+    from transfer.api import transfer
     from transfer.requests import TransferRequest
 
     request = TransferRequest(
@@ -128,34 +145,57 @@ def run(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         photographs=photographs_if_aligned(args),
         paste_back=args.paste_back,
+        paste_format=paste_format_of(args),
         n_neutral=args.n_neutral,
         neutralise=args.neutralise,
+        animate=args.animate,
+        format=args.format,
     )
     output = Output.of(args)
-    return output.summary(*make(request, output, compile_cache=args.compile_cache))
+    if args.dry_run:
+        return _dry_run(request, output, args)
+    return output.summary(*make(transfer, request, output, compile_cache=args.compile_cache))
+
+
+def _dry_run(request: "TransferRequest", output: Output, args: argparse.Namespace) -> int:
+    from transfer.api import prepare_transfer
+    from transfer.cli.dry_run import dry_run
+    from transfer.jobs.run import CACHE_BYTES
+
+    start_jax(args.compile_cache)
+    prepared = prepare_transfer(request, notify=output.notice)
+    return dry_run(prepared, output, likelihood=True, cache_bytes=CACHE_BYTES)
 
 
 def make(
-    request: "TransferRequest", output: Output, *, compile_cache: bool
+    call: Callable[..., "Summary"], request: Any, output: Output, *, compile_cache: bool
 ) -> tuple[list[str], dict[str, Any], int]:
     """Run a request with progress bars.
+
+    Args:
+        call: of `transfer.api`, which takes the request.
+        request: the request.
+        output: how to print.
+        compile_cache: the option --compile-cache.
 
     Returns:
         The summary in words, its figures, and the exit code.
     """
     from glow_jax.cli.progress import Bars
-    from transfer.api import transfer
     from transfer.cli.report import (
         exit_code,
         figures_of,
+        figures_of_animated,
         figures_of_pasted,
         lines_of,
+        lines_of_animated,
         lines_of_pasted,
+        warn_of_pasted,
     )
 
     start_jax(compile_cache)
     with Bars(quiet=output.quiet) as bars:
-        summary = transfer(request, progress=bars.update, notify=bars.print)
+        summary = call(request, progress=bars.update, notify=bars.print)
     if output.quiet:
         for trouble in summary.skipped:
             output.warn(f"skipped: {trouble.reason}")
@@ -165,9 +205,13 @@ def make(
     figures |= {"pasted": figures_of_pasted(pasted, summary.out)}
     if summary.sheet is not None:
         lines.append(f"sheet:   {one_line(summary.sheet)}")
-    if pasted is not None:
-        lines += lines_of_pasted(pasted, summary.out)
-        for why in pasted.failures:
-            output.warn(f"not pasted: {why}")
-        code = max(code, 1 if pasted.failures else 0)
+    lines += lines_of_pasted(pasted, summary.out)
+    code = max(code, warn_of_pasted(pasted, output))
+    animated = summary.animated
+    figures |= {"animated": figures_of_animated(animated, summary.out)}
+    if animated is not None:
+        lines += lines_of_animated(animated, summary.out)
+        for why in animated.failures:
+            output.warn(f"not animated: {why}")
+        code = max(code, 1 if animated.failures else 0)
     return lines, figures, code

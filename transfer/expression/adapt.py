@@ -2,7 +2,9 @@
 
 The renders' labels are true, those of photoreal people are MediaPipe's (`teacher`). What is fitted,
 on both kinds, in closed form: corrections of the landmarks (`landmark_corrections`), a change of
-the AU regressor, and the population. The rest of the model is kept.
+the AU regressor, and the population. Pairs of photoreal pictures, if there are any, also change the
+displacements, the residual, and the slope and the noise of estimated changes. The rest of the model
+is kept.
 
 The change of the AU regressor is linear in the features and in the hidden units of its network,
 and it is penalised, so that the regressor stays what it was where the new pictures do not speak
@@ -26,15 +28,21 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from transfer.expression.au_regressor import AuRegressor, hidden_units, within
 from transfer.expression.batches import in_batches
-from transfer.expression.calibration import fit_population
+from transfer.expression.calibration import calibrate, fit_population
 from transfer.expression.features import features
+from transfer.expression.fit import fit_displacements
 from transfer.expression.landmark_corrections import Marked, fit_corrections, solve_ridge
-from transfer.expression.model import ExpressionModel, find_landmarks
-from transfer.expression.pairs import Faces, split
-from transfer.expression.teacher import Taught
+from transfer.expression.model import ExpressionModel, find_landmarks, raw_activations
+from transfer.expression.pairs import Faces, Pairs, split
+from transfer.expression.residual import fit_residual
+from transfer.expression.teacher import Taught, pairs_of
 
 PENALTY = 30.0  # of the ridge regression of the AU regressor's change, on the squared norm
 HIDDEN_WEIGHT = 0.2  # of a hidden unit beside a feature: their deviations are about 0.9 and 0.1
+RESIDUAL_PENALTY = 100.0  # of the residual's change, on the squared norm
+SMOOTHING = 1e-4  # of the warp of a model that pairs changed: lids and lips move on their own
+MIN_CHANGE = 0.03  # standard deviation of a unit's change that suffices to calibrate it
+MOVES = ("aus", "neutral_landmarks", "landmarks")  # of `Pairs`
 NEUTRAL_WEIGHT = 300.0  # of the row of both kinds, beside a picture
 
 
@@ -75,7 +83,47 @@ def adapt(
     model = dataclasses.replace(model, corrections=corrections)
     model = dataclasses.replace(model, au_regressor=_changed(model, training, photoreal))
     progress(f"AU regressor: changed by {n_photoreal} photoreal pictures")
+    model = _moved(model, photoreal, progress)
+    model = _calibrated(model, calibration)
     return dataclasses.replace(model, population=fit_population(model, kept, *calibration))
+
+
+def _moved(
+    model: ExpressionModel, photoreal: Sequence[Taught], progress: Callable[[str], None]
+) -> ExpressionModel:
+    """Displacements and residual, changed by pairs of photoreal pictures, if there are any."""
+    groups = [pairs for pairs in map(pairs_of, photoreal) if len(pairs.aus)]
+    if not groups:
+        return model
+    joined = [getattr(pairs, name) for name in MOVES for pairs in groups]
+    n = len(groups)
+    arrays = [np.concatenate(joined[i : i + n]) for i in range(0, len(joined), n)]
+    moves = Pairs(groups[0].neutral[:0], groups[0].neutral[:0], *arrays)
+    model = dataclasses.replace(
+        model,
+        displacements=fit_displacements(moves, start=np.asarray(model.displacements, float)),
+        smoothing=np.array(SMOOTHING, np.float32),
+    )
+    model = dataclasses.replace(model, residual=fit_residual(model, groups, RESIDUAL_PENALTY))
+    progress(f"displacements and residual: changed by {len(moves.aus)} photoreal pairs")
+    return model
+
+
+def _calibrated(model: ExpressionModel, calibration: Sequence[Taught]) -> ExpressionModel:
+    """Slope and noise of estimated changes, where pairs of photoreal pictures show them."""
+    if not any((taught.bases >= 0).any() for taught in calibration):
+        return model
+    estimated, true = [], []
+    for taught in calibration:
+        after = np.flatnonzero(taught.bases >= 0)
+        raw = in_batches(partial(_raw, model), taught.images)
+        estimated.append(raw[after] - raw[taught.bases[after]])
+        true.append(taught.activations[after] - taught.activations[taught.bases[after]])
+    x, y = np.concatenate(estimated), np.concatenate(true)
+    known = np.isfinite(y).all(0) & (y.std(0) > MIN_CHANGE)
+    slope, noise = np.array(model.slope), np.array(model.noise)
+    slope[known], noise[known] = calibrate(x[:, known], y[:, known])
+    return dataclasses.replace(model, slope=slope, noise=noise)
 
 
 def _changed(model: ExpressionModel, renders: Faces, photoreal: Sequence[Taught]) -> AuRegressor:
@@ -119,6 +167,9 @@ def inputs_of(model: ExpressionModel, images: np.ndarray) -> tuple[np.ndarray, n
     """The inputs of the AU regressor's change (N, F + H) and the raw activations (N, A)."""
     seen, raw = in_batches(partial(_inputs, model), images)
     return seen, raw
+
+
+_raw = jax.jit(raw_activations)
 
 
 @jax.jit

@@ -75,10 +75,15 @@ def absolute_activations_of(model: ExpressionModel, raw: np.ndarray) -> np.ndarr
 
 def is_below_noise(model: ExpressionModel, activations: np.ndarray, absolute: bool) -> bool:
     """Whether no activation (A,) is above the noise of its estimate: there is no expression."""
+    return bool((np.abs(activations) <= noise_floor(model, absolute)).all())
+
+
+def noise_floor(model: ExpressionModel, absolute: bool) -> np.ndarray:
+    """(A,) activations that an estimate of a neutral face reaches by its noise."""
     slope, noise = model.slope, model.noise
     if absolute and model.population is not None:
         slope, noise = model.population.slope, model.population.noise
-    return bool((np.abs(activations) <= np.asarray(slope) * noise / 2).all())
+    return np.asarray(slope) * noise / 2
 
 
 @runtime_checkable
@@ -121,7 +126,10 @@ class PeopleActivations:
 
     def most_neutral(self, person: int) -> int:
         """A person's most neutral picture."""
-        return self._faces.usable(person)[int(em.distance_from_neutral(self.raw(person)).argmin())]
+        usable = self._faces.usable(person)
+        if len(usable) == 1:
+            return usable[0]
+        return usable[int(em.distance_from_neutral(self.raw(person)).argmin())]
 
     def expression(self, picture: int, source: int) -> "Estimate":
         """The activations of an expression, relative to the source's neutral pictures.

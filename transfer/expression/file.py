@@ -20,6 +20,7 @@ from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, 
 NAME = "expressions.npz"
 POPULATION = "population"  # rows: the fields of `Population`; files of version 0.1 have none
 CORRECTIONS = "corrections"  # files of version 0.1 have none
+SMOOTHING = "smoothing"  # files of version 0.1 have none
 MAX_STAGES = 8  # of the corrections
 MAX_BYTES = 2**30  # of all arrays of a file together, after unpacking
 
@@ -42,6 +43,8 @@ def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> No
             arrays[name] = value.astype(np.float32 if name == "reader/bias" else np.float16)
     if model.corrections is not None:
         arrays[CORRECTIONS] = np.asarray(model.corrections, np.float16)
+    if model.smoothing is not None:
+        arrays[SMOOTHING] = np.asarray(model.smoothing, np.float32)
     if model.population is not None:
         arrays[POPULATION] = np.stack(model.population).astype(np.float32)
     out = io.BytesIO()
@@ -73,11 +76,17 @@ def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
     if CORRECTIONS in arrays:
         n_stages = min(len(np.atleast_1d(arrays[CORRECTIONS])), MAX_STAGES)
         wanted[CORRECTIONS] = (n_stages, *STAGE_SHAPE)
+    if SMOOTHING in arrays:
+        wanted[SMOOTHING] = ()
     if POPULATION in arrays:
         wanted[POPULATION], found[POPULATION] = (N_ROWS, n), arrays[POPULATION].shape
     for name, shape in wanted.items():
         if found[name] != shape:
             raise InputError(f"{one_line(path)}: {name} has shape {found[name]}, not {shape}")
+    if model.smoothing is not None and model.smoothing < 0:
+        raise InputError(
+            f"{one_line(path)}: smoothing is {model.smoothing:g}; it must be 0 or more"
+        )
     if model.colour_statistics[1].min() <= 0:
         raise InputError(
             f"{one_line(path)}: colours: a standard deviation of "
@@ -126,6 +135,7 @@ def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
         residual=single("rest"),
         population=Population(*rows) if rows.ndim and len(rows) == N_ROWS else None,
         corrections=single(CORRECTIONS) if CORRECTIONS in arrays else None,
+        smoothing=single(SMOOTHING) if SMOOTHING in arrays else None,
     )
 
 

@@ -82,7 +82,7 @@ def fit(
         residual=no_residual(len(faces.aus)),
     )
     progress(f"residual: fitted on {len(pairs.aus)} pairs")
-    model = dataclasses.replace(model, residual=fit_residual(model, pairs))
+    model = dataclasses.replace(model, residual=fit_residual(model, [pairs]))
     return dataclasses.replace(model, population=fit_population(model, calibration))
 
 
@@ -107,7 +107,9 @@ def _calibrated(
     return calibrate(*differences(raw, faces))
 
 
-def fit_displacements(pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY) -> np.ndarray:
+def fit_displacements(
+    pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY, start: np.ndarray | None = None
+) -> np.ndarray:
     """(A, 68, 2) float32: displacements of landmarks, regressed on activations without intercept.
 
     They are in the frame of the eyes: right along the line between them and down, in distances
@@ -116,6 +118,7 @@ def fit_displacements(pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY) -> np
     Args:
         pairs: with true landmarks and activations.
         penalty: of the ridge regression, on the squared norm.
+        start: (A, 68, 2) displacements whose change is fitted, and penalised; None means 0.
     """
     across = pairs.neutral_landmarks[:, LEFT_EYE].mean(1)
     across = across - pairs.neutral_landmarks[:, RIGHT_EYE].mean(1)
@@ -125,7 +128,10 @@ def fit_displacements(pairs: Pairs, penalty: float = DISPLACEMENT_PENALTY) -> np
     right = (shift[..., 0] * x + shift[..., 1] * y) / square
     down = (shift[..., 1] * x - shift[..., 0] * y) / square
     target = np.stack([right, down], -1).reshape(len(shift), -1)
-    return ridge(pairs.aus, target, penalty).reshape(-1, *shift.shape[1:]).astype(np.float32)
+    known = np.zeros((pairs.aus.shape[1], target.shape[1])) if start is None else start
+    known = known.reshape(len(known), -1)
+    change = ridge(pairs.aus, target - pairs.aus @ known, penalty)
+    return (known + change).reshape(-1, *shift.shape[1:]).astype(np.float32)
 
 
 def colour_statistics_of(detector: lm.Params, images: np.ndarray) -> np.ndarray:

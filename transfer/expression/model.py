@@ -31,7 +31,7 @@ from transfer.expression.features import features
 from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
 from transfer.expression.openings import between_eyes, newly_open, uncrossed
-from transfer.expression.warp import warp, warp_to
+from transfer.expression.warp import SMOOTHING, Smoothing, warp, warp_to
 
 Images = UInt8[Array, "B H W 3"]
 Landmarks = Float[Array, "B 68 2"]
@@ -56,6 +56,7 @@ NAMES_ON_DISK = {
     "colour_statistics": "colours",
     "residual": "rest",
     "corrections": "corrections",
+    "smoothing": "smoothing",
 }
 REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader/linear"
 
@@ -75,6 +76,7 @@ REGRESSOR_NAMES_ON_DISK = ("linear", "hidden", "bias", "out")  # such as "reader
         "residual",
         "population",
         "corrections",
+        "smoothing",
     ],
     meta_fields=["aus"],
 )
@@ -104,6 +106,7 @@ class ExpressionModel:
             on it.
         corrections: (S, F + 1, 136) of `transfer.expression.landmark_corrections`; None for a
             model that was fitted on renders alone.
+        smoothing: () of the warp's spline; None means `transfer.expression.warp.SMOOTHING`.
     """
 
     aus: tuple[str, ...]
@@ -119,12 +122,13 @@ class ExpressionModel:
     residual: AnyArray
     population: Population | None = None
     corrections: AnyArray | None = None
+    smoothing: AnyArray | None = None
 
 
 def named_arrays(model: ExpressionModel) -> dict[str, np.ndarray]:
     """The arrays of a model by their names in expressions.npz, such as "moves" or "reader/bias".
 
-    The population is left out, and so are corrections that a model does not have.
+    The population is left out, and so is what a model does not have.
     """
     arrays: dict[str, Any] = {}
     for attribute, name in NAMES_ON_DISK.items():
@@ -151,6 +155,11 @@ def fingerprint(model: ExpressionModel) -> str:
         digest.update(f"{label} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def smoothing_of(model: ExpressionModel) -> Smoothing:
+    """The smoothing of the model's warps."""
+    return SMOOTHING if model.smoothing is None else jnp.asarray(model.smoothing, jnp.float32)
 
 
 def find_landmarks(model: ExpressionModel, images: Images) -> Landmarks:
@@ -239,7 +248,8 @@ def warped(
     """
     landmarks = find_landmarks(model, images)
     displacements = displace(model, activations, landmarks)
-    return warp(images.astype(jnp.float32), landmarks, displacements), landmarks + displacements
+    pixels = warp(images.astype(jnp.float32), landmarks, displacements, smoothing_of(model))
+    return pixels, landmarks + displacements
 
 
 def with_expression(
@@ -248,7 +258,7 @@ def with_expression(
     """Pictures with an expression: warped, and the residual added; grey levels (0-255)."""
     landmarks = find_landmarks(model, images)
     displacements = displace(model, activations, landmarks)
-    pixels = warp(images.astype(jnp.float32), landmarks, displacements)
+    pixels = warp(images.astype(jnp.float32), landmarks, displacements, smoothing_of(model))
     edit = residual_edit(model, images, landmarks, displacements, activations)
     edit = from_mean_shape(
         model, edit, landmarks + displacements, (images.shape[1], images.shape[2])
@@ -320,7 +330,8 @@ def to_mean_shape(
     model: ExpressionModel, pixels: Float[Array, "B H W C"], landmarks: Landmarks, side: int
 ) -> Float[Array, "B S S C"]:
     """Pictures warped so that their landmarks are the mean shape's; `side` pixels wide."""
-    return warp_to(pixels, landmarks, _mean_shapes(model, landmarks), (side, side))
+    to = _mean_shapes(model, landmarks)
+    return warp_to(pixels, landmarks, to, (side, side), smoothing_of(model))
 
 
 def from_mean_shape(
@@ -330,7 +341,7 @@ def from_mean_shape(
     size: tuple[int, int],
 ) -> Float[Array, "B H W C"]:
     """The reverse of `to_mean_shape`: from the mean shape to pictures of (height, width)."""
-    return warp_to(pixels, _mean_shapes(model, landmarks), landmarks, size)
+    return warp_to(pixels, _mean_shapes(model, landmarks), landmarks, size, smoothing_of(model))
 
 
 def _mean_shapes(model: ExpressionModel, landmarks: Array) -> Array:

@@ -2,10 +2,10 @@
 
 A warp cannot make teeth, and a regressed inside of the mouth is the blurred mean of many. The
 picture with the expression shows the inside of the source's mouth, sharply. It is warped so that
-its lips cover the target's lips after the expression, and multiplied by a gain (the lights of two
-pictures differ):
+its lips cover the target's lips after the expression, tinted by the colours of the two faces, and
+multiplied by a gain (the lights of two pictures differ):
 
-    result = base + w (gain * mouth - base)
+    result = base + w (gain * tint * mouth - base)
 
 `base` is the target's picture after the expression, w is the share (0-1) of the source's mouth: 1
 between lips that were shut, 0 outside them. Pure functions of arrays; the gain is chosen in
@@ -28,6 +28,8 @@ from transfer.expression.warp import warp_to
 
 # `newly_open` of a mouth that shows nothing of the source's, and of one that shows only that.
 OWN_MOUTH, SOURCE_MOUTH = 0.2, 0.6
+MIN_COLOUR = 8.0  # grey levels that are added to a colour, for dark pictures
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (Rec. 601)
 # The share of the target's gap that the source's gap must have, so that the source's mouth is used.
 MIN_GAP_RATIO = 0.5
 
@@ -57,7 +59,22 @@ def source_mouth(
     before = landmarks + em.displace(model, -own, landmarks)
     after = landmarks + em.displace(model, activations - own, landmarks)
     shown = find_landmarks(model, expressions)
-    return mouth_between(model, before, after, shown, details)
+    colours = em.face_colour(images, landmarks), em.face_colour(expressions, shown)
+    tinted = details * tint(*colours).astype(details.dtype)[:, None, None]
+    return mouth_between(model, before, after, shown, tinted)
+
+
+def tint(target: Float[Array, "B 3"], source: Float[Array, "B 3"]) -> Float[Array, "B 3"]:
+    """Factors that give a picture of the source the hue of the target's light, not its brightness.
+
+    Args:
+        target, source: colours of the faces, grey levels (0-255).
+
+    Returns:
+        The ratio of the colours, divided by the ratio of their brightness; between 1/2 and 2.
+    """
+    ratio = (target + MIN_COLOUR) / (source + MIN_COLOUR)
+    return jnp.clip(ratio / (ratio @ jnp.asarray(LUMA, ratio.dtype))[:, None], 0.5, 2)
 
 
 def mouth_between(
@@ -79,7 +96,7 @@ def mouth_between(
     mask = jnp.asarray(model.mouth_mask, details.dtype)[None, ..., None]
     mask = jnp.broadcast_to(mask, (len(details), *mask.shape[1:]))
     inside = jnp.clip(em.from_mean_shape(model, mask, after, size), 0, 1)
-    pixels = jnp.clip(warp_to(details, shown, after, size), 0, 255)
+    pixels = jnp.clip(warp_to(details, shown, after, size, em.smoothing_of(model)), 0, 255)
     return jnp.concatenate([pixels, share(before, after, shown)[:, None, None, None] * inside], -1)
 
 

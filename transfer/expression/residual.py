@@ -6,8 +6,12 @@ the deviation of the face's colour in the channel:
 
     outside the lips   t - w              on  (terms)          x (1, c)
     between the lips   t - (1 - o) w      on  o (1, terms)     x (1, c)
+
+What is fitted is the change of the model's residual, and the change is penalised. The residual of a
+model that is not fitted yet is 0.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -31,16 +35,21 @@ def no_residual(n_aus: int) -> np.ndarray:
     return np.zeros((2, 4 * n_aus + 1, SIDE, SIDE, 3), np.float32)
 
 
-def fit_residual(model: ExpressionModel, pairs: Pairs) -> np.ndarray:
+def fit_residual(
+    model: ExpressionModel, groups: Sequence[Pairs], penalty: float = PENALTY
+) -> np.ndarray:
     """(2, 4 A + 1, S, S, 3) float32, the residual of `ExpressionModel`; see the module.
 
     Args:
         model: an expression model of which everything but the residual is fitted.
-        pairs: of the people that the model was trained on.
+        groups: pairs of the people that the model was trained on; those of a size together.
+        penalty: of the ridge regression, on the squared norm of the change.
     """
-    width, n_pixels = 2 * len(model.aus), SIDE * SIDE
-    skin, mouth = _Ridge(2 * width, n_pixels), _Ridge(2 * width + 2, n_pixels)
-    for batch in batches(len(pairs.aus)):
+    width = 2 * len(model.aus)
+    start = np.asarray(model.residual, np.float64)
+    skin = _Ridge(start[:, :width], penalty)
+    mouth = _Ridge(start[:, width:], penalty)
+    for pairs, batch in ((some, rows) for some in groups for rows in batches(len(some.aus))):
         n = len(pairs.aus[batch])
         activations = pairs.aus[batch].astype(np.float32)
         arrays = (pairs.neutral[batch], pairs.expressive[batch], activations)
@@ -50,7 +59,7 @@ def fit_residual(model: ExpressionModel, pairs: Pairs) -> np.ndarray:
         between = opening[:, None] * np.concatenate([np.ones((n, 1)), terms], 1)
         skin.add(terms, deviations, true - warped)
         mouth.add(between, deviations, true - (1 - opening)[:, None, None, None] * warped)
-    face = face_mask(np.asarray(model.mean_shape), SIDE)[..., None]
+    face = face_mask(np.asarray(model.mean_shape), start.shape[2])[..., None]
     mouth_mask = np.asarray(model.mouth_mask)[..., None]
     parts = [skin.solved() * face * (1 - mouth_mask), mouth.solved() * mouth_mask]
     return np.concatenate(parts, 1).astype(np.float32)
@@ -63,9 +72,10 @@ def _compared(
     """True and warped pictures on the mean shape, colour deviations, and new mouth openings."""
     landmarks = em.find_landmarks(model, neutral)
     displacements = em.displace(model, activations, landmarks)
-    warped = warp(neutral.astype(jnp.float32), landmarks, displacements)
+    smoothing = em.smoothing_of(model)
+    warped = warp(neutral.astype(jnp.float32), landmarks, displacements, smoothing)
     both = jnp.concatenate([expressive.astype(jnp.float32), warped], -1)
-    both = em.to_mean_shape(model, both, landmarks + displacements, SIDE)
+    both = em.to_mean_shape(model, both, landmarks + displacements, model.residual.shape[2])
     deviations = em.colour_deviations(model, em.face_colour(neutral, landmarks))
     return both[..., :3], both[..., 3:], deviations, newly_open(landmarks, displacements)
 
@@ -76,19 +86,24 @@ class _Ridge:
     Only sums are kept, so that any number of pictures fits into memory.
     """
 
-    def __init__(self, width: int, n_pixels: int):
-        """Without any pictures; `width` counts inputs twice, with and without the colour."""
-        self._normal = np.tile(PENALTY * np.eye(width), (3, 1, 1))
-        self._sums = np.zeros((3, width, n_pixels))
+    def __init__(self, start: np.ndarray, penalty: float):
+        """Without any pictures; `start` (2, C, S, S, 3) are the weights whose change is fitted."""
+        width, side = 2 * start.shape[1], start.shape[2]
+        self._start = start
+        self._normal = np.tile(penalty * np.eye(width), (3, 1, 1))
+        self._sums = np.zeros((3, width, side * side))
 
     def add(self, inputs: np.ndarray, colours: np.ndarray, pictures: np.ndarray) -> None:
         """Add N pictures: inputs (N, C), colours (N, 3), pictures (N, S, S, 3)."""
         for channel in range(3):
             columns = np.concatenate([inputs, inputs * colours[:, channel, None]], 1)
+            known = columns @ self._start[..., channel].reshape(columns.shape[1], -1)
+            wanted = pictures[..., channel].reshape(len(pictures), -1) - known
             self._normal[channel] += columns.T @ columns
-            self._sums[channel] += columns.T @ pictures[..., channel].reshape(len(pictures), -1)
+            self._sums[channel] += columns.T @ wanted
 
     def solved(self) -> np.ndarray:
         """(2, C, S, S, 3): weights of the inputs, and of the inputs times the colour."""
         found = np.linalg.solve(self._normal, self._sums)
-        return np.moveaxis(found.reshape(3, 2, -1, SIDE, SIDE), 0, -1)
+        change = found.reshape(3, 2, *self._start.shape[1:4])
+        return self._start + np.moveaxis(change, 0, -1)

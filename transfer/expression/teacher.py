@@ -16,6 +16,7 @@ from glow_jax.io.blendshapes import mean_of_sides
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import LEFT_EYE, RIGHT_EYE
 from glow_jax.io.messages import reason
+from transfer.expression.pairs import Pairs
 
 # MediaPipe's point less that of the renders, in thousandths of the distance between the eyes: right
 # along the line between them, and down.
@@ -34,7 +35,7 @@ DOWN = (
 # What a full smile and a full jaw drop of a render read: regression of the change on the truth.
 FULL_READING = 0.72
 # Units whose readings hardly vary (standard deviation below .03 over 3,900 photoreal people).
-UNREAD = ("AU5", "AU6", "AU9", "AU14", "AU15")
+UNREAD = ("AU5", "AU6", "AU9", "AU14")
 # Blendshapes (left and right averaged) of a neutral face are at most these.
 NEUTRAL_AT_MOST = {"mouthSmile": 0.3, "jawOpen": 0.1, "mouthUpperUp": 0.2, "eyeBlink": 0.4}
 
@@ -48,6 +49,7 @@ class Taught(NamedTuple):
         landmarks: (N, 68, 2), at the renders' points, right and down in sides of the picture.
         people: (N,) identity numbers.
         neutral: (N,) bool, whether the face is nearly neutral.
+        bases: (N,) index of the neutral picture that a picture is the pair of; -1 without one.
     """
 
     images: np.ndarray
@@ -55,6 +57,7 @@ class Taught(NamedTuple):
     landmarks: np.ndarray
     people: np.ndarray
     neutral: np.ndarray
+    bases: np.ndarray
 
 
 def taught(images: np.ndarray, labels: Sequence[Mapping[str, Any]], aus: Sequence[str]) -> Taught:
@@ -74,13 +77,30 @@ def taught(images: np.ndarray, labels: Sequence[Mapping[str, Any]], aus: Sequenc
         people = np.array([row["identity"] for row in labels])
         neutral = np.array([is_neutral(row["blendshapes"]) for row in labels])
         landmarks = landmarks.reshape(-1, 68, 2)
+        place = {row["file"]: i for i, row in enumerate(labels)}
+        bases = np.array([_base(row, place) for row in labels], int)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"labels: not those of photoreal faces ({reason(error)})") from None
     if not neutral.any():
         raise InputError("labels: no photoreal face is neutral; use more people")
     activations = (readings - readings[neutral].mean(0)) / np.float32(FULL_READING)
     activations[:, [au in UNREAD for au in aus]] = np.nan
-    return Taught(images, activations, at_renders_points(landmarks), people, neutral)
+    return Taught(images, activations, at_renders_points(landmarks), people, neutral, bases)
+
+
+def pairs_of(taught: Taught) -> Pairs:
+    """The pairs of pictures, maybe none; a change of 0 for units that are not read."""
+    after = np.flatnonzero(taught.bases >= 0)
+    before = taught.bases[after]
+    change = np.nan_to_num(taught.activations[after] - taught.activations[before])
+    marks = taught.landmarks[before], taught.landmarks[after]
+    return Pairs(taught.images[before], taught.images[after], change, *marks)
+
+
+def _base(row: Mapping[str, Any], place: Mapping[str, int]) -> int:
+    """The index of a picture's neutral one, -1 if there is none or it is that picture itself."""
+    neutral = row.get("neutral")
+    return -1 if neutral is None or neutral == row["file"] else place.get(neutral, -1)
 
 
 def is_neutral(blendshapes: Mapping[str, float]) -> bool:

@@ -13,29 +13,37 @@ from jaxtyping import Array, Float
 
 BHWC = Float[Array, "B H W C"]
 Points = Float[Array, "B N 2"]
+Smoothing = float | Float[Array, ""]
 
 SMOOTHING = 1e-3  # added to the diagonal of the spline's kernel, in sides of the picture
 ANCHORS_PER_SIDE = 5  # points on each side of the picture's border, which are not displaced
 
 
-def warp(images: BHWC, landmarks: Points, displacements: Points) -> BHWC:
+def warp(
+    images: BHWC, landmarks: Points, displacements: Points, smoothing: Smoothing = SMOOTHING
+) -> BHWC:
     """Pictures in which each landmark is displaced; pixels between landmarks follow smoothly.
 
     Args:
         images: any range.
         landmarks: right and down, in sides of the picture (0-1).
         displacements: of each landmark, in the same unit.
+        smoothing: of the spline: the more, the less a landmark moves against its neighbours.
 
     Returns:
         Pictures of the same shape. Without displacements they equal `images` exactly; where a
         picture is not displaced, up to rounding.
     """
     size = (images.shape[1], images.shape[2])
-    return warp_to(images, landmarks, landmarks + displacements, size)
+    return warp_to(images, landmarks, landmarks + displacements, size, smoothing)
 
 
 def warp_to(
-    images: BHWC, landmarks: Points, to: Points, size: tuple[int, int]
+    images: BHWC,
+    landmarks: Points,
+    to: Points,
+    size: tuple[int, int],
+    smoothing: Smoothing = SMOOTHING,
 ) -> Float[Array, "B h w C"]:
     """Pictures of any size, in which each landmark of `images` is at its position in `to`.
 
@@ -44,8 +52,11 @@ def warp_to(
         landmarks: right and down, in sides of the picture (0-1).
         to: positions of the same landmarks, in sides of the result.
         size: (height, width) of the result.
+        smoothing: of the spline.
     """
-    return jax.vmap(lambda image, a, b: _warp_one(image, a, b, size))(images, landmarks, to)
+    return jax.vmap(lambda image, a, b: _warp_one(image, a, b, size, smoothing))(
+        images, landmarks, to
+    )
 
 
 def _warp_one(
@@ -53,6 +64,7 @@ def _warp_one(
     landmarks: Float[Array, "N 2"],
     to: Float[Array, "N 2"],
     size: tuple[int, int],
+    smoothing: Smoothing,
 ) -> Float[Array, "h w C"]:
     height, width = size
     down, across = image.shape[0] / height, image.shape[1] / width
@@ -64,7 +76,7 @@ def _warp_one(
         jnp.arange(height, dtype=dtype), jnp.arange(width, dtype=dtype), indexing="ij"
     )
     grid = jnp.stack([(column.ravel() + 0.5) / width, (row.ravel() + 0.5) / height], 1)
-    shift = _spline(targets, shifts, grid).reshape(height, width, 2)
+    shift = _spline(targets, shifts, grid, smoothing).reshape(height, width, 2)
     rows = row * down + (down - 1) / 2 + shift[..., 1] * image.shape[0]
     columns = column * across + (across - 1) / 2 + shift[..., 0] * image.shape[1]
     return _bicubic(image, rows, columns)
@@ -79,11 +91,14 @@ def _border(dtype: jnp.dtype) -> Float[Array, "M 2"]:
 
 
 def _spline(
-    points: Float[Array, "N 2"], values: Float[Array, "N 2"], at: Float[Array, "M 2"]
+    points: Float[Array, "N 2"],
+    values: Float[Array, "N 2"],
+    at: Float[Array, "M 2"],
+    smoothing: Smoothing = SMOOTHING,
 ) -> Float[Array, "M 2"]:
     """The smoothed thin-plate spline of `values` at `points`, evaluated at the points `at`."""
     n = points.shape[0]
-    kernel = _kernel(points, points) + SMOOTHING * jnp.eye(n, dtype=points.dtype)
+    kernel = _kernel(points, points) + smoothing * jnp.eye(n, dtype=points.dtype)
     plane = jnp.concatenate([jnp.ones((n, 1), points.dtype), points], 1)
     zero = jnp.zeros((3, 3), points.dtype)
     system = jnp.block([[kernel, plane], [plane.T, zero]])

@@ -1,7 +1,7 @@
 """Prepare a batch job for this machine: load the model, make the job, choose the batch size."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -10,12 +10,14 @@ import jax
 from glow_jax.io.packages import need
 from transfer.jobs import output_folder
 from transfer.jobs.job import CHUNK_SIZE, SHARDS, Job, make_job
-from transfer.jobs.plan import Plan
+from transfer.jobs.paste_back import Pasted, paste_back
+from transfer.jobs.plan import Plan, kept, with_method
 from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.run import Progress, Run, no_progress, run
 from transfer.methods.base import Models
 from transfer.models import auto_batch_size, load_models
-from transfer.photos.aligned_faces import check_installed, loader_of
+from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
+from transfer.photos.most_neutral import keep_most_neutral
 from transfer.requests import BatchRequest
 
 RECORDS_IN_A_SHARD = 1024
@@ -40,7 +42,13 @@ class Prepared:
     batch_size: int
 
 
-def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = ()) -> Prepared:
+def prepare(
+    request: BatchRequest,
+    plan: Plan,
+    devices: Sequence[jax.Device] = (),
+    models: Models | None = None,
+    notify: Callable[[str], None] = lambda line: None,
+) -> Prepared:
     """Load the model, and make a job of a plan.
 
     A second run of a job uses the batch size of the first run.
@@ -49,6 +57,9 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
         request: the settings of the run.
         plan: the outputs to make.
         devices: JAX devices to compute on; empty means all local devices.
+        models: what `load_models` returned for the request's model, precision and devices, where
+            several requests share them; None loads them.
+        notify: called with lines for the user: the pictures that `n_neutral` selects.
 
     Raises:
         InputError: the model is not found, a method of the plan does not work with the model, or
@@ -56,12 +67,17 @@ def prepare(request: BatchRequest, plan: Plan, devices: Sequence[jax.Device] = (
     """
     if request.format == "array_record":
         need("data", "array_record")
-    check_installed(request.photographs)
+    check_installed(request.photographs, request.n_neutral)
     devices = devices or jax.local_devices()
-    models = load_models(request.model, request.precision, devices, neutralise=request.neutralise)
+    models = models or load_models(request.model, request.precision, devices)
+    models = dataclasses.replace(models, neutralise=request.neutralise)
     codec = models.codec
     size = request.chunk_size or (RECORDS_IN_A_SHARD if request.format in SHARDS else CHUNK_SIZE)
     load, alignment = loader_of(request.photographs, codec.size, codec.channels)
+    if request.method is not None:
+        plan = with_method(plan, request.method)
+    if request.n_neutral is not None:
+        plan = kept(plan, keep_most_neutral(request.n_neutral, load, load, notify))
     job = make_job(plan, models, chunk_size=size, format=request.format, alignment=alignment)
     return Prepared(job, models, load, batch_size_of(request, job, models, Path(request.out)))
 
@@ -98,6 +114,23 @@ def run_batch(request: BatchRequest, prepared: Prepared, progress: Progress = no
         retry_failed=request.retry_failed,
         likelihood=request.likelihood,
         cache_bytes=request.cache_bytes,
+        progress=progress,
+    )
+
+
+def paste(
+    request: BatchRequest, prepared: Prepared, progress: Progress = no_progress
+) -> Pasted | None:
+    """Paste the outputs of a batch that ran into their photographs; None where it was not asked."""
+    if not request.paste_back:
+        return None
+    assert isinstance(prepared.load, AlignedFaces)  # `BatchRequest` checks it
+    return paste_back(
+        prepared.job,
+        prepared.models,
+        Path(request.out),
+        prepared.load,
+        format=request.paste_format,
         progress=progress,
     )
 

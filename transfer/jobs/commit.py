@@ -96,7 +96,8 @@ class Commit:
             "target": row["target"],
             "model_fingerprint": self._codec.fingerprint,
         }
-        return recipe | ({"note": row["note"]} if row["note"] else {})
+        how = {"edit": self._job.how["edit"]} if "edit" in self._job.how else {}
+        return recipe | how | ({"note": row["note"]} if row["note"] else {})
 
     def _shard(self, outputs: Sequence[Output]) -> list[Row]:
         """Write a chunk's pictures into one file; returns the rows, with places in the file."""

@@ -78,7 +78,9 @@ class Inputs:
         self.n_encoded_again = 0
         self._rank, self._chunk, _ = job.first_use
         self._by_rank = np.argsort(self._rank)
-        self._prefetcher = Prefetcher(load, job.plan.files, pool, max(MIN_AHEAD, 2 * self._batch))
+        self._prefetcher = Prefetcher(
+            load, job.plan.files, pool, max(MIN_AHEAD, 2 * self.batch_size)
+        )
         self._latents = DiskCache(folder, int(cache_bytes * (1 - PIXELS_SHARE)))
         self._pixels = DiskCache(folder, int(cache_bytes * PIXELS_SHARE))
         self._structure: Any = None
@@ -86,7 +88,8 @@ class Inputs:
         self._known_people = np.zeros(len(job.plan.names), bool)
 
     @property
-    def _batch(self) -> int:
+    def batch_size(self) -> int:
+        """Images that all devices compute at once."""
         return self._rows * self.codec.n_devices
 
     # -- pictures
@@ -191,8 +194,8 @@ class Inputs:
         if kept is not None:
             return kept
         usable, total = self.usable(person), np.zeros(0)
-        for start in range(0, len(usable), self._batch):
-            part = self.latents(usable[start : start + self._batch])
+        for start in range(0, len(usable), self.batch_size):
+            part = self.latents(usable[start : start + self.batch_size])
             total = part.sum(0, dtype=np.float64) + (total if len(total) else 0)
         mean = (total / len(usable)).astype(part.dtype)
         self._latents.put(key, mean)
@@ -220,7 +223,7 @@ class Inputs:
         batch: dict[int, int] = {}
         for i in pictures:
             own = int(self._rank[i]) % self._rows
-            places = range(own, self._batch, self._rows)
+            places = range(own, self.batch_size, self._rows)
             place = next((p for p in places if p not in batch), None)
             if place is None:
                 yield batch
@@ -232,11 +235,11 @@ class Inputs:
     def _next(self, batch: dict[int, int], now: Sequence[int]) -> dict[int, int]:
         """Pictures that are needed later, for the free positions of a batch."""
         first = max(int(self._rank[i]) for i in batch.values()) + 1
-        some = self._by_rank[first : first + self._batch - len(batch)]
+        some = self._by_rank[first : first + self.batch_size - len(batch)]
         found: dict[int, int] = {}
         for i in some[self.state[some] == UNKNOWN].tolist():
             own = int(self._rank[i]) % self._rows
-            places = range(own, self._batch, self._rows)
+            places = range(own, self.batch_size, self._rows)
             place = next((p for p in places if p not in batch and p not in found), None)
             if place is not None and self._chunk[i] >= 0 and i not in now:
                 found[place] = i
@@ -266,7 +269,7 @@ class Inputs:
         self, batch: dict[int, int], pixels: dict[int, np.ndarray]
     ) -> tuple[Latents, np.ndarray, np.ndarray, Images]:
         """Latents, errors (B, n) in grey levels, which the exact codec encoded, and images."""
-        images = np.repeat(pixels[next(iter(batch.values()))][None], self._batch, axis=0)
+        images = np.repeat(pixels[next(iter(batch.values()))][None], self.batch_size, axis=0)
         for place, i in batch.items():
             images[place] = pixels[i]
         latents, errors = _round_trip(self.codec, images)
@@ -292,24 +295,43 @@ def check_inputs(job: Job, load: LoadPicture) -> list[Trouble]:
     Raises:
         InputError: no expression can be used, or none of a person's pictures.
     """
-    plan = job.plan
+    plan, reasons = job.plan, _reasons(job, load)
+    expressions = dict.fromkeys(plan.expression.tolist())
+    if all(i in reasons for i in expressions):
+        raise InputError(f"no expression can be used: {reasons[next(iter(expressions))]}")
+    for name, pictures in zip(plan.names, plan.pictures, strict=True):
+        if all(i in reasons for i in pictures):
+            raise InputError(f"{name}: no picture can be used: {reasons[pictures[0]]}")
+    return [Trouble("read", plan.files[i], why) for i, why in reasons.items()]
 
-    def reason(i: int) -> str:
+
+def check_pictures(job: Job, load: LoadPicture) -> list[Trouble]:
+    """As `check_inputs`, for a job that edits pictures, of which a part may be unusable.
+
+    Raises:
+        InputError: no output can be made.
+    """
+    plan, reasons = job.plan, _reasons(job, load)
+    usable = [any(i not in reasons for i in pictures) for pictures in plan.pictures]
+    rows = zip(plan.expression.tolist(), plan.source.tolist(), plan.target.tolist(), strict=True)
+    if not any(e not in reasons and usable[s] and usable[t] for e, s, t in rows):
+        raise InputError(f"no picture can be edited: {next(iter(reasons.values()))}")
+    return [Trouble("read", plan.files[i], why) for i, why in reasons.items()]
+
+
+def _reasons(job: Job, load: LoadPicture) -> dict[int, str]:
+    """From the number of each picture that cannot be used to the reason."""
+
+    def reason(path: str) -> str:
         try:
-            load(plan.files[i])
+            load(path)
         except Exception as error:  # of one picture, which must not end the run
-            return failure(plan.files[i], error)
+            return failure(path, error)
         return ""
 
     with ThreadPoolExecutor(4) as pool:
-        reasons = list(pool.map(reason, range(len(plan.files))))
-    expressions = dict.fromkeys(plan.expression.tolist())
-    if all(reasons[i] for i in expressions):
-        raise InputError(f"no expression can be used: {reasons[next(iter(expressions))]}")
-    for name, pictures in zip(plan.names, plan.pictures, strict=True):
-        if all(reasons[i] for i in pictures):
-            raise InputError(f"{name}: no picture can be used: {reasons[pictures[0]]}")
-    return [Trouble("read", plan.files[i], why) for i, why in enumerate(reasons) if why]
+        reasons = list(pool.map(reason, job.plan.files))
+    return {i: why for i, why in enumerate(reasons) if why}
 
 
 def _round_trip(codec: Codec, images: Images) -> tuple[Latents, np.ndarray]:

@@ -13,17 +13,17 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
 from glow_jax.io.containers import MAX_FILE_BYTES
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.files import open_without_waiting
 from transfer.jobs.alphas import alpha_text
-from transfer.jobs.names import file_name
+from transfer.jobs.names import file_name, picture_name
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
-from transfer.methods import default_method, method_class, method_names
+from transfer.methods import EDITS, default_method, method_class, method_names
 from transfer.methods.base import Models
 
 VERSION = 2  # increased whenever the same inputs give other pixels
@@ -96,7 +96,7 @@ class Job:
         if self.format in SHARDS:
             file = f"shards/{chunk}{SHARDS[self.format]}"
         else:
-            parts = (Path(expression).stem, target, f"a{alpha_text(alpha)}", hexadecimal)
+            parts = (*self.shown(row), f"a{alpha_text(alpha)}", hexadecimal)
             name = "_".join(file_name(part) for part in parts) + PICTURES[self.format]
             file = (
                 f"images/{chunk}/{name}"
@@ -114,6 +114,15 @@ class Job:
             line=int(plan.line[row]),
             user_id=plan.user_ids[row] if plan.user_ids else "",
         )
+
+    def shown(self, row: int) -> tuple[str, ...]:
+        """What an output shows, for its file's name: an expression and a target, or a picture."""
+        plan, picture = self.plan, int(self.plan.expression[row])
+        expression, target = picture_name(plan.files[picture]), plan.names[plan.target[row]]
+        if method_names()[plan.method[row]] not in EDITS:
+            return expression, target
+        is_own = picture in plan.pictures[plan.target[row]]
+        return (target,) if is_own else (target, plan.names[plan.source[row]])
 
     @property
     def items(self) -> Iterator[Item]:
@@ -210,23 +219,30 @@ def make_job(
     _check_methods(plan, models, np.zeros(len(plan), bool))  # before files are read
     with ThreadPoolExecutor(8) as pool:
         sha256 = list(pool.map(_sha256, plan.files, chunksize=64))
-    alone = _alone(plan, sha256)
+    contents = [_content(text, path) for text, path in zip(sha256, plan.files, strict=True)]
+    alone = _alone(plan, contents)
     _check_methods(plan, models, alone)
     codec = models.codec
     how = {"model": codec.fingerprint, "precision": codec.precision, "version": str(VERSION)}
     if alignment:
         how["reading"] = alignment
     recipes = _recipes(models)
-    ids = _ids(plan, how, recipes, sha256, alone)
+    ids = _ids(plan, how, recipes, contents, alone)
     _, first = np.unique(ids, return_index=True)
     for (_, is_alone), recipe in recipes.items():
         how |= recipe if not is_alone or alone.any() else {}
     return Job(plan, sha256, ids, _ordered(plan, np.sort(first)), chunk_size, format, how, alone)
 
 
-def _alone(plan: Plan, sha256: Sequence[str]) -> np.ndarray:
+def _content(sha256: str, path: str) -> str:
+    """What identifies a picture: SHA-256 of its file, or of that and the number of a face in it."""
+    face = split_face(path)[1]
+    return sha256 if face is None else hashlib.sha256(f"{sha256}#{face}".encode()).hexdigest()
+
+
+def _alone(plan: Plan, contents: Sequence[str]) -> np.ndarray:
     """(N,) bool: rows whose source's pictures are all copies of the expression's."""
-    contents = [text or path for text, path in zip(sha256, plan.files, strict=True)]
+    contents = [text or path for text, path in zip(contents, plan.files, strict=True)]
     only = [{contents[i] for i in own} for own in plan.pictures]
     number = {content: i for i, content in enumerate(dict.fromkeys(contents))}
     shown = np.array([number[content] for content in contents], np.int32)
@@ -270,11 +286,11 @@ def _ids(
     plan: Plan,
     how: Mapping[str, str],
     recipes: Mapping[tuple[str, bool], Mapping[str, str]],
-    sha256: Sequence[str],
+    contents: Sequence[str],
     alone: np.ndarray,
 ) -> np.ndarray:
     """(N,) uint64: the first 8 bytes of a SHA-256 of everything that determines an output."""
-    pictures = [bytes.fromhex(text) or bytes(32) for text in sha256]
+    pictures = [bytes.fromhex(text) or bytes(32) for text in contents]
     people = [
         hashlib.sha256(b"".join(sorted(pictures[i] for i in own))).digest() for own in plan.pictures
     ]
@@ -316,7 +332,7 @@ def _ordered(plan: Plan, rows: np.ndarray) -> np.ndarray:
 def _sha256(path: str) -> str:
     """SHA-256 of a file, hexadecimal; empty if it cannot be read, which is reported later."""
     try:
-        with open(path, "rb", opener=open_without_waiting) as file:
+        with open(split_face(path)[0], "rb", opener=open_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
                 return ""

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from glow_jax.io.face_numbers import NUMBERED, split_face
 from glow_jax.io.picture_formats import EVERY
 
 MAX_NAME_BYTES = 80  # three such parts fit into a file name of at most 255 bytes
@@ -50,7 +51,14 @@ def distinct_names(paths: Sequence[str]) -> list[str]:
 
 def own_name(path: Path) -> str:
     """A person's name: that of the folder, or of the one picture without its suffix."""
-    return path.resolve().name if path.is_dir() else path.stem
+    return path.resolve().name if path.is_dir() else picture_name(path)
+
+
+def picture_name(path: str | os.PathLike[str]) -> str:
+    """The name of a picture without its suffix, and the number of a face in it: "photo#2"."""
+    file, face = split_face(path)
+    stem = Path(file).stem
+    return stem if face is None else f"{stem}#{face}"
 
 
 def _parts(path: str) -> list[str]:
@@ -59,5 +67,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _without_suffix(name: str) -> str:
+    if numbered := NUMBERED.fullmatch(name):
+        return f"{_without_suffix(numbered[1])}#{numbered[2]}"
     stem, dot, suffix = name.rpartition(".")
     return stem if dot and stem and f".{suffix.lower()}" in EVERY else name

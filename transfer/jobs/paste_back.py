@@ -1,6 +1,7 @@
 """Paste a job's outputs into the photographs that the targets' faces were cut out of.
 
-pasted/      the photographs with the results in them, at full size, named like the outputs
+pasted/      the photographs with the results in them, at full size, named like the outputs: JPEG
+             of the same quality where the photograph is a JPEG, else PNG
 pasted.csv   one row per output: its photograph, and the pasted file
 
 The method of an output pastes it. Files that exist already are kept, so that an interrupted run can
@@ -13,7 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from glow_jax.io.face_numbers import split_face
+from glow_jax.io.jpeg import jpeg_quality
 from glow_jax.io.messages import failure
 from glow_jax.io.output_folders import has_file, make_folder
 from glow_jax.io.output_schema import PASTED, RESULTS
@@ -28,6 +32,7 @@ from transfer.jobs.run import Progress, no_progress
 from transfer.methods import method_class
 from transfer.methods.base import Method, Models, Photograph
 from transfer.photos.aligned_faces import AlignedFaces
+from transfer.requests import PasteFormat
 
 FIELDS = ["id", "file", "photograph", "pasted"]
 PHOTOGRAPHS_IN_MEMORY = 2
@@ -48,6 +53,7 @@ def paste_back(
     out: Path,
     faces: AlignedFaces,
     *,
+    format: PasteFormat = "auto",
     progress: Progress = no_progress,
 ) -> Pasted:
     """Paste every output of a finished job into its target's photograph.
@@ -57,12 +63,15 @@ def paste_back(
         models: the models that the job was made for.
         out: the job's output folder.
         faces: the loader with which the job read its photographs.
+        format: "auto": a photograph that is a JPEG stays one, of its own quality, and others become
+            PNG; "png": all become PNG, which keeps every pixel outside the face.
         progress: called with the name of a stage, the number of items done, and their total.
 
     Raises:
         OutputError: the folder cannot be written to.
     """
-    cropped = _CroppedFaces(job, faces)
+    cropped = CroppedFaces(job, faces)
+    quality = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(lambda file: jpeg_quality(Path(file)))
     method = functools.cache(lambda name: method_class(name)(models, cropped))
     rows = _results(out)
     make_folder(out, PASTED)
@@ -71,25 +80,27 @@ def paste_back(
     wanted = [(row, item) for row, item in wanted if item.id in rows]
     wanted.sort(key=lambda pair: int(job.plan.target[pair[0]]))
 
-    def pasted(row: int, item: Item, file: Path) -> tuple[str, bool]:
-        """The photograph of an output, and whether the result was not there yet."""
+    def pasted(row: int, item: Item) -> tuple[str, Path, bool]:
+        """The photograph of an output, the result's file, and whether it was not there yet."""
         one: Method = method(item.method)
         picture = one.photograph(int(job.plan.target[row]))
         path = job.plan.files[picture]
+        jpeg = quality(split_face(path)[0]) if format == "auto" else None
+        suffix = ".png" if jpeg is None else ".jpg"
+        file = Path(PASTED, Path(item.file).with_suffix(suffix).name)
         if has_file(out, file):
-            return path, False
+            return path, file, False
         alpha = float(rows[item.id]["alpha"])
         photograph = cropped.photograph(picture)
         expression, source = int(job.plan.expression[row]), int(job.plan.source[row])
         image = read_image(out / item.file)[None]
         result = one.paste(expression, source, photograph, alpha, image)
-        write_image(out / file, result, _provenance(item, alpha, path, models))
-        return path, True
+        write_image(out / file, result, _provenance(item, alpha, path, models), jpeg)
+        return path, file, True
 
     for done, (row, item) in enumerate(wanted, 1):
-        file = Path(PASTED, Path(item.file).name)
         try:
-            path, new = pasted(row, item, file)
+            path, file, new = pasted(row, item)
         except ENDS_THE_RUN:
             raise
         except Exception as error:  # of one photograph
@@ -104,17 +115,25 @@ def paste_back(
     return Pasted(made, len(table) - made, tuple(failures))
 
 
-class _CroppedFaces:
+class CroppedFaces:
     """The faces of a job's photographs, by number; `transfer.methods.base.Photographs`."""
 
-    def __init__(self, job: Job, faces: AlignedFaces):
-        self._job, self._faces = job, faces
+    def __init__(self, job: Job, faces: AlignedFaces, max_side_px: int | None = None):
+        """No photograph is read yet.
+
+        Args:
+            job: whose photographs they are.
+            faces: the loader with which the job read its photographs.
+            max_side_px: longest side to which photographs are reduced; None keeps them as they are.
+        """
+        self._job, self._faces, self._max_side_px = job, faces, max_side_px
         self.usable = functools.cache(self._usable)
         self.photograph = functools.lru_cache(PHOTOGRAPHS_IN_MEMORY)(self._photograph)
 
     def _photograph(self, picture: int) -> Photograph:
         path = self._job.plan.files[picture]
-        return Photograph(picture, read_image(path), self._faces.face(path))
+        found = Photograph(picture, read_image(split_face(path)[0]), self._faces.face(path))
+        return found if self._max_side_px is None else reduced(found, self._max_side_px)
 
     def _usable(self, person: int) -> list[int]:
         return [i for i in self._job.plan.pictures[person] if self._can_be_used(i)]
@@ -130,6 +149,25 @@ class _CroppedFaces:
         return np.stack([self._faces(self._job.plan.files[i]) for i in pictures])
 
 
+def reduced(photograph: Photograph, max_side_px: int) -> Photograph:
+    """A photograph with its longest side reduced to `max_side_px`, and its face with it."""
+    height, width = photograph.pixels.shape[:2]
+    if max(height, width) <= max_side_px:
+        return photograph
+    share = max_side_px / max(height, width)
+    size = max(1, round(width * share)), max(1, round(height * share))
+    small = np.asarray(Image.fromarray(photograph.pixels).resize(size, Image.Resampling.BOX))
+    x, y = size[0] / width, size[1] / height
+    face, (left, top, right, bottom) = photograph.face, photograph.face.box
+    face = dataclasses.replace(
+        face,
+        transform=face.transform / np.array([x, y, 1.0]),
+        landmarks=face.landmarks * (x, y),
+        box=(left * x, top * y, right * x, bottom * y),
+    )
+    return Photograph(photograph.picture, small, face)
+
+
 def _results(out: Path) -> dict[str, Row]:
     return {row["id"]: row for row in read_rows(out / RESULTS)}
 
@@ -142,7 +180,7 @@ def _provenance(item: Item, alpha: float, photograph: str, models: Models) -> Pr
         "expression": Path(item.expression).name,
         "source": item.source,
         "target": item.target,
-        "pasted_into": Path(photograph).name,
+        "pasted_into": Path(split_face(photograph)[0]).name,
         "model_fingerprint": models.codec.fingerprint,
     }
     return Provenance(SOURCE_TYPE, models.codec.name, recipe)

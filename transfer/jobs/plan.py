@@ -9,7 +9,7 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.picture_folders import list_pictures
 from transfer.jobs.names import distinct_names, file_name, own_name
-from transfer.methods import method_names
+from transfer.methods import METHODS, method_names
 
 METHOD_OF_MODEL = -1  # in a row without a method: the model's default method
 
@@ -29,10 +29,11 @@ class Plan:
         expression: (N,) int32, index in `files` of the expression's picture.
         source, target: (N,) int32, indices in `names`.
         alpha: (N,) float64, NaN for "auto".
-        method: (N,) int8, index in `transfer.methods.METHODS`, or METHOD_OF_MODEL.
+        method: (N,) int8, index in `transfer.methods.method_names`, or METHOD_OF_MODEL.
         line: (N,) int32, line number in the job file; 0 without a job file.
         user_ids: (N,) the column id of the job file; None without one.
         notes: one line for each folder in which files were left out.
+        title: of a plan of edits: the edit in words, for labels and tables.
     """
 
     origin: str
@@ -47,6 +48,7 @@ class Plan:
     line: np.ndarray
     user_ids: list[str] | None = None
     notes: tuple[str, ...] = ()
+    title: str = ""
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -101,7 +103,7 @@ def plan_transfer(
             picture but the expression's, whose name the person then has.
         targets: for each target person, a folder of pictures, or one picture.
         alphas: how much of the expression to add; NaN means "auto".
-        method: a name in `transfer.methods.METHODS`; None is the model's default.
+        method: a name in `transfer.methods.method_names`; None is the model's default.
         keep: selects which of a person's pictures are used, where there are several; None uses
             all.
 
@@ -135,6 +137,29 @@ def plan_transfer(
     plan = plan_of("transfer", rows, list(files), people, method)
     notes = dict.fromkeys(found.note for found in [*expression_files, *people_files])
     return dataclasses.replace(plan, notes=tuple(filter(None, notes)))
+
+
+def with_method(plan: Plan, method: str) -> Plan:
+    """A plan whose rows without a method have this one.
+
+    Raises:
+        InputError: the method is unknown.
+    """
+    if method not in METHODS:
+        raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
+    number = method_names().index(method)
+    named = np.where(plan.method == METHOD_OF_MODEL, number, plan.method).astype(np.int8)
+    return dataclasses.replace(plan, method=named)
+
+
+def kept(plan: Plan, keep: Keep) -> Plan:
+    """A plan in which each person with several pictures has those that `keep` selects."""
+
+    def of(own: tuple[int, ...]) -> tuple[int, ...]:
+        numbers = {plan.files[i]: i for i in own}
+        return tuple(numbers[path] for path in keep(list(numbers))) if len(own) > 1 else own
+
+    return dataclasses.replace(plan, pictures=[of(own) for own in plan.pictures])
 
 
 def _check_names(targets: Sequence[Path]) -> None:

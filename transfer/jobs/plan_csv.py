@@ -9,7 +9,7 @@ from transfer.jobs.alphas import parse_alpha
 from transfer.jobs.plan import METHOD_OF_MODEL, Plan
 from transfer.jobs.plan_columns import Columns
 from transfer.jobs.plan_paths import Errors, Paths
-from transfer.methods import method_names
+from transfer.methods import METHODS
 
 NEEDED = ("expression", "source", "target", "alpha")
 OPTIONAL = ("method", "id")
@@ -66,7 +66,7 @@ def _read_rows(
     i_expression, i_source, i_target, i_alpha = (at[name] for name in NEEDED)
     i_method, i_id = at.get("method"), at.get("id")
     alphas: dict[str, float] = {}
-    methods = {"": METHOD_OF_MODEL} | {method: i for i, method in enumerate(method_names())}
+    methods = {"": METHOD_OF_MODEL} | {method: i for i, method in enumerate(METHODS)}
     lines: dict[str, int] = {}  # of the user's own ids
     for line, row in table:
         alpha = alphas.get(row[i_alpha])
@@ -78,7 +78,7 @@ def _read_rows(
         word = "" if i_method is None else row[i_method]
         method = methods.get(word.lower())
         if method is None:
-            errors.add(line, f"method {one_line(word)!r}; use {' or '.join(method_names())}")
+            errors.add(line, f"method {one_line(word)!r}; use {' or '.join(METHODS)}")
         pictures = paths.expressions(row[i_expression], line, "expression")
         text = row[i_source]
         source = paths.person(text, line, "source") if text else None

@@ -40,8 +40,13 @@ ENDINGS = (".csv", ".toml", ".yaml", ".yml", ".tsv")
 __all__ = ["JobErrors", "read_plan"]
 
 
-def read_plan(path: str | os.PathLike[str]) -> Plan:
+def read_plan(path: str | os.PathLike[str], *, inside: bool = False) -> Plan:
     """Read a job file, and check all of it.
+
+    Args:
+        path: the job file.
+        inside: whether a path that leads out of the file's folder is an error, for a job file of
+            somebody who may not read this machine's other files.
 
     Raises:
         JobErrors: the file has errors; each error has the file's name and a line number.
@@ -53,7 +58,7 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
         raise InputError(why)
     if kind not in ENDINGS:
         raise InputError(f"{one_line(path)}: not a job file; accepted: {', '.join(ENDINGS)}")
-    paths = Paths(os.path.dirname(path), Errors(one_line(path)))
+    paths = Paths(os.path.dirname(path), Errors(one_line(path)), inside)
     if kind in TABLES:
         return read_csv(path, paths)
     return read_product(path, read_text(path, 4 * MAX_CHARACTERS), paths)

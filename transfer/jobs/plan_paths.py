@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import counted, one_line, reason
 from glow_jax.io.output_schema import ALIGN, FACES, picture_part
 from glow_jax.io.picture_folders import (
@@ -63,15 +64,16 @@ class Paths:
     Attributes:
         folder: folder in which relative paths start.
         errors: errors of the file so far.
+        inside: whether a path may not lead out of that folder.
         files: number of each picture, by path.
         people: number of each person, by the numbers of the person's pictures.
         of_people: path of each person, by number.
         notes: one line for each folder in which files were left out.
     """
 
-    def __init__(self, folder: str, errors: Errors):
+    def __init__(self, folder: str, errors: Errors, inside: bool = False):
         """Without any paths; relative paths start at `folder`."""
-        self.folder, self.errors = folder, errors
+        self.folder, self.errors, self.inside = folder, errors, inside
         self.files: dict[str, int] = {}
         self.people: dict[tuple[int, ...], int] = {}
         self.of_people: list[str] = []
@@ -115,6 +117,8 @@ class Paths:
 
     def people_of(self, text: str, line: int) -> list[int]:
         """People: of a glob that matches folders, or of a folder that `align` wrote, one each."""
+        if self.inside and leads_out(text):
+            return [self.person(text, line)]  # which notes the error
         text = self._spelled(text)
         if crops := self._crops(text):
             return [self.person(folder, line) for folder in crops]
@@ -140,6 +144,8 @@ class Paths:
                 return True
             return glob.has_magic(one) and bool(self._matches(one))
 
+        if self.inside and leads_out(text):
+            raise InputError(f"{one_line(text)}: leads out of the folder of the job file")
         return spelled_as_there(text, exists)
 
     def _person(self, text: str, pictures: list[str]) -> int:
@@ -169,7 +175,7 @@ class Paths:
             matches = [os.path.join(self.folder, m) for m in self._matches(text)]
             return self._of_glob(text, matches)
         try:
-            mode = os.stat(path).st_mode
+            mode = os.stat(split_face(path)[0]).st_mode
         except (OSError, ValueError) as error:
             raise InputError(f"{one_line(text)}: {reason(error)}") from None
         if stat.S_ISREG(mode):
@@ -223,6 +229,11 @@ class Paths:
                 why = f"searches too many folders (stopped after {len(some)} {what}); name fewer"
                 raise InputError(f"{one_line(text)}: {why}")
         return some
+
+
+def leads_out(text: str) -> bool:
+    """Whether a path is absolute, or has a part ".."."""
+    return os.path.isabs(text) or ".." in text.split("/")
 
 
 def _named(path: str) -> str:

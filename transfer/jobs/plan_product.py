@@ -15,7 +15,7 @@ from transfer.jobs.plan import METHOD_OF_MODEL, Plan
 from transfer.jobs.plan_columns import Columns
 from transfer.jobs.plan_paths import Errors, Paths
 from transfer.jobs.plan_yaml import read_yaml
-from transfer.methods import method_names
+from transfer.methods import METHODS
 
 MAX_ROWS = 2**31 - 1
 MAX_CHARACTERS = 2**22  # of a file
@@ -48,11 +48,11 @@ def read_product(path: Path, text: str, paths: Paths) -> Plan:
     method = METHOD_OF_MODEL
     if "method" in document:
         name = str(document["method"]).strip().lower()
-        if name not in method_names():
+        if name not in METHODS:
             wrong = one_line(document["method"])[:80]
-            errors.add(lines.of("method"), f"method {wrong!r}; use {' or '.join(method_names())}")
+            errors.add(lines.of("method"), f"method {wrong!r}; use {' or '.join(METHODS)}")
         else:
-            method = method_names().index(name)
+            method = list(METHODS).index(name)
     alphas: tuple[float, ...] = ()
     try:
         alphas = parse_alphas([_alpha(a) for a in document["alphas"]])

@@ -16,6 +16,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import read_image
 from transfer.codec import in_batches
 from transfer.jobs import output_folder
+from transfer.jobs.animate import Animated, write_animations
 from transfer.jobs.commit import Commit
 from transfer.jobs.compute import Batch, Compute, Output, rows_of
 from transfer.jobs.inputs import Inputs
@@ -51,6 +52,7 @@ class Run:
         seconds: time from the first picture read to the last output written.
         encoded_again: how often a picture was encoded again, because the cache had dropped it.
         totals: counts over the whole folder.
+        animated: the animations, where they were asked for.
     """
 
     made: int
@@ -58,6 +60,7 @@ class Run:
     seconds: float
     encoded_again: int
     totals: Totals
+    animated: Animated | None = None
 
 
 def run(
@@ -73,6 +76,7 @@ def run(
     retry_failed: bool = False,
     likelihood: bool = True,
     references: bool = False,
+    animate: str | None = None,
     cache_bytes: int = CACHE_BYTES,
     progress: Progress = no_progress,
 ) -> Run:
@@ -92,6 +96,7 @@ def run(
             picture that could not be used.
         likelihood: whether bits/dim of the outputs are computed, which takes one more encode each.
         references: whether the reference pictures of the people are written.
+        animate: kind of the animations that are written of a job of one method; None writes none.
         cache_bytes: disk space for pixels and latents that are needed again.
         progress: called with the name of a stage, the number of items done, and their total.
 
@@ -115,9 +120,10 @@ def run(
             if references:
                 worker.write_references()
             made = worker.do(pending, progress)
+            animated = worker.animate(animate, progress) if animate else None
         seconds = time.perf_counter() - started
         totals = write_tables(out)
-    return Run(made, kept, seconds, worker.inputs.n_encoded_again, totals)
+    return Run(made, kept, seconds, worker.inputs.n_encoded_again, totals, animated)
 
 
 def pending_chunks(
@@ -150,7 +156,7 @@ def describe(
         "alphas": ["auto" if np.isnan(alpha) else alpha for alpha in alphas],
         "batch_size": batch_size,
         "versions": versions,
-    }
+    } | ({"edit": job.plan.title} if job.plan.title else {})
 
 
 class Worker:
@@ -199,6 +205,11 @@ class Worker:
         """Write the people's reference pictures."""
         write_references(self._job, self._codec, self.inputs, self._compute, self._out)
 
+    def animate(self, kind: str, progress: Progress = no_progress) -> Animated:
+        """Draw the series of a finished job as animations of a kind."""
+        parts = (self._job, self._codec, self.inputs, self._compute, self._out)
+        return write_animations(*parts, kind, progress)
+
     def do(self, chunks: Sequence[int], progress: Progress = no_progress) -> int:
         """Make and commit chunks; returns how many outputs were made.
 
@@ -216,7 +227,7 @@ class Worker:
                 if output.last:
                     self._commit.finish(output.chunk, of_chunk)
                     of_chunk = []
-                progress("transfer", done, total)
+                progress(self._job.plan.origin if self._job.plan.title else "transfer", done, total)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
                 raise

@@ -1,7 +1,8 @@
 """A contact sheet of a job: expressions, reference pictures, and the outputs by alpha."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,21 +13,31 @@ from transfer.jobs.alphas import AUTO
 from transfer.jobs.job import Job
 from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.references import reference_file
-from transfer.methods import method_class, method_names
+from transfer.methods import EDITS, method_class, method_names
 
 MIN_TILE_PX = 128
 GAP_PX = 6
 LABEL_PX = 22
+MAX_STEPS = 16  # columns of an interpolation
 INK, QUIET, BACKGROUND = (30, 30, 34), (110, 110, 116), (250, 250, 248)
 
 
-def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
-    """One row for each target and expression, labelled.
+class Key(NamedTuple):
+    """One series of outputs: numbers of a target, an expression's picture and a source."""
 
-    Columns: the picture of the expression, the reference pictures of source and target, then the
-    outputs by alpha. A cell without a picture says why. Where no source has another picture than
-    the expression's, the column of source references is left out. The label marks expressions
-    that were estimated absolutely.
+    target: int
+    expression: int
+    source: int
+
+
+def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
+    """One row for each target and expression, labelled; of edits, one for each picture.
+
+    Columns of a transfer: the picture of the expression, the reference pictures of source and
+    target, then the outputs by alpha. A cell without a picture says why. Where no source has
+    another picture than the expression's, the column of source references is left out. The label
+    marks expressions that were estimated absolutely. Columns of edits: the picture, then the
+    outputs by alpha; of an interpolation only the outputs, at most MAX_STEPS of them.
 
     Args:
         job: a finished job of one method, with an output at least.
@@ -36,34 +47,85 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     Returns:
         uint8 (H, W, 3).
     """
-    plan, series = job.plan, dict[tuple[int, int, int], dict[str, Path]]()
-    alone = set[tuple[int, int, int]]()
+    series = series_of(job, out)
+    alphas = list(dict.fromkeys(alpha for made in series.values() for alpha in made))
+    name = method_names()[job.plan.method[0]]
+    if name in EDITS:
+        heading, lead = _of_edits(job, series, load, name)
+        alphas = _spread(alphas, MAX_STEPS) if name == "interpolate" else alphas
+    else:
+        heading, lead = _of_transfers(job, series, out, load)
+    rows = [
+        [*lead[key], *(_tile(made.get(a), "not made") for a in alphas)]
+        for key, made in series.items()
+    ]
+    labels = [label_of(job, key) for key in series]
+    return grid(rows, [*heading, *(f"alpha {a}" for a in alphas)], labels)
+
+
+def series_of(job: Job, out: Path) -> dict[Key, dict[str, Path]]:
+    """From target, expression and source to the outputs that were made, by the text of alpha."""
+    plan, series = job.plan, dict[Key, dict[str, Path]]()
     for row in np.sort(job.order).tolist():
         item = job.item(row)
-        key = (int(plan.target[row]), int(plan.expression[row]), int(plan.source[row]))
-        if job.alone[row]:
-            alone.add(key)
         if (out / item.file).exists():
+            key = Key(int(plan.target[row]), int(plan.expression[row]), int(plan.source[row]))
             alpha = AUTO if np.isnan(item.alpha) else f"{item.alpha:g}"
             series.setdefault(key, {})[alpha] = out / item.file
-    alphas = list(dict.fromkeys(alpha for made in series.values() for alpha in made))
-    kind = method_class(method_names()[plan.method[0]]).reference_name
-    has_sources = not alone.issuperset(series)
+    return series
+
+
+def label_of(job: Job, key: Key) -> str:
+    """A line under the outputs of one target and expression."""
+    plan = job.plan
+    shown, target = Path(plan.files[key.expression]).stem, plan.names[key.target]
+    name = method_names()[plan.method[0]]
+    if name == "interpolate":
+        return printable(f"{target} to {plan.names[key.source]}: {plan.title}")
+    if name in EDITS:
+        return printable(f"{target}: {plan.title}")
+    absolute = " (estimated absolutely)" if _is_alone(job, key) else ""
+    return printable(f"{shown} on {target}{absolute}")
+
+
+def _of_edits(
+    job: Job, series: Iterable[Key], load: LoadPicture, name: str
+) -> tuple[list[str], dict[Key, list[np.ndarray | str]]]:
+    """Headings and tiles before the outputs."""
+    if name == "interpolate":
+        return [], {key: [] for key in series}
+    return ["picture"], {key: [rgb(load(job.plan.files[key.expression]))] for key in series}
+
+
+def _of_transfers(
+    job: Job, series: Iterable[Key], out: Path, load: LoadPicture
+) -> tuple[list[str], dict[Key, list[np.ndarray | str]]]:
+    """Headings and tiles before the outputs."""
+    plan, kind = job.plan, method_class(method_names()[job.plan.method[0]]).reference_name
+    has_sources = not all(_is_alone(job, key) for key in series)
+    lead: dict[Key, list[np.ndarray | str]] = {}
+    for key in series:
+        of_source = reference_file(out, "source", plan.names[key.source])
+        of_target = reference_file(out, "target", plan.names[key.target])
+        references = [None if _is_alone(job, key) else of_source] * has_sources + [of_target]
+        shown = rgb(load(plan.files[key.expression]))
+        lead[key] = [shown, *(_tile(file, f"no {kind} picture") for file in references)]
     people = [f"source {kind}"] * has_sources + [f"target {kind}"]
-    header = ["expression", *people, *(f"alpha {a}" for a in alphas)]
-    rows, labels = [], []
-    for (target, picture, source), made in series.items():
-        shown = _rgb(load(plan.files[picture]))
-        is_alone = (target, picture, source) in alone
-        of_source = None if is_alone else reference_file(out, "source", plan.names[source])
-        of_target = reference_file(out, "target", plan.names[target])
-        references = [_tile(of_source, f"no {kind} picture")] * has_sources
-        references.append(_tile(of_target, f"no {kind} picture"))
-        rows.append([shown, *references, *(_tile(made.get(a), "not made") for a in alphas)])
-        absolute = " (estimated absolutely)" if is_alone else ""
-        label = f"{Path(plan.files[picture]).stem} on {plan.names[target]}{absolute}"
-        labels.append(printable(label))
-    return grid(rows, header, labels)
+    return ["expression", *people], lead
+
+
+def _is_alone(job: Job, key: Key) -> bool:
+    plan = job.plan
+    rows = (plan.target == key.target) & (plan.expression == key.expression)
+    return bool(job.alone[rows & (plan.source == key.source)].any())
+
+
+def _spread(values: list[str], most: int) -> list[str]:
+    """At most so many of the values, evenly, with the first and the last."""
+    if len(values) <= most:
+        return values
+    places = np.linspace(0, len(values) - 1, most).round().astype(int)
+    return [values[i] for i in places.tolist()]
 
 
 def _tile(file: Path | None, otherwise: str) -> np.ndarray | str:
@@ -72,7 +134,10 @@ def _tile(file: Path | None, otherwise: str) -> np.ndarray | str:
 
 
 def grid(
-    rows: Sequence[Sequence[np.ndarray | str]], header: Sequence[str], labels: Sequence[str]
+    rows: Sequence[Sequence[np.ndarray | str]],
+    header: Sequence[str],
+    labels: Sequence[str],
+    tile_px: int = MIN_TILE_PX,
 ) -> np.ndarray:
     """Lay out uint8 (H, W, 3) tiles with a heading over every column and a label under rows.
 
@@ -80,9 +145,10 @@ def grid(
         rows: the tiles, all of one size, a picture at least; words stand in a cell without one.
         header: a heading for each column.
         labels: a label for each row.
+        tile_px: smallest side of a tile, to which smaller ones are enlarged by a whole number.
     """
     height, width = next(t.shape[:2] for row in rows for t in row if not isinstance(t, str))
-    scale = max(1, -(-MIN_TILE_PX // min(height, width)))
+    scale = max(1, -(-tile_px // min(height, width)))
     tile_h, tile_w = height * scale, width * scale
     step_y, step_x = tile_h + LABEL_PX + GAP_PX, tile_w + GAP_PX
     top = LABEL_PX + GAP_PX
@@ -104,5 +170,6 @@ def grid(
     return np.asarray(sheet)
 
 
-def _rgb(pixels: np.ndarray) -> np.ndarray:
+def rgb(pixels: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 1 or 3) with three channels."""
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels

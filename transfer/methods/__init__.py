@@ -11,8 +11,8 @@ from glow_jax.io.errors import InputError
 if TYPE_CHECKING:
     from transfer.methods.base import Method, Models
 
-# Name of a method -> its class, or "MODULE:CLASS". A plan stores a method as its place in this
-# order.
+# Name of a transfer method -> its class, or "MODULE:CLASS". A plan stores a method as its place in
+# `method_names`.
 METHODS: dict[str, "str | type[Method]"] = {
     "warp": "transfer.methods.warp:Warp",
     "paper": "transfer.methods.paper:Paper",
@@ -20,18 +20,26 @@ METHODS: dict[str, "str | type[Method]"] = {
 }
 
 
+# The methods that edit a picture without another person's expression, in the same form.
+EDITS: dict[str, "str | type[Method]"] = {
+    "edit": "transfer.methods.edit:ActionUnitEdit",
+    "direction": "transfer.methods.latent_edits:DirectionEdit",
+    "interpolate": "transfer.methods.latent_edits:InterpolationEdit",
+}
+
+
 def method_names() -> tuple[str, ...]:
-    """The names of the methods, in the order of `METHODS`."""
-    return tuple(METHODS)
+    """The names of all methods: of `METHODS`, then of `EDITS`."""
+    return (*METHODS, *EDITS)
 
 
 def method_class(name: str) -> "type[Method]":
     """The class of a method; imports its module.
 
     Args:
-        name: a key of `METHODS`.
+        name: one of `method_names`.
     """
-    entry = METHODS[name]
+    entry = (METHODS | EDITS)[name]
     if not isinstance(entry, str):
         return entry
     module, _, attribute = entry.partition(":")
@@ -39,7 +47,7 @@ def method_class(name: str) -> "type[Method]":
 
 
 def default_method(models: "Models") -> str:
-    """The name of the first method that can be used with the models.
+    """The name of the first method of `METHODS` that can be used with the models.
 
     Raises:
         InputError: no method can.

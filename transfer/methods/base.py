@@ -9,14 +9,29 @@ To add a method, write such a class in one file and add one line to `transfer.me
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from transfer.codec import Codec, FloatImages, Images, Latents
+from transfer.directions import Direction
+from transfer.expression.edits import Edit
 from transfer.expression.estimate import Faces
 from transfer.expression.model import ExpressionModel
 from transfer.photos.align import Aligned
+
+Rule = Literal["linear", "spherical"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpolation:
+    """From one picture to another through the latent space.
+
+    Attributes:
+        rule: of `transfer.arithmetic.interpolate`.
+    """
+
+    rule: Rule = "linear"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +42,13 @@ class Models:
         codec: the flow as functions.
         expression_model: the expression model; None if there is none for this flow.
         neutralise: whether the target's own expression is removed from the edited picture.
+        edit: what is done to each picture, by a method that transfers nothing; None for transfers.
     """
 
     codec: Codec
     expression_model: ExpressionModel | None = None
     neutralise: bool = False
+    edit: "Edit | Direction | Interpolation | None" = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from transfer.codec import Codec, FloatImages, Images, to_bytes
+from transfer.expression.model import smoothing_of
 from transfer.expression.paint import displaced, mouths, with_expression
 from transfer.methods.base import Decoded, Photograph, Rows
 from transfer.methods.warp import PreparedPictures, Warp
@@ -90,10 +91,10 @@ class Glow(Warp):
         own = self._own(photograph.picture)[None]
         base = with_expression(self._model, picture, added - own)
         small = mouths(self._model, picture, added, own, shown, shown)
-        transform = photograph.face.transform
+        transform, smoothing = photograph.face.transform, float(smoothing_of(self._model))
         if not small[..., 3].any():
             change = displaced(self._model, picture, added - own)
-            return paste_warp(photograph.pixels, transform, *change)
+            return paste_warp(photograph.pixels, transform, *change, smoothing)
         light = light_of(self._codec, base, small)
         side = paste_side(photograph.face.side_px)
         other = details()
@@ -101,7 +102,8 @@ class Glow(Warp):
         large = mouths(self._model, picture, added, own, shown, large_shown)
         landmarks, displacements, edit = displaced(self._model, picture, added - own, side)
         edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
-        return paste_warp(photograph.pixels, transform, landmarks, displacements, edit)
+        change = (landmarks, displacements, edit)
+        return paste_warp(photograph.pixels, transform, *change, smoothing)
 
 
 def lit(mouth: np.ndarray, light: Light) -> FloatImages:

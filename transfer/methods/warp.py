@@ -26,7 +26,12 @@ from transfer.codec import Images, to_bytes
 from transfer.expression.absolute import Population
 from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.estimate import Estimate, PeopleActivations, is_below_noise
-from transfer.expression.model import MAX_ACTIVATION, ExpressionModel, fingerprint
+from transfer.expression.model import (
+    MAX_ACTIVATION,
+    ExpressionModel,
+    fingerprint,
+    smoothing_of,
+)
 from transfer.expression.paint import displaced, with_expression
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.photos.paste import paste_warp
@@ -100,7 +105,7 @@ class Warp:
         """See `Method`."""
         edited = [self._people.most_neutral(t) for t in rows.targets]
         pairs = zip(rows.expressions, rows.sources, strict=True)
-        found = [self._people.expression(*pair) for pair in pairs]
+        found = [self._expression(*pair) for pair in pairs]
         activations = np.stack([one.activations for one in found])
         own = np.stack([self._own(i) for i in edited])
         notes = [self._note(one) for one in found]
@@ -120,6 +125,10 @@ class Warp:
         pictures = np.repeat(self._faces.pixels([target]), n, axis=0)
         own = np.repeat(self._own(target)[None], n, axis=0)
         return PreparedPictures(pictures, activations, own, [""] * n)
+
+    def _expression(self, expression: int, source: int) -> Estimate:
+        """The activations that alpha multiplies."""
+        return self._people.expression(expression, source)
 
     def _own(self, picture: int) -> np.ndarray:
         """(A,) activations to remove from a target's picture."""
@@ -168,7 +177,7 @@ class Warp:
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> np.ndarray:
         """The photograph itself is warped, and the residual added; `result` is not used."""
-        activations = alpha * self._people.expression(expression, source).activations
+        activations = alpha * self._expression(expression, source).activations
         details = partial(self._faces.photograph, expression)
         return self.pasted(photograph, activations, self._faces.pixels([expression]), details)
 
@@ -191,7 +200,8 @@ class Warp:
         change = displaced(
             self._model, picture, (activations - self._own(photograph.picture))[None]
         )
-        return paste_warp(photograph.pixels, photograph.face.transform, *change)
+        smoothing = float(smoothing_of(self._model))
+        return paste_warp(photograph.pixels, photograph.face.transform, *change, smoothing)
 
 
 def max_alphas_of(activations: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import read_image
 from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
@@ -25,7 +26,7 @@ class Photographs:
     Attributes:
         size: side of the crops, pixels; 0 is the model's image size.
         which: the face of a photograph to use: "largest", "all", or a number, counted from left to
-            right from 1.
+            right from 1. A path that ends in a number ("photo.jpg#2") chooses for itself.
         limits: limits that a face must satisfy.
         detector: name of the face detector, such as "dlib".
     """
@@ -61,6 +62,8 @@ class AlignedFaces:
 
     Attributes:
         settings: how faces are cut out.
+        unchosen: from the path of a photograph with several faces, of which none was chosen and the
+            largest was taken, to the number of that face and the number of faces.
     """
 
     def __init__(self, face_detector: FaceDetector, settings: Photographs, channels: int = 3):
@@ -77,6 +80,7 @@ class AlignedFaces:
         if settings.which == "all":
             raise InputError("face all: a transfer takes one face of each photograph; use largest")
         self._face_detector, self.settings, self._channels = face_detector, settings, channels
+        self.unchosen: dict[str, tuple[int, int]] = {}
         # A face that was read for its crop is needed again to paste a result back.
         self.face = functools.lru_cache(MAX_KEPT_FACES)(self._face)
 
@@ -97,16 +101,28 @@ class AlignedFaces:
         Raises:
             InputError: the photograph cannot be read, or its face cannot be used.
         """
-        settings, photograph = self.settings, read_image(path)
+        settings, (file, number) = self.settings, split_face(path)
+        photograph = read_image(file)
+        which = settings.which if number is None else number
         try:
             good, bad = faces_in(
-                photograph, self._face_detector, settings.size, settings.which, settings.limits
+                photograph, self._face_detector, settings.size, which, settings.limits
             )
         except ValueError as error:  # of the face detector
             raise InputError(f"{one_line(path)}: {reason(error)}") from None
         if not good:
             raise InputError(f"{one_line(path)}: {bad[0]}")
+        if which == "largest" and good[0].count > 1:
+            self.unchosen[path] = good[0].number, good[0].count
         return good[0]
+
+
+def unchosen_line(path: str, number: int, count: int) -> str:
+    """A line about a photograph with several faces, of which none was chosen."""
+    return (
+        f"{one_line(path)}: {count} faces; the largest was taken, number {number} from the left; "
+        f"{one_line(path)}#N names another"
+    )
 
 
 def loader_of(
@@ -124,7 +140,7 @@ def loader_of(
         InputError: the model's pictures are not square, or the face detector is not available.
     """
     if photographs is None:
-        return lambda path: read_image(path, size, channels), ""
+        return lambda path: _aligned_already(path, size, channels), ""
     if size[0] != size[1]:
         raise InputError(
             f"aligned faces are square, but the model's pictures are {size[1]}x{size[0]}"
@@ -132,6 +148,14 @@ def loader_of(
     photographs = dataclasses.replace(photographs, size=size[0])
     faces = AlignedFaces(face_detector(photographs.detector), photographs, channels)
     return faces, photographs.key
+
+
+def _aligned_already(path: str, size: tuple[int, int], channels: int) -> np.ndarray:
+    file, number = split_face(path)
+    if number is not None:
+        why = "the number of a face has a meaning only with `photographs`, in which faces are found"
+        raise InputError(f"{one_line(path)}: {why}")
+    return read_image(file, size, channels)
 
 
 def check_installed(photographs: Photographs | None, n_neutral: int | None = None) -> None:

@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.files import read_bytes, write_atomically
 from glow_jax.io.messages import failure, one_line, reason
 from glow_jax.io.output_folders import ABANDONED_S, make_folder, remove_temporary
@@ -184,9 +185,11 @@ def _aligned(
     measure_aus: MeasureAus | None,
 ) -> Result | str:
     path = photograph.path
+    file_path, number = split_face(path)
+    of_file, which = Path(file_path), settings.which if number is None else number
     try:
-        sha256 = hashlib.sha256(read_bytes(path)).hexdigest() if path.is_file() else ""
-        name = f"{file_name(path.stem)}_{sha256[:8]}"
+        sha256 = hashlib.sha256(read_bytes(of_file)).hexdigest() if of_file.is_file() else ""
+        name = f"{file_name(of_file.stem)}_{sha256[:8]}" + (f"_face{number}" if number else "")
         inside = f"{photograph.person}/{name}" if photograph.person else name
         record_path = out / RECORDS / f"{inside}.json"
         record = read_record(record_path, out, sha256)
@@ -194,20 +197,21 @@ def _aligned(
             if record["photograph"] != absolute(path):  # the file was moved
                 write_record(record_path, record | paths_of(path))
             return Result(inside, new=False)
-        pixels = read_image(path)
-        declared = read_source_type(path)
+        pixels = read_image(of_file)
+        declared = read_source_type(of_file)
     except InputError as error:
         return str(error).removeprefix(f"{one_line(path)}: ")
     except OSError as error:
         return f"cannot be read ({reason(error)})"
-    good, bad = faces_in(pixels, face_detector, settings.size, settings.which, settings.limits)
+    good, bad = faces_in(pixels, face_detector, settings.size, which, settings.limits)
     faces = []
     for face in good:
-        file = f"{FACES}/{inside}.png" if face.count == 1 else f"{FACES}/{inside}_{face.number}.png"
+        alone = face.count == 1 or number is not None
+        file = f"{FACES}/{inside}.png" if alone else f"{FACES}/{inside}_{face.number}.png"
         aus = None if measure_aus is None else measure_aus(face.pixels)
         description = describe_crop(face, file, aus)
         recipe = {key: description[key] for key in ("transform", "box", "face", "faces")}
-        recipe |= {"photograph": path.name, "sha256": sha256, "detector": settings.detector}
+        recipe |= {"photograph": of_file.name, "sha256": sha256, "detector": settings.detector}
         recipe |= {"photograph_source_type": declared}
         provenance = Provenance(crop_source_type(declared), MADE_BY, recipe)
         write_image(out / file, face.pixels, provenance)

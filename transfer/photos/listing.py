@@ -1,11 +1,13 @@
 """List the photographs of files and folders, by person."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import one_line
 from glow_jax.io.picture_folders import Listing, add_files, left_out, walk
 from glow_jax.io.picture_formats import suffixes
@@ -15,7 +17,7 @@ class PhotographFile(NamedTuple):
     """A photograph on disk.
 
     Attributes:
-        path: of the file.
+        path: of the file, perhaps with the number of a face (`glow_jax.io.face_numbers`).
         person: name of the person, and of the folder of the person's crops; "" where the
             photograph was given by itself, outside any folder.
     """
@@ -49,7 +51,7 @@ def list_photographs(
     people: dict[str, Path] = {}
     hidden = None if leave_out is None else leave_out.resolve()
     for path in paths:
-        if not path.exists():
+        if not os.path.exists(split_face(path)[0]):
             raise InputError(f"{one_line(path)}: no such file or folder")
         if not path.is_dir():
             found.append(PhotographFile(path, ""))

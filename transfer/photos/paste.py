@@ -36,7 +36,7 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import ConvexHull
 
 from glow_jax.io.landmarks68 import raised_brows
-from transfer.expression.warp import warp
+from transfer.expression.warp import SMOOTHING, warp
 from transfer.photos.crop import Pixels, Transform, crop, inverse, transform_points
 
 Landmarks = Float[np.ndarray, "68 2"]
@@ -61,6 +61,7 @@ def paste_warp(
     landmarks: Landmarks,
     displacements: Landmarks,
     edit: Edit,
+    smoothing: float = SMOOTHING,
 ) -> Pixels:
     """A photograph whose face is warped and edited as its crop was; see the module.
 
@@ -71,11 +72,12 @@ def paste_warp(
         displacements: displacement of each landmark.
         edit: (S, S, 4) over the warped crop: three channels to add, grey levels, and the share
             (0-1) of the warped crop to remove.
+        smoothing: of the spline, as in `transfer.expression.warp`.
 
     Returns:
         uint8, as large as the photograph.
     """
-    shift = spline_shift(landmarks, displacements)
+    shift = spline_shift(landmarks, displacements, smoothing)
     mask = face_mask(np.concatenate([landmarks, landmarks + displacements]))
     edit = np.asarray(edit, np.float32)
     has_shift, has_edit = shift.any(), edit.any()
@@ -128,7 +130,9 @@ def paste_picture(
     return result
 
 
-def spline_shift(landmarks: Landmarks, displacements: Landmarks) -> Field:
+def spline_shift(
+    landmarks: Landmarks, displacements: Landmarks, smoothing: float = SMOOTHING
+) -> Field:
     """(G, G, 2) from each point of the edited crop to its source in the unedited crop, in sides.
 
     This is the reverse displacement of `transfer.expression.warp`, faded to 0 at the crop's border.
@@ -137,7 +141,7 @@ def spline_shift(landmarks: Landmarks, displacements: Landmarks) -> Field:
         return np.zeros((GRID, GRID, 2), np.float32)
     axis = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
     own = np.stack(np.meshgrid(axis, axis), -1)
-    arrays = (jnp.asarray(a, jnp.float32) for a in (landmarks, displacements))
+    arrays = (jnp.asarray(a, jnp.float32) for a in (landmarks, displacements, smoothing))
     found = _warped(jnp.asarray(own)[None], *arrays)
     t = np.clip(np.minimum(axis, 1 - axis) / FADE, 0, 1)
     fade = t * t * (3 - 2 * t)
@@ -145,9 +149,11 @@ def spline_shift(landmarks: Landmarks, displacements: Landmarks) -> Field:
 
 
 @jax.jit
-def _warped(points: jax.Array, landmarks: jax.Array, displacements: jax.Array) -> jax.Array:
+def _warped(
+    points: jax.Array, landmarks: jax.Array, displacements: jax.Array, smoothing: jax.Array
+) -> jax.Array:
     """A grid of points, warped as a picture: each entry is the source of that point."""
-    return warp(points, landmarks[None], displacements[None])[0]
+    return warp(points, landmarks[None], displacements[None], smoothing)[0]
 
 
 def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:

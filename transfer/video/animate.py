@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
 from glow_jax.io.files import read_json_object, write_atomically
 from glow_jax.io.locks import exclusive
 from glow_jax.io.messages import one_line
@@ -41,6 +42,7 @@ from transfer.models import load_models
 from transfer.photos.align import FaceDetector
 from transfer.photos.aligned_faces import AlignedFaces
 from transfer.photos.judge_adapter import face_detector as detector_of
+from transfer.requests import StrPath
 from transfer.video.making import TARGET, Target, make_parts
 from transfer.video.neutral_frames import NeutralFrames, neutral_frames, parse_neutral
 from transfer.video.reading import FaceReader, Readings, read_faces
@@ -199,7 +201,7 @@ def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _J
     for path in () if request.overwrite else (out, table):
         if os.path.lexists(path):
             raise InputError(f"{one_line(path)}: exists; name another file, or set `overwrite`")
-    for path in (Path(request.driving), Path(request.target)):
+    for path in (Path(request.driving), _photograph(request)):
         if not path.exists():
             raise InputError(f"{one_line(path)}: no such file or folder")
     wanted = parse_neutral(request.source_neutral)
@@ -223,7 +225,7 @@ def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _J
         )
     if photographs is not None:
         photographs = dataclasses.replace(photographs, size=height)
-    target = _target_of(Path(request.target), photographs, face_detector, height)
+    target = _target_of(request.target, photographs, face_detector, height)
     reader = FaceReader(model, height, photographs, face_detector)
     job = _Job(request, clip, models, model, target, reader, wanted)
     if max(job.size) > MAX_SIDE:
@@ -234,12 +236,20 @@ def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _J
     return job
 
 
-def _target_of(path: Path, photographs: Any, detector: FaceDetector | None, size: int) -> Target:
+def _photograph(request: AnimateRequest) -> Path:
+    """The target's file: a path that ends in a number ("photo.jpg#2") chooses a face in it."""
+    return Path(split_face(os.fspath(request.target))[0])
+
+
+def _target_of(
+    target: StrPath, photographs: Any, detector: FaceDetector | None, size: int
+) -> Target:
+    path = Path(split_face(os.fspath(target))[0])
     if path.is_dir():
         raise InputError(f"{one_line(path)}: is a folder; `target` is one photograph")
     if photographs is None or detector is None:
         return Target(read_image(path, (size, size))[None], None)
-    face = AlignedFaces(detector, photographs).face(os.fspath(path))
+    face = AlignedFaces(detector, photographs).face(os.fspath(target))
     return Target(face.pixels[None], Photograph(TARGET, read_image(path), face))
 
 
@@ -329,8 +339,9 @@ def _work_folder(job: _Job) -> Iterator[None]:
     Raises:
         InputError: it is of another request, or another process works in it.
     """
-    target = hashlib.sha256(Path(job.request.target).read_bytes()).hexdigest()
-    batch = {"batch_size": job.request.batch_size}
+    target = hashlib.sha256(_photograph(job.request).read_bytes()).hexdigest()
+    face = split_face(os.fspath(job.request.target))[1]
+    batch = {"batch_size": job.request.batch_size, "target_face": face}
     ours = {**_recipe(job), **batch, "driving_sha256": sha256_of(job.clip), "target_sha256": target}
     work, path = job.work, job.work / REQUEST
     is_new = not os.path.lexists(work)

@@ -126,7 +126,7 @@ def test_a_parameter_in_a_message_becomes_its_flag() -> None:
 
 
 # Those that run no model of JAX's.
-NO_JAX = {"merge", "eval", "render", "facekit", "generate", "completion"}
+NO_JAX = {"merge", "eval", "render", "facekit", "generate", "completion", "export"}
 
 
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - NO_JAX))

@@ -63,6 +63,7 @@ CASES = [
     ("feat", "py-feat", ["eval", PEOPLE, "--identity", "none", "--aus", "py-feat"]),
     ("deepface", "eval", ["demo", "--judge", "-o", "OUT"]),
     ("mitsuba", "render", ["render", "-o", "OUT"]),
+    ("gradio", "ui", ["ui"]),
     ("openvino", "photoreal", ["generate", "-o", "OUT"]),
     ("huggingface_hub", "convert", ["convert", "hf:owner/name", "-o", "OUT"]),
     ("tensorflow_datasets", "train", [*TRAIN, "tfds:cifar10"]),

@@ -44,6 +44,16 @@ def test_a_link_is_something_that_is_there(home: Path, tmp_path: Path, capsys) -
     assert "exists" in fails(capsys, words)
 
 
+def test_a_folder_is_no_file_and_a_file_no_folder(home: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "z.npz").mkdir()
+    (tmp_path / "out").touch()
+    model = ["--model", f"{home}/model", "--overwrite"]
+    said = fails(capsys, ["encode", f"{home}/ann", *model, "-o", f"{tmp_path}/z.npz"])
+    assert "z.npz: is a folder; name a file" in said
+    said = fails(capsys, ["decode", f"{home}/ann.npz", *model, "-o", f"{tmp_path}/out"])
+    assert "out: is not a folder; name another" in said
+
+
 def test_an_empty_folder_may_be_filled(home: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     words = ["decode", f"{home}/ann.npz", "--model", f"{home}/model", "-o", f"{tmp_path}/out"]

@@ -8,7 +8,7 @@ from glow_jax.cli.main import VERBS, main, parser_of
 from glow_jax.cli.parser import Parser, meant
 from tests.support.command_line import fails
 
-SILENT = {"completion"}  # does no work: neither progress nor a summary
+SILENT = {"completion", "ui"}  # without a summary: a script, and a server
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ SILENT = {"completion"}  # does no work: neither progress nor a summary
         (["fit"], "unknown verb fit; did you mean fit-expressions?"),
         (["xyzzy"], "unknown verb xyzzy (see `glow-jax --help`)"),
         ([""], "unknown verb ''"),
+        (["--json", "info"], "--json: a verb stands before its options (see"),
         (["--versoin"], "--versoin: a verb stands before its options; did you mean --version?"),
         (["-q", "info", "faces64"], "-q: a verb stands before its options"),
         (["info", "faces64", "--jsn"], "unknown option --jsn; did you mean --json?"),

@@ -43,13 +43,21 @@ def renders() -> Faces:
     return Faces(images, UNITS, activations, landmarks, np.arange(N) // 4, np.zeros(N, int))
 
 
-def photoreal(seed: int) -> Taught:
-    """Everybody has one picture; the second unit is not read, and landmarks lie elsewhere."""
+def photoreal(seed: int, moves: np.ndarray | None = None) -> Taught:
+    """The second unit is not read, and landmarks lie elsewhere.
+
+    Everybody has one picture; with `moves` (68, 2), in sides of the picture, everybody has a
+    neutral one and three pairs of it, in which the first unit moves the landmarks by so much.
+    """
     activations, images = made(seed)
     neutral = activations[:, 0] == 0
     activations[:, 1] = np.nan
     moved = np.broadcast_to(PLACE + 0.02, (N, 68, 2))
-    return Taught(images, activations, moved, np.arange(N) + 1000, neutral)
+    people, bases = np.arange(N) + 1000, np.full(N, -1)
+    if moves is not None:
+        moved = moved + activations[:, :1, None] * moves
+        people, bases = people // 4, np.where(neutral, -1, np.arange(N) // 4 * 4)
+    return Taught(images, activations, moved, people, neutral, bases)
 
 
 def blind() -> ExpressionModel:
@@ -86,6 +94,23 @@ def test_pictures_of_both_kinds_are_read() -> None:
     absolute = np.asarray(em.absolute_activations(model, jnp.asarray(raw)))
     assert np.corrcoef(absolute[:, 0], others.activations[:, 0])[0, 1] > 0.7
     assert np.isfinite(np.stack(model.population)).all()
+
+
+@pytest.mark.slow
+def test_pairs_change_displacements_and_residual() -> None:
+    start = blind()
+    down = np.zeros((68, 2))
+    down[8, 1] = 0.05  # the chin
+    taught = [photoreal(seed, down) for seed in (1, 2)]
+    model = adapt(start, renders(), taught[:1], taught[1:])
+    eyes = PLACE[42:48].mean(0) - PLACE[36:42].mean(0)
+    before, after = np.asarray(start.displacements), np.asarray(model.displacements)
+    np.testing.assert_allclose(after[0, 8, 1], 0.05 / np.hypot(*eyes), rtol=0.15)
+    np.testing.assert_array_equal(after[1:], before[1:])
+    assert model.smoothing is not None and np.isfinite(model.residual).all()
+    changed = np.abs(np.asarray(model.residual) - np.asarray(start.residual)).max((2, 3, 4))
+    assert changed[0, 0] > 1  # the bar, grey levels
+    assert model.slope[0] != start.slope[0] and model.slope[1] == start.slope[1]
 
 
 def test_people_with_one_picture_are_compared_with_each_other() -> None:

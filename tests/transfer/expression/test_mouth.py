@@ -6,7 +6,7 @@ import pytest
 
 from glow_jax.io.landmarks68 import LOWER_EDGES, UPPER_EDGES
 from tests.support.expressions import face
-from transfer.expression.mouth import share
+from transfer.expression.mouth import LUMA, share, tint
 from transfer.expression.openings import between_eyes, lip_gap, newly_open
 
 
@@ -50,3 +50,17 @@ def test_the_share_is_continuous_in_the_opening() -> None:
 
 def test_newly_open_is_the_part_of_the_gap_that_is_new() -> None:
     np.testing.assert_allclose(newly_open(lips(0.1), lips(0.4) - lips(0.1)), 0.75, atol=1e-2)
+
+
+def test_a_tint_is_the_hue_of_the_targets_light_and_not_its_brightness() -> None:
+    grey = jnp.full((2, 3), 120.0)
+    warm = jnp.array([[150.0, 100.0, 80.0], [75.0, 50.0, 40.0]])
+    np.testing.assert_allclose(tint(grey, 0.5 * grey), 1, rtol=1e-6)
+    found = np.asarray(tint(warm, grey))
+    assert (found[:, 0] > found[:, 1]).all() and (found[:, 1] > found[:, 2]).all()
+    np.testing.assert_allclose(found @ np.array(LUMA), 1, rtol=1e-5)
+    black, white = jnp.zeros((1, 3)), jnp.full((1, 3), 255.0)
+    red = jnp.array([[255.0, 0, 0]])
+    for one, other in [(black, white), (red, white), (white, red), (red, 255 - red)]:
+        found = np.asarray(tint(one, other))
+        assert np.isfinite(found).all() and found.min() >= 0.5 and found.max() <= 2

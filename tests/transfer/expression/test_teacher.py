@@ -15,6 +15,7 @@ from transfer.expression.teacher import (
     RIGHT,
     at_renders_points,
     is_neutral,
+    pairs_of,
     taught,
 )
 
@@ -29,6 +30,7 @@ def label(smile: float, jaw: float, identity: int = 0) -> dict[str, Any]:
                         "mouthUpperUpLeft": 0.0, "eyeBlinkLeft": 0.1},
         "landmarks": PLACE.tolist(),
         "identity": identity,
+        "file": f"{identity}.webp",
     }  # fmt: skip
 
 
@@ -61,6 +63,22 @@ def test_labels_are_activations_of_renders() -> None:
     assert np.isnan(found.activations[:, 2]).all()  # MediaPipe does not see a wrinkled nose
     np.testing.assert_array_equal(found.people, [0, 1, 2, 3])
     np.testing.assert_allclose(found.landmarks[1], at_renders_points(PLACE[None])[0], rtol=1e-5)
+
+
+def test_pairs_are_a_picture_and_its_own_neutral_one() -> None:
+    neutral = {"neutral": "0.webp"}
+    labels = [
+        {**label(0.1, 0.0), **neutral},
+        {**label(0.82, 0.0, 1), **neutral},
+        {**label(0.5, 0.2, 2), "neutral": "elsewhere.webp"},
+        label(0.1, 0.0, 3),
+    ]
+    found = taught(portraits(4), labels, AUS)
+    np.testing.assert_array_equal(found.bases, [-1, 0, -1, -1])
+    pairs = pairs_of(found)
+    np.testing.assert_allclose(pairs.aus, [[0.72 / FULL_READING, 0, 0]], atol=1e-5)
+    np.testing.assert_array_equal(pairs.neutral[0], found.images[0])
+    np.testing.assert_array_equal(pairs.expressive[0], found.images[1])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from glow_jax.io.provenance import read_provenance
 from tests.support import photographs
 from transfer.photos.crop import crop, transform_points
 
+PASTED = ("--paste-back", "--paste-format", "png", "--alpha", "0", "1")
 SIZE = {"width": 1000, "height": 800, "scale": 1.4}
 
 
@@ -54,7 +55,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def done(album: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("done") / "out"
     # The wall is skipped and told, so the exit code is 1.
-    assert main(command(album, out, "--paste-back", "--alpha", "0", "1")) == 1
+    assert main(command(album, out, *PASTED)) == 1
     return out
 
 
@@ -95,7 +96,7 @@ def test_a_second_run_makes_nothing_anew(album: Path, done: Path, capsys) -> Non
     before = {p: p.read_bytes() for p in sorted(done.rglob("*.png"))}
     gone = next((done / "pasted").iterdir())
     gone.unlink()
-    assert main(command(album, done, "--paste-back", "--alpha", "0", "1")) == 1
+    assert main(command(album, done, *PASTED)) == 1
     printed = capsys.readouterr()
     assert "(1 made, 1 were already there)" in printed.out
     assert "wall.png: no face found" in printed.err
@@ -106,9 +107,37 @@ def test_a_second_run_makes_nothing_anew(album: Path, done: Path, capsys) -> Non
 
 
 @pytest.mark.slow
+def test_a_jpeg_stays_one_of_its_quality(album: Path, done: Path, capsys) -> None:
+    before = sorted(path.name for path in (done / "pasted").iterdir())
+    words = command(album, done, "--paste-back", "--alpha", "0", "1")
+    assert main(words) == 1
+    assert "(2 made, 0 were already there)" in capsys.readouterr().out
+    rows, alphas = rows_of(done / "pasted.csv"), {}
+    for row in rows_of(done / "results.csv"):
+        alphas[row["id"]] = float(row["alpha"])
+    for row in rows:
+        assert row["pasted"].endswith(".jpg")
+        with Image.open(row["photograph"]) as taken, Image.open(done / row["pasted"]) as result:
+            assert result.format == "JPEG" and result.quantization == taken.quantization
+            assert not result.getexif()
+        photograph, pasted = read_image(row["photograph"]), read_image(done / row["pasted"])
+        off = np.abs(pasted.astype(int) - photograph)
+        if alphas[row["id"]] == 0:
+            assert off.mean() < 1
+        assert np.quantile(off, 0.8) <= 3, "what is not the face stays"
+        record = read_provenance(done / row["pasted"])
+        assert record is not None and record.source_type == "compositeWithTrainedAlgorithmicMedia"
+    assert main(words) == 1
+    assert "(0 made, 2 were already there)" in capsys.readouterr().out
+    for path in (done / "pasted").glob("*.jpg"):
+        path.unlink()
+    assert sorted(path.name for path in (done / "pasted").iterdir()) == before
+
+
+@pytest.mark.slow
 def test_method_paper_is_pasted_with_colours_matched(album: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    more = ("--paste-back", "--method", "paper", "--alpha", "0.3")
+    more = (*PASTED[:3], "--method", "paper", "--alpha", "0.3")
     assert main(command(album, out, *more)) == 1
     (row,) = rows_of(out / "pasted.csv")
     photograph, result = read_image(row["photograph"]), read_image(out / row["pasted"])

@@ -1,0 +1,114 @@
+"""Make the files of a result with `transfer.transfer`, and pack them with their recipe."""
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import glow_jax
+from glow_jax.cli.ui.engine import Engine
+from glow_jax.cli.ui.forms import OUT, Person, TransferForm, command_text
+from glow_jax.io.errors import InputError
+from glow_jax.io.output_schema import INPUTS, PASTED, RESULTS
+from glow_jax.io.tables import Row, read_rows
+from transfer.api import transfer
+
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # equal files give equal archives
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """The files of one result.
+
+    Attributes:
+        folder: that `transfer` wrote.
+        row: of results.csv.
+        picture: the output.
+        pasted: the target's photograph with the output in it, if it was asked for.
+        inputs: rows of inputs.csv.
+        problems: lines for the user: pictures left out, and what could not be pasted.
+    """
+
+    folder: Path
+    row: Row
+    picture: Path
+    pasted: Path | None
+    inputs: Sequence[Row]
+    problems: tuple[str, ...]
+
+
+def finish(engine: Engine, form: TransferForm, alpha: float) -> Finished:
+    """Make the files of a form at an alpha.
+
+    Raises:
+        InputError: the output cannot be made.
+    """
+    out = engine.new_folder("results") / OUT
+    with engine.turns.mine():
+        summary = transfer(form.request(alpha, out), models=engine.models(form.model))
+    rows = list(read_rows(out / RESULTS))
+    if not rows:
+        raise InputError("the output could not be made: see failures.csv")
+    picture = out / rows[0]["file"]
+    pasted = out / PASTED / picture.name
+    why = [trouble.reason for trouble in summary.skipped]
+    why += summary.pasted.failures if summary.pasted else ()
+    made = pasted if pasted.is_file() else None
+    return Finished(out, rows[0], picture, made, list(read_rows(out / INPUTS)), tuple(why))
+
+
+def pack(finished: Finished, form: TransferForm, alpha: float) -> Path:
+    """A ZIP with the output, the inputs, the tables and the recipe; run its command in it."""
+    portable = _portable(form)
+    inputs = {name: path.read_bytes() for name, path in portable.pictures.items()}
+    files = {finished.picture.name: finished.picture.read_bytes()}
+    if finished.pasted is not None:
+        files[f"{PASTED}/{finished.pasted.name}"] = finished.pasted.read_bytes()
+    for name in (RESULTS, INPUTS):
+        files[name] = (finished.folder / name).read_bytes()
+    recipe = recipe_of(portable.words(alpha), inputs, files)
+    path = finished.folder.parent / f"{finished.picture.stem}.zip"
+    write_zip(path, inputs | files | recipe)
+    return path
+
+
+def recipe_of(
+    words: Sequence[str], inputs: Mapping[str, bytes], outputs: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """The files recipe.json and command.txt."""
+    recipe: dict[str, Any] = {
+        "glow_jax": glow_jax.__version__,
+        "command": list(words),
+        "inputs_sha256": {name: _sha256(data) for name, data in inputs.items()},
+        "outputs_sha256": {name: _sha256(data) for name, data in outputs.items()},
+    }
+    text = json.dumps(recipe, indent=2, sort_keys=True) + "\n"
+    return {"recipe.json": text.encode(), "command.txt": f"{command_text(words)}\n".encode()}
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a ZIP of files by name; equal files give equal bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), files[name])
+
+
+def _portable(form: TransferForm) -> TransferForm:
+    """The form with the inputs under the names that they have in the ZIP."""
+
+    def named(person: Person) -> Person:
+        return Person(person.path, person.path.name)
+
+    return dataclasses.replace(
+        form,
+        expression=named(form.expression),
+        target=named(form.target),
+        source=None if form.source is None else named(form.source),
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,118 @@
+"""From what the page's fields hold to a form: stage the uploads, decide what is left open."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from glow_jax.cli.ui import bundled
+from glow_jax.cli.ui.engine import Engine
+from glow_jax.cli.ui.forms import (
+    FOR_ALIGNED,
+    FOR_PHOTOGRAPHS,
+    Person,
+    TransferForm,
+    are_aligned,
+)
+from glow_jax.cli.ui.staging import Upload, stage_person
+from glow_jax.io.errors import InputError
+
+BY_SIZE, PHOTOGRAPHS, ALIGNED = "by size", "photographs", "aligned faces"
+SUITABLE = "suitable"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fields:
+    """The fields of the tab Transfer.
+
+    Attributes:
+        expression: name of a bundled expression, or an upload; None is missing.
+        target: name of a bundled person, or an upload; None is missing.
+        neutral: uploads: neutral pictures of the expression's person.
+        method: name of the transfer method.
+        model: a bundled name, or SUITABLE.
+        pictures: BY_SIZE, PHOTOGRAPHS or ALIGNED.
+        paste_back, neutralise: as in `TransferForm`.
+    """
+
+    expression: str | Upload | None
+    target: str | Upload | None
+    neutral: tuple[Upload, ...] = ()
+    method: str = "warp"
+    model: str = SUITABLE
+    pictures: str = BY_SIZE
+    paste_back: bool = True
+    neutralise: bool = False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "Fields":
+        """From the values of the components: a chosen name goes before an upload."""
+        return cls(
+            expression=values["expression_name"] or values["expression"],
+            target=values["target_name"] or values["target"],
+            neutral=tuple(values["neutral"] or ()),
+            method=values["method"],
+            model=values["model"],
+            pictures=values["pictures"],
+            paste_back=bool(values["paste_back"]),
+            neutralise=bool(values["neutralise"]),
+        )
+
+
+def gather(engine: Engine, fields: Fields) -> TransferForm:
+    """The form of the fields, with the uploads in a folder of their own.
+
+    Raises:
+        InputError: a picture is missing, too large or of no known format.
+    """
+    if fields.expression is None:
+        raise InputError("no expression: drop a picture, or choose one of the bundled ones")
+    if fields.target is None:
+        raise InputError("no target: drop a picture, or choose one of the bundled people")
+    folder = engine.new_folder("staged")
+    taken: list[str] = []
+    source: Person | None = None
+    if isinstance(fields.expression, str):
+        expression, source = bundled.expression(fields.expression), bundled.person(bundled.WEARER)
+    else:
+        expression = _staged((fields.expression,), folder, "expression", taken)
+    taken += [expression.path.name, *([source.path.name] if source else [])]
+    if fields.neutral and source is None:
+        source = _staged(fields.neutral, folder, "neutral", taken)
+        taken.append(source.path.name)
+    if isinstance(fields.target, str):
+        target = bundled.person(fields.target)
+    else:
+        target = _staged((fields.target,), folder, "target", taken)
+    return _decided(engine, fields, expression, source, target)
+
+
+def _decided(
+    engine: Engine,
+    fields: Fields,
+    expression: Person,
+    source: Person | None,
+    target: Person,
+) -> TransferForm:
+    """With the choices that the fields leave open: the model, and whether faces are looked for."""
+    named = None if fields.model == SUITABLE else fields.model
+    photographs = fields.pictures == PHOTOGRAPHS
+    if fields.pictures == BY_SIZE:
+        size = engine.models(named or FOR_ALIGNED).codec.size
+        photographs = not are_aligned((expression, source, target), size)
+    model = named or (FOR_PHOTOGRAPHS if photographs else FOR_ALIGNED)
+    return TransferForm(
+        expression,
+        target,
+        source,
+        fields.method,
+        model,
+        photographs,
+        fields.paste_back and photographs,
+        fields.neutralise,
+    )
+
+
+def _staged(uploads: tuple[Upload, ...], folder: Path, name: str, taken: list[str]) -> Person:
+    path = stage_person(uploads, folder, name, taken)
+    return Person(path, path.name)

@@ -1,0 +1,67 @@
+"""The page: its tabs, its look, and the settings with which Gradio keeps to itself."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from glow_jax.cli.ui import bundled, words
+from glow_jax.cli.ui.engine import Engine
+from glow_jax.io.packages import need
+
+TITLE = "glow-jax"
+CSS = Path(__file__).with_name("page.css")
+MAX_WAITING = 64  # requests in the queue
+FONTS = ["system-ui", "sans-serif"]
+MONO = ["ui-monospace", "monospace"]
+SETTINGS = {  # before Gradio is imported
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_SHARE": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+HEAD = (
+    f"<h1>{TITLE}</h1><p>Move a facial expression from one person to another. "
+    "Everything is computed on the computer that runs this page.</p>"
+)
+
+
+def import_gradio(folder: Path) -> Any:
+    """The module gradio, which keeps its files in a private folder and reports to nobody.
+
+    Args:
+        folder: for uploads, and for what the page shows.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    need("ui", "gradio")
+    os.environ.update(SETTINGS)
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    import gradio
+
+    return gradio
+
+
+def blocks(gr: Any, engine: Engine) -> Any:
+    """The page as Gradio's Blocks."""
+    from glow_jax.cli.ui import tab_sample, tab_transfer
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(HEAD, elem_id="head")
+        with gr.Tabs():
+            with gr.Tab("Transfer", id="transfer"):
+                tab_transfer.build(gr, engine)
+            with gr.Tab("Sample", id="sample"):
+                tab_sample.build(gr, engine)
+    page.queue(max_size=MAX_WAITING, default_concurrency_limit=4)
+    return page
+
+
+def look(gr: Any) -> dict[str, Any]:
+    """Theme and style, without anything that is fetched."""
+    theme = gr.themes.Default(
+        primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=MONO, radius_size="md"
+    )
+    choices = {"expression-bundled": bundled.expressions(), "target-bundled": bundled.faces()}
+    style = [words.thumbnails(name, list(paths.values())) for name, paths in choices.items()]
+    return {"theme": theme, "css": "\n".join([CSS.read_text(encoding="utf-8"), *style])}

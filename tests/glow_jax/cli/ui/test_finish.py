@@ -1,0 +1,90 @@
+"""What the page downloads is what its command makes, byte by byte."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glow_jax.cli.main import main
+from glow_jax.cli.ui.engine import Engine
+from glow_jax.cli.ui.finish import finish, pack
+from glow_jax.cli.ui.forms import OUT, Person, TransferForm, command_text
+from glow_jax.io.pictures import read_image
+from transfer.preview import Preview
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    folder = tmp_path / "private"
+    folder.mkdir()
+    return Engine(folder)
+
+
+@pytest.fixture
+def form(home: Path) -> TransferForm:
+    def person(*parts: str) -> Person:
+        return Person(home.joinpath(*parts), str(home.joinpath(*parts)))
+
+    return TransferForm(
+        person("shots", "0.png"),
+        person("bob"),
+        person("ann"),
+        method="paper",
+        model=str(home / "model"),
+    )
+
+
+def test_the_slider_shows_what_the_command_writes(
+    engine: Engine, form: TransferForm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preview, shown = engine.shown(form, 0.35)
+    finished = finish(engine, form, 0.35)
+    monkeypatch.chdir(tmp_path)
+    assert main(form.words(0.35)[1:]) == 0
+    (made,) = (tmp_path / OUT / "images").iterdir()
+    assert made.name == finished.picture.name
+    assert made.read_bytes() == finished.picture.read_bytes()
+    assert np.array_equal(read_image(made), shown.image)
+    assert finished.row["bits_per_dim"] == f"{shown.bits_per_dim:.4f}"
+    assert len(preview.bits) == 5 and not finished.problems
+
+
+def test_the_archive_makes_itself_again(
+    engine: Engine, form: TransferForm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = finish(engine, form, -0.5)
+    with zipfile.ZipFile(pack(finished, form, -0.5)) as archive:
+        archive.extractall(tmp_path / "unpacked")
+        names = set(archive.namelist())
+    assert {"0.png", "ann/0.png", "bob/1.png", "command.txt", "recipe.json"} <= names
+    monkeypatch.chdir(tmp_path / "unpacked")
+    recipe = json.loads(Path("recipe.json").read_text())
+    assert "--alpha=-0.5" in recipe["command"]
+    assert Path("command.txt").read_text() == command_text(recipe["command"]) + "\n"
+    assert main(recipe["command"][1:]) == 0
+    (made,) = Path(OUT, "images").iterdir()
+    said = recipe["outputs_sha256"][made.name]
+    assert hashlib.sha256(made.read_bytes()).hexdigest() == said
+    for name, digest in recipe["inputs_sha256"].items():
+        assert hashlib.sha256(Path(name).read_bytes()).hexdigest() == digest
+    # Equal files give equal archives.
+    assert pack(finished, form, -0.5).read_bytes() == pack(finished, form, -0.5).read_bytes()
+
+
+def test_previews_are_kept_and_bounded(
+    engine: Engine, form: TransferForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glow_jax.cli.ui.engine.MAX_PREVIEWS", 1)
+    first = engine.preview(form)
+    assert isinstance(first, Preview) and engine.preview(form) is first
+    other = TransferForm(form.expression, form.expression, form.source, "paper", form.model)
+    assert engine.preview(other) is not first
+    assert engine.preview(form) is not first  # it was dropped
+
+
+def test_alpha_0_is_the_picture_before(engine: Engine, form: TransferForm) -> None:
+    preview, shown = engine.shown(form, 0.0)
+    assert np.array_equal(preview.before, shown.image)

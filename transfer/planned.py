@@ -1,0 +1,99 @@
+"""Plan a transfer: the models, the job, and the functions that read its pictures."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.face_numbers import split_face
+from glow_jax.io.messages import one_line
+from transfer.complete import Notify
+from transfer.jobs.alphas import parse_alphas
+from transfer.jobs.plan import Plan, plan_transfer
+from transfer.methods import METHODS, default_method, method_class
+from transfer.methods.base import Models
+from transfer.models import load_models
+from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
+from transfer.photos.most_neutral import keep_most_neutral
+from transfer.requests import StrPath, TransferRequest
+
+Load = Callable[[str], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A transfer that is ready to run.
+
+    Attributes:
+        plan: the outputs to make.
+        models: the models to make them with.
+        method: name of the transfer method.
+        faces: function that reads a picture, or cuts the face out of a photograph.
+        load: `faces`, which keeps what it has read.
+        alignment: see `transfer.jobs.job.make_job`.
+    """
+
+    plan: Plan
+    models: Models
+    method: str
+    faces: AlignedFaces | Load
+    load: Load
+    alignment: str
+
+
+def plan_request(request: TransferRequest, models: Models | None, notify: Notify) -> Planned:
+    """Check a request, and plan its outputs. Nothing is written.
+
+    Args:
+        request: the expressions, the people and the settings.
+        models: what `load_models` returns for the request's model and precision; None loads them.
+        notify: called with lines for the user.
+
+    Raises:
+        InputError: a path is missing, the method does not work with the model, or a package is not
+            installed.
+    """
+    sources = [] if request.source is None else [request.source]
+    check_paths([*request.expressions, *sources, *request.targets])
+    alphas = parsed(request.alphas)
+    check_installed(request.photographs, request.n_neutral)
+    if models is None:
+        models = load_models(request.model, request.precision)
+    models = dataclasses.replace(models, neutralise=request.neutralise)
+    method = request.method or default_method(models)
+    if method not in METHODS:
+        raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
+    faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
+    load = functools.cache(faces)
+    keep = None
+    if request.n_neutral is not None:
+        keep = keep_most_neutral(request.n_neutral, faces, load, notify)
+    plan = plan_transfer(
+        [Path(path) for path in request.expressions],
+        None if request.source is None else Path(request.source),
+        [Path(path) for path in request.targets],
+        alphas or method_class(method).default_alphas,
+        method,
+        keep,
+    )
+    return Planned(plan, models, method, faces, load, alignment)
+
+
+def parsed(alphas: Sequence[float | str] | None) -> tuple[float, ...] | None:
+    """A request's alphas as numbers; None where it has none."""
+    return None if alphas is None else parse_alphas([*map(_word, alphas)])
+
+
+def check_paths(paths: Sequence[StrPath]) -> None:
+    """Raise InputError for a path at which there is nothing."""
+    for path in paths:
+        if not os.path.exists(split_face(path)[0]):
+            raise InputError(f"{one_line(path)}: no such file or folder")
+
+
+def _word(alpha: float | str) -> str:
+    return alpha if isinstance(alpha, str) else repr(float(alpha))
