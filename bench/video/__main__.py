@@ -158,9 +158,8 @@ def encode(path: Path, frames: Iterator[np.ndarray]) -> None:
                 stream = container.add_stream("libx264", rate=clips.RATE, options={"crf": "20"})
                 stream.height, stream.width = pixels.shape[:2]
                 stream.pix_fmt = "yuv420p"
-            noisy = pixels + rng.normal(0, SENSOR_NOISE, pixels.shape)
-            noisy = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-            frame = av.VideoFrame.from_ndarray(noisy, format="rgb24")
+            noisy = np.clip(np.rint(pixels + rng.normal(0, SENSOR_NOISE, pixels.shape)), 0, 255)
+            frame = av.VideoFrame.from_ndarray(noisy.astype(np.uint8), format="rgb24")
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

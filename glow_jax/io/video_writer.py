@@ -154,7 +154,8 @@ def _added_sound(stack: contextlib.ExitStack, container: Any, path: Path) -> Ite
     if not source.streams.audio:
         return iter(())
     audio = source.streams.audio[0]
-    start = Fraction(0) if video.start_time is None else video.start_time * video.time_base
+    unit = video.time_base or Fraction(0)
+    start = (video.start_time or 0) * unit
     if audio.codec_context.name in COPIED_SOUND:
         stream = container.add_stream_from_template(audio)
         return _copied(source, audio, stream, start)
