@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from transfer.expression.edits import Edit
     from transfer.photos.aligned_faces import Photographs
     from transfer.requests import BatchRequest, EditRequest, InterpolateRequest, TransferRequest
+    from transfer.video.animate import Animated, animate
+    from transfer.video.request import AnimateRequest
 
 _MODULES = {
+    "AnimateRequest": "transfer.video.request",
+    "Animated": "transfer.video.animate",
     "BatchRequest": "transfer.requests",
     "Edit": "transfer.expression.edits",
     "EditRequest": "transfer.requests",
@@ -32,6 +36,7 @@ _MODULES = {
     "Photographs": "transfer.photos.aligned_faces",
     "Summary": "transfer.complete",
     "TransferRequest": "transfer.requests",
+    "animate": "transfer.video.animate",
     "batch": "transfer.api",
     "edit": "transfer.api",
     "interpolate": "transfer.api",
@@ -40,6 +45,8 @@ _MODULES = {
 }
 
 __all__ = [
+    "AnimateRequest",
+    "Animated",
     "BatchRequest",
     "Edit",
     "EditRequest",
@@ -47,6 +54,7 @@ __all__ = [
     "Photographs",
     "Summary",
     "TransferRequest",
+    "animate",
     "batch",
     "edit",
     "interpolate",

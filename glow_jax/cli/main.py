@@ -25,6 +25,10 @@ VERBS = {
         "transfer four expressions between bundled synthetic people, and score the results",
     ),
     "transfer": ("transfer.cli.transfer", "transfer expressions from one person to others"),
+    "animate": (
+        "transfer.cli.animate",
+        "animate a photograph: with the expressions of a video",
+    ),
     "edit": ("transfer.cli.edit", "edit faces by Action Units in numbers or plain words"),
     "aus": ("transfer.cli.aus", "list the Action Units that `edit` knows"),
     "direction": (

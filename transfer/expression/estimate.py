@@ -51,7 +51,12 @@ def expression_activations(
         source: (N, A) raw activations of the person's pictures.
     """
     change = expression - source[are_neutral(source)].mean(0)
-    return np.asarray(_denoised(model, jnp.asarray(change[None])))[0]
+    return denoised_changes(model, change[None])[0]
+
+
+def denoised_changes(model: ExpressionModel, change: np.ndarray) -> np.ndarray:
+    """(N, A) activations from differences of raw activations between pictures of one person."""
+    return np.asarray(_denoised(model, jnp.asarray(change)))
 
 
 def absolute_activations(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
@@ -60,7 +65,12 @@ def absolute_activations(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: the model has no population.
     """
-    return np.asarray(_absolute(model, jnp.asarray(raw[None])))[0]
+    return absolute_activations_of(model, raw[None])[0]
+
+
+def absolute_activations_of(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
+    """(N, A): `absolute_activations` of several pictures."""
+    return np.asarray(_absolute(model, jnp.asarray(raw)))
 
 
 def is_below_noise(model: ExpressionModel, activations: np.ndarray, absolute: bool) -> bool:

@@ -14,7 +14,7 @@ in docs/results/truth.md.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -58,6 +58,7 @@ class Glow(Warp):
     """See the module."""
 
     name: ClassVar[str] = "glow"
+    shows_source: ClassVar[bool] = True
 
     def prepare(self, rows: Rows) -> PreparedMouths:
         """See `Method`."""
@@ -74,12 +75,20 @@ class Glow(Warp):
         values = with_mouth(base, mouth, light_of(self._codec, base, mouth))
         return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))
 
-    def paste(
-        self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
+    def of_activations(self, target: int, activations: np.ndarray, shown: Images) -> PreparedMouths:
+        """See `Warp.of_activations`."""
+        prepared = vars(super().of_activations(target, activations, shown))
+        return PreparedMouths(**prepared, expressions=shown)
+
+    def pasted(
+        self,
+        photograph: Photograph,
+        activations: np.ndarray,
+        shown: Images,
+        details: Callable[[], Photograph],
     ) -> np.ndarray:
-        """As `Warp.paste`; the mouth comes from the source's photograph, in the output's light."""
-        picture, shown = self._faces.pixels([photograph.picture]), self._faces.pixels([expression])
-        added = alpha * self._people.expression(expression, source).activations[None]
+        """As `Warp.pasted`; the mouth comes from the source's photograph, in the output's light."""
+        picture, added = self._faces.pixels([photograph.picture]), activations[None]
         own = self._own(photograph.picture)[None]
         base = with_expression(self._model, picture, added - own)
         small = mouths(self._model, picture, added, own, shown, shown)
@@ -89,9 +98,9 @@ class Glow(Warp):
             return paste_warp(photograph.pixels, transform, *change, smoothing)
         light = light_of(self._codec, base, small)
         side = paste_side(photograph.face.side_px)
-        other = self._faces.photograph(expression)
-        details = crop(other.pixels, other.face.transform, side)[None]
-        large = mouths(self._model, picture, added, own, shown, details)
+        other = details()
+        large_shown = crop(other.pixels, other.face.transform, side)[None]
+        large = mouths(self._model, picture, added, own, shown, large_shown)
         landmarks, displacements, edit = displaced(self._model, picture, added - own, side)
         edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
         change = (landmarks, displacements, edit)

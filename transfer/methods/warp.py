@@ -14,6 +14,8 @@ its latent space were measured to be worse (docs/results/truth.md).
 """
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,6 +63,7 @@ class Warp:
     name: ClassVar[str] = "warp"
     default_alphas: ClassVar[tuple[float, ...]] = (1.0,)
     reference_name: ClassVar[str] = "neutral"
+    shows_source: ClassVar[bool] = False  # whether pixels of the source's pictures are used
 
     def __init__(self, models: Models, faces: Any):
         """See `Method`."""
@@ -107,6 +110,21 @@ class Warp:
         own = np.stack([self._own(i) for i in edited])
         notes = [self._note(one) for one in found]
         return PreparedPictures(self._faces.pixels(edited), activations, own, notes)
+
+    def of_activations(
+        self, target: int, activations: np.ndarray, shown: Images
+    ) -> PreparedPictures:
+        """The inputs of `edit` for activations that are known, as those of a clip's frames.
+
+        Args:
+            target: number of the picture that is edited.
+            activations: float32 (B, A).
+            shown: the source's pictures with the expressions, uint8 (B, H, W, 3).
+        """
+        n = len(activations)
+        pictures = np.repeat(self._faces.pixels([target]), n, axis=0)
+        own = np.repeat(self._own(target)[None], n, axis=0)
+        return PreparedPictures(pictures, activations, own, [""] * n)
 
     def _expression(self, expression: int, source: int) -> Estimate:
         """The activations that alpha multiplies."""
@@ -159,10 +177,29 @@ class Warp:
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> np.ndarray:
         """The photograph itself is warped, and the residual added; `result` is not used."""
-        picture = self._faces.pixels([photograph.picture])
         activations = alpha * self._expression(expression, source).activations
-        activations = activations - self._own(photograph.picture)
-        change = displaced(self._model, picture, activations[None])
+        details = partial(self._faces.photograph, expression)
+        return self.pasted(photograph, activations, self._faces.pixels([expression]), details)
+
+    def pasted(
+        self,
+        photograph: Photograph,
+        activations: np.ndarray,
+        shown: Images,
+        details: Callable[[], Photograph],
+    ) -> np.ndarray:
+        """A photograph, uint8 (H, W, 3), with an expression whose activations are known.
+
+        Args:
+            photograph: of the target.
+            activations: (A,), already multiplied by alpha.
+            shown: the source's picture with the expression, uint8 (1, S, S, 3); not used here.
+            details: returns the source's photograph; not called here.
+        """
+        picture = self._faces.pixels([photograph.picture])
+        change = displaced(
+            self._model, picture, (activations - self._own(photograph.picture))[None]
+        )
         smoothing = float(smoothing_of(self._model))
         return paste_warp(photograph.pixels, photograph.face.transform, *change, smoothing)
 

@@ -52,6 +52,7 @@ CASES = [
     ("cv2", "eval", [*TRANSFER, "--neutral", "1"]),
     ("dlib", "eval", [*TRANSFER, "--neutral", "1"]),
     ("dlib", "eval", [*BATCH, "--align"]),
+    ("av", "video", ["animate", "--driving", PEOPLE, "--target", PEOPLE, "-o", "OUT.mp4"]),
     ("array_record", "data", [*BATCH, "--format", "array_record"]),
     ("ray", "ray", [*BATCH, "--engine", "ray"]),
     ("yaml", "pyyaml", ["batch", "JOB.yaml", "-o", "OUT"]),

@@ -12,6 +12,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import LOWER_EDGES
 from tests.support.expressions import SIDE, face, painting_models, portraits, random_expressions
 from tests.support.linear import linear_codec
+from transfer.expression.estimate import Estimate
 from transfer.expression.mean_shape import mouth_mask_of
 from transfer.expression.model import ExpressionModel, apply_edit
 from transfer.expression.openings import newly_open
@@ -207,7 +208,7 @@ def test_a_photograph_gets_the_mouth_of_the_sources_photograph(
     shots = Portraits(open_mouthed(BLUE, 256), np.full((256, 256, 3), 120, np.uint8))
     method = Glow(painting_models(opening_model()), shots)
     monkeypatch.setattr(
-        method._people, "expression", lambda *_: type("", (), {"activations": activations(1.0)[0]})
+        method._people, "expression", lambda *_: Estimate(activations(1.0)[0], False)
     )
     photograph, result = shots.photograph(1), np.zeros((1, SIDE, SIDE, 3), np.uint8)
     np.testing.assert_array_equal(method.paste(0, 0, photograph, 0.0, result), photograph.pixels)

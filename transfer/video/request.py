@@ -1,0 +1,94 @@
+"""The request of `transfer.animate`: plain data, checked when created."""
+
+import dataclasses
+import os
+from fractions import Fraction
+from pathlib import Path
+
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+from transfer.photos.aligned_faces import Photographs
+from transfer.requests import Precision, StrPath
+from transfer.video.mark import MAX_CHARACTERS
+from transfer.video.neutral_frames import parse_neutral
+
+MAX_SMOOTHING_S = 2.0
+DEFAULT_PHOTOGRAPHS = Photographs()
+METHODS = ("warp", "glow")  # of `transfer.methods.METHODS`: those that estimate activations
+
+
+@dataclasses.dataclass(frozen=True)
+class AnimateRequest:
+    """A clip of a driver's face, and the photograph that gets its expressions.
+
+    Attributes:
+        driving: a video file, or a folder of frames, in the order of their names.
+        target: a photograph.
+        out: the .mp4 file to write; beside it a table of the frames, with the ending .csv.
+        source_neutral: the driver's neutral frames, against which expressions are read: "auto"
+            (the most neutral ones of the clip), the number of a frame, counted from 0,
+            "FIRST:LAST", or "absolute" (neutral faces of many people, which is less exact).
+        smooth_s: width of the filter over time, seconds (`transfer.video.smoothing`); it has no
+            delay. 0 does not smooth.
+        rate: frames a second of a folder of frames; None is 25.
+        model: a bundled name, or a checkpoint directory.
+        precision: "exact", or "fast": coupling networks in bfloat16.
+        method: "warp" or "glow".
+        alpha: how much of the expression is added.
+        photographs: settings by which the faces are found in the frames and in the photograph;
+            None if all are aligned faces of the model's size.
+        paste_back: whether the frames are the photograph with the result in it, at its size;
+            otherwise they are the aligned face at the model's size.
+        neutralise: whether the target's own expression is removed first.
+        mark: text that is drawn on every frame; "" for none.
+        batch_size: frames that are computed at once.
+        overwrite: whether files that are at `out` already are replaced.
+
+    Raises:
+        InputError: a field has a value that it cannot have.
+    """
+
+    driving: StrPath
+    target: StrPath
+    out: StrPath
+    source_neutral: str = "auto"
+    smooth_s: float = 0.06
+    rate: Fraction | None = None
+    model: StrPath = "faces64"
+    precision: Precision = "exact"
+    method: str = "warp"
+    alpha: float = 1.0
+    photographs: Photographs | None = DEFAULT_PHOTOGRAPHS
+    paste_back: bool = False
+    neutralise: bool = False
+    mark: str = ""
+    batch_size: int = 16
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        parse_neutral(self.source_neutral)
+        if Path(self.out).suffix.lower() != ".mp4":
+            raise InputError(
+                f"`out` is {one_line(os.fspath(self.out))}: use a name that ends in .mp4"
+            )
+        if not 0 <= self.smooth_s <= MAX_SMOOTHING_S:
+            raise InputError(f"`smooth_s` is {self.smooth_s}; use 0 to {MAX_SMOOTHING_S:g} seconds")
+        if self.rate is not None and not 0 < self.rate <= 1000:
+            raise InputError(f"`rate` is {self.rate}; use a number above 0, up to 1000")
+        if self.method not in METHODS:
+            raise InputError(
+                f"`method` is {self.method!r}; use {' or '.join(METHODS)}: expressions of frames "
+                "are smoothed as Action Unit activations, which method paper does not estimate"
+            )
+        if not abs(self.alpha) <= 10:
+            raise InputError(f"`alpha` is {self.alpha}; use a number from -10 to 10")
+        if self.paste_back and self.photographs is None:
+            raise InputError(
+                "`paste_back` needs `photographs`: aligned faces have no photograph to paste into"
+            )
+        if self.photographs is not None and self.photographs.which == "all":
+            raise InputError("face all: one face is followed; use largest or a number")
+        if len(self.mark) > MAX_CHARACTERS or not (self.mark.isprintable()):
+            raise InputError(f"`mark` has at most {MAX_CHARACTERS} printable characters")
+        if self.batch_size < 1:
+            raise InputError(f"`batch_size` is {self.batch_size}; use a number from 1")
