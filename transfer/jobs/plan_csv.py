@@ -89,6 +89,9 @@ def _read_rows(
                 first = lines[user_id]
                 errors.add(line, f"id {one_line(user_id)!r} is used in line {first}")
             user_ids += [user_id] * len(pictures)
+        if len(columns.alpha) + len(pictures) > paths.max_rows:
+            where = f"{paths.errors.name}: line {line}"
+            raise InputError(f"{where}: more than {paths.max_rows} outputs in one job")
         if not errors.count:
             assert alpha is not None and method is not None
             for picture in pictures:

@@ -31,7 +31,7 @@ from glow_jax.io.given_tables import read_text, workbook
 from glow_jax.io.messages import one_line
 from transfer.jobs.plan import Plan
 from transfer.jobs.plan_csv import read_csv
-from transfer.jobs.plan_paths import Errors, JobErrors, Paths
+from transfer.jobs.plan_paths import MAX_ROWS, Errors, JobErrors, Paths
 from transfer.jobs.plan_product import MAX_CHARACTERS, read_product
 
 TABLES = (".csv", ".tsv")
@@ -40,13 +40,16 @@ ENDINGS = (".csv", ".toml", ".yaml", ".yml", ".tsv")
 __all__ = ["JobErrors", "read_plan"]
 
 
-def read_plan(path: str | os.PathLike[str], *, inside: bool = False) -> Plan:
+def read_plan(
+    path: str | os.PathLike[str], *, inside: bool = False, max_rows: int = MAX_ROWS
+) -> Plan:
     """Read a job file, and check all of it.
 
     Args:
         path: the job file.
         inside: whether a path that leads out of the file's folder is an error, for a job file of
             somebody who may not read this machine's other files.
+        max_rows: outputs that the file may ask for.
 
     Raises:
         JobErrors: the file has errors; each error has the file's name and a line number.
@@ -58,7 +61,7 @@ def read_plan(path: str | os.PathLike[str], *, inside: bool = False) -> Plan:
         raise InputError(why)
     if kind not in ENDINGS:
         raise InputError(f"{one_line(path)}: not a job file; accepted: {', '.join(ENDINGS)}")
-    paths = Paths(os.path.dirname(path), Errors(one_line(path)), inside)
+    paths = Paths(os.path.dirname(path), Errors(one_line(path)), inside, max_rows)
     if kind in TABLES:
         return read_csv(path, paths)
     return read_product(path, read_text(path, 4 * MAX_CHARACTERS), paths)

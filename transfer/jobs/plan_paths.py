@@ -27,6 +27,7 @@ from glow_jax.io.spellings import spelled_as_there
 MAX_FOLDERS = 50_000  # that a pattern searches
 MAX_MATCHES = 2_000_000  # of a pattern
 MAX_CPU_SECONDS = 10.0  # of one search
+MAX_ROWS = 2**31 - 1  # outputs of one job
 MAX_SHOWN = 20  # errors whose lines are kept; the others are counted
 
 
@@ -65,15 +66,17 @@ class Paths:
         folder: folder in which relative paths start.
         errors: errors of the file so far.
         inside: whether a path may not lead out of that folder.
+        max_rows: outputs that the file may ask for.
         files: number of each picture, by path.
         people: number of each person, by the numbers of the person's pictures.
         of_people: path of each person, by number.
         notes: one line for each folder in which files were left out.
     """
 
-    def __init__(self, folder: str, errors: Errors, inside: bool = False):
+    def __init__(self, folder: str, errors: Errors, inside: bool = False, max_rows: int = MAX_ROWS):
         """Without any paths; relative paths start at `folder`."""
         self.folder, self.errors, self.inside = folder, errors, inside
+        self.max_rows = max_rows
         self.files: dict[str, int] = {}
         self.people: dict[tuple[int, ...], int] = {}
         self.of_people: list[str] = []

@@ -17,7 +17,6 @@ from transfer.jobs.plan_paths import Errors, Paths
 from transfer.jobs.plan_yaml import read_yaml
 from transfer.methods import METHODS
 
-MAX_ROWS = 2**31 - 1
 MAX_CHARACTERS = 2**22  # of a file
 MAX_DOTS = 1000  # of a line of TOML, besides those in texts
 QUOTED = re.compile(r"""(?<=[=,\[\s])("[^"]*"|'[^']*')(?=\s*[],])""")  # values in a list
@@ -121,8 +120,9 @@ def _product(
     """The rows of all combinations, ordered by source, expression, target and alpha."""
     columns, each = Columns(), len(targets) * len(alphas)
     total = sum(len(pictures) for _, pictures in products) * each
-    if total > MAX_ROWS:
-        raise InputError(f"{one_line(path)}: {total} outputs; at most {MAX_ROWS} in one job")
+    if total > paths.max_rows:
+        most = f"at most {paths.max_rows} in one job"
+        raise InputError(f"{one_line(path)}: {total} outputs; {most}")
     parts: list[list[np.ndarray]] = [[], [], []]
     for person, pictures in products:
         shown, lines = np.array(pictures, np.int32).reshape(-1, 2).T

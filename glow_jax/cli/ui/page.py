@@ -44,13 +44,15 @@ def import_gradio(folder: Path) -> Any:
 
 def blocks(gr: Any, engine: Engine) -> Any:
     """The page as Gradio's Blocks."""
-    from glow_jax.cli.ui import tab_sample, tab_transfer
+    from glow_jax.cli.ui import tab_batch, tab_sample, tab_transfer
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEAD, elem_id="head")
         with gr.Tabs():
             with gr.Tab("Transfer", id="transfer"):
                 tab_transfer.build(gr, engine)
+            with gr.Tab("Batch", id="batch"):
+                tab_batch.build(gr, engine)
             with gr.Tab("Sample", id="sample"):
                 tab_sample.build(gr, engine)
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=4)

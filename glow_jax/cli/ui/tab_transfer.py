@@ -24,7 +24,7 @@ from glow_jax.cli.ui.parts import (
     picture_box,
     ready,
 )
-from transfer.methods import method_names
+from transfer.methods import METHODS as ALL_METHODS
 from transfer.models import far_limit_of
 from transfer.preview import Preview, Shown
 
@@ -197,7 +197,7 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _settings(gr: Any) -> dict[str, Any]:
-    labels = [(METHODS.get(name, name), name) for name in method_names()]
+    labels = [(METHODS.get(name, name), name) for name in ALL_METHODS]
     sizes = [("decide by their size", BY_SIZE), PHOTOGRAPHS, ALIGNED]
     models = [("suitable for the pictures", SUITABLE), "faces64", "photo64"]
     return {

@@ -64,6 +64,11 @@ def command(text: str) -> str:
     )
 
 
+def example(text: str) -> str:
+    """An example of a file."""
+    return f'<div class="command"><h4>Example</h4><pre>{html.escape(text)}</pre></div>'
+
+
 def thumbnails(element: str, pictures: Sequence[Path]) -> str:
     """Style that shows a picture above each choice of an element."""
     rules = []
