@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if out and out.exists():
         result = json.loads(out.read_text())
     machine = measure.machine()
-    result["versions"] = machine["versions"] | {"libtpu": version("libtpu")}
+    result["versions"] = {"jax": version("jax"), "libtpu": version("libtpu")}
     cases = [
         {
             "chip": arguments.chip,
@@ -216,11 +216,8 @@ def _of_model(case: Row, devices: list[Any]) -> tuple[Any, float, int]:
         config = dataclasses.replace(models.preset(case["model"]), coupling=case["coupling"])
         model = models.random_model(config, 0)
     else:
-        model = load(case["model"], fold=False)  # type: ignore[assignment]
-    folded = model.fold(case["precision"])
-    for level in folded.levels:
-        level.steps.platform = "tpu"
-    graph, state = nnx.split(folded)
+        model = load(case["model"], fold=False)
+    graph, state = nnx.split(model.fold(case["precision"], platform="tpu"))
     arrays, structure = jax.tree.flatten(state)
     batch, config = case["batch"], model.config
     name = "encode" if case["kind"] == "encode" else "decode"

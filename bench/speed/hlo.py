@@ -1,9 +1,10 @@
 """Count cycles, bytes and operations of a compiled program, from the text of its scheduled HLO.
 
-XLA's own `cost_analysis` counts the body of a loop once and ignores precision. Here each instruction
-counts as often as it runs: the bodies of loops are multiplied by their trip counts. Cycles are the
-compiler's estimates (`estimated_cycles`, in the text of TPU programs only). Instructions without an
-estimate, such as asynchronous copies, count none. All figures are models, not measurements.
+XLA's own `cost_analysis` counts the body of a loop once and ignores precision. Here each
+instruction counts as often as it runs: the bodies of loops are multiplied by their trip counts.
+Cycles are the compiler's estimates (`estimated_cycles`, in the text of TPU programs only).
+Instructions without an estimate, such as asynchronous copies, count none. All figures are models,
+not measurements.
 """
 
 import collections
