@@ -160,9 +160,8 @@ class FoldedStep(nnx.Module):
     def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
         weights = NetworkWeights(**{name: leaf[...] for name, leaf in self.network.items()})
         platform = self.platform or jax.default_backend()
-        out = apply_network(
-            x1, weights, self.precision, self.leaky_slope, platform, form_for(platform)
-        )
+        form = form_for(platform, x1.shape[-1], weights.hidden_kernel.shape[0])
+        out = apply_network(x1, weights, self.precision, self.leaky_slope, platform, form)
         return out, weights.scale_parameter
 
     def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:

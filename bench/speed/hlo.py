@@ -146,8 +146,8 @@ def _moved(
         arrays = [found for found in _ARRAY.findall(instruction.type) if found[0] != "u32"]
         result = arrays[0] if opcode == "copy-start" else arrays[-2]
         source = body[instruction.operands[0]].type
-        read = _bytes(*result, everywhere=True) if _size(source) else 0
-        return read + _bytes(*result)
+        read = _bytes(result, everywhere=True) if _size(source) else 0
+        return read + _bytes(result)
     written, reads = _size(instruction.type), []
     inner = computations.get(instruction.called("calls") or "", {})
     parameters = {int(i.inside): i.name for i in inner.values() if i.opcode == "parameter"}
@@ -185,15 +185,16 @@ def _read(parameter: str, inner: Computation) -> int | None:
 
 def _size(type_: str, everywhere: bool = False) -> int:
     """Bytes of a type's arrays in main memory, or, with `everywhere`, in any memory."""
-    return sum(_bytes(*found, everywhere=everywhere) for found in _ARRAY.findall(type_))
+    return sum(_bytes(found, everywhere) for found in _ARRAY.findall(type_))
 
 
-def _bytes(dtype: str, shape: str, layout: str, everywhere: bool = False) -> int:
+def _bytes(array: tuple[str, str, str], everywhere: bool = False) -> int:
     """Bytes of an array, its minor axes padded to whole tiles.
 
     A layout such as {1,0:T(8,128)S(1)} names the axes from minor to major, the tile of the most
     minor axes, and the memory: S(1) is the chip's own, no S the main memory.
     """
+    dtype, shape, layout = array
     if "S(" in layout and not everywhere:
         return 0
     sizes = [int(n) for n in shape.split(",") if n]

@@ -80,8 +80,8 @@ def test_platform_changes_the_form_and_not_the_function(monkeypatch: pytest.Monk
         str(jax.make_jaxpr(lambda x, m=m: m.forward(x))(x)).count("conv_general_dilated")
         for m in (here, there)
     ]
-    assert form_for("cpu") == "rows"
-    assert form_for("tpu") != "rows"
+    assert form_for("cpu", 6, 128) == form_for("cuda", 6, 128) == form_for("tpu", 6, 512) == "rows"
+    assert form_for("tpu", 6, 128) == form_for("tpu", 12, 512) == "convolution"
     assert programs[0] == 0
     assert programs[1] > 0
     eps = here.encode_x(x)
