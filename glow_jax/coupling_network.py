@@ -11,15 +11,19 @@ other activations are 0, so padding the scattered output with the indicator's we
 sum.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from glow_jax.config import Precision
-
 BHWC = Float[Array, "B H W C"]
+# How the three products are computed; all forms are the same function to rounding.
+# "rows": matrix products over all pixels, on a CPU in strips; "convolution_in": the first product
+# is a convolution, the last a matrix product and a sum of shifted taps; "convolution": both are
+# convolutions.
+Form = Literal["rows", "convolution_in", "convolution"]
+Products = Literal["exact", "high", "fast"]
 
 # Pixels times hidden units of a strip that, with the weights, fits into a core's cache; measured.
 STRIP_ELEMENTS = 2**19
@@ -48,14 +52,17 @@ class NetworkWeights(NamedTuple):
     scale_parameter: Array | None = None
 
 
-def matmul(x: Array, kernel: Array, precision: Precision = "exact") -> Array:
+def matmul(x: Array, kernel: Array, precision: Products = "exact") -> Array:
     """x @ kernel, accumulated in x's dtype.
 
     "exact" asks for full float32 products (JAX's default is TF32 on GPUs and bfloat16 on
-    TPUs, which breaks a flow's inverse silently); "fast" multiplies in bfloat16.
+    TPUs, which breaks a flow's inverse silently); "high" is three bfloat16 passes on a TPU, with
+    which a round trip must be checked; "fast" multiplies in bfloat16.
     """
     if precision == "fast":
         return _bfloat16_matmul(x, kernel)
+    if precision == "high":
+        return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGH)
     return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -91,11 +98,16 @@ def patches(x: BHWC) -> Float[Array, "B H W K"]:
     Columns first, then rows: XLA makes a kernel for each slice, and 6 compile sooner than 9.
     """
     height, width = x.shape[1:3]
-    ring = ((0, 0), (1, 1), (1, 1), (0, 0))
-    edge = jnp.pad(jnp.zeros((*x.shape[:3], 1), x.dtype), ring, constant_values=1)
-    padded = jnp.concatenate([jnp.pad(x, ring), edge], axis=-1)
+    padded = with_edge(x)
     columns = jnp.concatenate([padded[:, :, j : j + width] for j in range(3)], axis=-1)
     return jnp.concatenate([columns[:, i : i + height] for i in range(3)], axis=-1)
+
+
+def with_edge(x: BHWC) -> Float[Array, "B H+2 W+2 C+1"]:
+    """Pad x by a ring of zeros, and append the edge indicator as the last channel."""
+    ring = ((0, 0), (1, 1), (1, 1), (0, 0))
+    edge = jnp.pad(jnp.zeros((*x.shape[:3], 1), x.dtype), ring, constant_values=1)
+    return jnp.concatenate([jnp.pad(x, ring), edge], axis=-1)
 
 
 def conv3x3(x: BHWC, kernel: Float[Array, "3 3 C+1 D"]) -> Float[Array, "B H W D"]:
@@ -109,14 +121,19 @@ def _scatter(taps: Float[Array, "B H W K"], ring: Float[Array, " K"]) -> BHWC:
     Split, pad and slice transpose to concatenate, slice and pad, so that the gradient is as
     cheap as the sum; an indexed form's was ten times slower.
     """
-    height, width, size = taps.shape[1:]
-    indicator = patches(jnp.zeros((1, height, width, 0), taps.dtype))
-    total = matmul(indicator, ring.reshape(9, size // 9))
+    height, width = taps.shape[1:3]
+    total = _ring_map(height, width, ring)
     for tap, h in enumerate(jnp.split(taps, 9, axis=-1)):
         i, j = divmod(tap, 3)
         h = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
         total = total + h[:, i : i + height, j : j + width]
     return total
+
+
+def _ring_map(height: int, width: int, ring: Float[Array, " K"]) -> Float[Array, "1 H W D"]:
+    """What the padding ring adds to the last convolution: not zero at the border only."""
+    indicator = patches(jnp.zeros((1, height, width, 0), ring.dtype))
+    return matmul(indicator, ring.reshape(9, -1))
 
 
 def activation(h: Array, leaky_slope: float) -> Array:
@@ -141,12 +158,31 @@ def _strips(batch: Any, n_pixels: int, hidden: int, platform: str | None) -> Any
     return n_pixels
 
 
+def form_for(platform: str, n_in: int, hidden: int) -> Form:
+    """The form of a folded network on a platform, such as "cpu", "cuda" or "tpu".
+
+    This is the one place that chooses. On a CPU, rows were measured as fastest (bench/speed). On a
+    TPU the choice is by the compiler's model (`bench.speed.aot`); nothing was measured there:
+    convolutions take fewer cycles, except where a wide network has 6 input channels (256 pixels,
+    finest level). Other platforms keep the rows: there is neither a measurement nor a model.
+
+    Args:
+        platform: on which the program will run.
+        n_in: channels of the network's input.
+        hidden: channels of its hidden layers.
+    """
+    if platform != "tpu" or (n_in < 8 and hidden >= 256):
+        return "rows"
+    return "convolution"
+
+
 def apply_network(
     h: BHWC,
     weights: NetworkWeights,
-    precision: Precision = "exact",
+    precision: Products = "exact",
     leaky_slope: float = 0.0,
     platform: str | None = None,
+    form: Form = "rows",
 ) -> Float[Array, "B H W D"]:
     """f(h): relu(conv3x3) -> relu(conv1x1) -> conv3x3.
 
@@ -156,22 +192,35 @@ def apply_network(
     Args:
         h: the conditioning half of the channels.
         weights: folded weights.
-        precision: precision of the products; sums, biases and the result keep h's dtype.
+        precision: precision of the products; sums, biases and the result keep h's dtype, except
+            that hidden layers are bfloat16 in "fast" convolutions.
         leaky_slope: slope below zero of both hidden activations; 0 is ReLU.
         platform: that the program is for, such as "tpu"; JAX's default backend by default.
+        form: how the products are computed.
 
     Source: openai/glow `model.py: f`.
     """
+    if weights.input_scale is not None:
+        assert weights.input_bias is not None
+        h = h * weights.input_scale[None, None, None] + weights.input_bias[None, None, None]
+        h = jax.nn.relu(h)
+    if form != "rows":
+        out = _convolved(h, weights, precision, leaky_slope, form)
+        return out + weights.out_bias[None, None, None]
+    taps = _taps_of_rows(h, weights, precision, leaky_slope, platform)
+    return _scatter(taps, weights.ring) + weights.out_bias[None, None, None]
+
+
+def _taps_of_rows(
+    h: BHWC, weights: NetworkWeights, precision: Products, leaky_slope: float, platform: str | None
+) -> Float[Array, "B H W K"]:
+    """The form "rows", up to the taps that `_scatter` sums."""
 
     def pixel_network(p: Array) -> Array:
         p = activation(matmul(p, weights.in_kernel, precision) + weights.in_bias[None], leaky_slope)
         p = matmul(p, weights.hidden_kernel, precision) + weights.hidden_bias[None]
         return matmul(activation(p, leaky_slope), weights.out_kernel, precision)
 
-    if weights.input_scale is not None:
-        assert weights.input_bias is not None
-        h = h * weights.input_scale[None, None, None] + weights.input_bias[None, None, None]
-        h = jax.nn.relu(h)
     batch, height, width, _ = h.shape
     rows = patches(h).reshape(batch * height * width, -1)
     strips = _strips(batch, height * width, weights.hidden_kernel.shape[0], platform)
@@ -180,5 +229,45 @@ def apply_network(
     else:
         strip_network = jax.checkpoint(pixel_network, prevent_cse=False)
         taps = jax.lax.map(strip_network, rows.reshape(strips, -1, rows.shape[-1]))
-    taps = taps.reshape(batch, height, width, -1)
-    return _scatter(taps, weights.ring) + weights.out_bias[None, None, None]
+    return taps.reshape(batch, height, width, -1)
+
+
+def _convolved(
+    h: BHWC, weights: NetworkWeights, precision: Products, leaky_slope: float, form: Form
+) -> Float[Array, "B H W D"]:
+    """The forms with convolutions, without the last bias.
+
+    In "fast" a product's result is bfloat16, so that bias and ReLU need no float32 copy of it.
+    """
+    dtype, inner = h.dtype, jnp.bfloat16 if precision == "fast" else h.dtype
+    width = weights.hidden_kernel.shape[0]
+    in_bias, hidden_bias = (b.astype(inner) for b in (weights.in_bias, weights.hidden_bias))
+    in_kernel = weights.in_kernel.reshape(3, 3, -1, width)
+    h = _convolution(with_edge(h), in_kernel, "VALID", precision, inner)
+    h = activation(h + in_bias[None, None, None], leaky_slope)
+    h = _convolution(h, weights.hidden_kernel[None, None], "VALID", precision, inner)
+    h = activation(h + hidden_bias[None, None, None], leaky_slope)
+    if form == "convolution_in":
+        taps = _convolution(h, weights.out_kernel[None, None], "VALID", precision, dtype)
+        return _scatter(taps, weights.ring)
+    out_kernel = weights.out_kernel.reshape(width, 3, 3, -1).transpose(1, 2, 0, 3)
+    out = _convolution(h, out_kernel, "SAME", precision, dtype)
+    return out + _ring_map(h.shape[1], h.shape[2], weights.ring)
+
+
+def _convolution(
+    h: BHWC, kernel: Array, padding: str, precision: Products, dtype: Any
+) -> Float[Array, "B _ _ D"]:
+    """A convolution whose sums are rounded once, to `dtype`."""
+    passes = {"exact": jax.lax.Precision.HIGHEST, "high": jax.lax.Precision.HIGH}
+    if precision == "fast":
+        h, kernel = h.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    return jax.lax.conv_general_dilated(
+        h,
+        kernel,
+        (1, 1),
+        padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=passes.get(precision, jax.lax.Precision.DEFAULT),
+        preferred_element_type=dtype,
+    )

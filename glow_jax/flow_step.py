@@ -13,9 +13,15 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from glow_jax.config import GlowConfig, Precision
+from glow_jax.config import GlowConfig
 from glow_jax.coupling import Coupling, CouplingRule
-from glow_jax.coupling_network import NetworkWeights, apply_network, matmul
+from glow_jax.coupling_network import (
+    NetworkWeights,
+    Products,
+    apply_network,
+    form_for,
+    matmul,
+)
 from glow_jax.layers import (
     LOGSCALE_FACTOR,
     ActNorm,
@@ -117,8 +123,9 @@ class FoldedStep(nnx.Module):
         steps: Step,
         parts: Parts,
         config: GlowConfig,
-        precision: Precision,
+        precision: Products,
         dtype: jnp.dtype,
+        platform: str | None = None,
     ):
         """Fold K stacked steps.
 
@@ -128,6 +135,7 @@ class FoldedStep(nnx.Module):
             config: the model's.
             precision: of the coupling networks' products.
             dtype: of the folded arrays.
+            platform: that programs are for, such as "tpu"; None is JAX's default backend.
         """
         matrices, network = parts
         w = np.asarray(matrices, np.float64)
@@ -147,11 +155,13 @@ class FoldedStep(nnx.Module):
         self.rule = CouplingRule.of(config)
         self.leaky_slope = config.leaky_slope
         self.precision = precision
-        self.platform: str | None = None  # that the program is for; JAX's default backend
+        self.platform = platform
 
     def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
         weights = NetworkWeights(**{name: leaf[...] for name, leaf in self.network.items()})
-        out = apply_network(x1, weights, self.precision, self.leaky_slope, self.platform)
+        platform = self.platform or jax.default_backend()
+        form = form_for(platform, x1.shape[-1], weights.hidden_kernel.shape[0])
+        out = apply_network(x1, weights, self.precision, self.leaky_slope, platform, form)
         return out, weights.scale_parameter
 
     def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:

@@ -18,7 +18,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import pixels
-from glow_jax.config import GlowConfig, Precision
+from glow_jax.config import GlowConfig
+from glow_jax.coupling_network import Products
 from glow_jax.flow_step import FoldedStep, Step, parts_of
 from glow_jax.graph_model import GraphGlow
 from glow_jax.layers import squeeze, unsqueeze
@@ -159,14 +160,23 @@ class Glow(nnx.Module):
         self.splits = nnx.List(splits)
 
     def fold(
-        self, precision: Precision = "exact", unroll: int = 1, dtype: DTypeLike | None = None
+        self,
+        precision: Products = "exact",
+        unroll: int = 1,
+        dtype: DTypeLike | None = None,
+        platform: str | None = None,
     ) -> "Glow":
         """The inference form: the same function to rounding, fewer and larger operations.
 
         Args:
-            precision: "exact", float32 products; "fast", coupling networks in bfloat16.
+            precision: "exact", float32 products; "fast", coupling networks in bfloat16; "high",
+                coupling networks in three bfloat16 passes on a TPU (elsewhere by JAX's
+                `Precision.HIGH`), for callers that check the round trip of every image.
             unroll: steps of flow compiled into one iteration of the scan.
             dtype: of the result's arrays; this model's by default.
+            platform: on which methods will run, such as "cpu" or "tpu", which decides the form
+                of the coupling networks (`coupling_network.form_for`); JAX's default backend by
+                default. The result is the same to rounding.
 
         Raises:
             ValueError: the model is already folded.
@@ -178,7 +188,7 @@ class Glow(nnx.Module):
         levels: list[Any] = [level.steps for level in self.levels]
         folded.levels = nnx.List(
             [
-                Level(FoldedStep(steps, parts, self.config, precision, dtype), unroll)
+                Level(FoldedStep(steps, parts, self.config, precision, dtype, platform), unroll)
                 for steps, parts in zip(levels, parts_of(levels), strict=True)
             ]
         )

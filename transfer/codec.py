@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 
 Images = UInt8[np.ndarray, "B H W C"]
 FloatImages = Float[np.ndarray, "B H W C"]
+ROUND_TRIP_BOUND = 0.5  # grey levels: with a smaller error every byte comes back
 Latents = Any  # a pytree of float arrays (B, ...)
 
 
@@ -29,8 +30,9 @@ class Codec:
             [b, b + 1), so an exact round trip gives b + 0.5. Latents far from those of pictures
             may decode to values that are not finite.
         bits_per_dim: function from uint8 images to bits/dim, (B,).
-        exact: codec of the same model in precision "exact", slower, for images whose round trip
-            is not exact; None if this codec is exact already.
+        exact: codec of the same model with full float32 products, slower, for images whose round
+            trip misses `round_trip_bound`; None if this codec has such products already.
+        round_trip_bound: error in grey levels from which on `exact` encodes the image again.
         bytes_per_image: approximate memory of a device per image while it computes.
         devices: devices that share every batch; empty where JAX's default device computes.
         place: function that puts a batch of NumPy arrays onto the devices.
@@ -46,6 +48,7 @@ class Codec:
     decode: Callable[[Latents], FloatImages]
     bits_per_dim: Callable[[Images], Float[np.ndarray, " B"]]
     exact: "Codec | None" = None
+    round_trip_bound: float = ROUND_TRIP_BOUND
     bytes_per_image: int = 2**24
     devices: tuple[Any, ...] = ()
     place: Callable[[Any], Any] = lambda batch: batch

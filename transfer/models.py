@@ -4,6 +4,7 @@ Several devices share the rows of a batch. Each runs the program that one device
 these rows, so the results are the same.
 """
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -16,8 +17,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from glow_jax.checkpoints import far_limit, find, load
 from glow_jax.config import Precision
+from glow_jax.coupling_network import Products
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
+from glow_jax.model import Glow
 from transfer.codec import Codec, to_bytes
 from transfer.expression.absolute import mean_error
 from transfer.expression.file import NAME, load_expression_model
@@ -28,7 +31,10 @@ UNKNOWN_WIDTH = 512  # assumed of a graph model's coupling networks
 # Images of a batch on a CPU: more are not faster (faces64: 6.4 ms per image from 8 on).
 CPU_PIXELS = 16 * 64 * 64
 SHARE = 0.25  # share of a device's memory that a batch may use, by `bytes_per_image`
-MAX_BATCH = 64
+CPU_MAX_BATCH = 64
+MAX_BATCH = 128  # the lanes of a TPU's vector unit: half as many leave half of them idle
+# Error in grey levels, far below a byte's half, that three-pass products may leave in "exact".
+HIGH_BOUND = 0.01
 
 
 def codec_of(
@@ -80,7 +86,10 @@ def load_models(
 ) -> Models:
     """Load a flow, and the expression model beside it if there is one.
 
-    With precision "fast" the "exact" form is loaded too, for pictures whose round trip needs it.
+    With precision "fast" the "exact" form is loaded too, for pictures whose round trip needs it. On
+    a TPU, so it is with "exact": coupling networks multiply in three bfloat16 passes, and a picture
+    whose round trip then errs by 0.01 grey levels or more is encoded again with full float32
+    products, and counted.
 
     Args:
         name: a bundled name, or a checkpoint directory.
@@ -98,10 +107,21 @@ def load_models(
         )
     file = find(name) / NAME
     expression_model = load_expression_model(file) if file.exists() else None
-    codec = codec_of(model.fold("exact"), "exact", devices=devices)
+    platform = devices[0].platform if devices else jax.default_backend()
+    codec = codec_of(_folded(model, "exact", platform), "exact", devices=devices)
     if precision == "fast":
-        codec = codec_of(model.fold("fast"), "fast", codec, devices)
+        codec = codec_of(_folded(model, "fast", platform), "fast", codec, devices)
+    elif platform == "tpu" and not isinstance(model, GraphGlow):
+        high = codec_of(_folded(model, "high", platform), "exact", codec, devices)
+        codec = dataclasses.replace(high, round_trip_bound=HIGH_BOUND)
     return Models(codec, expression_model, neutralise)
+
+
+def _folded(model: Glow | GraphGlow, products: Products, platform: str) -> Glow | GraphGlow:
+    """The inference form for a platform; a graph model has one form only."""
+    if isinstance(model, GraphGlow):
+        return model.fold("fast" if products == "fast" else "exact")
+    return model.fold(products, platform=platform)
 
 
 def absolute_error(models: Models) -> float | None:
@@ -119,7 +139,7 @@ def far_limit_of(name: str | os.PathLike[str]) -> float | None:
 
 
 def auto_batch_size(codec: Codec, platform: str, memory: int) -> int:
-    """A batch size that a device computes efficiently: a power of two, at most MAX_BATCH.
+    """A batch size that a device computes efficiently: a power of two, at most 128 (CPU: 64).
 
     Args:
         codec: the model.
@@ -130,7 +150,8 @@ def auto_batch_size(codec: Codec, platform: str, memory: int) -> int:
     most = (
         CPU_PIXELS // pixels if platform == "cpu" else int(memory * SHARE) // codec.bytes_per_image
     )
-    return 1 << max(0, min(most, MAX_BATCH).bit_length() - 1)
+    limit = CPU_MAX_BATCH if platform == "cpu" else MAX_BATCH
+    return 1 << max(0, min(most, limit).bit_length() - 1)
 
 
 def _bytes_per_image(config: Any) -> int:

@@ -179,7 +179,7 @@ def test_eight_devices_make_the_same_bytes(job: Path, tmp_path: Path) -> None:
 def test_batches_are_as_large_as_memory_allows(job: Path) -> None:
     codec = load_models(str(job.parent / "model")).codec
     sizes = [auto_batch_size(codec, "gpu", n) for n in (80 * 10**9, 10**5 + 2 * 10**4, 10**4)]
-    assert sizes == [64, 2, 1]
+    assert sizes == [128, 2, 1]
     assert auto_batch_size(codec, "cpu", 0) == 64
     large = dataclasses.replace(codec, size=(256, 256))
     assert auto_batch_size(large, "cpu", 10**12) == 1

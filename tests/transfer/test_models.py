@@ -1,12 +1,15 @@
 """A model as a `Codec`: what two of one structure share."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
+from glow_jax import checkpoints
 from glow_jax.config import GlowConfig
 from tests.support.models import glow, random_images
-from transfer.models import codec_of
+from transfer.models import codec_of, load_models
 
 
 def test_a_second_model_of_one_structure_compiles_nothing(
@@ -27,3 +30,26 @@ def test_a_second_model_of_one_structure_compiles_nothing(
     second, compiled = encoded(1)
     assert not compiled
     assert all((a != b).any() for a, b in zip(first, second, strict=True))
+
+
+def test_three_passes_are_certified_on_a_tpu_and_absent_elsewhere(
+    tiny: GlowConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a TPU, "exact" is three passes with a bound of 0.01 and full products behind it."""
+    checkpoints.save(glow(tiny), tmp_path / "model", {})
+    here = load_models(tmp_path / "model").codec
+    assert here.exact is None
+    assert here.round_trip_bound == 0.5
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    there = load_models(tmp_path / "model").codec
+    assert there.precision == "exact"
+    assert there.exact is not None
+    assert there.exact.exact is None
+    assert there.round_trip_bound == 0.01
+    images = np.asarray(random_images(tiny))
+    program = str(jax.make_jaxpr(there.encode)(images))
+    assert "Precision.HIGH," in program
+    assert "Precision.HIGH," not in str(jax.make_jaxpr(there.exact.encode)(images))
+    fast = load_models(tmp_path / "model", "fast").codec
+    assert fast.round_trip_bound == 0.5
+    assert fast.exact is not None

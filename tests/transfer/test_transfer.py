@@ -1,6 +1,7 @@
 """The transfer job: planning, running, resuming; the contact sheet."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -246,6 +247,18 @@ def test_what_misses_the_round_trip_is_redone_in_exact(people: Path, tmp_path: P
     assert summary.totals.redone == 8
     assert summary.totals.max_error == 0
     assert {r["redone_in_exact"] for r in rows_of(tmp_path / "out", "inputs.csv")} == {"1"}
+
+
+@pytest.mark.parametrize(("bound", "redone"), [(0.5, 0), (0.01, 8)])
+def test_a_codec_says_which_round_trip_it_must_meet(
+    people: Path, tmp_path: Path, bound: float, redone: int
+) -> None:
+    """An error of 0.25 grey levels changes no byte, and misses the bound of three-pass products."""
+    models = linear_models(decode=lambda z: np.asarray(z[0]) + 0.25, exact=linear_models().codec)
+    codec = dataclasses.replace(models.codec, round_trip_bound=bound)
+    models = dataclasses.replace(models, codec=codec)
+    summary = run(plan(people, models), models, tmp_path / "out", batch_size=4)
+    assert summary.totals.redone == redone
 
 
 def test_non_finite_pixels_are_grey_and_counted(people: Path, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from transfer.jobs.disk_cache import DiskCache
 from transfer.jobs.job import Job
 from transfer.jobs.prefetch import LoadPicture, Prefetcher
 
-ROUND_TRIP_BOUND = 0.5  # grey levels: with a smaller error every byte comes back
 UNKNOWN, USABLE, BAD = 0, 1, 2
 PIXELS_SHARE = 0.2  # of the cache; the latents of a picture are four times as large as its pixels
 MIN_AHEAD = 32  # smallest number of pictures that are read ahead
@@ -273,7 +272,7 @@ class Inputs:
         for place, i in batch.items():
             images[place] = pixels[i]
         latents, errors = _round_trip(self.codec, images)
-        redone = errors.max(1) >= ROUND_TRIP_BOUND
+        redone = errors.max(1) >= self.codec.round_trip_bound
         if self.codec.exact is None or not redone.any():
             return latents, errors, np.zeros(len(images), bool), images
         better, smaller = _round_trip(self.codec.exact, images)

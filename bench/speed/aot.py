@@ -1,0 +1,259 @@
+"""Model the speed on a TPU without having one: compile for it on a CPU, and count.
+
+    python -m bench.speed.aot --model faces64 --batch 64 128 --precision exact fast --out FILE.json
+
+The extra `aot` holds the compiler of TPUs (libtpu). Seconds are *modelled*: the larger of the
+compiler's own estimate of cycles ÷ clock, and bytes of main memory ÷ bandwidth. Nothing is measured
+but the time to compile. A large matrix product, compiled in the same way, says how far the model is
+from the peak rate. Rows that the output file has already are not compiled again.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.speed import hlo, measure
+from glow_jax.io.errors import InputError
+from glow_jax.io.packages import need, version
+
+Row = dict[str, Any]
+KINDS = ("decode", "encode", "sharded")
+CALIBRATION = 8192  # rows and columns of the calibrating product
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A kind of TPU, one chip of it.
+
+    Attributes:
+        topology: the name of the smallest group of chips, for the compiler.
+        peak: bfloat16 FLOP/s, from the vendor's table.
+        bandwidth: of the main memory, bytes/s, likewise.
+        memory: of the main memory, bytes, likewise.
+        lanes: FLOP of one cycle: 2 x matrix units x rows x columns of a unit.
+    """
+
+    topology: str
+    peak: float
+    bandwidth: float
+    memory: float
+    lanes: int
+
+    @property
+    def clock(self) -> float:
+        """Cycles/s: the peak rate ÷ FLOP of a cycle."""
+        return self.peak / self.lanes
+
+
+# cloud.google.com/tpu/docs: v5e, v6e. Units: 4 of 128 x 128; 2 of 256 x 256.
+CHIPS = {
+    "v5e": Chip("v5e:2x2", 197e12, 819e9, 16e9, 2 * 4 * 128**2),
+    "v6e": Chip("v6e:2x2", 918e12, 1640e9, 32e9, 2 * 2 * 256**2),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.speed.aot",
+        description="Model the speed on a TPU from programs compiled for it here, without a TPU.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--chip", choices=CHIPS, default="v5e", help="kind of TPU")
+    parser.add_argument(
+        "--model", default="faces64", help="a bundled model, or a random one: 64, 128, 256"
+    )
+    parser.add_argument("--kind", choices=KINDS, nargs="+", default=["decode"], help="programs")
+    parser.add_argument("--batch", type=int, nargs="+", default=[64, 128], help="images")
+    parser.add_argument(
+        "--precision", nargs="+", default=["exact"], help="of the coupling networks"
+    )
+    parser.add_argument("--coupling", choices=("additive", "affine"), default="additive")
+    parser.add_argument("--out", type=Path, help="JSON file, to which rows are added")
+    arguments = parser.parse_args(argv)
+    try:
+        result = run(arguments)
+    except InputError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    print(table(result["rows"]))
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Compile what the file lacks, and write it after every row.
+
+    Raises:
+        InputError: libtpu is not installed.
+    """
+    out: Path | None = arguments.out
+    result: dict[str, Any] = {"modelled": True, "rows": []}
+    if out and out.exists():
+        result = json.loads(out.read_text())
+    machine = measure.machine()
+    result["versions"] = {"jax": version("jax"), "libtpu": version("libtpu")}
+    cases = [
+        {
+            "chip": arguments.chip,
+            "model": arguments.model,
+            "coupling": arguments.coupling,
+            "kind": kind,
+            "precision": precision,
+            "batch": batch,
+        }
+        for kind in arguments.kind
+        for precision in arguments.precision
+        for batch in arguments.batch
+    ]
+    calibration = {"chip": arguments.chip, "kind": "matmul", "size": CALIBRATION}
+    for case in (calibration, *cases):
+        case |= {"commit": machine["commit"]}
+        if any(case.items() <= row.items() for row in result["rows"]):
+            continue
+        result["rows"].append(case | modelled(case))
+        if out:
+            out.write_text(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def modelled(case: Row) -> Row:
+    """The modelled figures of one program."""
+    chip = CHIPS[case["chip"]]
+    devices = topology(chip)
+    if case["kind"] == "matmul":
+        import jax.numpy as jnp
+
+        square = ((case["size"], case["size"]), jnp.bfloat16)
+        compiled, seconds = compile_for(devices[:1], jnp.matmul, square, square)
+        flop = 2 * case["size"] ** 3
+    else:
+        compiled, seconds, flop = _of_model(case, devices)
+    counts = hlo.count(compiled.as_text())
+    memory = compiled.memory_analysis()
+    cycles = counts.cycles / chip.clock
+    run = max(cycles, counts.hbm_bytes / chip.bandwidth)
+    n_devices = len(devices) if case["kind"] == "sharded" else 1
+    row = {
+        "modelled_s": run,
+        "modelled_share_of_peak": flop / run / n_devices / chip.peak,
+        "product_share_of_cycles": counts.product_cycles / counts.cycles,
+        "moving_share_of_cycles": counts.moving_cycles / counts.cycles,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "argument_bytes": memory.argument_size_in_bytes,
+        "compile_s": seconds,
+    }
+    if "batch" in case:
+        row["modelled_images_per_s"] = case["batch"] / run
+    return dataclasses.asdict(counts) | row
+
+
+def topology(chip: Chip) -> list[Any]:
+    """Descriptions of a chip and its neighbours, for the compiler.
+
+    Raises:
+        InputError: libtpu is not installed.
+    """
+    need("aot", "libtpu")
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else it asks for a cloud's metadata
+    from jax.experimental import topologies
+
+    return list(topologies.get_topology_desc(platform="tpu", topology_name=chip.topology).devices)
+
+
+def compile_for(devices: list[Any], function: Callable[..., Any], *shapes: Any) -> tuple[Any, Any]:
+    """Compile for devices that are not here, and time it.
+
+    Args:
+        devices: of `topology`; several share the rows of all arguments but the first.
+        function: of arrays.
+        shapes: of each argument, a tree of (shape, dtype).
+
+    Returns:
+        The compiled object, which cannot be run here, and seconds.
+    """
+    import jax
+    import numpy as np
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+    mesh = Mesh(np.array(devices), ("batch",))
+    whole, rows = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("batch",)))
+
+    def struct(sharding: Any) -> Callable[[Any], Any]:
+        return lambda a: jax.ShapeDtypeStruct(a[0], a[1], sharding=sharding)
+
+    def is_shape(a: Any) -> bool:
+        return isinstance(a, tuple) and len(a) == 2 and isinstance(a[0], tuple)
+
+    given = [
+        jax.tree.map(struct(rows if i else whole), shape, is_leaf=is_shape)
+        for i, shape in enumerate(shapes)
+    ]
+    start = time.perf_counter()
+    if len(devices) > 1:
+        specs = (PartitionSpec(), *(PartitionSpec("batch") for _ in shapes[1:]))
+        function = jax.shard_map(
+            function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("batch"), check_vma=False
+        )
+    lowered = jax.jit(function).trace(*given).lower(lowering_platforms=("tpu",))
+    return lowered.compile(), time.perf_counter() - start
+
+
+def _of_model(case: Row, devices: list[Any]) -> tuple[Any, float, int]:
+    """A program of a model, seconds to compile it, and the FLOP of its products."""
+    import jax
+    from flax import nnx
+
+    from bench.speed import models
+    from glow_jax.checkpoints import load
+    from glow_jax.flops import flops_per_image
+
+    if case["model"].isdigit():
+        config = dataclasses.replace(models.preset(case["model"]), coupling=case["coupling"])
+        model = models.random_model(config, 0)
+    else:
+        model = load(case["model"], fold=False)
+    graph, state = nnx.split(model.fold(case["precision"], platform="tpu"))
+    arrays, structure = jax.tree.flatten(state)
+    batch, config = case["batch"], model.config
+    name = "encode" if case["kind"] == "encode" else "decode"
+    values: Any = tuple(((batch, *shape), "float32") for shape in config.latent_shapes)
+    if name == "encode":
+        values = ((batch, *config.image_shape), "uint8")
+
+    def method(arrays: list[Any], values: Any) -> Any:
+        return getattr(nnx.merge(graph, jax.tree.unflatten(structure, arrays)), name)(values)
+
+    shapes = [(a.shape, a.dtype) for a in arrays]
+    used = devices if case["kind"] == "sharded" else devices[:1]
+    compiled, seconds = compile_for(used, method, shapes, values)
+    return compiled, seconds, flops_per_image(config) * batch
+
+
+def table(rows: list[Row]) -> str:
+    """The rows in Markdown."""
+    lines = [
+        "| program | batch | precision | modelled images/s | products' share of cycles | HBM GB "
+        "| temporaries MB | collectives |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        if row["kind"] == "matmul":
+            share = f"{row['modelled_share_of_peak']:.0%} of the peak rate"
+            lines.append(f"| {row['chip']}: product of {row['size']}³, bfloat16: {share} |")
+            continue
+        images = f"{row['modelled_images_per_s']:,.4g}"
+        lines.append(
+            f"| {row['chip']}, {row['model']}, {row['kind']} | {row['batch']} | {row['precision']} "
+            f"| {images} | {row['product_share_of_cycles']:.0%} | {row['hbm_bytes'] / 1e9:.2f} "
+            f"| {row['temporary_bytes'] / 1e6:.0f} | {row['collectives']} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
