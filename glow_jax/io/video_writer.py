@@ -185,7 +185,7 @@ def _encoded(source: Any, audio: Any, stream: Any, start: Fraction) -> Iterator[
     unit = Fraction(1, stream.codec_context.sample_rate)
     for frame in itertools.chain(source.decode(audio), (None,)):
         for part in resampler.resample(frame):
-            if part.pts is not None:
+            if part.pts is not None and part.time_base is not None:
                 part.pts = max(0, round(part.pts * part.time_base / unit - start / unit))
                 part.time_base = unit
             yield from stream.encode(part)
