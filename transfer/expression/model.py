@@ -31,7 +31,7 @@ from transfer.expression.creases import with_creases
 from transfer.expression.features import features
 from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
-from transfer.expression.openings import between_eyes, newly_open, uncrossed
+from transfer.expression.openings import between_eyes, newly_open, uncrossed, unfolded
 from transfer.expression.warp import SMOOTHING, Smoothing, warp, warp_to
 
 Images = UInt8[Array, "B H W 3"]
@@ -243,7 +243,8 @@ def distance_from_neutral(raw: np.ndarray) -> np.ndarray:
 def displace(model: ExpressionModel, activations: Activations, landmarks: Landmarks) -> Landmarks:
     """Displacements of landmarks by an expression, in sides of the picture.
 
-    The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross.
+    The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross,
+    and with a smoothing lips do not fold.
     """
     across = between_eyes(landmarks)
     local = jnp.einsum(
@@ -252,7 +253,8 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
     right, down = local[..., 0], local[..., 1]
     x, y = across[:, :1], across[:, 1:]
     turned = jnp.stack([right * x - down * y, right * y + down * x], -1)
-    return uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
+    found = uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
+    return found if model.smoothing is None else unfolded(landmarks, found)
 
 
 def warped(

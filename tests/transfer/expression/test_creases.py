@@ -1,5 +1,7 @@
 """Points between lids and brows: what moves with the lid, with the brow, and between them."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -90,3 +92,20 @@ def test_a_model_without_a_smoothing_warps_by_landmarks_alone() -> None:
     points, moves = em.warp_points(model, jnp.asarray(PLACE), shift)
     assert points.shape == moves.shape == (1, 68, 2)
     np.testing.assert_array_equal(moves, shift)
+
+
+def test_the_residual_suits_hair_and_skin() -> None:
+    """Hair is darkened in proportion, nothing becomes brighter than the face; lips stay."""
+
+    def row(*values: float) -> jnp.ndarray:
+        return jnp.array(values)[None, None, :, None]
+
+    pixels = row(200.0, 50.0, 190.0, 240.0, 50.0) * jnp.ones(3)
+    added = row(-40.0, -40.0, 40.0, 40.0, 180.0) * jnp.ones(3)
+    edit = jnp.concatenate([added, row(0.0, 0.0, 0.0, 0.0, 1.0)], -1)
+    model, face = random_expressions(), jnp.full((1, 3), 200.0)
+    np.testing.assert_array_equal(em.limited(model, edit, pixels, face), edit)
+    model = dataclasses.replace(model, smoothing=np.array(1e-4, np.float32))
+    got = np.asarray(em.limited(model, edit, pixels, face))
+    np.testing.assert_allclose(got[0, 0, :, 0], [-40, -10, 10, 0, 180])
+    np.testing.assert_array_equal(got[..., 3], edit[..., 3])
