@@ -100,8 +100,8 @@ def test_the_residual_suits_hair_and_skin() -> None:
     def row(*values: float) -> jnp.ndarray:
         return jnp.array(values)[None, None, :, None]
 
-    pixels = row(200.0, 50.0, 190.0, 240.0, 50.0) * jnp.ones(3)
-    added = row(-40.0, -40.0, 40.0, 40.0, 180.0) * jnp.ones(3)
+    pixels = row(200.0, 50.0, 190.0, 240.0, 50.0) * jnp.ones((1, 1, 1, 3))
+    added = row(-40.0, -40.0, 40.0, 40.0, 180.0) * jnp.ones((1, 1, 1, 3))
     edit = jnp.concatenate([added, row(0.0, 0.0, 0.0, 0.0, 1.0)], -1)
     model, face = random_expressions(), jnp.full((1, 3), 200.0)
     np.testing.assert_array_equal(em.limited(model, edit, pixels, face), edit)
