@@ -31,7 +31,7 @@ from glow_jax.io.packages import need
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import EXTRA, Clip, frames_of, read_clip, sha256_of
-from glow_jax.io.video_writer import MAX_SIDE, join
+from glow_jax.io.video_writer import MAX_SIDE, TICKS, join
 from transfer.expression.estimate import absolute_activations_of, denoised_changes
 from transfer.expression.model import ExpressionModel
 from transfer.jobs.commit import SOURCE_TYPE
@@ -49,7 +49,7 @@ from transfer.video.reading import FaceReader, Readings, read_faces
 from transfer.video.request import AnimateRequest
 from transfer.video.smoothing import held, smoothed
 from transfer.video.table import held_ranges, write_frames
-from transfer.video.timeline import TICKS, durations_of, is_variable, ranges_of, ticks_of
+from transfer.video.timeline import durations_of, is_variable, ranges_of, ticks_of
 
 VERSION = 1  # of the readings and parts in a work folder
 REQUEST, LOCK = "request.json", ".lock"
@@ -290,7 +290,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
     durations = durations_of(ticks, clip.rate)
     sound = clip.path if clip.sound else None
     write_frames(job.table, job.model.aus, readings, neutral, activations, ticks)
-    join(job.out, parts, ticks, durations, TICKS, _provenance(job), sound)
+    join(job.out, parts, ticks, durations, _provenance(job), sound)
     width, height = job.size
     seconds = float(ticks[-1] + durations[-1]) / TICKS
     return Animated(

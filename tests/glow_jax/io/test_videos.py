@@ -12,7 +12,7 @@ from glow_jax.io import video_reader
 from glow_jax.io.errors import InputError
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import frames_of, read_clip, sha256_of
-from glow_jax.io.video_writer import count_frames, join, write_part
+from glow_jax.io.video_writer import count_frames, even, join, write_part
 from tests.support.videos import scene, write_sound, write_video
 
 MADE = Provenance("compositeWithTrainedAlgorithmicMedia", "faces64", {"alpha": 1.0})
@@ -95,7 +95,7 @@ def test_parts_join_with_times_and_sound(
     assert [count_frames(part) for part in parts] == [5, 3]
     out = tmp_path / "out.mp4"
     for _ in range(2):  # an older file is replaced
-        join(out, parts, ticks, durations, 90_000, MADE, source if codec else None)
+        join(out, parts, ticks, durations, MADE, source if codec else None)
     clip = read_clip(out)
     frames = list(frames_of(clip))
     assert clip.sound == kept and clip.declared == N
@@ -105,6 +105,15 @@ def test_parts_join_with_times_and_sound(
     data = out.read_bytes()
     assert b"compositeWithTrainedAlgorithmicMedia" in data and b'"alpha": 1.0' in data
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_even_repeats_the_border() -> None:
+    pixels = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
+    found = even(pixels)
+    assert found.shape == (4, 6, 3)
+    np.testing.assert_array_equal(found[:3, :5], pixels)
+    np.testing.assert_array_equal(found[3, :5], pixels[2])
+    assert even(found) is found
 
 
 def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
