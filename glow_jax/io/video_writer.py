@@ -23,7 +23,7 @@ from glow_jax.io.packages import need
 from glow_jax.io.pictures import Pixels
 from glow_jax.io.provenance import Provenance, xmp_packet
 from glow_jax.io.unfinished import unfinished
-from glow_jax.io.video_reader import EXTRA, opened
+from glow_jax.io.video_reader import EXTRA, interpolation, opened
 
 # With several threads, or with macroblock trees, equal frames do not give equal bytes: x264 reads
 # memory that it did not write (seen with the x264 of PyAV 18.1). Constant rate factor 14: 0 is
@@ -71,7 +71,10 @@ def _encode(path: Path, frames: Iterable[Pixels], size: tuple[int, int]) -> int:
         for pixels in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even(pixels)), format="rgb24")
             frame = frame.reformat(
-                format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+                format="yuv420p",
+                dst_colorspace="ITU709",
+                dst_color_range="MPEG",
+                interpolation=interpolation(),
             )
             frame.pts = n
             container.mux(stream.encode(frame))

@@ -42,7 +42,7 @@ from transfer.models import load_models
 from transfer.photos.align import FaceDetector
 from transfer.photos.aligned_faces import AlignedFaces
 from transfer.photos.judge_adapter import face_detector as detector_of
-from transfer.requests import StrPath
+from transfer.requests import StrPath, model_of
 from transfer.video.making import TARGET, Target, make_parts
 from transfer.video.neutral_frames import NeutralFrames, neutral_frames, parse_neutral
 from transfer.video.reading import FaceReader, Readings, read_faces
@@ -68,6 +68,7 @@ class Animated:
         frames: number of frames; None where only making them can tell.
         rate: frames a second, on average.
         seconds: length.
+        model: name of the model.
         held: first and last frame of each run without a usable face, and why.
         neutral: first and last frame of each run of the driver's neutral frames; empty for
             "absolute".
@@ -83,6 +84,7 @@ class Animated:
     frames: int | None
     rate: float
     seconds: float | None
+    model: str
     held: tuple[tuple[int, int, str], ...] = ()
     neutral: tuple[tuple[int, int], ...] = ()
     delay_frames: int = 0
@@ -208,7 +210,7 @@ def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _J
     if request.photographs is not None and face_detector is None:
         face_detector = detector_of(request.photographs.detector)
     clip = read_clip(Path(request.driving), request.rate)
-    models = load_models(request.model, request.precision, neutralise=request.neutralise)
+    models = load_models(model_of(request), request.precision, neutralise=request.neutralise)
     chosen = method_class(request.method)
     chosen.check(models)
     if wanted.kind == "absolute":
@@ -263,8 +265,8 @@ def _planned(job: _Job, notify: Notify) -> Animated:
     rate, n = float(job.clip.rate), job.clip.declared
     seconds = n / rate if n is not None else job.clip.seconds
     return Animated(
-        job.out, job.table, width, height, n, rate, seconds, tuple(held_ranges(found)),
-        sound=job.clip.sound,
+        job.out, job.table, width, height, n, rate, seconds, job.models.codec.name,
+        tuple(held_ranges(found)), sound=job.clip.sound,
     )  # fmt: skip
 
 
@@ -301,6 +303,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
         len(ticks),
         len(ticks) / seconds,
         seconds,
+        job.models.codec.name,
         tuple(held_frames),
         tuple(ranges_of(np.flatnonzero(neutral).tolist())),
         variable_rate=is_variable(ticks),

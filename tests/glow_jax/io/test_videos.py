@@ -134,6 +134,16 @@ def test_colours_are_kept(tmp_path: Path) -> None:
     assert np.abs(centres - colours).max() <= 4
 
 
+def test_edges_of_colours_are_kept(tmp_path: Path) -> None:
+    """Chroma has half the resolution: it is interpolated, and rounded to the nearest value."""
+    rows, columns = np.mgrid[:64, :96]
+    inside = np.hypot(rows - 31, columns - 47) < 20  # a lip's red on skin
+    pixels = np.where(inside[..., None], (170, 80, 80), (200, 150, 120)).astype(np.uint8)
+    write_part(tmp_path / "a.mp4", iter([pixels] * 3), (64, 96))
+    found = next(frames_of(read_clip(tmp_path / "a.mp4"))).pixels
+    assert np.abs(found.astype(int) - pixels).mean() < 0.8  # 1.8 by FFmpeg's default
+
+
 def test_damaged_and_hostile_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = write_video(tmp_path / "whole.mp4", scenes(40)).read_bytes()
     mkv = write_video(tmp_path / "whole.mkv", scenes(40)).read_bytes()

@@ -221,6 +221,28 @@ def test_no_face_leaves_nothing(tmp_path: Path, photo: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("photographs", "named", "wanted"),
+    [(ANY, None, "photo64"), (None, None, "faces64"), (ANY, "faces64", "faces64")],
+)
+def test_the_model_is_chosen_as_for_pictures(
+    tmp_path: Path,
+    photo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    photographs: Photographs | None,
+    named: str | None,
+    wanted: str,
+) -> None:
+    def loaded(name: str, *_: Any, **__: Any) -> None:
+        raise InputError(f"asked for {name}")
+
+    monkeypatch.setattr(animation, "load_models", loaded)
+    clip = folder_of(tmp_path / "clip", [portraits(1)[0]])
+    how: dict[str, Any] = {"photographs": photographs, "model": named}
+    with pytest.raises(InputError, match=f"asked for {wanted}$"):
+        animate(request(clip, photo, tmp_path / "x.mp4", **how), face_detector=detector)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"out": "x.avi"}, "`out` is x.avi: use a name that ends in .mp4"),
