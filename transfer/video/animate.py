@@ -207,9 +207,7 @@ def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _J
         if not path.exists():
             raise InputError(f"{one_line(path)}: no such file or folder")
         if any(written.exists() and written.samefile(path) for written in (out, table)):
-            raise InputError(
-                f"{one_line(path)}: would be replaced by the result; name another `out`"
-            )
+            raise InputError(f"{one_line(path)}: is an input; name another file for the result")
     wanted = parse_neutral(request.source_neutral)
     if request.photographs is not None and face_detector is None:
         face_detector = detector_of(request.photographs.detector)

@@ -13,7 +13,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import frames_of, read_clip, sha256_of
 from glow_jax.io.video_writer import count_frames, even, join, write_part
-from tests.support.videos import scene, write_sound, write_video
+from tests.support.videos import scene, sound_of, write_sound, write_video
 
 MADE = Provenance("compositeWithTrainedAlgorithmicMedia", "faces64", {"alpha": 1.0})
 N = 8
@@ -114,6 +114,23 @@ def test_even_repeats_the_border() -> None:
     np.testing.assert_array_equal(found[:3, :5], pixels)
     np.testing.assert_array_equal(found[3, :5], pixels[2])
     assert even(found) is found
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "aac"), (".mkv", "pcm_s16le")])
+def test_the_sound_is_the_drivers_and_in_step(tmp_path: Path, suffix: str, codec: str) -> None:
+    """A tone begins with frame 5 of the driver, and of the result."""
+    start = 5 / 25
+    source = write_video(tmp_path / f"a{suffix}", scenes(25), sound=codec, silent_s=start)
+    write_part(tmp_path / "part.mp4", iter(scenes(25)), (64, 96))
+    ticks = 3600 * np.arange(25)
+    parts, durations = [tmp_path / "part.mp4"], np.full(25, 3600)
+    join(tmp_path / "out.mp4", parts, ticks, durations, MADE, source)
+    for path in (source, tmp_path / "out.mp4"):
+        wave, rate = sound_of(path)
+        assert len(wave) / rate == pytest.approx(1, abs=0.1)
+        loud = np.flatnonzero(np.abs(wave) > 0.1)
+        assert loud[0] / rate == pytest.approx(start, abs=0.03)
+        assert np.sqrt(np.mean(wave[loud[0] + 2000 :] ** 2)) == pytest.approx(0.17, abs=0.03)
 
 
 def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
