@@ -1,4 +1,4 @@
-"""`glow-jax animate`, killed or interrupted by Ctrl-C, ends with equal bytes when it is repeated."""
+"""`glow-jax animate`, killed or interrupted: repeated, it ends with equal bytes."""
 
 import os
 import shutil
