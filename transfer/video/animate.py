@@ -200,8 +200,10 @@ def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _J
     out, table = Path(request.out), Path(request.out).with_suffix(".csv")
     if not out.parent.is_dir():
         raise InputError(f"{one_line(out)}: cannot be written (there is no folder {out.parent})")
-    for path in () if request.overwrite else (out, table):
-        if os.path.lexists(path):
+    for path in (out, table):
+        if path.is_dir():
+            raise InputError(f"{one_line(path)}: is a folder; name another file")
+        if os.path.lexists(path) and not request.overwrite:
             raise InputError(f"{one_line(path)}: exists; name another file, or set `overwrite`")
     for path in (Path(request.driving), _photograph(request)):
         if not path.exists():
