@@ -7,7 +7,9 @@ which one step after the other is replaced by a perfect one:
 reader      the truth itself, with sensor noise, out of a video
 method      the photograph, edited with the true activations; frames that were not encoded
 readings    the photograph, edited with the activations that were read; frames that were not encoded
-encoder     the same frames out of the video
+encoder     the same frames out of the video, in which colours have half the resolution
+larger      the same frames out of a video of twice the size, reduced again
+alpha 1.15  as `larger`, with 1.15 times the activations
 """
 
 import argparse
@@ -62,13 +64,16 @@ def limits(args: argparse.Namespace) -> dict[str, Any]:
         truth = [read_image(path) for path in sorted(folder.glob("*_t[0-9]*.webp"))]
         edited = editor(models, target_of(folder))
         known = clips.true_activations(clip, models.expression_model.aus)  # type: ignore[union-attr]
-        frames = edited(activations_in(args.out / f"{clip}-warp.csv")[:: clips.TRUTH_EVERY])
+        read = activations_in(args.out / f"{clip}-warp.csv")[:: clips.TRUTH_EVERY]
+        frames = edited(read)
         shown = {
             "truth": truth,
             "reader": encoded(noisy(truth)),
             "method": edited(known[:: clips.TRUTH_EVERY]),
             "readings": frames,
             "encoder": encoded(frames),
+            "larger": encoded_larger(frames),
+            "alpha 1.15": encoded_larger(edited(1.15 * read)),
         }
         first = changes(reader, [read_image(target_of(folder))])
         for name, pictures in shown.items():
@@ -120,6 +125,18 @@ def encoded(pictures: Pictures) -> Pictures:
         path = Path(folder, "a.mp4")
         write_part(path, pictures, pictures[0].shape[:2])
         return [frame.pixels for frame in frames_of(read_clip(path))]
+
+
+def encoded_larger(pictures: Pictures) -> Pictures:
+    """Pictures out of a video of twice the size, reduced again."""
+    from PIL import Image
+
+    size, rule = pictures[0].shape[1::-1], Image.Resampling.BICUBIC
+    larger = [Image.fromarray(p).resize((2 * size[0], 2 * size[1]), rule) for p in pictures]
+    return [
+        np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+        for pixels in encoded([np.asarray(picture) for picture in larger])
+    ]
 
 
 def changes(reader: Any, pictures: Pictures) -> np.ndarray:

@@ -20,7 +20,14 @@ def started(folder: Path, out: str) -> subprocess.Popen:
     words = ["animate", "--driving", "clip", "--target", "target.png", "-o", out, "--no-align"]
     command = [sys.executable, "-m", "glow_jax.cli", *words, "-q"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "GLOW_JAX_CACHE": str(folder / "cache")}
-    return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's & ignores it
+    )
 
 
 def stopped_at(folder: Path, file: str, number: int) -> tuple[int, str]:
