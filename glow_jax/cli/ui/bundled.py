@@ -27,6 +27,16 @@ def faces() -> dict[str, Path]:
     return {name: folder / FACE for name, folder in people().items()}
 
 
+def pictures() -> dict[str, Path]:
+    """A picture of each of the people, and the pictures with expressions, by name."""
+    return faces() | expressions()
+
+
+def picture(name: str) -> Person:
+    """One of `pictures`."""
+    return _person(pictures()[name])
+
+
 def expression(name: str) -> Person:
     """A bundled expression's picture."""
     return _person(expressions()[name])
