@@ -6,6 +6,7 @@ from pathlib import Path
 from glow_jax.cli.ui.forms import Person
 
 DEMO = Path(__file__).parents[3] / "transfer" / "demo"
+CLIP = DEMO / "clips" / "smile-and-blink.mp4"
 WEARER = "person-41"  # of the bundled expressions
 FACE = "neutral-3.png"  # of each person, shown on the page
 
@@ -45,6 +46,11 @@ def expression(name: str) -> Person:
 def person(name: str) -> Person:
     """A bundled person's folder."""
     return _person(people()[name])
+
+
+def clip() -> Person:
+    """The bundled clip of somebody who smiles and blinks."""
+    return _person(CLIP)
 
 
 def _person(path: Path) -> Person:

@@ -88,7 +88,7 @@ class TransferForm:
         return [
             *("glow-jax", "transfer", "--expression", self.expression.shown, *source),
             *("--target", self.target.shown),
-            *_alpha_words(alpha),
+            *alpha_words(alpha),
             *("--method", self.method, "--model", self.model, "--batch-size", str(BATCH_SIZE)),
             *photograph_words(self.photographs),
             *(["--paste-back"] if self.paste_back else []),
@@ -167,7 +167,7 @@ class EditForm:
             *(["--neutral"] if stated.neutral else []),
             *(["--reference", self.reference.shown] if reads and self.reference else []),
             *(["--direction", self.direction.shown] if self.direction else []),
-            *(_alpha_words(stated.alpha) if self.direction else []),
+            *(alpha_words(stated.alpha) if self.direction else []),
             *("--model", self.model, "--batch-size", str(BATCH_SIZE)),
             *photograph_words(self.photographs),
             *(["--paste-back"] if self.paste_back else []),
@@ -199,7 +199,8 @@ def _people(form: Any) -> dict[str, Person]:
     return {name: value for name, value in values.items() if isinstance(value, Person)}
 
 
-def _alpha_words(alpha: float) -> list[str]:
+def alpha_words(alpha: float) -> list[str]:
+    """The option --alpha."""
     number = f"{alpha:g}"
     return ["--alpha", number] if alpha >= 0 else [f"--alpha={number}"]
 

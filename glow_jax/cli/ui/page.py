@@ -44,7 +44,7 @@ def import_gradio(folder: Path) -> Any:
 
 def blocks(gr: Any, engine: Engine) -> Any:
     """The page as Gradio's Blocks."""
-    from glow_jax.cli.ui import tab_batch, tab_edit, tab_sample, tab_transfer
+    from glow_jax.cli.ui import tab_animate, tab_batch, tab_edit, tab_sample, tab_transfer
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEAD, elem_id="head")
@@ -53,6 +53,8 @@ def blocks(gr: Any, engine: Engine) -> Any:
                 tab_transfer.build(gr, engine)
             with gr.Tab("Edit", id="edit"):
                 tab_edit.build(gr, engine)
+            with gr.Tab("Animate", id="animate"):
+                tab_animate.build(gr, engine, page)
             with gr.Tab("Batch", id="batch"):
                 tab_batch.build(gr, engine)
             with gr.Tab("Sample", id="sample"):
@@ -75,6 +77,7 @@ def look(gr: Any) -> dict[str, Any]:
         "expression-bundled": bundled.expressions(),
         "target-bundled": bundled.faces(),
         "edit-picture-bundled": bundled.pictures(),
+        "animate-target-bundled": bundled.faces(),
     }
     style = [words.thumbnails(name, list(paths.values())) for name, paths in choices.items()]
     return {"theme": theme, "css": "\n".join([CSS.read_text(encoding="utf-8"), *style])}

@@ -20,6 +20,7 @@ CONSENT = (
     "were edited."
 )
 MOST_LISTED = 3  # pictures in a warning
+MOST_HELD = 30  # rows of frames without a face
 SCALE = 5.0  # of intensities
 _HOLDER = "this.closest('[id$=-result]')"
 _CUT = f"{_HOLDER}.style.setProperty('--cut', this.value + '%')"
@@ -95,6 +96,23 @@ def lines(sentences: Iterable[str], kind: str = "note") -> str:
     """Sentences as a list; "" for none."""
     items = "".join(f"<li>{html.escape(one)}</li>" for one in sentences)
     return f'<ul class="{kind}" role="status">{items}</ul>' if items else ""
+
+
+def held_table(rows: Sequence[tuple[str, str]]) -> str:
+    """Frames without a face, and why; "" for none."""
+    if not rows:
+        return ""
+    cells = "".join(
+        f"<tr><td>{html.escape(frames)}</td><td>{html.escape(why)}</td></tr>"
+        for frames, why in rows[:MOST_HELD]
+    )
+    more = len(rows) - MOST_HELD
+    rest = f"<p class=small>{more} more in the table of the ZIP.</p>" if more > 0 else ""
+    return (
+        '<div class="figures held"><h4>Frames without a face: the last expression is held</h4>'
+        "<table><thead><tr><th scope=col>Frames</th><th scope=col>Why</th></tr></thead>"
+        f"<tbody>{cells}</tbody></table>{rest}</div>"
+    )
 
 
 def remarks(note: str, alpha: float, kept: float = 1.0) -> list[str]:
