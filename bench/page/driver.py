@@ -138,3 +138,9 @@ def opened(browser: Any, url: str, **how: Any) -> Iterator[tuple[Any, Seen]]:
         yield page, seen
     finally:
         context.close()
+
+
+def foreign(seen: Seen, url: str) -> list[str]:
+    """The requests that went anywhere but to the page's own server."""
+    own = (url, "data:", "blob:")
+    return [address for address in seen.requests if not address.startswith(own)]

@@ -43,7 +43,7 @@ def comparison(before: np.ndarray, after: np.ndarray, tag: str) -> str:
     around them.
     """
     height, width = before.shape[:2]
-    shape = f"aspect-ratio:{width}/{height}"
+    shape = f"aspect-ratio:{width}/{height};--ratio:{width / height:.4f}"
     return (
         f'<div class="wipe" style="{shape}">'
         f'<img src="{picture_uri(before)}" alt="Target before">'
