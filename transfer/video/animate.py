@@ -351,10 +351,13 @@ def _work_folder(job: _Job) -> Iterator[None]:
     batch = {"batch_size": job.request.batch_size, "target_face": face}
     ours = {**_recipe(job), **batch, "driving_sha256": sha256_of(job.clip), "target_sha256": target}
     work, path = job.work, job.work / REQUEST
-    is_new = not os.path.lexists(work)
+    if work.is_dir() and any(work.iterdir()) and not (work / LOCK).exists():
+        raise InputError(
+            f"{one_line(work)}: is not a work folder of `animate`; name another output"
+        )
     make_folder(work)
     with exclusive(work / LOCK):
-        if not is_new and any(p.name not in (REQUEST, LOCK) for p in work.iterdir()):
+        if any(p.name not in (REQUEST, LOCK) for p in work.iterdir()):
             try:
                 theirs = read_json_object(path)
             except InputError:

@@ -252,6 +252,23 @@ def test_a_result_does_not_replace_an_input(tmp_path: Path, photo: Path) -> None
     assert clip.read_bytes() == before
 
 
+def test_folders_of_others_stay_as_they_are(tmp_path: Path, driver: Path, photo: Path) -> None:
+    for name, message in (("out.mp4", "is a folder"), ("out.csv", "is a folder"),
+                          ("out.mp4.work", "is not a work folder of .animate.")):  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").touch()
+        with pytest.raises(InputError, match=rf"{name}: {message}; name another"):
+            animate(
+                request(driver, photo, tmp_path / "out.mp4", overwrite=True),
+                face_detector=detector,
+            )
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["mine"]
+        (tmp_path / name).rename(tmp_path / f"{name}.old")
+    (tmp_path / "out.mp4.work").touch()
+    with pytest.raises(InputError, match=r"out\.mp4\.work: is not a folder"):
+        animate(request(driver, photo, tmp_path / "out.mp4"), face_detector=detector)
+
+
 def test_no_face_leaves_nothing(tmp_path: Path, photo: Path) -> None:
     clip = folder_of(tmp_path / "wall", [wall(100, 80)] * 3)
     out = tmp_path / "out.mp4"
