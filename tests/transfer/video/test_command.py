@@ -65,6 +65,18 @@ def test_sound_only_and_an_empty_folder(
     assert "--source-neutral is x: use auto" in fails(
         capsys, words(clip, photo, "--source-neutral", "x")
     )
+    unaligned = [
+        word for word in words(clip, photo, "--no-align") if word not in ("--detector", "dlib")
+    ]
+    assert "--paste-back needs --align: aligned faces" in fails(
+        capsys, [*unaligned, "--paste-back"]
+    )
+    needed = "96 wide and 64 high, but the model's 64 and 64 are needed without --align"
+    assert needed in fails(capsys, unaligned)
+    for rate in ("nan", "1/0", "1e-9", "-1", "1e99999"):
+        assert "use a number from 0.001 to 1000" in fails(
+            capsys, words(clip, photo, "--rate", rate)
+        )
     (tmp_path / "out.csv").write_text("mine")
     assert "out.csv: exists; name another file, or set --overwrite" in fails(
         capsys, words(clip, photo)
