@@ -130,6 +130,7 @@ class _Job:
 def animate(
     request: AnimateRequest,
     *,
+    models: Models | None = None,
     dry_run: bool = False,
     face_detector: FaceDetector | None = None,
     progress: Progress = no_progress,
@@ -139,6 +140,8 @@ def animate(
 
     Args:
         request: the clip, the photograph and the settings.
+        models: what `load_models` returns for the request's model and precision, where several
+            requests share them; None loads them.
         dry_run: check everything, look for a face in the first frame, and make nothing.
         face_detector: finds all faces of a picture; None is the one that the request names.
         progress: called with the name of a stage, the number of frames done, and their total.
@@ -150,7 +153,7 @@ def animate(
             of another request.
         OutputError: a file cannot be written.
     """
-    job = _prepared(request, face_detector)
+    job = _prepared(request, models, face_detector)
     if dry_run:
         return _planned(job, notify)
     with _work_folder(job):
@@ -196,7 +199,9 @@ def activations_of(
     return absolute_activations_of(model, even.astype(np.float32))
 
 
-def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _Job:
+def _prepared(
+    request: AnimateRequest, models: Models | None, face_detector: FaceDetector | None
+) -> _Job:
     """Check a request, cheap checks first, and load what it needs."""
     need(EXTRA, "av")
     out, table = Path(request.out), Path(request.out).with_suffix(".csv")
@@ -216,7 +221,8 @@ def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _J
     if request.photographs is not None and face_detector is None:
         face_detector = detector_of(request.photographs.detector)
     clip = read_clip(Path(request.driving), request.rate)
-    models = load_models(model_of(request), request.precision, neutralise=request.neutralise)
+    models = models or load_models(model_of(request), request.precision)
+    models = dataclasses.replace(models, neutralise=request.neutralise)
     method = request.method or default_method(models, request.photographs is not None)
     chosen = method_class(method if method in METHODS else "warp")
     chosen.check(models)

@@ -13,7 +13,7 @@ import numpy as np
 from glow_jax.io.pictures import Pixels
 from glow_jax.io.video_reader import Clip, frames_of
 from glow_jax.io.video_writer import count_frames, write_part
-from transfer.codec import Images, padded, to_bytes
+from transfer.codec import Images, padded
 from transfer.jobs.run import Progress
 from transfer.methods.base import Photograph
 from transfer.methods.warp import Warp
@@ -147,8 +147,8 @@ def _frames(
         prepared = method.of_activations(
             TARGET, padded(batch, batch_size), padded(crops, batch_size)
         )
-        values = method.edit(prepared, np.ones(batch_size, np.float32)).values
-        yield from to_bytes(values[: len(batch)])
+        images = method.edit(prepared, np.ones(batch_size, np.float32)).images
+        yield from images[: len(batch)]
 
 
 def _pasted(method: Warp, target: Target, activations: np.ndarray, source: Shown | None) -> Pixels:
