@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from transfer.codec import in_batches, to_bytes
+from transfer.codec import in_batches
 from transfer.complete import Notify
 from transfer.expression.edits import Edit
 from transfer.jobs.inputs import Inputs, Trouble, check_inputs, check_pictures
@@ -132,7 +132,7 @@ class Preview:
     def at(self, alpha: float) -> Shown:
         """The output at an alpha."""
         decoded = self._method.edit(self._prepared, np.full(self._n, alpha, np.float32))
-        images = to_bytes(decoded.values)
+        images = decoded.images
         bits = np.asarray(self._codec.bits_per_dim(images))
         pasted = None
         if self._paster is not None:

@@ -5,15 +5,13 @@ pixels. The frames are one render, edited with `transfer.editing`.
 """
 
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from glow_jax.cli.ui import bundled
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import Provenance
-from glow_jax.io.video_writer import join, write_part
+from glow_jax.io.video_writer import write_clip
 from transfer import editing
 from transfer.models import load_models
 
@@ -44,12 +42,8 @@ def main() -> int:
     levels = activations(editing.units(models))
     frames = editing.apply(models, np.repeat(face[None], FRAMES, 0), levels)
     bundled.CLIP.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        part = Path(folder) / "part.mp4"
-        write_part(part, frames, face.shape[:2])
-        ticks = np.arange(FRAMES)
-        record = Provenance("compositeSynthetic", MODEL, {"clip": bundled.CLIP.stem})
-        join(bundled.CLIP, [part], ticks, np.ones(FRAMES, int), RATE, record)
+    record = Provenance("compositeSynthetic", MODEL, {"clip": bundled.CLIP.stem})
+    write_clip(bundled.CLIP, list(frames), 1 / RATE, record)
     print(bundled.CLIP)
     return 0
 

@@ -23,7 +23,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.packages import need, version
 
 Row = dict[str, Any]
-KINDS = ("decode", "encode", "sharded")
+KINDS = ("decode", "encode", "sharded", "training")
 CALIBRATION = 8192  # rows and columns of the calibrating product
 
 
@@ -131,6 +131,10 @@ def modelled(case: Row) -> Row:
         square = ((case["size"], case["size"]), jnp.bfloat16)
         compiled, seconds = compile_for(devices[:1], jnp.matmul, square, square)
         flop = 2 * case["size"] ** 3
+    elif case["kind"] == "training":
+        from bench.speed.aot_training import compiled_step
+
+        compiled, seconds, flop = compiled_step(case, devices[:1])
     else:
         compiled, seconds, flop = _of_model(case, devices)
     counts = hlo.count(compiled.as_text())

@@ -123,7 +123,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="check the inputs, look for the face in the first frame, and make nothing",
     )
-    add_model_options(parser)
+    add_model_options(parser, photographs=True)
     add_output_options(parser)
     parser.set_defaults(run=run, batch_size=16)
 
@@ -197,6 +197,7 @@ def made_lines(done: "Animated") -> list[str]:
         f"{counted(done.frames, 'frame')}, {done.rate:.5g} a second{variable}, "
         f"{done.seconds:.2f} s; {sound}; {n_held} without a face",
         f"neutral: {against}; delay of the filter: {counted(done.delay_frames, 'frame')}",
+        f"model: {one_line(done.model)}",
         f"video: {one_line(done.out)} ({done.width} x {done.height} pixels)",
         f"table: {one_line(done.table)}",
     ]

@@ -31,7 +31,7 @@ from glow_jax.io.packages import need
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import EXTRA, Clip, frames_of, read_clip, sha256_of
-from glow_jax.io.video_writer import MAX_SIDE, join
+from glow_jax.io.video_writer import MAX_SIDE, TICKS, join
 from transfer.expression.estimate import absolute_activations_of, denoised_changes
 from transfer.expression.model import ExpressionModel
 from transfer.jobs.commit import SOURCE_TYPE
@@ -42,14 +42,14 @@ from transfer.models import load_models
 from transfer.photos.align import FaceDetector
 from transfer.photos.aligned_faces import AlignedFaces
 from transfer.photos.judge_adapter import face_detector as detector_of
-from transfer.requests import StrPath
+from transfer.requests import StrPath, model_of
 from transfer.video.making import TARGET, Target, make_parts
 from transfer.video.neutral_frames import NeutralFrames, neutral_frames, parse_neutral
 from transfer.video.reading import FaceReader, Readings, read_faces
 from transfer.video.request import AnimateRequest
 from transfer.video.smoothing import held, smoothed
 from transfer.video.table import held_ranges, write_frames
-from transfer.video.timeline import TICKS, durations_of, is_variable, ranges_of, ticks_of
+from transfer.video.timeline import durations_of, is_variable, ranges_of, ticks_of
 
 VERSION = 1  # of the readings and parts in a work folder
 REQUEST, LOCK = "request.json", ".lock"
@@ -68,6 +68,7 @@ class Animated:
         frames: number of frames; None where only making them can tell.
         rate: frames a second, on average.
         seconds: length.
+        model: name of the model.
         held: first and last frame of each run without a usable face, and why.
         neutral: first and last frame of each run of the driver's neutral frames; empty for
             "absolute".
@@ -83,6 +84,7 @@ class Animated:
     frames: int | None
     rate: float
     seconds: float | None
+    model: str
     held: tuple[tuple[int, int, str], ...] = ()
     neutral: tuple[tuple[int, int], ...] = ()
     delay_frames: int = 0
@@ -203,17 +205,21 @@ def _prepared(
     out, table = Path(request.out), Path(request.out).with_suffix(".csv")
     if not out.parent.is_dir():
         raise InputError(f"{one_line(out)}: cannot be written (there is no folder {out.parent})")
-    for path in () if request.overwrite else (out, table):
-        if os.path.lexists(path):
+    for path in (out, table):
+        if path.is_dir():
+            raise InputError(f"{one_line(path)}: is a folder; name another file")
+        if os.path.lexists(path) and not request.overwrite:
             raise InputError(f"{one_line(path)}: exists; name another file, or set `overwrite`")
     for path in (Path(request.driving), _photograph(request)):
         if not path.exists():
             raise InputError(f"{one_line(path)}: no such file or folder")
+        if any(written.exists() and written.samefile(path) for written in (out, table)):
+            raise InputError(f"{one_line(path)}: is an input; name another file for the result")
     wanted = parse_neutral(request.source_neutral)
     if request.photographs is not None and face_detector is None:
         face_detector = detector_of(request.photographs.detector)
     clip = read_clip(Path(request.driving), request.rate)
-    models = models or load_models(request.model, request.precision)
+    models = models or load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, neutralise=request.neutralise)
     chosen = method_class(request.method)
     chosen.check(models)
@@ -269,8 +275,8 @@ def _planned(job: _Job, notify: Notify) -> Animated:
     rate, n = float(job.clip.rate), job.clip.declared
     seconds = n / rate if n is not None else job.clip.seconds
     return Animated(
-        job.out, job.table, width, height, n, rate, seconds, tuple(held_ranges(found)),
-        sound=job.clip.sound,
+        job.out, job.table, width, height, n, rate, seconds, job.models.codec.name,
+        tuple(held_ranges(found)), sound=job.clip.sound,
     )  # fmt: skip
 
 
@@ -296,7 +302,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
     durations = durations_of(ticks, clip.rate)
     sound = clip.path if clip.sound else None
     write_frames(job.table, job.model.aus, readings, neutral, activations, ticks)
-    join(job.out, parts, ticks, durations, TICKS, _provenance(job), sound)
+    join(job.out, parts, ticks, durations, _provenance(job), sound)
     width, height = job.size
     seconds = float(ticks[-1] + durations[-1]) / TICKS
     return Animated(
@@ -307,6 +313,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
         len(ticks),
         len(ticks) / seconds,
         seconds,
+        job.models.codec.name,
         tuple(held_frames),
         tuple(ranges_of(np.flatnonzero(neutral).tolist())),
         variable_rate=is_variable(ticks),

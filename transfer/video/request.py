@@ -31,7 +31,8 @@ class AnimateRequest:
         smooth_s: width of the filter over time, seconds (`transfer.video.smoothing`); it has no
             delay. 0 does not smooth.
         rate: frames a second of a folder of frames; None is 25.
-        model: a bundled name, or a checkpoint directory.
+        model: a bundled name, or a checkpoint directory; None means `model_of` of
+            `transfer.requests`: photo64 for photographs.
         precision: "exact", or "fast": coupling networks in bfloat16.
         method: "warp" or "glow".
         alpha: how much of the expression is added.
@@ -54,7 +55,7 @@ class AnimateRequest:
     source_neutral: str = "auto"
     smooth_s: float = 0.06
     rate: Fraction | None = None
-    model: StrPath = "faces64"
+    model: StrPath | None = None
     precision: Precision = "exact"
     method: str = "warp"
     alpha: float = 1.0
