@@ -47,7 +47,8 @@ def open_page(browser: Any, server: driver.Server) -> Iterator[Callable[..., Any
         yield new
     for seen in everything:
         assert not driver.foreign(seen, server.url)
-        assert not seen.errors
+        # An empty clip is sent to the browser, whose player asks for a part of it (416).
+        assert not [error for error in seen.errors if "status of 416" not in error]
 
 
 @pytest.fixture
