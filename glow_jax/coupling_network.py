@@ -204,10 +204,11 @@ def apply_network(
             that hidden layers are bfloat16 in "fast" convolutions.
         leaky_slope: slope below zero of both hidden activations; 0 is ReLU.
         platform: that the program is for, such as "tpu"; JAX's default backend by default.
-        form: how the products are computed.
+        form: how the products are computed; not "lanes", which is of whole levels.
 
     Source: openai/glow `model.py: f`.
     """
+    assert form != "lanes", "glow_jax.lanes computes whole levels in this form"
     h = normalised_input(h, weights)
     if form != "rows":
         out = _convolved(h, weights, precision, leaky_slope, form)
@@ -228,12 +229,18 @@ def normalised_input(h: BHWC, weights: NetworkWeights) -> BHWC:
 def _taps_of_rows(
     h: BHWC, weights: NetworkWeights, precision: Products, leaky_slope: float, platform: str | None
 ) -> Float[Array, "B H W K"]:
-    """The form "rows", up to the taps that `_scatter` sums."""
+    """The form "rows", up to the taps that `_scatter` sums.
+
+    On a GPU the hidden layers of "fast" are bfloat16, so that bias and ReLU need no float32 copy.
+    """
+    inner = jnp.bfloat16 if precision == "fast" and platform == "cuda" else h.dtype
+    in_bias, hidden_bias = (b.astype(inner) for b in (weights.in_bias, weights.hidden_bias))
 
     def pixel_network(p: Array) -> Array:
-        p = activation(matmul(p, weights.in_kernel, precision) + weights.in_bias[None], leaky_slope)
-        p = matmul(p, weights.hidden_kernel, precision) + weights.hidden_bias[None]
-        return matmul(activation(p, leaky_slope), weights.out_kernel, precision)
+        p = matmul(p.astype(inner), weights.in_kernel, precision) + in_bias[None]
+        p = matmul(activation(p, leaky_slope), weights.hidden_kernel, precision) + hidden_bias[None]
+        p = activation(p, leaky_slope).astype(h.dtype)
+        return matmul(p, weights.out_kernel, precision)
 
     batch, height, width, _ = h.shape
     rows = patches(h).reshape(batch * height * width, -1)

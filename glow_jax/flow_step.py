@@ -186,7 +186,7 @@ class FoldedStep(nnx.Module):
     def lane_network(self, lanes: LaneWeights, borders: Borders) -> Network:
         """The network of one step in the form "lanes", for batches of columns (L, H, 1, C)."""
 
-        def network(x1: BHWC) -> tuple[BHWC, Array | None]:
+        def network(x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
             weights = self._weights()
             x = normalised_input(x1, weights)[:, :, 0].transpose(1, 2, 0)
             out = apply_lanes(x, lanes, borders, self.precision, self.leaky_slope)

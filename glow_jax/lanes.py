@@ -101,7 +101,7 @@ def from_lanes(h: Float[Array, "G L H 1 C"], width: int) -> Float[Array, "B H W 
 
 def apply_lanes(
     x: HCL, weights: LaneWeights, borders: Borders, precision: Products, leaky_slope: float
-) -> HCL:
+) -> Float[Array, "H D L"]:
     """f(x), as `coupling_network.apply_network`, of one group of images."""
     columns = [_from_lane(x, -1) * borders.left, x, _from_lane(x, 1) * borders.right]
     beside = jnp.concatenate(columns, axis=1)
@@ -129,7 +129,9 @@ def _from_row(x: HCL, offset: int) -> HCL:
     return jax.lax.pad(x, zero, ((-offset, offset, 0), (0, 0, 0), (0, 0, 0)))
 
 
-def _product(x: HCL, kernel: Array, kernel_spec: tuple[int, ...], precision: Products) -> HCL:
+def _product(
+    x: HCL, kernel: Array, kernel_spec: tuple[int, ...], precision: Products
+) -> Float[Array, "H D L"]:
     """A convolution over rows of 1 or 3 taps, accumulated in x's dtype.
 
     `kernel_spec` names the kernel's axes of outputs, inputs and rows. In "fast" a TPU rounds
