@@ -24,7 +24,7 @@ from glow_jax.coupling_network import (
     matmul,
     normalised_input,
 )
-from glow_jax.lanes import Borders, LaneWeights, apply_lanes, lane_weights
+from glow_jax.lanes import Borders, LaneWeights, apply_lanes, fills_lanes, lane_weights
 from glow_jax.layers import (
     LOGSCALE_FACTOR,
     ActNorm,
@@ -160,12 +160,16 @@ class FoldedStep(nnx.Module):
         self.precision = precision
         self.platform = platform
 
-    def form(self, height: int, width: int, n_channels: int) -> Form:
+    def form(self, batch: Any, height: int, width: int, n_channels: int) -> Form:
         """How the networks of a level are computed, for images of height x width."""
-        if self.rule.conditioning in ("odd", "even"):  # half the columns, all the channels
-            form = form_for(self._platform, n_channels, self._hidden, height * width // 2)
-            return "convolution" if form == "lanes" else form
-        return form_for(self._platform, n_channels // 2, self._hidden, height * width)
+        halves = self.rule.conditioning in ("first", "second")  # else half of the columns
+        n_in = n_channels // 2 if halves else n_channels
+        form = form_for(self._platform, n_in, self._hidden, height * width)
+        if form == "lanes" and not (
+            halves and fills_lanes(batch, height * width, width, self._hidden)
+        ):
+            return "convolution"
+        return form
 
     @property
     def _platform(self) -> str:
@@ -197,7 +201,7 @@ class FoldedStep(nnx.Module):
     def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
         weights = self._weights()
         form = form_for(self._platform, x1.shape[-1], self._hidden, x1.shape[1] * x1.shape[2])
-        form = "convolution" if form == "lanes" else form  # of which `model.Level` takes care
+        form = "convolution" if form == "lanes" else form  # `model.Level` runs "lanes"
         out = apply_network(x1, weights, self.precision, self.leaky_slope, self._platform, form)
         return out, weights.scale_parameter
 

@@ -20,6 +20,7 @@ HCL = Float[Array, "H C L"]
 
 # Pixels times hidden units of a group of images: 32 MiB of float32, of a TPU's 128 MiB.
 GROUP_ELEMENTS = 2**23
+LANES = 128
 
 
 class LaneWeights(NamedTuple):
@@ -84,6 +85,11 @@ def group_size(batch: Any, n_pixels: int, hidden: int) -> int:
         return 1
     most = max(1, GROUP_ELEMENTS // (n_pixels * hidden))
     return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= most)
+
+
+def fills_lanes(batch: Any, n_pixels: int, width: int, hidden: int) -> bool:
+    """Whether a group of images fills at least half of the lanes."""
+    return 2 * width * group_size(batch, n_pixels, hidden) >= LANES
 
 
 def to_lanes(h: Float[Array, "B H W C"], n_images: int) -> Float[Array, "G L H 1 C"]:

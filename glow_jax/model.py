@@ -80,7 +80,7 @@ class Level(nnx.Module):
         self.unroll = unroll
 
     def _scan(self, method: str, h: BHWC, reverse: bool) -> tuple[BHWC, PerSample]:
-        if isinstance(self.steps, FoldedStep) and self.steps.form(*h.shape[1:]) == "lanes":
+        if isinstance(self.steps, FoldedStep) and self.steps.form(*h.shape) == "lanes":
             return self._scan_lanes(self.steps, method, h, reverse)
         graph, state = nnx.split(self.steps)
 

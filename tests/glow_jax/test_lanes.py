@@ -45,6 +45,7 @@ def test_lanes_are_the_same_flow(variant: str, monkeypatch: pytest.MonkeyPatch) 
     model = perturbed(**VARIANTS[variant])
     x = jnp.asarray(np.random.default_rng(1).uniform(-0.5, 0.5, (6, 8, 16, 3)), jnp.float32)
     monkeypatch.setattr(lanes, "GROUP_ELEMENTS", 3 * 4 * 8 * 8)
+    monkeypatch.setattr(lanes, "LANES", 8)  # 8 at both levels
 
     def results(form: str) -> Any:
         monkeypatch.setattr(flow_step, "form_for", lambda *_: form)
@@ -75,11 +76,23 @@ def test_groups_divide_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lanes.group_size(batch, 10, 10) == 1
 
 
-@pytest.mark.parametrize(("conditioning", "form"), [("first", "lanes"), ("odd", "convolution")])
-def test_a_checkerboard_has_no_lanes(
-    conditioning: Any, form: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("conditioning", "batch", "width", "form"),
+    [
+        ("first", 1, 64, "lanes"),
+        ("first", 1, 32, "convolution"),  # a quarter of the lanes
+        ("first", 2, 32, "lanes"),
+        ("first", "b", 64, "lanes"),
+        ("first", "b", 32, "convolution"),  # of a symbolic batch, one image at a time
+        ("odd", 2, 64, "convolution"),  # half of each row conditions the other half
+    ],
+)
+def test_lanes_need_filled_lanes_and_whole_rows(
+    conditioning: Any, batch: Any, width: int, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A part of each row conditions the other, so that a column is not a sample of its own."""
     monkeypatch.setattr(flow_step, "form_for", lambda *_: "lanes")
-    steps: Any = perturbed(conditioning=conditioning).fold(platform="tpu").levels[0].steps
-    assert steps.form(4, 8, 12) == form
+    if batch == "b":
+        (batch,) = jax.export.symbolic_shape("b")
+    config = GlowConfig(8, 8, n_levels=1, n_steps=1, hidden_width=8, conditioning=conditioning)
+    steps: Any = Glow(config, rngs=nnx.Rngs(0)).fold(platform="tpu").levels[0].steps
+    assert steps.form(batch, width, width, 12) == form
