@@ -190,10 +190,11 @@ class Coupling(nnx.Module):
         self.checkpoint = config.checkpoint_coupling
         self.leaky_slope = config.leaky_slope
         self.precision: Precision = "exact"
+        self.platform: str | None = None  # that a program is for; JAX's default backend
 
     def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
         def run(x1: Array, weights: NetworkWeights) -> Array:
-            return apply_network(x1, weights, self.precision, self.leaky_slope)
+            return apply_network(x1, weights, self.precision, self.leaky_slope, self.platform)
 
         if self.checkpoint:
             run = jax.checkpoint(run)

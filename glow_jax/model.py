@@ -73,11 +73,18 @@ class Level(nnx.Module):
     """K steps of flow with stacked parameters, run under a scan.
 
     One step is traced and compiled, for any K. Every array of `steps` has a leading axis K.
+
+    Attributes:
+        steps: the steps of flow.
+        unroll: steps compiled into one iteration of the scan.
+        recompute: whether a gradient recomputes each step from its input instead of storing what
+            the step computed.
     """
 
     def __init__(self, steps: Step | FoldedStep, unroll: int = 1):
         self.steps = steps
         self.unroll = unroll
+        self.recompute = False
 
     def _scan(self, method: str, h: BHWC, reverse: bool) -> tuple[BHWC, PerSample]:
         if isinstance(self.steps, FoldedStep) and self.steps.form(*h.shape) == "lanes":
@@ -89,6 +96,8 @@ class Level(nnx.Module):
             result: tuple[BHWC, PerSample] = getattr(step, method)(h)
             return result
 
+        if self.recompute:
+            body = jax.checkpoint(body, prevent_cse=False)
         h, logdets = jax.lax.scan(body, h, state, reverse=reverse, unroll=self.unroll)
         return h, logdets.sum(0)
 

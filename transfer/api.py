@@ -13,21 +13,18 @@ import jax
 import numpy as np
 
 from transfer.complete import Notify, Summary, complete, notify_of_unchosen, summary_of
-from transfer.directions import Direction, load_direction
-from transfer.expression.edits import Edit, far_units
 from transfer.jobs import batch as batches
 from transfer.jobs import output_folder
 from transfer.jobs.batch import Prepared
 from transfer.jobs.inputs import check_inputs
 from transfer.jobs.job import make_job
-from transfer.jobs.plan_edit import plan_edits, plan_interpolation
+from transfer.jobs.plan_edit import plan_interpolation
 from transfer.jobs.plan_file import read_plan
 from transfer.jobs.run import Progress, no_progress
-from transfer.methods import method_class
 from transfer.methods.base import Interpolation, Models
 from transfer.models import load_models
 from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
-from transfer.planned import check_paths, parsed, plan_request
+from transfer.planned import check_paths, plan_edit_request, plan_request
 from transfer.requests import (
     BatchRequest,
     EditRequest,
@@ -157,32 +154,17 @@ def edit(
         InputError: a path is missing, no picture can be used, the edit does not work with the
             model, or `out` holds the outputs of another request, or other files.
     """
-    request.check_stated()
-    references = [] if request.reference is None else [request.reference]
-    check_paths([*request.pictures, *references])
-    alphas = parsed(request.alphas)
-    what: Edit | Direction = request.edit
-    method, title = "edit", request.edit.text
-    if request.direction is not None:
-        what = load_direction(request.direction)
-        method, title = "direction", f"direction {what.name}"
-    check_installed(request.photographs)
-    models = models or load_models(model_of(request), request.precision)
-    models = dataclasses.replace(models, edit=what)
-    method_class(method).check(models)
-    for line in far_units(request.edit):
-        notify(line)
-    faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
-    plan = plan_edits(
-        [Path(path) for path in request.pictures],
-        alphas or method_class(method).default_alphas,
-        method,
-        title,
-        None if request.reference is None else Path(request.reference),
-    )
-    load = functools.cache(faces)
+    planned = plan_edit_request(request, models, notify)
     return complete(
-        request, plan, models, method, faces, load, alignment, progress=progress, notify=notify
+        request,
+        planned.plan,
+        planned.models,
+        planned.method,
+        planned.faces,
+        planned.load,
+        planned.alignment,
+        progress=progress,
+        notify=notify,
     )
 
 

@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -12,6 +13,35 @@ Images = UInt8[np.ndarray, "B H W C"]
 FloatImages = Float[np.ndarray, "B H W C"]
 ROUND_TRIP_BOUND = 0.5  # grey levels: with a smaller error every byte comes back
 Latents = Any  # a pytree of float arrays (B, ...)
+
+
+class Quantised(NamedTuple):
+    """Decoded pictures where they were computed, and what a job needs to know of them.
+
+    Attributes:
+        values: (B, H, W, C) grey levels, not clipped.
+        images: uint8 (B, H, W, C), as `to_bytes` makes them.
+        n_clipped: (B,) number of values outside the range of bytes.
+        largest: (B,) largest absolute value; NaN where a value is.
+    """
+
+    values: Any
+    images: Any
+    n_clipped: Any
+    largest: Any
+
+
+class RoundTrip(NamedTuple):
+    """Latents of images, and the error of decoding these, in grey levels.
+
+    Attributes:
+        latents: as of `Codec.encode`.
+        largest, mean: (B,) over all values of an image; infinite where a value is not finite.
+    """
+
+    latents: Any
+    largest: Any
+    mean: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +66,9 @@ class Codec:
         bytes_per_image: approximate memory of a device per image while it computes.
         devices: devices that share every batch; empty where JAX's default device computes.
         place: function that puts a batch of NumPy arrays onto the devices.
+        decode_there: `decode` and the quantisation on an accelerator, so that bytes are copied to
+            the host instead of float32 values; None where the host quantises (on a CPU).
+        round_trip_there: `round_trip`, measured on an accelerator; None where the host measures.
     """
 
     name: str
@@ -52,11 +85,23 @@ class Codec:
     bytes_per_image: int = 2**24
     devices: tuple[Any, ...] = ()
     place: Callable[[Any], Any] = lambda batch: batch
+    decode_there: Callable[[Latents], Quantised] | None = None
+    round_trip_there: Callable[[Images], RoundTrip] | None = None
 
     @property
     def n_devices(self) -> int:
         """Number of devices; the size of a batch is a multiple of it."""
         return max(1, len(self.devices))
+
+    def round_trip(self, images: Images) -> RoundTrip:
+        """Encode images, decode the latents, and measure the error; the result is on the host."""
+        if self.round_trip_there is not None:
+            found: RoundTrip = jax.device_get(self.round_trip_there(images))
+            return found
+        latents = self.encode(images)
+        values = np.asarray(self.decode(latents), np.float64)
+        largest, mean = _errors(values, images, np)
+        return RoundTrip(jax.tree.map(np.asarray, latents), largest, mean)
 
 
 def in_batches(codec: Codec, size: int) -> Codec:
@@ -87,6 +132,8 @@ def in_batches(codec: Codec, size: int) -> Codec:
         decode=fixed(codec.decode),
         bits_per_dim=fixed(codec.bits_per_dim),
         exact=None if codec.exact is None else in_batches(codec.exact, size),
+        decode_there=codec.decode_there and fixed(codec.decode_there),
+        round_trip_there=codec.round_trip_there and fixed(codec.round_trip_there),
     )
 
 
@@ -94,6 +141,49 @@ def padded(array: np.ndarray, size: int) -> np.ndarray:
     """An array filled up to `size` rows with copies of its first row."""
     missing = size - len(array)
     return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
+
+
+def on_accelerator(encode: Callable[[Any], Any], decode_x: Callable[[Any], Any]) -> dict[str, Any]:
+    """`decode_there` and `round_trip_there` of a `Codec`, by small programs of their own.
+
+    Args:
+        encode: function from uint8 images to latents, on the devices.
+        decode_x: function from latents to x in [-0.5, 0.5), on the devices.
+    """
+
+    @jax.jit
+    def quantise(x: jax.Array) -> Quantised:
+        return quantised((x.astype(jnp.float32) + 0.5) * 256)
+
+    @jax.jit
+    def errors(x: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return _errors((x.astype(jnp.float32) + 0.5) * 256, images, jnp)
+
+    def round_trip(images: Any) -> RoundTrip:
+        images = jnp.asarray(images)
+        latents = encode(images)
+        return RoundTrip(latents, *errors(decode_x(latents), images))
+
+    return {"decode_there": lambda eps: quantise(decode_x(eps)), "round_trip_there": round_trip}
+
+
+def quantised(values: jax.Array) -> Quantised:
+    """Grey levels (B, H, W, C) with their bytes and counts."""
+    in_range = jnp.clip(jnp.floor(values), 0, 255)
+    images = jnp.where(jnp.isfinite(values), in_range, 127).astype(jnp.uint8)
+    return Quantised(values, images, n_clipped(values), jnp.abs(values).max((1, 2, 3)))
+
+
+def n_clipped(values: Any) -> Any:
+    """(B,) number of grey levels (B, H, W, C) outside the range of bytes."""
+    return ((values < 0) | (values >= 256)).sum((1, 2, 3))
+
+
+def _errors(values: Any, images: Any, xp: Any) -> tuple[Any, Any]:
+    """Largest and mean error (B,) of grey levels from the centres of bytes."""
+    errors = xp.abs(values - (images.astype(values.dtype) + 0.5)).reshape(len(images), -1)
+    errors = xp.where(xp.isfinite(errors), errors, np.inf)
+    return errors.max(1), errors.mean(1)
 
 
 def to_bytes(pixels: FloatImages) -> Images:

@@ -94,7 +94,7 @@ def edit(
         DirectionEdit.check(models)
         latents = models.codec.encode(images)
         prepared = PreparedLatents(images, latents, images, latents)
-        return to_bytes(DirectionEdit(models, None).edit(prepared, alphas).values)
+        return DirectionEdit(models, None).edit(prepared, alphas).images
     if what.reads and own is None:
         own = read(models, images)
     if own is None:
@@ -130,7 +130,7 @@ def interpolate(
     models, encode = dataclasses.replace(models, edit=Interpolation(rule)), models.codec.encode
     prepared = PreparedLatents(first, encode(first), second, encode(second))
     decoded = InterpolationEdit(models, None).edit(prepared, np.asarray(alphas, np.float32))
-    return to_bytes(decoded.values)
+    return decoded.images
 
 
 def _model_of(models: Models) -> ExpressionModel:

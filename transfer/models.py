@@ -21,7 +21,7 @@ from glow_jax.coupling_network import Products
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
-from transfer.codec import Codec, to_bytes
+from transfer.codec import Codec, on_accelerator, to_bytes
 from transfer.expression.absolute import mean_error
 from transfer.expression.file import NAME, load_expression_model
 from transfer.methods.base import Models
@@ -59,14 +59,15 @@ def codec_of(
         if mesh.devices[0].platform != "cpu":  # see `transfer.jobs.schedule.on_devices`
             rows = NamedSharding(mesh, PartitionSpec(AXIS))
             place = functools.partial(jax.device_put, device=rows)
-    decode_x, bits_per_dim = method("decode_x"), method("bits_per_dim")
+    encode, decode_x, bits_per_dim = (method(n) for n in ("encode", "decode_x", "bits_per_dim"))
+    platform = devices[0].platform if devices else jax.default_backend()
     return Codec(
         name=model.name,
         fingerprint=model.fingerprint,
         size=(config.image_height, config.image_width),
         channels=config.n_channels,
         precision=precision,
-        encode=method("encode"),
+        encode=encode,
         encode_float=_encode_float(model, method),
         decode=lambda eps: (np.asarray(decode_x(eps), np.float32) + 0.5) * 256,
         bits_per_dim=lambda images: np.asarray(bits_per_dim(images)),
@@ -74,6 +75,7 @@ def codec_of(
         devices=tuple(devices) if len(devices) > 1 else (),
         place=place,
         bytes_per_image=_bytes_per_image(config),
+        **({} if platform == "cpu" else on_accelerator(encode, decode_x)),
     )
 
 
@@ -192,15 +194,22 @@ def _shared_out(
     rebuilt: Callable[[Any], Any], arrays: Any, mesh: Mesh, name: str
 ) -> Callable[[Any], Any]:
     """A model's method on batches whose rows the devices share."""
+    return functools.partial(on_mesh(rebuilt, mesh, name), arrays)
+
+
+def on_mesh(rebuilt: Callable[[Any], Any], mesh: Mesh, name: str) -> Any:
+    """A model's method, compiled as a function of its arrays and of a batch of the mesh's devices.
+
+    Every device computes its own rows alone, with all arrays: no device waits for another.
+    """
 
     def local(arrays: Any, batch: Any) -> Any:
         return getattr(rebuilt(arrays), name)(batch)
 
     rows, whole = PartitionSpec(AXIS), PartitionSpec()
-    everywhere = jax.jit(
+    return jax.jit(
         jax.shard_map(local, mesh=mesh, in_specs=(whole, rows), out_specs=rows, check_vma=False)
     )
-    return lambda batch: everywhere(arrays, batch)
 
 
 def _encode_float(

@@ -1,4 +1,4 @@
-"""One output of a transfer at any alpha, in memory: what a slider shows before files are made."""
+"""One output of a transfer or an edit, in memory: what sliders show before files are made."""
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from transfer.codec import in_batches, to_bytes
+from transfer.codec import in_batches
 from transfer.complete import Notify
-from transfer.jobs.inputs import Inputs, Trouble, check_inputs
+from transfer.expression.edits import Edit
+from transfer.jobs.inputs import Inputs, Trouble, check_inputs, check_pictures
 from transfer.jobs.job import make_job
 from transfer.jobs.paste_back import CroppedFaces
-from transfer.methods import method_class
+from transfer.methods import EDITS, method_class
 from transfer.methods.base import Models, Rows
+from transfer.methods.edit import ActionUnitEdit
 from transfer.photos.aligned_faces import AlignedFaces
-from transfer.planned import plan_request
-from transfer.requests import TransferRequest
+from transfer.planned import plan_edit_request, plan_request
+from transfer.requests import EditRequest, TransferRequest
 
 CACHE_BYTES = 10**8
 PHOTOGRAPH_PX = 640  # longest side of a photograph that a preview shows
@@ -27,7 +29,7 @@ class Shown:
     """An output that no file holds yet.
 
     Attributes:
-        image: uint8 (H, W, C), the pixels that `transfer` writes for the same request.
+        image: uint8 (H, W, C), the pixels that `transfer` or `edit` writes for the same request.
         bits_per_dim: of the output; NaN where the model has no likelihood.
         kept: share of the edit that was applied, see `transfer.methods.base.Decoded`.
         pasted: uint8 (h, w, 3), the target's photograph, reduced, with the output in it; None
@@ -41,7 +43,7 @@ class Shown:
 
 
 class Preview:
-    """The output of a request with one expression, one target and any alpha.
+    """The output of a request that has one, at any alpha, and of an edit with any Action Units.
 
     The pictures are read, encoded and estimated once, by the first call. One thread at a time may
     use a preview; on a CPU, one thread of the process may compute at a time (see
@@ -52,14 +54,15 @@ class Preview:
         before: uint8 (H, W, C), the picture that is edited, which is the output at alpha 0.
         photograph: uint8 (h, w, 3), the target's photograph, reduced; None unless the request has
             `paste_back`.
-        note: of the output, as in results.csv.
+        note: of the output, as in results.csv; of an edit with other Action Units, after
+            `restate`.
         bits: bits/dim of each picture that can be used, by path.
         skipped: pictures that cannot be used, and why.
     """
 
     def __init__(
         self,
-        request: TransferRequest,
+        request: TransferRequest | EditRequest,
         models: Models,
         scratch: Path,
         notify: Notify = lambda line: None,
@@ -75,14 +78,18 @@ class Preview:
         Raises:
             InputError: a picture cannot be used, or the request has several outputs.
         """
-        planned = plan_request(request, models, notify)
+        if isinstance(request, EditRequest):
+            planned = plan_edit_request(request, models, notify)
+        else:
+            planned = plan_request(request, models, notify)
         for note in planned.plan.notes:
             notify(note)
         job = make_job(planned.plan, planned.models, alignment=planned.alignment)
         if len(job.order) != 1:
             raise InputError(f"a preview has one output; the request has {len(job.order)}")
         self.method = planned.method
-        self.skipped: list[Trouble] = check_inputs(job, planned.load)
+        check = check_pictures if planned.method in EDITS else check_inputs
+        self.skipped: list[Trouble] = check(job, planned.load)
         n = request.batch_size
         models = dataclasses.replace(planned.models, codec=in_batches(planned.models.codec, n))
         self._codec, row, plan = models.codec, int(job.order[0]), job.plan
@@ -93,25 +100,41 @@ class Preview:
                 raise InputError(trouble.reason)
             columns = (plan.expression, plan.source, plan.target)
             self._method = method_class(planned.method)(models, inputs)
-            self._prepared = self._method.prepare(Rows(*([int(c[row])] * n for c in columns)))
+            self._rows = Rows(*([int(c[row])] * n for c in columns))
+            self._prepared = self._method.prepare(self._rows)
         used = inputs.pictures([row])
         self.bits = {plan.files[i]: float(inputs.bits[i]) for i in used if i not in inputs.reasons}
         self.before = self._method.unedited(self._prepared)[0]
         self.note = self._method.notes(self._prepared)[0]
         self._n, self._row = n, (int(plan.expression[row]), int(plan.source[row]))
-        self.photograph = None
+        self.photograph, self._paster = None, None
         if request.paste_back and isinstance(planned.faces, AlignedFaces):
             cropped = CroppedFaces(job, planned.faces, PHOTOGRAPH_PX)
             self._paster = method_class(planned.method)(planned.models, cropped)
             self._target = cropped.photograph(self._paster.photograph(int(plan.target[row])))
             self.photograph = self._target.pixels
 
+    def restate(self, edit: Edit) -> None:
+        """State other Action Units: those that the next call of `at` shows.
+
+        Raises:
+            InputError: the request is no edit by Action Units, or the expression model lacks a
+                unit.
+        """
+        if not isinstance(self._method, ActionUnitEdit):
+            raise InputError(f"method {self.method} has no Action Units that could be stated")
+        self._method = self._method.restated(edit)
+        self._prepared = self._method.prepare(self._rows)
+        self.note = self._method.notes(self._prepared)[0]
+        if isinstance(self._paster, ActionUnitEdit):
+            self._paster = self._paster.restated(edit)
+
     def at(self, alpha: float) -> Shown:
         """The output at an alpha."""
         decoded = self._method.edit(self._prepared, np.full(self._n, alpha, np.float32))
-        images = to_bytes(decoded.values)
+        images = decoded.images
         bits = np.asarray(self._codec.bits_per_dim(images))
         pasted = None
-        if self.photograph is not None:
+        if self._paster is not None:
             pasted = self._paster.paste(*self._row, self._target, alpha, images[:1])
         return Shown(images[0], float(bits[0]), float(decoded.kept[0]), pasted)

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 from glow_jax.io.animations import Kind, check_kind
 from glow_jax.io.errors import InputError
@@ -260,9 +260,18 @@ class BatchRequest:
             _check_batch_size(self.batch_size)
 
 
-def model_of(
-    request: TransferRequest | EditRequest | InterpolateRequest | BatchRequest,
-) -> StrPath:
+@runtime_checkable
+class NamesModel(Protocol):
+    """A request that names a model, or leaves the choice to `model_of`."""
+
+    @property
+    def model(self) -> StrPath | None: ...
+
+    @property
+    def photographs(self) -> Photographs | None: ...
+
+
+def model_of(request: NamesModel) -> StrPath:
     """The model of a request: the one that it names, or "photo64" for photographs, else "faces64".
 
     `faces64` has seen renders only, `photo64` has seen photoreal people too.

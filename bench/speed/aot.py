@@ -24,7 +24,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.packages import installed, need, version
 
 Row = dict[str, Any]
-KINDS = ("decode", "encode", "sharded")
+KINDS = ("decode", "encode", "sharded", "training")
 CALIBRATION = 8192  # rows and columns of the calibrating product
 
 
@@ -167,6 +167,10 @@ def modelled(case: Row) -> Row:
         square = ((case["size"], case["size"]), jnp.bfloat16)
         compiled, seconds = compile_for(chip.platform, devices[:1], jnp.matmul, square, square)
         flop = 2 * case["size"] ** 3
+    elif case["kind"] == "training":
+        from bench.speed.aot_training import compiled_step
+
+        compiled, seconds, flop = compiled_step(case, devices[:1])
     else:
         compiled, seconds, flop = _of_model(case, chip.platform, devices)
     counts = hlo.count(compiled.as_text())

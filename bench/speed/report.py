@@ -29,8 +29,11 @@ def markdown(result: Row) -> str:
         if result.get(name):
             lines += ["", f"**{_TITLES[name]}**", "", *table(result[name])]
     if skipped := result.get("skipped"):
-        named = [f"{row['kind']} {row['model']} {_variant(row)}" for row in skipped]
-        lines += ["", f"Not begun, for want of time: {'; '.join(named)}."]
+        lines += ["", f"Not begun, for want of time: {_named(skipped)}."]
+    left_out: list[Row] = result.get("left_out", [])
+    for reason in dict.fromkeys(row["reason"] for row in left_out):
+        rows = [row for row in left_out if row["reason"] == reason]
+        lines += ["", f"Left out, because {reason}: {_named(rows)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -127,6 +130,10 @@ def _peers(rows: list[Row]) -> list[str]:
 def _variant(row: Row) -> str:
     """Precision or variant, and batch."""
     return f"{row.get('precision', row.get('variant'))}, {row.get('batch', row.get('rows'))}"
+
+
+def _named(rows: list[Row]) -> str:
+    return "; ".join(f"{row['kind']} {row['model']} {_variant(row)}" for row in rows)
 
 
 def _device(rows: list[Row]) -> list[str]:

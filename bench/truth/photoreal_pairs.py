@@ -205,7 +205,6 @@ def pasted(
     name: str, alpha: float, models: Any, album: Album, cases: Sequence[Case]
 ) -> Iterator[np.ndarray]:
     """The outputs of a method in the targets' pictures, uint8 (SIDE, SIDE, 3)."""
-    from transfer.codec import to_bytes
     from transfer.methods import method_class
     from transfer.methods.base import Rows
 
@@ -219,7 +218,7 @@ def pasted(
             [album.number[case.target] for case in padded],
         )
         edited = method.edit(method.prepare(rows), np.full(CHUNK, alpha, np.float32))
-        small = to_bytes(edited.values)
+        small = edited.images
         for i in range(len(some)):
             photograph = album.photograph(method.photograph(rows.targets[i]))
             numbers = rows.expressions[i], rows.sources[i]

@@ -26,8 +26,8 @@ GRACE_S = 1.0
 CODES = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
 # Verbs whose work is kept when they are interrupted.
 CONTINUED = frozenset(
-    {"demo", "transfer", "edit", "interpolate", "align", "batch", "merge", "eval", "render"}
-    | {"generate", "train"}
+    {"demo", "transfer", "edit", "interpolate", "animate", "align", "batch", "merge", "eval"}
+    | {"render", "generate", "train"}
 )
 
 

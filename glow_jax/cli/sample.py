@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from glow_jax.cli.checks import check_new_file, check_unlabelled
@@ -17,6 +18,8 @@ from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.messages import counted, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from glow_jax.io.provenance import Provenance
@@ -100,24 +103,51 @@ def draw(model: "Glow", n: int, temperature: float, seed: int) -> Samples:
         temperature: factor of the standard normal latents.
         seed: of the random numbers.
     """
-    import jax
     import numpy as np
 
     from glow_jax import pixels
     from glow_jax.io.pictures import tiled
     from glow_jax.io.provenance import Provenance
-    from glow_jax.prior import draw_eps
 
     shapes = model.config.latent_shapes
-    draw = jax.jit(draw_eps, static_argnums=(1, 2))  # a program of its own: it compiles sooner
-    key = jax.random.key(seed)
     parts = []
     for start in range(0, n, BATCH):
-        part_key = jax.random.fold_in(key, start) if start else key
-        eps = draw(part_key, shapes, min(BATCH, n - start), np.float32(temperature))
+        eps = _draw_eps(seed, start, shapes, min(BATCH, n - start), temperature)
         parts.append(np.asarray(model.decode_x(eps)))
     x = np.concatenate(parts)
     sheet = tiled(pixels.to_uint8_on_host(x), columns=int(np.ceil(np.sqrt(n))))
     recipe = {"seed": seed, "temperature": temperature, "n": n}
     provenance = Provenance("trainedAlgorithmicMedia", model.name, recipe)
     return Samples(sheet, provenance, int((~np.isfinite(x)).any((1, 2, 3)).sum()))
+
+
+def _draw_eps(
+    seed: int, start: int, shapes: "Sequence[tuple[int, ...]]", n: int, temperature: float
+) -> "tuple[np.ndarray, ...]":
+    """The numbers of `prior.draw_eps` for `n` images from `start` on, compiled sooner.
+
+    All levels are drawn by one program, that of the longest: JAX's random bits depend on the key
+    and the position alone, so a shorter level is the beginning of a longer draw.
+    """
+    import jax
+    import numpy as np
+
+    from glow_jax.flow_step import SOONEST
+
+    sizes = [n * math.prod(shape) for shape in shapes]
+
+    def keys(seed: jax.Array) -> jax.Array:
+        key = jax.random.key(seed)
+        key = jax.random.fold_in(key, start) if start else key
+        return jax.random.key_data(jax.random.split(key, len(shapes)))
+
+    def drawn(key: jax.Array, temperature: jax.Array) -> jax.Array:
+        key = jax.random.wrap_key_data(key)
+        return temperature * jax.random.normal(key, (max(sizes),), np.float32)
+
+    level_keys = np.asarray(jax.jit(keys, compiler_options=SOONEST)(np.int32(seed)))
+    draw, factor = jax.jit(drawn), np.float32(temperature)
+    return tuple(
+        np.asarray(draw(key, factor))[:size].reshape(n, *shape)
+        for key, size, shape in zip(level_keys, sizes, shapes, strict=True)
+    )

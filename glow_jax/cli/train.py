@@ -190,4 +190,5 @@ def _recipe(args: argparse.Namespace, preset: Any) -> Any:
         schedule=args.schedule,
         logdet_penalty=args.logdet_penalty,
         precision=args.precision,
+        recompute=args.recompute,
     )

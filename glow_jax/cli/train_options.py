@@ -111,6 +111,12 @@ def _add_start_options(p: Any) -> None:
         help="exact: float32; fast: coupling networks in bfloat16 (default: %(default)s)",
     )
     p.add_argument(
+        "--recompute",
+        action=argparse.BooleanOptionalAction,
+        help="recompute every step of flow in the backward pass: less memory, more time (default: "
+        "on, except on a CPU)",
+    )
+    p.add_argument(
         "--seed",
         type=whole_number(0, 2**31 - 1),
         default=0,

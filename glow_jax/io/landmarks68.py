@@ -25,6 +25,10 @@ UPPER_EDGES = np.array([37, 38, 43, 44, 61, 62, 63])
 LOWER_EDGES = np.array([41, 40, 47, 46, 67, 66, 65])
 LIP_PAIRS = slice(4, 7)  # the pairs that belong to the lips
 
+# Landmarks on the outer and on the inner edge of the lips, in pairs: upper lip, then lower lip.
+LIP_OUTER_EDGES = np.array([50, 51, 52, 58, 57, 56])
+LIP_INNER_EDGES = np.array([61, 62, 63, 67, 66, 65])
+
 # Landmark i of a mirrored picture is landmark MIRROR[i] of the picture.
 MIRROR = np.array(
     [

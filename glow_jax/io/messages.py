@@ -10,7 +10,7 @@ from glow_jax.io.terminal import shortened
 
 def reason(error: Exception) -> str:
     """An error as one line: the system's text, the first line of its message, or its type."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = getattr(error, "strerror", None) or str(error)  # of OSError, and of FFmpeg's errors
     lines = text.strip().splitlines()
     return one_line(lines[0] if lines else type(error).__name__)[:300]
 

@@ -226,8 +226,21 @@ def _upright(frame: Any) -> Pixels:
     squeeze = getattr(frame, "sample_aspect_ratio", None) or 1
     if squeeze != 1 and 1 / MAX_SQUEEZE < squeeze < MAX_SQUEEZE:
         width = max(1, round(width * squeeze))
-    pixels = frame.reformat(width=width, height=frame.height, format="rgb24").to_ndarray()
+    pixels = frame.reformat(
+        width=width, height=frame.height, format="rgb24", interpolation=interpolation()
+    ).to_ndarray()
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+
+
+def interpolation() -> Any:
+    """How FFmpeg converts colours, whose chroma has half the resolution.
+
+    FFmpeg's default repeats chroma and rounds down: three times the error on renders (1.47 grey
+    levels against 0.48, there and back).
+    """
+    from av.video.reformatter import Interpolation as Flag
+
+    return Flag.BICUBIC | Flag.FULL_CHR_H_INT | Flag.FULL_CHR_H_INP | Flag.ACCURATE_RND
 
 
 def _rate_of(stream: Any) -> Fraction:

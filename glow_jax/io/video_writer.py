@@ -2,6 +2,7 @@
 
 Parts have no B-frames, so that their packets are in the order of the frames, and the times of the
 joined file are set packet by packet. Equal frames give equal bytes. PyAV (extra `video`) encodes.
+Every MP4 file that glow-jax writes is made here.
 """
 
 import contextlib
@@ -22,14 +23,17 @@ from glow_jax.io.packages import need
 from glow_jax.io.pictures import Pixels
 from glow_jax.io.provenance import Provenance, xmp_packet
 from glow_jax.io.unfinished import unfinished
-from glow_jax.io.video_reader import EXTRA, opened
+from glow_jax.io.video_reader import EXTRA, interpolation, opened
 
-# With several threads, or with macroblock trees, equal frames do not give equal bytes.
+# With several threads, or with macroblock trees, equal frames do not give equal bytes: x264 reads
+# memory that it did not write (seen with the x264 of PyAV 18.1). Constant rate factor 14: 0 is
+# lossless, 18 looks lossless.
 CODEC = {"crf": "14", "preset": "medium", "x264-params": "threads=1:mbtree=0:bframes=0"}
 KEY_FRAMES = 64  # frames from one key frame to the next, at most
 BT709 = 1  # of ITU-T H.273: primaries, transfer and matrix
 LIMITED_RANGE = 1
 MAX_SIDE = 8192  # pixels
+TICKS = 90_000  # a second: the unit of times, of which common frame rates are whole numbers
 COPIED_SOUND = ("aac", "mp3", "ac3", "eac3", "alac", "opus")  # as it is; other sound becomes AAC
 AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 XMP_BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
@@ -41,18 +45,23 @@ def write_part(path: Path, frames: Iterable[Pixels], size: tuple[int, int]) -> i
     Args:
         path: ends in .mp4.
         frames: uint8 (H, W, 3).
-        size: (H, W) of all frames, both even.
+        size: (H, W) of all frames; H.264 needs even sides: a last row or column is repeated.
 
     Raises:
         InputError: FFmpeg refuses the size.
         OutputError: the file cannot be written.
     """
     need(EXTRA, "av")
+    with _atomically(path) as temporary:
+        return _encode(temporary, frames, size)
+
+
+def _encode(path: Path, frames: Iterable[Pixels], size: tuple[int, int]) -> int:
     import av
 
-    height, width = size
+    height, width = (side + side % 2 for side in size)
     n = 0
-    with _atomically(path) as temporary, av.open(os.fspath(temporary), "w", "mp4") as container:
+    with av.open(os.fspath(path), "w", "mp4") as container:
         stream: Any = container.add_stream("libx264", rate=25, options=dict(CODEC))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
@@ -60,15 +69,50 @@ def write_part(path: Path, frames: Iterable[Pixels], size: tuple[int, int]) -> i
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = LIMITED_RANGE
         for pixels in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even(pixels)), format="rgb24")
             frame = frame.reformat(
-                format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
+                format="yuv420p",
+                dst_colorspace="ITU709",
+                dst_color_range="MPEG",
+                interpolation=interpolation(),
             )
             frame.pts = n
             container.mux(stream.encode(frame))
             n += 1
         container.mux(stream.encode(None))
     return n
+
+
+def even(pixels: Pixels) -> Pixels:
+    """A picture (H, W, 3) with even sides: the last row or column is repeated."""
+    height, width = pixels.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        return pixels
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+
+
+def write_clip(
+    path: Path, frames: Sequence[Pixels], seconds: float, provenance: Provenance
+) -> None:
+    """Write frames that are shown equally long as one MP4 file without sound, atomically.
+
+    Args:
+        path: of the file; an older one is replaced.
+        frames: uint8 (H, W, 3), at least one, all of one size.
+        seconds: how long each frame is shown.
+        provenance: as of `join`.
+
+    Raises:
+        InputError: FFmpeg refuses the size.
+        OutputError: the file cannot be written.
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    height, width = frames[0].shape[:2]
+    edges = np.rint(np.arange(len(frames) + 1) * seconds * TICKS).astype(np.int64)
+    need(EXTRA, "av")
+    with _temporary(part), _errors_of(path):
+        _encode(part, frames, (height, width))
+        join(path, [part], edges[:-1], np.diff(edges), provenance)
 
 
 def count_frames(path: Path) -> int | None:
@@ -85,7 +129,6 @@ def join(
     parts: Sequence[Path],
     ticks: np.ndarray,
     durations: np.ndarray,
-    ticks_per_second: int,
     provenance: Provenance,
     sound: Path | None = None,
 ) -> None:
@@ -94,8 +137,7 @@ def join(
     Args:
         path: of the file; an older one is replaced.
         parts: in order.
-        ticks, durations: (T,) int64: when each frame is shown, from 0, and how long.
-        ticks_per_second: the unit of both.
+        ticks, durations: (T,) int64: when each frame is shown, from 0, and how long, in `TICKS`.
         provenance: embedded as XMP, and in words in the comment.
         sound: a video file whose sound is added; its first frame is at time 0.
 
@@ -116,16 +158,16 @@ def join(
             container.metadata["comment"] = words
             with opened(parts[0]) as (_, template):
                 stream = container.add_stream_from_template(template)
-            stream.time_base = Fraction(1, ticks_per_second)
+            stream.time_base = Fraction(1, TICKS)
             added = _added_sound(stack, container, sound) if sound is not None else iter(())
-            packets = _with_times(parts, stream, ticks, durations, ticks_per_second)
+            packets = _with_times(parts, stream, ticks, durations)
             _mux_in_order(container, packets, added)
         with open(temporary, "ab") as file:
             file.write(_xmp_box(provenance))
 
 
 def _with_times(
-    parts: Sequence[Path], stream: Any, ticks: np.ndarray, durations: np.ndarray, unit: int
+    parts: Sequence[Path], stream: Any, ticks: np.ndarray, durations: np.ndarray
 ) -> Iterator[Any]:
     n = 0
     for part in parts:
@@ -135,7 +177,7 @@ def _with_times(
                     continue
                 if n == len(ticks):
                     raise InputError(f"{one_line(part)}: more frames than it should have")
-                packet.time_base = Fraction(1, unit)
+                packet.time_base = Fraction(1, TICKS)
                 packet.pts = packet.dts = int(ticks[n])
                 packet.duration = int(durations[n])
                 packet.stream = stream
@@ -217,24 +259,33 @@ def _xmp_box(provenance: Provenance) -> bytes:
 @contextlib.contextmanager
 def _atomically(path: Path) -> Iterator[Path]:
     """A temporary file that is renamed to `path` at the end; errors become the project's."""
-    import av
-
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    with _temporary(temporary), _errors_of(path):
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[None]:
+    """A file of this name is renamed or removed at the end, also by a signal."""
     try:
-        with unfinished(temporary):
-            yield temporary
-            os.replace(temporary, path)
-    except (InputError, OutputError):
-        raise
-    except av.error.FFmpegError as error:
-        kind = (
-            OutputError
-            if isinstance(error, OSError) and error.errno in (28, 13, 30)
-            else InputError
-        )
-        raise kind(f"{one_line(path)}: cannot be encoded ({reason(error)})") from None
-    except OSError as error:
-        raise OutputError(f"{one_line(path)}: cannot be written ({reason(error)})") from None
+        with unfinished(path):
+            yield
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Errors of FFmpeg and of the disk name `path`, and become the project's."""
+    import av
+
+    try:
+        yield
+    except (InputError, OutputError):
+        raise
+    except OSError as error:  # also FFmpeg's, such as "no space left on device"
+        raise OutputError(f"{one_line(path)}: cannot be written ({reason(error)})") from None
+    except av.error.FFmpegError as error:
+        raise InputError(f"{one_line(path)}: cannot be encoded ({reason(error)})") from None

@@ -214,11 +214,16 @@ def describe(
     held_out: Source,
     init: Glow | None,
 ) -> dict[str, Any]:
-    """The content of run.json: model, recipe, data and initial weights of a run."""
+    """The content of run.json: model, recipe, data and initial weights of a run.
+
+    `recompute` is left out: a run may be resumed on devices with another amount of memory.
+    """
+    recipe = dataclasses.asdict(config)
+    del recipe["recompute"]
     start = {} if init is None else {"init": {"name": init.name, "fingerprint": init.fingerprint}}
     return {
         "model": dataclasses.asdict(model_config),
-        "recipe": dataclasses.asdict(config),
+        "recipe": recipe,
         "train_images": len(train),
         "train_sha256": train.sha256(),
         "held_out_images": len(held_out),

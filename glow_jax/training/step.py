@@ -53,6 +53,8 @@ class TrainConfig:
             convolutions well conditioned; 0 for none.
         precision: precision of the coupling networks' products: "exact" is float32, "fast" is
             bfloat16 with float32 sums, activations and weights.
+        recompute: whether the backward pass recomputes every step of flow from its input, which
+            needs less memory and more time; None recomputes on every platform except CPU.
     """
 
     n_steps: int
@@ -68,6 +70,7 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     logdet_penalty: float = 0.0
     precision: Precision = "exact"
+    recompute: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_steps", "batch_size", "n_init"):
@@ -80,6 +83,8 @@ class TrainConfig:
             raise InputError("training: n_warmup is 0 or more, ema_decay from 0 to below 1")
         if not 0 <= self.logdet_penalty < float("inf"):
             raise InputError(f"training: logdet_penalty is {self.logdet_penalty}; use 0 or more")
+        if self.recompute not in (None, False, True):
+            raise InputError(f"training: recompute is {self.recompute!r}; use true, false or None")
         choices = {"optimiser": Optimiser, "schedule": Schedule, "precision": Precision}
         for name, accepted in choices.items():
             if getattr(self, name) not in get_args(accepted):
@@ -278,12 +283,14 @@ def make_step(
     The batch is sharded over the mesh (all devices by default), the state replicated; noise
     is drawn for the whole batch, so that it does not depend on the number of devices.
     """
+    mesh = batch_mesh() if mesh is None else mesh
+    platform = mesh.devices.flat[0].platform
     transform = optimiser(config)
     root = jax.random.key(config.seed)
     everywhere, by_row = PartitionSpec(), PartitionSpec(AXIS)
 
     def loss_of(params: nnx.State, x: Array) -> tuple[Scalar, Scalar]:
-        model = _merged(graph, params, fixed, config.precision)
+        model = _merged(graph, params, fixed, config, platform)
         nats = model.log_prob(x).mean()
         bits = model.config.n_bits - nats / (jnp.log(2.0) * model.config.n_dims)
         if not config.logdet_penalty:
@@ -296,7 +303,7 @@ def make_step(
 
     bits_and_gradients = jax.shard_map(
         on_device,
-        mesh=batch_mesh() if mesh is None else mesh,
+        mesh=mesh,
         in_specs=(everywhere, by_row),
         out_specs=everywhere,
         check_vma=False,  # each device has its own gradient until pmean
@@ -357,9 +364,13 @@ def make_bits_per_dim(
     return jax.jit(bits_per_dim)
 
 
-def _merged(graph: nnx.GraphDef, params: nnx.State, fixed: nnx.State, precision: Precision) -> Glow:
-    """The model in training form, its coupling networks at `precision`."""
+def _merged(
+    graph: nnx.GraphDef, params: nnx.State, fixed: nnx.State, config: TrainConfig, platform: str
+) -> Glow:
+    """The model in training form, as `config` asks to compute it on a platform such as "tpu"."""
     model = nnx.merge(graph, params, fixed)
     for level in model.levels:
-        level.steps.coupling.precision = precision
+        level.recompute = platform != "cpu" if config.recompute is None else config.recompute
+        level.steps.coupling.precision = config.precision
+        level.steps.coupling.platform = platform
     return model

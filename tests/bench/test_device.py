@@ -60,6 +60,13 @@ def test_a_kind_without_a_row_is_taken_to_need_as_long_as_the_longest() -> None:
     assert (done, skipped) == (["a", "a"], ["a"])
 
 
+def test_a_kind_of_several_programs_is_taken_to_need_several_times_as_long() -> None:
+    clock = Clock({"a": 10})
+    cases = [case("a"), case("a", "end") | {"programs": 5}, case("a", "end") | {"programs": 2}]
+    done, skipped = clock.run(cases, seconds=70)
+    assert (done, skipped) == (["a", "a"], ["a"])  # 1.3 x 2 x 10 s are left, 1.3 x 5 x 10 not
+
+
 def test_a_row_that_does_not_fit_into_memory_is_tried_with_half_the_batch() -> None:
     def measured(given: Row, left: float) -> Row:
         if given["batch"] > 2:
@@ -124,6 +131,31 @@ def test_what_was_left_out_is_named() -> None:
     page = report.markdown({"machine": machine, "rows": [rival | rates], "skipped": [rival]})
     assert "Not begun, for want of time: PyTorch eager 64 eager tf32, 2." in page
     assert "| PyTorch eager decode | 64 | eager tf32, 2 | 3.0 |" in page
+
+
+def test_without_torch_its_rows_are_named_as_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = device.importlib.util.find_spec
+    monkeypatch.setattr(
+        device.importlib.util, "find_spec", lambda name: None if name == "torch" else found(name)
+    )
+    monkeypatch.setattr(device, "matmul_ceilings", lambda sizes: dict.fromkeys(KINDS, 0.5))
+    monkeypatch.setitem(device.MEASURE, "PyTorch", None)
+    for kind in ("decode", "encode", "end", "training"):
+        monkeypatch.setitem(device.MEASURE, kind, lambda case, ceilings, left: {"error": "none"})
+    result = device.run("cpu", 1.0, 0, lambda result: None)
+    assert result["skipped"] == []
+    assert [row["kind"] for row in result["left_out"]] == ["PyTorch eager", "PyTorch compiled"]
+    machine = {"versions": {}, "cpu": "a", "cores": 1, "commit": None, "date": "d"}
+    page = report.markdown({"machine": machine, **result})
+    assert "because torch is not installed: PyTorch eager quick eager float32, 4; " in page
+
+
+@pytest.mark.slow
+def test_a_short_run_of_a_batch_is_measured_end_to_end() -> None:
+    """One chunk of outputs, which has no steady state."""
+    row = device._end_to_end({"precision": "exact", "rows": 4}, {}, left=60.0)
+    assert row["images_per_s"] > 0 and row["decode"]["images_per_s"] > 0
+    assert "steady_ms" not in row
 
 
 def test_a_product_has_a_rate_in_every_precision() -> None:

@@ -13,6 +13,7 @@ import pytest
 from flax import nnx
 
 from glow_jax import coupling_network, pixels
+from glow_jax.cli.sample import _draw_eps
 from glow_jax.config import GlowConfig
 from glow_jax.coupling import Coupling
 from glow_jax.model import Glow, flatten, unflatten
@@ -568,3 +569,12 @@ def test_latents_are_drawn_as_arrays_of_their_shapes() -> None:
     drawn = draw_eps(key, shapes, 2, 0.5)
     for k, shape, eps in zip(jax.random.split(key, 2), shapes, drawn, strict=True):
         np.testing.assert_array_equal(eps, 0.5 * jax.random.normal(k, (2, *shape)))
+
+
+@pytest.mark.parametrize(("n", "start"), [(3, 0), (2, 64)])
+def test_the_verb_sample_draws_the_numbers_of_draw_eps(n: int, start: int) -> None:
+    key, shapes = jax.random.key(5), ((4, 6, 6), (2, 3, 24))
+    key = jax.random.fold_in(key, start) if start else key
+    drawn = jax.jit(draw_eps, static_argnums=(1, 2))(key, shapes, n, np.float32(0.7))
+    for eps, same in zip(drawn, _draw_eps(5, start, shapes, n, 0.7), strict=True):
+        np.testing.assert_array_equal(eps, same)

@@ -28,6 +28,7 @@ def write_video(
     rotation_deg: int = 0,
     sound: str = "",
     codec: str = "libx264",
+    silent_s: float = 0.0,
 ) -> Path:
     """Write frames at 25 a second, or at the times `at`, in 1/25 seconds.
 
@@ -38,6 +39,7 @@ def write_video(
         rotation_deg: metadata by which players turn the frames, anticlockwise.
         sound: codec of a tone as long as the frames; "" for none.
         codec: of the frames.
+        silent_s: seconds of silence before the tone.
     """
     import av
 
@@ -58,7 +60,7 @@ def write_video(
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if audio is not None:
-            _tone(container, audio, len(frames) * SOUND_RATE // RATE)
+            _tone(container, audio, len(frames) * SOUND_RATE // RATE, silent_s)
     return path
 
 
@@ -73,10 +75,24 @@ def write_sound(path: Path) -> Path:
     return path
 
 
-def _tone(container: Any, stream: Any, n: int) -> None:
+def sound_of(path: Path) -> tuple[np.ndarray, int]:
+    """The sound (-1 to 1) from time 0 on, and its rate, a second."""
+    import av
+
+    with av.open(str(path)) as container:
+        parts = [(f.time or 0.0, f.to_ndarray(), f.sample_rate) for f in container.decode(audio=0)]
+    rate = parts[0][2]
+    scale = 2.0**15 if parts[0][1].dtype == np.int16 else 1.0
+    before = round(parts[0][0] * rate)
+    wave = np.concatenate([part[0] for _, part, _ in parts]) / scale
+    return np.concatenate([np.zeros(max(before, 0)), wave[max(-before, 0) :]]), rate
+
+
+def _tone(container: Any, stream: Any, n: int, silent_s: float = 0.0) -> None:
     import av
 
     wave = (8000 * np.sin(np.arange(n) / 20)).astype(np.int16)
+    wave[: round(silent_s * SOUND_RATE)] = 0
     for start in range(0, n, 512):
         frame = av.AudioFrame.from_ndarray(wave[None, start : start + 512], "s16", "mono")
         frame.sample_rate, frame.pts = SOUND_RATE, start

@@ -13,7 +13,7 @@ from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from tests.support.expressions import painting_models, portraits, random_expressions
 from tests.support.linear import contents, linear_models, picture, rows_of
-from transfer import api, make_direction
+from transfer import api, make_direction, planned
 from transfer.directions import Direction, load_direction
 from transfer.expression.absolute import Population
 from transfer.expression.edits import Edit
@@ -33,7 +33,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> Models:
 
 
 def use(found: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (api, make_direction):
+    for module in (api, planned, make_direction):
         monkeypatch.setattr(module, "load_models", lambda *_, **__: found)
     monkeypatch.setattr("transfer.complete.far_limit_of", lambda _: None)
 

@@ -1,16 +1,22 @@
-"""The verb `demo`: transfers between bundled synthetic people, and their scores."""
+"""The verb `demo`: transfers between bundled people who do not exist, and their scores."""
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.options import add_model_options
 from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
+
+if TYPE_CHECKING:
+    from transfer.requests import BatchRequest, TransferRequest
 
 DEMO = Path(__file__).parents[1] / "demo"
-DEMO_ALPHAS = (0.25, 0.5, 0.75, 1.0)
-DEMO_SOURCE = "person-41"
+JOB = DEMO / "photographs" / "job.csv"
+SOURCE = DEMO / "photographs" / "people" / "person-461.jpg"
+RENDERS_ALPHAS = (0.25, 0.5, 0.75, 1.0)
+RENDERS_SOURCE = "person-41"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="score the outputs too, as `glow-jax eval` does (default: if the extra `eval` is "
         "installed)",
     )
+    parser.add_argument(
+        "--renders",
+        action="store_true",
+        help="rendered people of 64 pixels, which need no extra (default: photoreal people, in "
+        "whose photographs faces are found, which needs the extra eval)",
+    )
     add_model_options(parser)
     add_output_options(parser)
     parser.set_defaults(run=run)
@@ -38,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """Make the demo's outputs and judge them; returns the exit code."""
     from eval.run import modules_needed
     from glow_jax.io.packages import need
-    from transfer.api import transfer
+    from transfer.api import batch, transfer
     from transfer.cli.transfer import make
-    from transfer.requests import TransferRequest
+    from transfer.demo_sheet import write_demo_sheet
 
     output, not_judged = Output.of(args), ""
     if args.judge is not False:
@@ -51,24 +63,59 @@ def run(args: argparse.Namespace) -> int:
                 raise
             not_judged = f"not judged: {error}"
             output.warn(not_judged)
-    people = sorted((DEMO / "people").iterdir())
-    request = TransferRequest(
-        expressions=[DEMO / "expressions"],
-        source=DEMO / "people" / DEMO_SOURCE,
-        targets=[person for person in people if person.name != DEMO_SOURCE],
-        out=args.out,
-        model=args.model,
-        precision=args.precision,
-        alphas=DEMO_ALPHAS,
-        batch_size=args.batch_size,
-    )
-    lines, figures, code = make(transfer, request, output, compile_cache=args.compile_cache)
+    cache: bool = args.compile_cache
+    if args.renders:
+        lines, figures, code = make(transfer, _of_renders(args), output, compile_cache=cache)
+    else:
+        request = _of_photographs(args)
+        lines, figures, code = make(batch, request, output, compile_cache=cache)
+        figures["sheet"] = write_demo_sheet(args.out, SOURCE)
+        if figures["sheet"] is not None:
+            lines.append(f"sheet:   {one_line(figures['sheet'])}")
     figures["judged"] = None
     if not_judged:
         output.warn(not_judged)
     elif args.judge is not False:
         code = max(code, _judge(args.out, output, lines, figures))
     return output.summary(lines, figures, code)
+
+
+def _of_photographs(args: argparse.Namespace) -> "BatchRequest":
+    """Four expressions of one photoreal person on three others, by two methods."""
+    from transfer.photos.aligned_faces import Photographs, check_installed
+    from transfer.requests import BatchRequest
+
+    photographs = Photographs()
+    try:
+        check_installed(photographs)
+    except InputError as error:
+        raise InputError(f"{error}; or use --renders, which needs no extra") from None
+    return BatchRequest(
+        job=JOB,
+        out=args.out,
+        model=args.model,
+        precision=args.precision,
+        batch_size=args.batch_size,
+        photographs=photographs,
+        paste_back=True,
+    )
+
+
+def _of_renders(args: argparse.Namespace) -> "TransferRequest":
+    """Four expressions of one rendered person on three others."""
+    from transfer.requests import TransferRequest
+
+    people = sorted((DEMO / "people").iterdir())
+    return TransferRequest(
+        expressions=[DEMO / "expressions"],
+        source=DEMO / "people" / RENDERS_SOURCE,
+        targets=[person for person in people if person.name != RENDERS_SOURCE],
+        out=args.out,
+        model=args.model,
+        precision=args.precision,
+        alphas=RENDERS_ALPHAS,
+        batch_size=args.batch_size,
+    )
 
 
 def _judge(out: Path, output: Output, lines: list[str], figures: dict[str, Any]) -> int:

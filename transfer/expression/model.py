@@ -27,10 +27,11 @@ from jaxtyping import Array, Float, UInt8
 from glow_jax.io.landmarks68 import NOSE
 from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
+from transfer.expression.creases import with_creases
 from transfer.expression.features import features
 from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
-from transfer.expression.openings import between_eyes, newly_open, uncrossed
+from transfer.expression.openings import between_eyes, newly_open, uncrossed, unfolded
 from transfer.expression.warp import SMOOTHING, Smoothing, warp, warp_to
 
 Images = UInt8[Array, "B H W 3"]
@@ -106,7 +107,9 @@ class ExpressionModel:
             on it.
         corrections: (S, F + 1, 136) of `transfer.expression.landmark_corrections`; None for a
             model that was fitted on renders alone.
-        smoothing: () of the warp's spline; None means `transfer.expression.warp.SMOOTHING`.
+        smoothing: () of the warp's spline, which then has the points of
+            `transfer.expression.creases` too; None means `transfer.expression.warp.SMOOTHING`,
+            and landmarks alone.
     """
 
     aus: tuple[str, ...]
@@ -160,6 +163,25 @@ def fingerprint(model: ExpressionModel) -> str:
 def smoothing_of(model: ExpressionModel) -> Smoothing:
     """The smoothing of the model's warps."""
     return SMOOTHING if model.smoothing is None else jnp.asarray(model.smoothing, jnp.float32)
+
+
+def warp_points(
+    model: ExpressionModel, landmarks: Landmarks, displacements: Landmarks
+) -> tuple[Float[Array, "B N 2"], Float[Array, "B N 2"]]:
+    """The points by which the model warps pictures, landmarks first, and their displacements."""
+    if model.smoothing is None:
+        return landmarks, displacements
+    return with_creases(landmarks, displacements)
+
+
+def warp_pictures(
+    model: ExpressionModel,
+    pixels: Float[Array, "B H W C"],
+    landmarks: Landmarks,
+    displacements: Landmarks,
+) -> Float[Array, "B H W C"]:
+    """Pictures whose landmarks are displaced."""
+    return warp(pixels, *warp_points(model, landmarks, displacements), smoothing_of(model))
 
 
 def find_landmarks(model: ExpressionModel, images: Images) -> Landmarks:
@@ -221,7 +243,8 @@ def distance_from_neutral(raw: np.ndarray) -> np.ndarray:
 def displace(model: ExpressionModel, activations: Activations, landmarks: Landmarks) -> Landmarks:
     """Displacements of landmarks by an expression, in sides of the picture.
 
-    The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross.
+    The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross,
+    and with a smoothing lips do not fold.
     """
     across = between_eyes(landmarks)
     local = jnp.einsum(
@@ -230,7 +253,8 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
     right, down = local[..., 0], local[..., 1]
     x, y = across[:, :1], across[:, 1:]
     turned = jnp.stack([right * x - down * y, right * y + down * x], -1)
-    return uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
+    found = uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
+    return found if model.smoothing is None else unfolded(landmarks, found)
 
 
 def warped(
@@ -248,7 +272,7 @@ def warped(
     """
     landmarks = find_landmarks(model, images)
     displacements = displace(model, activations, landmarks)
-    pixels = warp(images.astype(jnp.float32), landmarks, displacements, smoothing_of(model))
+    pixels = warp_pictures(model, images.astype(jnp.float32), landmarks, displacements)
     return pixels, landmarks + displacements
 
 
@@ -258,12 +282,40 @@ def with_expression(
     """Pictures with an expression: warped, and the residual added; grey levels (0-255)."""
     landmarks = find_landmarks(model, images)
     displacements = displace(model, activations, landmarks)
-    pixels = warp(images.astype(jnp.float32), landmarks, displacements, smoothing_of(model))
+    pixels = warp_pictures(model, images.astype(jnp.float32), landmarks, displacements)
     edit = residual_edit(model, images, landmarks, displacements, activations)
     edit = from_mean_shape(
         model, edit, landmarks + displacements, (images.shape[1], images.shape[2])
     )
-    return apply_edit(edit, pixels)
+    return apply_edit(limited(model, edit, pixels, face_colour(images, landmarks)), pixels)
+
+
+def limited(
+    model: ExpressionModel,
+    edit: Float[Array, "B H W 4"],
+    pixels: Float[Array, "B H W 3"],
+    colours: Float[Array, "B 3"],
+) -> Float[Array, "B H W 4"]:
+    """An edit whose additions suit skin and hair; it is fitted on skin of the mean face.
+
+    Where the warped picture is darker than the face, as hair and brows are, what is taken away
+    shrinks in proportion; and nothing becomes brighter than the face. Inside lips that part, and
+    for a model without a smoothing, the edit is as it was.
+
+    Args:
+        model: that the edit is of.
+        edit: as from `residual_edit`, in the frame of the pictures.
+        pixels: the warped pictures.
+        colours: of the faces, see `face_colour`.
+    """
+    if model.smoothing is None:
+        return edit
+    face = jnp.maximum(colours, 1)[:, None, None]
+    added, removed = edit[..., :3], edit[..., 3:]
+    darker = added * jnp.clip(pixels / face, 0, 1)
+    brighter = jnp.minimum(added, jnp.maximum(face - pixels, 0))
+    suited = jnp.where(removed > 0, added, jnp.where(added < 0, darker, brighter))
+    return jnp.concatenate([suited, removed], -1)
 
 
 def residual_edit(

@@ -1,12 +1,21 @@
-"""The openings of a face: the gaps between its upper and lower lids, and between its lips."""
+"""The gaps between upper and lower lids and between the lips, and the lips' thickness."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from glow_jax.io.landmarks68 import LEFT_EYE, LIP_PAIRS, LOWER_EDGES, RIGHT_EYE, UPPER_EDGES
+from glow_jax.io.landmarks68 import (
+    LEFT_EYE,
+    LIP_INNER_EDGES,
+    LIP_OUTER_EDGES,
+    LIP_PAIRS,
+    LOWER_EDGES,
+    RIGHT_EYE,
+    UPPER_EDGES,
+)
 
 Landmarks = Float[Array, "B 68 2"]
 
+MIN_THICKNESS = 0.7  # of a lip, in its own thickness: what it keeps at least
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 
 
@@ -29,6 +38,20 @@ def uncrossed(
     wanted = jnp.minimum(before, MIN_GAP)
     missing = jnp.maximum(wanted - before - _gaps(displacements, down), 0)[..., None] * down / 2
     return displacements.at[:, UPPER_EDGES].add(-missing).at[:, LOWER_EDGES].add(missing)
+
+
+def unfolded(landmarks: Landmarks, displacements: Landmarks) -> Landmarks:
+    """Displacements under which each lip keeps MIN_THICKNESS of its thickness: thin lips fold else.
+
+    The inner edges move as before, and the outer ones farther.
+    """
+    across = landmarks[:, LIP_OUTER_EDGES] - landmarks[:, LIP_INNER_EDGES]
+    before = jnp.linalg.norm(across, axis=-1, keepdims=True)
+    away = across / jnp.maximum(before, 1e-6)
+    change = displacements[:, LIP_OUTER_EDGES] - displacements[:, LIP_INNER_EDGES]
+    after = before + (change * away).sum(-1, keepdims=True)
+    missing = jnp.maximum(MIN_THICKNESS * before - after, 0) * away
+    return displacements.at[:, LIP_OUTER_EDGES].add(missing)
 
 
 def _gaps(points: Landmarks, down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]:

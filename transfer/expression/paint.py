@@ -103,12 +103,12 @@ def displaced(
         side: of the residual edit, pixels.
 
     Returns:
-        landmarks (68, 2), their displacements (68, 2), both in sides of the crop; and the residual
-        edit (side, side, 4).
+        The points of the warp (N, 2), landmarks first, their displacements (N, 2), both in sides
+        of the crop; and the residual edit (side, side, 4).
     """
     parts = _displaced(model, jnp.asarray(image), jnp.asarray(activations, jnp.float32), side)
-    landmarks, displacements, change = (np.asarray(part)[0] for part in parts)
-    return landmarks, displacements, change
+    points, moves, change = (np.asarray(part)[0] for part in parts)
+    return points, moves, change
 
 
 @partial(jax.jit, static_argnums=3)
@@ -117,9 +117,10 @@ def _displaced(
 ) -> tuple[jax.Array, ...]:
     landmarks = em.find_landmarks(model, images)
     displacements = em.displace(model, activations, landmarks)
+    points = em.warp_points(model, landmarks, displacements)
     change = em.residual_edit(model, images, landmarks, displacements, activations)
-    return (
-        landmarks,
-        displacements,
-        em.from_mean_shape(model, change, landmarks + displacements, (side, side)),
-    )
+    change = em.from_mean_shape(model, change, landmarks + displacements, (side, side))
+    pixels = em.warp_pictures(model, images.astype(jnp.float32), landmarks, displacements)
+    pixels = jax.image.resize(pixels, (len(pixels), side, side, pixels.shape[3]), "linear")
+    colours = em.face_colour(images, landmarks)
+    return *points, em.limited(model, change, pixels, colours)

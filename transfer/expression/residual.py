@@ -24,7 +24,6 @@ from transfer.expression.mean_shape import face_mask
 from transfer.expression.model import ExpressionModel
 from transfer.expression.openings import newly_open
 from transfer.expression.pairs import Pairs
-from transfer.expression.warp import warp
 
 SIDE = 64  # side of the residual in pixels, in the frame of the mean shape
 PENALTY = 5.0  # of the ridge regression, on the squared norm
@@ -72,8 +71,7 @@ def _compared(
     """True and warped pictures on the mean shape, colour deviations, and new mouth openings."""
     landmarks = em.find_landmarks(model, neutral)
     displacements = em.displace(model, activations, landmarks)
-    smoothing = em.smoothing_of(model)
-    warped = warp(neutral.astype(jnp.float32), landmarks, displacements, smoothing)
+    warped = em.warp_pictures(model, neutral.astype(jnp.float32), landmarks, displacements)
     both = jnp.concatenate([expressive.astype(jnp.float32), warped], -1)
     both = em.to_mean_shape(model, both, landmarks + displacements, model.residual.shape[2])
     deviations = em.colour_deviations(model, em.face_colour(neutral, landmarks))

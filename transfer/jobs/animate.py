@@ -20,7 +20,7 @@ from glow_jax.io.messages import failure
 from glow_jax.io.output_folders import has_file, make_folder
 from glow_jax.io.output_schema import ANIMATIONS
 from glow_jax.io.provenance import Provenance
-from transfer.codec import Codec, Images, to_bytes
+from transfer.codec import Codec, Images
 from transfer.jobs import output_folder
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.compute import ENDS_THE_RUN, Compute
@@ -137,7 +137,7 @@ def _results(
     for start in range(0, len(alphas), size):
         some = alphas[start : start + size]
         padded = np.concatenate([some, np.repeat(some[-1:], size - len(some))])
-        parts.append(to_bytes(method.edit(prepared, padded.astype(np.float32)).values)[: len(some)])
+        parts.append(method.edit(prepared, padded.astype(np.float32)).images[: len(some)])
     return np.concatenate(parts), method.unedited(prepared)[0]
 
 

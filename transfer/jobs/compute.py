@@ -13,7 +13,6 @@ from glow_jax.io.errors import OutputError
 from glow_jax.io.messages import failure
 from glow_jax.io.output_schema import ROW_FIELDS
 from glow_jax.io.tables import Row
-from transfer.codec import to_bytes
 from transfer.jobs.inputs import Inputs, Trouble
 from transfer.jobs.job import Job
 from transfer.jobs.schedule import Group
@@ -164,9 +163,7 @@ class Compute:
         """The pictures that can be made, and their table cells, by row."""
         started = time.perf_counter()
         alphas, decoded = self._decoded(batch)
-        values = decoded.values
-        images = to_bytes(values)
-        clipped = ((values < 0) | (values >= 256)).mean((1, 2, 3))
+        images, clipped = decoded.images, decoded.clipped
         notes = self.method(batch.groups[0].method).notes(batch.prepared)
         bits = np.asarray(self._models.codec.bits_per_dim(images)) if self._likelihood else None
         seconds = (time.perf_counter() - started) / len(batch.places)

@@ -16,7 +16,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import failure, one_line
-from transfer.codec import Codec, Images, Latents
+from transfer.codec import Codec, Images, Latents, RoundTrip
 from transfer.jobs.disk_cache import DiskCache
 from transfer.jobs.job import Job
 from transfer.jobs.prefetch import LoadPicture, Prefetcher
@@ -151,7 +151,7 @@ class Inputs:
         missing = sorted(kept.keys() - found.keys(), key=self._rank.__getitem__)
         for batch in self._batches(missing):
             pixels = dict(zip(batch.values(), self.pixels(list(batch.values())), strict=True))
-            vectors = self._vectors(self._encoded(batch, pixels)[0])
+            vectors = self._vectors(self._encoded(batch, pixels)[0].latents)
             for place, i in batch.items():
                 found[i] = vectors[place]
                 self._latents.put(i, vectors[place])
@@ -256,31 +256,32 @@ class Inputs:
                 pixels[i] = result
         if not batch:
             return
-        latents, errors, redone, images = self._encoded(batch, pixels)
+        found, redone, images = self._encoded(batch, pixels)
+        latents = found.latents
         vectors, bits = self._vectors(latents), np.asarray(self.codec.bits_per_dim(images))
         for place, i in batch.items():
-            self.max_error[i], self.mean_error[i] = errors[place].max(), errors[place].mean()
+            self.max_error[i], self.mean_error[i] = found.largest[place], found.mean[place]
             self.bits[i], self.redone[i], self.state[i] = bits[place], redone[place], USABLE
             self._latents.put(i, vectors[place])
             self._pixels.put(i, pixels[i])
 
     def _encoded(
         self, batch: dict[int, int], pixels: dict[int, np.ndarray]
-    ) -> tuple[Latents, np.ndarray, np.ndarray, Images]:
-        """Latents, errors (B, n) in grey levels, which the exact codec encoded, and images."""
+    ) -> tuple[RoundTrip, np.ndarray, Images]:
+        """Latents and round-trip errors, which images the exact codec encoded, and images."""
         images = np.repeat(pixels[next(iter(batch.values()))][None], self.batch_size, axis=0)
         for place, i in batch.items():
             images[place] = pixels[i]
-        latents, errors = _round_trip(self.codec, images)
-        redone = errors.max(1) >= self.codec.round_trip_bound
+        found = self.codec.round_trip(images)
+        redone = found.largest >= self.codec.round_trip_bound
         if self.codec.exact is None or not redone.any():
-            return latents, errors, np.zeros(len(images), bool), images
-        better, smaller = _round_trip(self.codec.exact, images)
+            return found, np.zeros(len(images), bool), images
+        better = self.codec.exact.round_trip(images)
 
         def chosen(new: Any, old: Any) -> np.ndarray:
             return np.where(redone.reshape(-1, *(1,) * (np.ndim(new) - 1)), new, old)
 
-        return jax.tree.map(chosen, better, latents), chosen(smaller, errors), redone, images
+        return jax.tree.map(chosen, better, found), redone, images
 
     def _vectors(self, latents: Latents) -> np.ndarray:
         leaves, self._structure = jax.tree.flatten(latents)
@@ -331,10 +332,3 @@ def _reasons(job: Job, load: LoadPicture) -> dict[int, str]:
     with ThreadPoolExecutor(4) as pool:
         reasons = list(pool.map(reason, job.plan.files))
     return {i: why for i, why in enumerate(reasons) if why}
-
-
-def _round_trip(codec: Codec, images: Images) -> tuple[Latents, np.ndarray]:
-    latents = codec.encode(images)
-    values = np.asarray(codec.decode(latents), np.float64)
-    errors = np.abs(values - (images + 0.5)).reshape(len(images), -1)
-    return jax.tree.map(np.asarray, latents), np.where(np.isfinite(errors), errors, np.inf)

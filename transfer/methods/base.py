@@ -11,9 +11,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
+import jax
 import numpy as np
 
-from transfer.codec import Codec, FloatImages, Images, Latents
+from transfer.codec import Codec, FloatImages, Images, Latents, Quantised, n_clipped, to_bytes
 from transfer.directions import Direction
 from transfer.expression.edits import Edit
 from transfer.expression.estimate import Faces
@@ -95,15 +96,31 @@ class Decoded(NamedTuple):
     """Edited pictures, and the share of each edit that was applied.
 
     Attributes:
-        values: (B, H, W, C) finite grey levels.
+        values: (B, H, W, C) finite grey levels, on a device where `quantised` has their bytes.
         kept: (B,) share of the edit that was applied: 1, or 1/2, 1/4, ... where a larger share did
             not decode to finite values, or 0 where only the unedited picture did.
         lost: (B,) number of pixels that are not finite even then; they are set to mid-grey.
+        quantised: bytes and counts that a device has computed; None where `values` are on the host.
     """
 
-    values: FloatImages
+    values: FloatImages | jax.Array
     kept: np.ndarray
     lost: np.ndarray
+    quantised: Quantised | None = None
+
+    @property
+    def images(self) -> Images:
+        """uint8 (B, H, W, C)."""
+        return (
+            to_bytes(np.asarray(self.values)) if self.quantised is None else self.quantised.images
+        )
+
+    @property
+    def clipped(self) -> np.ndarray:
+        """(B,) share of an output's values that are outside the range of bytes."""
+        values = self.values
+        found = n_clipped(values) if self.quantised is None else self.quantised.n_clipped
+        return np.asarray(found) / np.prod(values.shape[1:])
 
 
 class Reference(NamedTuple):

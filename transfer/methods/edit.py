@@ -6,6 +6,7 @@
 depends on it: against the neutral pictures of the person, if there are any, else absolutely.
 """
 
+import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,17 @@ class ActionUnitEdit(Warp):
         """See `Method`."""
         super().__init__(models, faces)
         self._edit = _edit_of(models)
+
+    def restated(self, edit: Edit) -> "ActionUnitEdit":
+        """The same pictures under another edit; what was read in them is kept.
+
+        Raises:
+            InputError: the expression model lacks a unit of the edit.
+        """
+        check_units(edit, self._model.aus)
+        other = copy.copy(self)
+        other._edit = edit
+        return other
 
     @classmethod
     def check(cls, models: Models) -> None:

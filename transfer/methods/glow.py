@@ -101,9 +101,9 @@ class Glow(Warp):
         other = details()
         large_shown = crop(other.pixels, other.face.transform, side)[None]
         large = mouths(self._model, picture, added, own, shown, large_shown)
-        landmarks, displacements, edit = displaced(self._model, picture, added - own, side)
+        points, displacements, edit = displaced(self._model, picture, added - own, side)
         edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
-        change = (landmarks, displacements, edit)
+        change = (points, displacements, edit)
         return paste_warp(photograph.pixels, transform, *change, smoothing)
 
 

@@ -130,7 +130,7 @@ class DirectionEdit(LatentEdit):
         latents, place = prepared.latents, self._codec.place
         direction = jax.tree.unflatten(jax.tree.structure(latents), self._edit.levels)
         edited = _moved(place(latents), direction, place(alphas))
-        decoded = decode_safely(self._codec.decode, latents, edited)
+        decoded = decode_safely(self._codec.decode, latents, edited, self._codec.decode_there)
         return _exact_where(alphas == 0, prepared.pictures, decoded)
 
     def notes(self, prepared: PreparedLatents) -> list[str]:
@@ -170,7 +170,7 @@ class InterpolationEdit(LatentEdit):
         edited = _between(
             place(latents), place(prepared.other_latents), place(alphas), self._edit.rule
         )
-        decoded = decode_safely(self._codec.decode, latents, edited)
+        decoded = decode_safely(self._codec.decode, latents, edited, self._codec.decode_there)
         decoded = _exact_where(alphas == 0, prepared.pictures, decoded)
         return _exact_where(alphas == 1, prepared.others, decoded)
 
@@ -182,6 +182,8 @@ class InterpolationEdit(LatentEdit):
 
 def _exact_where(exact: np.ndarray, pictures: Images, decoded: Decoded) -> Decoded:
     """Outputs, in which pictures (B, H, W, C) are put where `exact` (B,) is set."""
+    if not exact.any():
+        return decoded
     bytes_as_values: FloatImages = pictures.astype(np.float32) + np.float32(0.5)
     values = np.where(exact[:, None, None, None], bytes_as_values, decoded.values)
     return Decoded(values, np.where(exact, 1.0, decoded.kept), np.where(exact, 0, decoded.lost))

@@ -99,7 +99,7 @@ class Paper:
             prepared.source,
             place(alphas),
         )
-        return decode_safely(self._codec.decode, prepared.target, edited)
+        return decode_safely(self._codec.decode, prepared.target, edited, self._codec.decode_there)
 
     def notes(self, prepared: PreparedLatents) -> list[str]:
         """See `Method`: NOTHING for an expression that equals the mean of its source."""

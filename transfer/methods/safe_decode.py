@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from transfer.codec import FloatImages, Latents
+from transfer.codec import FloatImages, Latents, Quantised
 from transfer.methods.base import Decoded
 
 MAX_VALUE = 1024.0  # grey levels: a picture with larger values counts as not decoded
@@ -14,7 +14,10 @@ MID_GREY = 127.5
 
 
 def decode_safely(
-    decode: Callable[[Latents], FloatImages], unedited: Latents, edited: Latents
+    decode: Callable[[Latents], FloatImages],
+    unedited: Latents,
+    edited: Latents,
+    decode_there: Callable[[Latents], Quantised] | None = None,
 ) -> Decoded:
     """Decode edited latents; where a picture is out of range, halve its edit until it is in range.
 
@@ -22,9 +25,20 @@ def decode_safely(
         decode: the flow's function from latents to grey levels.
         unedited: latents (B, ...) without the edit.
         edited: latents (B, ...) with the edit.
+        decode_there: the same with the quantisation on an accelerator; its values are copied to the
+            host only if one is out of range.
     """
-    values = np.array(decode(edited))
-    kept, lost = np.ones(len(values)), np.zeros(len(values), int)
+    n = len(jax.tree.leaves(edited)[0])
+    kept, lost = np.ones(n), np.zeros(n, int)
+    if decode_there is None:
+        values = np.array(decode(edited))
+    else:
+        there = decode_there(edited)
+        images, n_clipped, largest = jax.device_get(there[1:])
+        if (largest < MAX_VALUE).all():
+            found = Quantised(there.values, images, n_clipped, largest)
+            return Decoded(there.values, kept, lost, found)
+        values = np.array(there.values)
     for i in np.flatnonzero(out_of_range(values)).tolist():
         one, other = (jax.tree.map(lambda a, i=i: a[i : i + 1], z) for z in (unedited, edited))
         for share in [*(0.5**n for n in range(1, HALVINGS + 1)), 0.0]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from transfer.codec import Codec, Images, to_bytes
+from transfer.codec import Codec, Images
 from transfer.methods.base import Decoded
 
 AUTO_ALPHAS = tuple(np.arange(1.5, 0.24, -0.125).tolist())
@@ -35,10 +35,9 @@ def largest_alphas(
     found = np.full(len(unedited), AUTO_ALPHAS[-1], np.float32)
     undecided = np.ones(len(unedited), bool)
     for alpha in AUTO_ALPHAS:
-        values = edit(np.full(len(unedited), alpha, np.float32)).values
-        clipped = ((values < 0) | (values >= 256)).mean((1, 2, 3))
-        bits = np.asarray(codec.bits_per_dim(to_bytes(values)))
-        trusted = undecided & (bits <= allowed) & (clipped <= MAX_CLIPPED_SHARE)
+        decoded = edit(np.full(len(unedited), alpha, np.float32))
+        bits = np.asarray(codec.bits_per_dim(decoded.images))
+        trusted = undecided & (bits <= allowed) & (decoded.clipped <= MAX_CLIPPED_SHARE)
         trusted &= alpha <= max_alphas
         found[trusted] = alpha
         undecided &= ~trusted

@@ -22,7 +22,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import ABSOLUTE, NOTHING
-from transfer.codec import Images, to_bytes
+from transfer.codec import Images
 from transfer.expression.absolute import Population
 from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.estimate import Estimate, PeopleActivations, is_below_noise
@@ -157,7 +157,7 @@ class Warp:
     def unedited(self, prepared: PreparedPictures) -> Images:
         """The targets' most neutral pictures, neutralised if `neutralise` is set."""
         if self._neutralise:
-            return to_bytes(self.edit(prepared, np.zeros(len(prepared.own), np.float32)).values)
+            return self.edit(prepared, np.zeros(len(prepared.own), np.float32)).images
         return prepared.pictures
 
     def max_alphas(self, prepared: PreparedPictures) -> np.ndarray:

@@ -35,11 +35,12 @@ from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 from scipy.spatial import ConvexHull
 
-from glow_jax.io.landmarks68 import raised_brows
+from glow_jax.io.landmarks68 import N_LANDMARKS, raised_brows
 from transfer.expression.warp import SMOOTHING, warp
 from transfer.photos.crop import Pixels, Transform, crop, inverse, transform_points
 
 Landmarks = Float[np.ndarray, "68 2"]
+Points = Float[np.ndarray, "N 2"]
 Field = Float[np.ndarray, "G G 2"]
 Mask = Float[np.ndarray, "G G"]
 Edit = Float[np.ndarray, "S S 4"]
@@ -58,8 +59,8 @@ BAND_ROWS = 256  # rows of the photograph that are computed at once, to bound th
 def paste_warp(
     photograph: Pixels,
     transform: Transform,
-    landmarks: Landmarks,
-    displacements: Landmarks,
+    points: Points,
+    displacements: Points,
     edit: Edit,
     smoothing: float = SMOOTHING,
 ) -> Pixels:
@@ -68,8 +69,8 @@ def paste_warp(
     Args:
         photograph: the photograph that the crop was cut out of.
         transform: from the photograph's pixels to sides of the crop.
-        landmarks: landmarks of the unedited crop.
-        displacements: displacement of each landmark.
+        points: of the unedited crop: its 68 landmarks, and then any others.
+        displacements: displacement of each point.
         edit: (S, S, 4) over the warped crop: three channels to add, grey levels, and the share
             (0-1) of the warped crop to remove.
         smoothing: of the spline, as in `transfer.expression.warp`.
@@ -77,8 +78,9 @@ def paste_warp(
     Returns:
         uint8, as large as the photograph.
     """
-    shift = spline_shift(landmarks, displacements, smoothing)
-    mask = face_mask(np.concatenate([landmarks, landmarks + displacements]))
+    shift = spline_shift(points, displacements, smoothing)
+    landmarks, moves = points[:N_LANDMARKS], displacements[:N_LANDMARKS]
+    mask = face_mask(np.concatenate([landmarks, landmarks + moves]))
     edit = np.asarray(edit, np.float32)
     has_shift, has_edit = shift.any(), edit.any()
     result = photograph.copy()
@@ -130,9 +132,7 @@ def paste_picture(
     return result
 
 
-def spline_shift(
-    landmarks: Landmarks, displacements: Landmarks, smoothing: float = SMOOTHING
-) -> Field:
+def spline_shift(points: Points, displacements: Points, smoothing: float = SMOOTHING) -> Field:
     """(G, G, 2) from each point of the edited crop to its source in the unedited crop, in sides.
 
     This is the reverse displacement of `transfer.expression.warp`, faded to 0 at the crop's border.
@@ -141,7 +141,7 @@ def spline_shift(
         return np.zeros((GRID, GRID, 2), np.float32)
     axis = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
     own = np.stack(np.meshgrid(axis, axis), -1)
-    arrays = (jnp.asarray(a, jnp.float32) for a in (landmarks, displacements, smoothing))
+    arrays = (jnp.asarray(a, jnp.float32) for a in (points, displacements, smoothing))
     found = _warped(jnp.asarray(own)[None], *arrays)
     t = np.clip(np.minimum(axis, 1 - axis) / FADE, 0, 1)
     fade = t * t * (3 - 2 * t)
@@ -150,10 +150,10 @@ def spline_shift(
 
 @jax.jit
 def _warped(
-    points: jax.Array, landmarks: jax.Array, displacements: jax.Array, smoothing: jax.Array
+    grid: jax.Array, points: jax.Array, displacements: jax.Array, smoothing: jax.Array
 ) -> jax.Array:
     """A grid of points, warped as a picture: each entry is the source of that point."""
-    return warp(points, landmarks[None], displacements[None], smoothing)[0]
+    return warp(grid, points[None], displacements[None], smoothing)[0]
 
 
 def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:

@@ -31,25 +31,25 @@ from glow_jax.io.packages import need
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import EXTRA, Clip, frames_of, read_clip, sha256_of
-from glow_jax.io.video_writer import MAX_SIDE, join
+from glow_jax.io.video_writer import MAX_SIDE, TICKS, join
 from transfer.expression.estimate import absolute_activations_of, denoised_changes
 from transfer.expression.model import ExpressionModel
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.run import Progress, no_progress
-from transfer.methods import method_class
+from transfer.methods import default_method, method_class
 from transfer.methods.base import Models, Photograph
 from transfer.models import load_models
 from transfer.photos.align import FaceDetector
 from transfer.photos.aligned_faces import AlignedFaces
 from transfer.photos.judge_adapter import face_detector as detector_of
-from transfer.requests import StrPath
+from transfer.requests import StrPath, model_of
 from transfer.video.making import TARGET, Target, make_parts
 from transfer.video.neutral_frames import NeutralFrames, neutral_frames, parse_neutral
 from transfer.video.reading import FaceReader, Readings, read_faces
-from transfer.video.request import AnimateRequest
+from transfer.video.request import METHODS, AnimateRequest
 from transfer.video.smoothing import held, smoothed
 from transfer.video.table import held_ranges, write_frames
-from transfer.video.timeline import TICKS, durations_of, is_variable, ranges_of, ticks_of
+from transfer.video.timeline import durations_of, is_variable, ranges_of, ticks_of
 
 VERSION = 1  # of the readings and parts in a work folder
 REQUEST, LOCK = "request.json", ".lock"
@@ -68,6 +68,7 @@ class Animated:
         frames: number of frames; None where only making them can tell.
         rate: frames a second, on average.
         seconds: length.
+        model, method: their names.
         held: first and last frame of each run without a usable face, and why.
         neutral: first and last frame of each run of the driver's neutral frames; empty for
             "absolute".
@@ -83,6 +84,8 @@ class Animated:
     frames: int | None
     rate: float
     seconds: float | None
+    model: str
+    method: str
     held: tuple[tuple[int, int, str], ...] = ()
     neutral: tuple[tuple[int, int], ...] = ()
     delay_frames: int = 0
@@ -96,6 +99,7 @@ class _Job:
 
     request: AnimateRequest
     clip: Clip
+    method: str
     models: Models
     model: ExpressionModel
     target: Target
@@ -126,6 +130,7 @@ class _Job:
 def animate(
     request: AnimateRequest,
     *,
+    models: Models | None = None,
     dry_run: bool = False,
     face_detector: FaceDetector | None = None,
     progress: Progress = no_progress,
@@ -135,6 +140,8 @@ def animate(
 
     Args:
         request: the clip, the photograph and the settings.
+        models: what `load_models` returns for the request's model and precision, where several
+            requests share them; None loads them.
         dry_run: check everything, look for a face in the first frame, and make nothing.
         face_detector: finds all faces of a picture; None is the one that the request names.
         progress: called with the name of a stage, the number of frames done, and their total.
@@ -146,7 +153,7 @@ def animate(
             of another request.
         OutputError: a file cannot be written.
     """
-    job = _prepared(request, face_detector)
+    job = _prepared(request, models, face_detector)
     if dry_run:
         return _planned(job, notify)
     with _work_folder(job):
@@ -192,24 +199,32 @@ def activations_of(
     return absolute_activations_of(model, even.astype(np.float32))
 
 
-def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _Job:
+def _prepared(
+    request: AnimateRequest, models: Models | None, face_detector: FaceDetector | None
+) -> _Job:
     """Check a request, cheap checks first, and load what it needs."""
     need(EXTRA, "av")
     out, table = Path(request.out), Path(request.out).with_suffix(".csv")
     if not out.parent.is_dir():
         raise InputError(f"{one_line(out)}: cannot be written (there is no folder {out.parent})")
-    for path in () if request.overwrite else (out, table):
-        if os.path.lexists(path):
+    for path in (out, table):
+        if path.is_dir():
+            raise InputError(f"{one_line(path)}: is a folder; name another file")
+        if os.path.lexists(path) and not request.overwrite:
             raise InputError(f"{one_line(path)}: exists; name another file, or set `overwrite`")
     for path in (Path(request.driving), _photograph(request)):
         if not path.exists():
             raise InputError(f"{one_line(path)}: no such file or folder")
+        if any(written.exists() and written.samefile(path) for written in (out, table)):
+            raise InputError(f"{one_line(path)}: is an input; name another file for the result")
     wanted = parse_neutral(request.source_neutral)
     if request.photographs is not None and face_detector is None:
         face_detector = detector_of(request.photographs.detector)
     clip = read_clip(Path(request.driving), request.rate)
-    models = load_models(request.model, request.precision, neutralise=request.neutralise)
-    chosen = method_class(request.method)
+    models = models or load_models(model_of(request), request.precision)
+    models = dataclasses.replace(models, neutralise=request.neutralise)
+    method = request.method or default_method(models, request.photographs is not None)
+    chosen = method_class(method if method in METHODS else "warp")
     chosen.check(models)
     if wanted.kind == "absolute":
         chosen.recipe_without_source(models)
@@ -227,7 +242,7 @@ def _prepared(request: AnimateRequest, face_detector: FaceDetector | None) -> _J
         photographs = dataclasses.replace(photographs, size=height)
     target = _target_of(request.target, photographs, face_detector, height)
     reader = FaceReader(model, height, photographs, face_detector)
-    job = _Job(request, clip, models, model, target, reader, wanted)
+    job = _Job(request, clip, method, models, model, target, reader, wanted)
     if max(job.size) > MAX_SIDE:
         raise InputError(
             f"{one_line(request.target)}: a video of {job.size[0]} x {job.size[1]} pixels; at most "
@@ -263,8 +278,8 @@ def _planned(job: _Job, notify: Notify) -> Animated:
     rate, n = float(job.clip.rate), job.clip.declared
     seconds = n / rate if n is not None else job.clip.seconds
     return Animated(
-        job.out, job.table, width, height, n, rate, seconds, tuple(held_ranges(found)),
-        sound=job.clip.sound,
+        job.out, job.table, width, height, n, rate, seconds, job.models.codec.name, job.method,
+        tuple(held_ranges(found)), sound=job.clip.sound,
     )  # fmt: skip
 
 
@@ -274,7 +289,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
     ticks = ticks_of(readings.times, clip.rate)
     activations = activations_of(job.model, readings, neutral, ticks / TICKS, request.smooth_s)
     held_frames = held_ranges(readings)
-    method = method_class(request.method)(job.models, job.target)
+    method = method_class(job.method)(job.models, job.target)
     parts = make_parts(
         method,  # type: ignore[arg-type]
         job.target,
@@ -290,7 +305,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
     durations = durations_of(ticks, clip.rate)
     sound = clip.path if clip.sound else None
     write_frames(job.table, job.model.aus, readings, neutral, activations, ticks)
-    join(job.out, parts, ticks, durations, TICKS, _provenance(job), sound)
+    join(job.out, parts, ticks, durations, _provenance(job), sound)
     width, height = job.size
     seconds = float(ticks[-1] + durations[-1]) / TICKS
     return Animated(
@@ -301,6 +316,8 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
         len(ticks),
         len(ticks) / seconds,
         seconds,
+        job.models.codec.name,
+        job.method,
         tuple(held_frames),
         tuple(ranges_of(np.flatnonzero(neutral).tolist())),
         variable_rate=is_variable(ticks),
@@ -313,7 +330,7 @@ def _recipe(job: _Job) -> dict[str, Any]:
     request = job.request
     return {
         "animate": VERSION,
-        "method": request.method,
+        "method": job.method,
         "alpha": request.alpha,
         "source_neutral": request.source_neutral,
         "smooth_s": request.smooth_s,
@@ -323,7 +340,7 @@ def _recipe(job: _Job) -> dict[str, Any]:
         "paste_back": request.paste_back,
         "mark": request.mark,
         "model_fingerprint": job.models.codec.fingerprint,
-        **method_class(request.method).recipe(job.models),
+        **method_class(job.method).recipe(job.models),
     }
 
 
@@ -344,10 +361,13 @@ def _work_folder(job: _Job) -> Iterator[None]:
     batch = {"batch_size": job.request.batch_size, "target_face": face}
     ours = {**_recipe(job), **batch, "driving_sha256": sha256_of(job.clip), "target_sha256": target}
     work, path = job.work, job.work / REQUEST
-    is_new = not os.path.lexists(work)
+    if work.is_dir() and any(work.iterdir()) and not (work / LOCK).exists():
+        raise InputError(
+            f"{one_line(work)}: is not the work folder of a video; name another output"
+        )
     make_folder(work)
     with exclusive(work / LOCK):
-        if not is_new and any(p.name not in (REQUEST, LOCK) for p in work.iterdir()):
+        if any(p.name not in (REQUEST, LOCK) for p in work.iterdir()):
             try:
                 theirs = read_json_object(path)
             except InputError:

@@ -13,7 +13,7 @@ import numpy as np
 from glow_jax.io.pictures import Pixels
 from glow_jax.io.video_reader import Clip, frames_of
 from glow_jax.io.video_writer import count_frames, write_part
-from transfer.codec import Images, padded, to_bytes
+from transfer.codec import Images, padded
 from transfer.jobs.run import Progress
 from transfer.methods.base import Photograph
 from transfer.methods.warp import Warp
@@ -23,7 +23,7 @@ from transfer.photos.pose import Pose
 from transfer.video.mark import marked
 from transfer.video.reading import Readings
 from transfer.video.smoothing import last_known
-from transfer.video.timeline import chunks, even
+from transfer.video.timeline import chunks
 
 TARGET = 0  # number of the target's picture and of the target
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
@@ -106,7 +106,7 @@ def make_parts(
     if method.shows_source and missing:
         shown = _skipped(_shown(clip, readings, target), parts[missing[0]].start)
     whole = target.taken.pixels if paste_back and target.taken is not None else target.face[0]
-    height, width = even(whole).shape[:2]
+    height, width = whole.shape[:2]
     next_shown = parts[missing[0]].start if missing else 0
     for i in missing:
         part = parts[i]
@@ -118,7 +118,7 @@ def make_parts(
         )
         marked_ones = (marked(p, mark) if mark else p for p in pictures)
         counted = _counted(marked_ones, part, n_frames, progress)
-        write_part(paths[i], (even(p) for p in counted), (height, width))
+        write_part(paths[i], counted, (height, width))
     progress("make", n_frames, n_frames)
     return paths
 
@@ -147,8 +147,8 @@ def _frames(
         prepared = method.of_activations(
             TARGET, padded(batch, batch_size), padded(crops, batch_size)
         )
-        values = method.edit(prepared, np.ones(batch_size, np.float32)).values
-        yield from to_bytes(values[: len(batch)])
+        images = method.edit(prepared, np.ones(batch_size, np.float32)).images
+        yield from images[: len(batch)]
 
 
 def _pasted(method: Warp, target: Target, activations: np.ndarray, source: Shown | None) -> Pixels:

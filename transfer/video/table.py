@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from glow_jax.io.tables import write_table
+from glow_jax.io.video_writer import TICKS
 from transfer.video.reading import Readings
-from transfer.video.timeline import TICKS, ranges_of
+from transfer.video.timeline import ranges_of
 
 FIELDS = ["frame", "seconds", "face", "reason", "neutral"]
 FOUND, HELD = "found", "held"

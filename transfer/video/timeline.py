@@ -9,7 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 
-TICKS = 90_000  # a second: of the output's times
+from glow_jax.io.video_writer import TICKS
+
 CHUNK = 256  # frames of a chunk, which an interrupted run repeats
 
 
@@ -51,14 +52,6 @@ def is_variable(ticks: np.ndarray) -> bool:
 def chunks(n_frames: int, size: int = CHUNK) -> list[range]:
     """The frames of each chunk."""
     return [range(start, min(start + size, n_frames)) for start in range(0, n_frames, size)]
-
-
-def even(pixels: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) with even sides, as H.264 needs: the last row or column is repeated."""
-    height, width = pixels.shape[:2]
-    if height % 2 == 0 and width % 2 == 0:
-        return pixels
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
 
 
 def ranges_of(numbers: Sequence[int]) -> list[tuple[int, int]]:

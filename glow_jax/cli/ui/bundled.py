@@ -6,6 +6,7 @@ from pathlib import Path
 from glow_jax.cli.ui.forms import Person
 
 DEMO = Path(__file__).parents[3] / "transfer" / "demo"
+CLIP = DEMO / "clips" / "smile-and-blink.mp4"
 WEARER = "person-41"  # of the bundled expressions
 FACE = "neutral-3.png"  # of each person, shown on the page
 
@@ -27,6 +28,16 @@ def faces() -> dict[str, Path]:
     return {name: folder / FACE for name, folder in people().items()}
 
 
+def pictures() -> dict[str, Path]:
+    """A picture of each of the people, and the pictures with expressions, by name."""
+    return faces() | expressions()
+
+
+def picture(name: str) -> Person:
+    """One of `pictures`."""
+    return _person(pictures()[name])
+
+
 def expression(name: str) -> Person:
     """A bundled expression's picture."""
     return _person(expressions()[name])
@@ -35,6 +46,11 @@ def expression(name: str) -> Person:
 def person(name: str) -> Person:
     """A bundled person's folder."""
     return _person(people()[name])
+
+
+def clip() -> Person:
+    """The bundled clip of somebody who smiles and blinks."""
+    return _person(CLIP)
 
 
 def _person(path: Path) -> Person:

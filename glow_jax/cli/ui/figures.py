@@ -24,7 +24,8 @@ class Movement:
     Attributes:
         au: such as "AU12".
         name: in words.
-        asked: from the source's neutral face to the expression.
+        asked: from the source's neutral face to the expression, or what an edit states; NaN where
+            nothing is known of it.
         made: from the target's neutral face to the result.
     """
 
@@ -32,6 +33,11 @@ class Movement:
     name: str
     asked: float
     made: float
+
+    @property
+    def strength(self) -> float:
+        """Of the change that was asked for, or else of the one that was made."""
+        return abs(self.asked if np.isfinite(self.asked) else self.made)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +95,8 @@ def movements_of(row: dict[str, Any]) -> tuple[Movement, ...]:
         ends = (f"{au}_expression", f"{au}_source", au, f"{au}_target")
         shown, source, made, target = (float(row.get(end, np.nan)) for end in ends)
         found.append(Movement(au, NAMES[au], shown - source, made - target))
-    clear = [one for one in found if abs(one.asked) >= LEAST_CHANGE and np.isfinite(one.made)]
-    return tuple(sorted(clear, key=lambda one: -abs(one.asked))[:MOST_LISTED])
+    clear = [one for one in found if one.strength >= LEAST_CHANGE and np.isfinite(one.made)]
+    return tuple(sorted(clear, key=lambda one: -one.strength)[:MOST_LISTED])
 
 
 def why_not_judged() -> str:

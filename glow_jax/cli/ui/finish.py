@@ -1,4 +1,4 @@
-"""Make the files of a result with `transfer.transfer`, and pack them with their recipe."""
+"""Make the files of a result with `transfer.transfer` or `edit`; pack them with their recipe."""
 
 import dataclasses
 import hashlib
@@ -10,11 +10,11 @@ from typing import Any
 
 import glow_jax
 from glow_jax.cli.ui.engine import Engine
-from glow_jax.cli.ui.forms import OUT, Person, TransferForm, command_text
+from glow_jax.cli.ui.forms import OUT, EditForm, Form, command_text, inputs_of, portable
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import INPUTS, PASTED, RESULTS
 from glow_jax.io.tables import Row, read_rows
-from transfer.api import transfer
+from transfer.api import edit, transfer
 
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # equal files give equal archives
 
@@ -24,7 +24,7 @@ class Finished:
     """The files of one result.
 
     Attributes:
-        folder: that `transfer` wrote.
+        folder: that the call wrote.
         row: of results.csv.
         picture: the output.
         pasted: the target's photograph with the output in it, if it was asked for.
@@ -40,15 +40,21 @@ class Finished:
     problems: tuple[str, ...]
 
 
-def finish(engine: Engine, form: TransferForm, alpha: float) -> Finished:
-    """Make the files of a form at an alpha.
+def finish(engine: Engine, form: Form, asked: Any) -> Finished:
+    """Make the files of a form.
+
+    Args:
+        engine: of the page.
+        form: what is transferred or edited.
+        asked: alpha of a transfer, or what an edit states.
 
     Raises:
         InputError: the output cannot be made.
     """
     out = engine.new_folder("results") / OUT
     with engine.turns.mine():
-        summary = transfer(form.request(alpha, out), models=engine.models(form.model))
+        call: Any = edit if isinstance(form, EditForm) else transfer
+        summary = call(form.request(asked, out), models=engine.models(form.model))
     rows = list(read_rows(out / RESULTS))
     if not rows:
         raise InputError("the output could not be made: see failures.csv")
@@ -60,16 +66,16 @@ def finish(engine: Engine, form: TransferForm, alpha: float) -> Finished:
     return Finished(out, rows[0], picture, made, list(read_rows(out / INPUTS)), tuple(why))
 
 
-def pack(finished: Finished, form: TransferForm, alpha: float) -> Path:
+def pack(finished: Finished, form: Form, asked: Any) -> Path:
     """A ZIP with the output, the inputs, the tables and the recipe; run its command in it."""
-    portable = _portable(form)
-    inputs = {name: path.read_bytes() for name, path in portable.pictures.items()}
+    named = portable(form)
+    inputs = {name: path.read_bytes() for name, path in inputs_of(named).items()}
     files = {finished.picture.name: finished.picture.read_bytes()}
     if finished.pasted is not None:
         files[f"{PASTED}/{finished.pasted.name}"] = finished.pasted.read_bytes()
     for name in (RESULTS, INPUTS):
         files[name] = (finished.folder / name).read_bytes()
-    recipe = recipe_of(portable.words(alpha), inputs, files)
+    recipe = recipe_of(named.words(asked), inputs, files)
     path = finished.folder.parent / f"{finished.picture.stem}.zip"
     write_zip(path, inputs | files | recipe)
     return path
@@ -94,20 +100,6 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             archive.writestr(zipfile.ZipInfo(name, ZIP_TIME), files[name])
-
-
-def _portable(form: TransferForm) -> TransferForm:
-    """The form with the inputs under the names that they have in the ZIP."""
-
-    def named(person: Person) -> Person:
-        return Person(person.path, person.path.name)
-
-    return dataclasses.replace(
-        form,
-        expression=named(form.expression),
-        target=named(form.target),
-        source=None if form.source is None else named(form.source),
-    )
 
 
 def _sha256(data: bytes) -> str:

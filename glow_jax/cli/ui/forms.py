@@ -4,11 +4,13 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from glow_jax.io.containers import scan_file
+from transfer.expression.edits import Edit
 from transfer.photos.align import Limits
 from transfer.photos.aligned_faces import Photographs
-from transfer.requests import TransferRequest
+from transfer.requests import EditRequest, TransferRequest
 
 # Of a face's crop in its photograph, pixels: the bundled pictures, of 64 pixels, can be combined
 # with photographs.
@@ -83,11 +85,10 @@ class TransferForm:
     def words(self, alpha: float) -> list[str]:
         """The command line that makes the same files."""
         source = [] if self.source is None else ["--source", self.source.shown]
-        number = f"{alpha:g}"
         return [
             *("glow-jax", "transfer", "--expression", self.expression.shown, *source),
             *("--target", self.target.shown),
-            *(["--alpha", number] if alpha >= 0 else [f"--alpha={number}"]),
+            *alpha_words(alpha),
             *("--method", self.method, "--model", self.model, "--batch-size", str(BATCH_SIZE)),
             *photograph_words(self.photographs),
             *(["--paste-back"] if self.paste_back else []),
@@ -95,17 +96,113 @@ class TransferForm:
             *("-o", OUT),
         ]
 
+
+@dataclasses.dataclass(frozen=True)
+class Stated:
+    """What the sliders of the tab Edit say.
+
+    Attributes:
+        neutral: whether the expression is taken off first.
+        added: (name of an Action Unit, activation that is added), without zeros.
+        alpha: how much of the edit is made; 1 but for directions.
+    """
+
+    neutral: bool = False
+    added: tuple[tuple[str, float], ...] = ()
+    alpha: float = 1.0
+
     @property
-    def pictures(self) -> dict[str, Path]:
-        """Every input, by the path that the command line would name it or its folder by."""
-        found = {}
-        for person in (self.expression, self.source, self.target):
-            if person is None:
-                continue
-            for path in person.pictures:
-                inside = [path.name] if person.path.is_dir() else []
-                found["/".join([person.shown, *inside])] = path
-        return found
+    def edit(self) -> Edit:
+        """The Action Units as an edit."""
+        return Edit(add=dict(self.added), neutral=self.neutral)
+
+
+@dataclasses.dataclass(frozen=True)
+class EditForm:
+    """One picture to edit.
+
+    Attributes:
+        picture: who is edited.
+        reference: neutral pictures of the same person; used where the expression is taken off.
+        direction: a file of `glow-jax direction`, in place of Action Units.
+        model: a bundled name, or a checkpoint directory.
+        photographs: whether the face is cut out of the picture.
+        paste_back: whether the result is pasted into the photograph.
+    """
+
+    picture: Person
+    reference: Person | None = None
+    direction: Person | None = None
+    model: str = FOR_ALIGNED
+    photographs: bool = False
+    paste_back: bool = False
+
+    def request(self, stated: Stated, out: Path) -> EditRequest:
+        """The request that makes the files.
+
+        Raises:
+            InputError: the fields contradict each other, or an activation is too large.
+        """
+        reads = stated.neutral and self.reference is not None
+        return EditRequest(
+            pictures=[self.picture.path],
+            out=out,
+            edit=stated.edit,
+            direction=None if self.direction is None else self.direction.path,
+            reference=self.reference.path if reads and self.reference else None,
+            model=self.model,
+            alphas=[stated.alpha],
+            batch_size=BATCH_SIZE,
+            photographs=photograph_settings() if self.photographs else None,
+            paste_back=self.paste_back,
+        )
+
+    def words(self, stated: Stated) -> list[str]:
+        """The command line that makes the same files."""
+        units = [f"{name}{value:+g}" for name, value in stated.added]
+        reads = stated.neutral and self.reference is not None
+        return [
+            *("glow-jax", "edit", self.picture.shown),
+            *(word for unit in units for word in ("--au", unit)),
+            *(["--neutral"] if stated.neutral else []),
+            *(["--reference", self.reference.shown] if reads and self.reference else []),
+            *(["--direction", self.direction.shown] if self.direction else []),
+            *(alpha_words(stated.alpha) if self.direction else []),
+            *("--model", self.model, "--batch-size", str(BATCH_SIZE)),
+            *photograph_words(self.photographs),
+            *(["--paste-back"] if self.paste_back else []),
+            *("-o", OUT),
+        ]
+
+
+Form = TransferForm | EditForm
+
+
+def inputs_of(form: Any) -> dict[str, Path]:
+    """Every input of a form, by the path that the command line would name it or its folder by."""
+    found = {}
+    for person in _people(form).values():
+        for path in person.pictures:
+            inside = [path.name] if person.path.is_dir() else []
+            found["/".join([person.shown, *inside])] = path
+    return found
+
+
+def portable(form: Any) -> Any:
+    """A form with its inputs under the names that they have in the ZIP of a result."""
+    people = {name: Person(one.path, one.path.name) for name, one in _people(form).items()}
+    return dataclasses.replace(form, **people)
+
+
+def _people(form: Any) -> dict[str, Person]:
+    values = {field.name: getattr(form, field.name) for field in dataclasses.fields(form)}
+    return {name: value for name, value in values.items() if isinstance(value, Person)}
+
+
+def alpha_words(alpha: float) -> list[str]:
+    """The option --alpha."""
+    number = f"{alpha:g}"
+    return ["--alpha", number] if alpha >= 0 else [f"--alpha={number}"]
 
 
 def photograph_settings() -> Photographs:

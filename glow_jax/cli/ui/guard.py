@@ -26,8 +26,8 @@ PATHS = re.compile(
 )
 REMOTE = re.compile(r"\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)  # a scheme: http:, file:, ...
 HEADERS = {
-    "content-security-policy": "default-src 'self'; script-src 'self' 'unsafe-inline' "
-    "'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "content-security-policy": "default-src 'self'; script-src 'self' blob: "
+    "'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
     "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
     "frame-ancestors 'self'",

@@ -44,13 +44,17 @@ def import_gradio(folder: Path) -> Any:
 
 def blocks(gr: Any, engine: Engine) -> Any:
     """The page as Gradio's Blocks."""
-    from glow_jax.cli.ui import tab_batch, tab_sample, tab_transfer
+    from glow_jax.cli.ui import tab_animate, tab_batch, tab_edit, tab_sample, tab_transfer
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(HEAD, elem_id="head")
         with gr.Tabs():
             with gr.Tab("Transfer", id="transfer"):
                 tab_transfer.build(gr, engine)
+            with gr.Tab("Edit", id="edit"):
+                tab_edit.build(gr, engine)
+            with gr.Tab("Animate", id="animate"):
+                tab_animate.build(gr, engine, page)
             with gr.Tab("Batch", id="batch"):
                 tab_batch.build(gr, engine)
             with gr.Tab("Sample", id="sample"):
@@ -63,7 +67,20 @@ def look(gr: Any) -> dict[str, Any]:
     """Theme and style, without anything that is fetched."""
     theme = gr.themes.Default(
         primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=MONO, radius_size="md"
+    ).set(
+        color_accent="*primary_700",
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
     )
-    choices = {"expression-bundled": bundled.expressions(), "target-bundled": bundled.faces()}
+    choices = {
+        "expression-bundled": bundled.expressions(),
+        "target-bundled": bundled.faces(),
+        "edit-picture-bundled": bundled.pictures(),
+        "animate-target-bundled": bundled.faces(),
+    }
     style = [words.thumbnails(name, list(paths.values())) for name, paths in choices.items()]
     return {"theme": theme, "css": "\n".join([CSS.read_text(encoding="utf-8"), *style])}

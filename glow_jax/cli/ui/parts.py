@@ -79,6 +79,28 @@ def picture_box(gr: Any, **how: Any) -> Any:
     return box
 
 
+def clip_box(gr: Any, **how: Any) -> Any:
+    """A place for a clip, which gives its file as it is."""
+    box = gr.Video(
+        sources=["upload", "webcam"],
+        include_audio=True,
+        webcam_options=gr.WebcamOptions(mirror=False),
+        buttons=[],
+        **how,
+    )
+    box.preprocess = _upload
+    return box
+
+
+def video_box(gr: Any, **how: Any) -> Any:
+    """A place where a video is shown, as it is: no other program converts it."""
+    from gradio.data_classes import FileData
+
+    box = gr.Video(interactive=False, buttons=[], loop=True, autoplay=True, **how)
+    box.postprocess = lambda path: path and FileData(path=str(path), orig_name=Path(path).name)
+    return box
+
+
 def file_box(gr: Any, **how: Any) -> Any:
     """A place for files, which gives them as uploads."""
     box = gr.File(**how)

@@ -82,6 +82,21 @@ def stage_person(uploads: Sequence[Upload], folder: Path, name: str, taken: Iter
     return place
 
 
+def stage_file(upload: Upload, folder: Path, most: int, what: str) -> Path:
+    """Copy a file into an empty folder under the user's name.
+
+    Args:
+        upload: the file.
+        folder: an existing folder.
+        most: bytes.
+        what: it is, such as "a clip".
+
+    Raises:
+        InputError: it is too large.
+    """
+    return _copied(upload, folder / safe_name(upload.name), most, what)
+
+
 def unzip(archive: Path, folder: Path) -> list[Path]:
     """The files of a ZIP, below a folder.
 
@@ -140,12 +155,12 @@ def _extracted(
     return found
 
 
-def _copied(upload: Upload, path: Path) -> Path:
+def _copied(
+    upload: Upload, path: Path, most: int = MAX_PICTURE_BYTES, what: str = "a picture"
+) -> Path:
     size = upload.path.stat().st_size
-    if size > MAX_PICTURE_BYTES:
-        raise InputError(
-            f"{one_line(upload.name)}: {size} bytes; at most {MAX_PICTURE_BYTES} in a picture"
-        )
+    if size > most:
+        raise InputError(f"{one_line(upload.name)}: {size} bytes; at most {most} in {what}")
     shutil.copyfile(upload.path, path)
     return path
 

@@ -20,7 +20,11 @@ CONSENT = (
     "were edited."
 )
 MOST_LISTED = 3  # pictures in a warning
+MOST_HELD = 30  # rows of frames without a face
 SCALE = 5.0  # of intensities
+_HOLDER = "this.closest('[id$=-result]')"
+_CUT = f"{_HOLDER}.style.setProperty('--cut', this.value + '%')"
+_UNCUT = f"this.value = parseFloat({_HOLDER}.style.getPropertyValue('--cut') || 50)"
 
 
 def picture_uri(image: np.ndarray) -> str:
@@ -32,18 +36,22 @@ def picture_uri(image: np.ndarray) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def comparison(before: np.ndarray, after: np.ndarray, alpha: float) -> str:
-    """Two pictures of one size, of which a slider uncovers more or less."""
+def comparison(before: np.ndarray, after: np.ndarray, tag: str) -> str:
+    """Two pictures of one size, of which a slider uncovers more or less; `tag` names the second.
+
+    The slider stays where it is when the pictures change: its place belongs to the page's element
+    around them.
+    """
     height, width = before.shape[:2]
-    shape = f"aspect-ratio:{width}/{height}"
+    shape = f"aspect-ratio:{width}/{height};--ratio:{width / height:.4f}"
     return (
         f'<div class="wipe" style="{shape}">'
         f'<img src="{picture_uri(before)}" alt="Target before">'
-        f'<img src="{picture_uri(after)}" alt="Target with the expression" class="after">'
+        f'<img src="{picture_uri(after)}" alt="Target edited" class="after">'
         '<span class="line"></span><span class="tag left">before</span>'
-        f'<span class="tag right">after, {100 * alpha:.0f} %</span>'
+        f'<span class="tag right">{html.escape(tag)}</span>'
         '<input type="range" min="0" max="100" value="50" aria-label="Before and after" '
-        "oninput=\"this.parentNode.style.setProperty('--cut', this.value + '%')\"></div>"
+        f'oninput="{_CUT}" onfocus="{_UNCUT}"></div>'
     )
 
 
@@ -90,6 +98,23 @@ def lines(sentences: Iterable[str], kind: str = "note") -> str:
     return f'<ul class="{kind}" role="status">{items}</ul>' if items else ""
 
 
+def held_table(rows: Sequence[tuple[str, str]]) -> str:
+    """Frames without a face, and why; "" for none."""
+    if not rows:
+        return ""
+    cells = "".join(
+        f"<tr><td>{html.escape(frames)}</td><td>{html.escape(why)}</td></tr>"
+        for frames, why in rows[:MOST_HELD]
+    )
+    more = len(rows) - MOST_HELD
+    rest = f"<p class=small>{more} more in the table of the ZIP.</p>" if more > 0 else ""
+    return (
+        '<div class="figures held"><h4>Frames without a face: the last expression is held</h4>'
+        "<table><thead><tr><th scope=col>Frames</th><th scope=col>Why</th></tr></thead>"
+        f"<tbody>{cells}</tbody></table>{rest}</div>"
+    )
+
+
 def remarks(note: str, alpha: float, kept: float = 1.0) -> list[str]:
     """What to know of an output, from the column `note` of results.csv and the share applied."""
     found = []
@@ -134,11 +159,17 @@ def unlikely(bits: dict[str, float], limit: float | None) -> list[str]:
     ]
 
 
-def figures_html(figures: Figures, alpha: float) -> str:
-    """The judge's figures as a sentence on identity and a table of Action Units."""
+def figures_html(figures: Figures, title: str, column: str) -> str:
+    """The judge's figures as a sentence on identity and a table of Action Units.
+
+    Args:
+        figures: of a result.
+        title: above them.
+        column: heading of the changes that were asked for.
+    """
     return (
-        f'<div class="figures"><h4>Measured in the result at {100 * alpha:.0f} %</h4>'
-        f"<p>{html.escape(identity_sentence(figures))}</p>{_table(figures.movements)}</div>"
+        f'<div class="figures"><h4>{html.escape(title)}</h4>'
+        f"<p>{html.escape(identity_sentence(figures))}</p>{_table(figures.movements, column)}</div>"
     )
 
 
@@ -157,22 +188,24 @@ def identity_sentence(figures: Figures) -> str:
     return text
 
 
-def _table(movements: Sequence[Movement]) -> str:
+def _table(movements: Sequence[Movement], column: str) -> str:
     if not movements:
-        return "<p>No Action Unit changes clearly in the source's picture.</p>"
+        return "<p>No Action Unit changes clearly.</p>"
     rows = "".join(
         f"<tr><th scope=row>{html.escape(one.name)} <span>{one.au}</span></th>"
         f"<td>{_bar(one.asked)}</td><td>{_bar(one.made)}</td></tr>"
         for one in movements
     )
     return (
-        "<table><thead><tr><th scope=col>Action Unit</th><th scope=col>source moves</th>"
+        f"<table><thead><tr><th scope=col>Action Unit</th><th scope=col>{html.escape(column)}</th>"
         f"<th scope=col>result moves</th></tr></thead><tbody>{rows}</tbody></table>"
         "<p class=small>Changes from the neutral face, on the scale of 0 to 5.</p>"
     )
 
 
 def _bar(change: float) -> str:
+    if not math.isfinite(change):
+        return "–"
     width = min(100.0, 100 * abs(change) / SCALE)
     kind = "bar minus" if change < 0 else "bar"
     return f'<span class="{kind}" style="width:{width:.0f}%"></span><b>{change:+.1f}</b>'

@@ -62,6 +62,7 @@ CASES = [
     ("mediapipe", "mediapipe", ["eval", PEOPLE, "--identity", "none", "--aus", "mediapipe"]),
     ("feat", "py-feat", ["eval", PEOPLE, "--identity", "none", "--aus", "py-feat"]),
     ("deepface", "eval", ["demo", "--judge", "-o", "OUT"]),
+    ("dlib", "eval", ["demo", "--no-judge", "-o", "OUT"]),
     ("mitsuba", "render", ["render", "-o", "OUT"]),
     ("gradio", "ui", ["ui"]),
     ("openvino", "photoreal", ["generate", "-o", "OUT"]),
@@ -104,11 +105,11 @@ def test_the_demo_leaves_the_judging_out(
     monkeypatch.setattr(transfer, "make", made)
     monkeypatch.setattr(demo, "_judge", lambda out, *_: judged.append(out) or 1)
     out = str(tmp_path / "out")
-    assert main(["demo", "-o", out, "--no-judge"]) == 0 and not judged
-    assert main(["demo", "-o", out]) == 1 and len(judged) == 1
+    assert main(["demo", "--renders", "-o", out, "--no-judge"]) == 0 and not judged
+    assert main(["demo", "--renders", "-o", out]) == 1 and len(judged) == 1
     monkeypatch.setattr(packages, "installed", lambda module: module != "jinja2")
     capsys.readouterr()
-    assert main(["demo", "-o", out]) == 0 and len(judged) == 1
+    assert main(["demo", "--renders", "-o", out]) == 0 and len(judged) == 1
     before, work, after = capsys.readouterr().err.splitlines()
     assert before.startswith("not judged: jinja2 is not installed: install the extra `eval`")
     assert (work, after) == ("made", before)

@@ -13,7 +13,7 @@ from glow_jax.io.animations import (
     up_and_down,
     write_animation,
 )
-from glow_jax.io.errors import InputError
+from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.provenance import Provenance
 
 MADE_UP = Provenance("compositeWithTrainedAlgorithmicMedia", "test", {"alpha": [0.0, 1.0]})
@@ -52,6 +52,29 @@ def test_frames_and_the_record_come_back(tmp_path: Path, kind: str) -> None:
     first = path.read_bytes()
     write_animation(path, want, 0.06, MADE_UP)
     assert path.read_bytes() == first
+
+
+def test_an_mp4_has_even_sides_and_shows_each_frame_as_long(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    write_animation(tmp_path / "a.mp4", frames(), 0.06, MADE_UP)
+    got = decoded(tmp_path / "a.mp4")
+    assert got.shape == (5, 34, 48, 3)
+    np.testing.assert_allclose(got[:, 33, 47].astype(int), got[:, 32, 46], atol=2)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        times = [float(frame.time) for frame in container.decode(video=0)]
+        assert container.duration == 300_000
+    assert times == pytest.approx([0, 0.06, 0.12, 0.18, 0.24])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_an_mp4_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    with pytest.raises(OutputError, match=r"none.a\.mp4: cannot be written"):
+        write_animation(tmp_path / "none" / "a.mp4", frames(), 0.06, MADE_UP)
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(OutputError, match=r"folder\.mp4: cannot be written"):
+        write_animation(tmp_path / "folder.mp4", frames(), 0.06, MADE_UP)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.mp4"]
 
 
 def test_a_gif_does_not_flicker_where_nothing_moves(tmp_path: Path) -> None:

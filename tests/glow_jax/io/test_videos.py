@@ -12,8 +12,8 @@ from glow_jax.io import video_reader
 from glow_jax.io.errors import InputError
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import frames_of, read_clip, sha256_of
-from glow_jax.io.video_writer import count_frames, join, write_part
-from tests.support.videos import scene, write_sound, write_video
+from glow_jax.io.video_writer import count_frames, even, join, write_part
+from tests.support.videos import scene, sound_of, write_sound, write_video
 
 MADE = Provenance("compositeWithTrainedAlgorithmicMedia", "faces64", {"alpha": 1.0})
 N = 8
@@ -95,7 +95,7 @@ def test_parts_join_with_times_and_sound(
     assert [count_frames(part) for part in parts] == [5, 3]
     out = tmp_path / "out.mp4"
     for _ in range(2):  # an older file is replaced
-        join(out, parts, ticks, durations, 90_000, MADE, source if codec else None)
+        join(out, parts, ticks, durations, MADE, source if codec else None)
     clip = read_clip(out)
     frames = list(frames_of(clip))
     assert clip.sound == kept and clip.declared == N
@@ -105,6 +105,32 @@ def test_parts_join_with_times_and_sound(
     data = out.read_bytes()
     assert b"compositeWithTrainedAlgorithmicMedia" in data and b'"alpha": 1.0' in data
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_even_repeats_the_border() -> None:
+    pixels = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
+    found = even(pixels)
+    assert found.shape == (4, 6, 3)
+    np.testing.assert_array_equal(found[:3, :5], pixels)
+    np.testing.assert_array_equal(found[3, :5], pixels[2])
+    assert even(found) is found
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "aac"), (".mkv", "pcm_s16le")])
+def test_the_sound_is_the_drivers_and_in_step(tmp_path: Path, suffix: str, codec: str) -> None:
+    """A tone begins with frame 5 of the driver, and of the result."""
+    start = 5 / 25
+    source = write_video(tmp_path / f"a{suffix}", scenes(25), sound=codec, silent_s=start)
+    write_part(tmp_path / "part.mp4", iter(scenes(25)), (64, 96))
+    ticks = 3600 * np.arange(25)
+    parts, durations = [tmp_path / "part.mp4"], np.full(25, 3600)
+    join(tmp_path / "out.mp4", parts, ticks, durations, MADE, source)
+    for path in (source, tmp_path / "out.mp4"):
+        wave, rate = sound_of(path)
+        assert len(wave) / rate == pytest.approx(1, abs=0.1)
+        loud = np.flatnonzero(np.abs(wave) > 0.1)
+        assert loud[0] / rate == pytest.approx(start, abs=0.03)
+        assert np.sqrt(np.mean(wave[loud[0] + 2000 :] ** 2)) == pytest.approx(0.17, abs=0.03)
 
 
 def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
@@ -123,6 +149,16 @@ def test_colours_are_kept(tmp_path: Path) -> None:
     found = next(frames_of(read_clip(tmp_path / "a.mp4"))).pixels
     centres = found[16::32, 16::32].reshape(4, 3).astype(int)
     assert np.abs(centres - colours).max() <= 4
+
+
+def test_edges_of_colours_are_kept(tmp_path: Path) -> None:
+    """Chroma has half the resolution: it is interpolated, and rounded to the nearest value."""
+    rows, columns = np.mgrid[:64, :96]
+    inside = np.hypot(rows - 31, columns - 47) < 20  # a lip's red on skin
+    pixels = np.where(inside[..., None], (170, 80, 80), (200, 150, 120)).astype(np.uint8)
+    write_part(tmp_path / "a.mp4", iter([pixels] * 3), (64, 96))
+    found = next(frames_of(read_clip(tmp_path / "a.mp4"))).pixels
+    assert np.abs(found.astype(int) - pixels).mean() < 0.8  # 1.8 by FFmpeg's default
 
 
 def test_damaged_and_hostile_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

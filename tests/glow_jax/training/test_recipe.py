@@ -18,6 +18,7 @@ from glow_jax.training import parallel
 from glow_jax.training.presets import PRESETS, debug_size
 from glow_jax.training.step import (
     TrainConfig,
+    _merged,
     condition_number,
     create,
     flipped,
@@ -25,9 +26,15 @@ from glow_jax.training.step import (
     learning_rate,
     logdet_penalty,
     make_step,
+    started,
 )
 from tests.support.models import glow
 from tests.support.toy_training import MODEL, RECIPE, smooth_images
+
+
+def created(config: TrainConfig) -> tuple[Any, Any, Any]:
+    """Structure, untrained values and state at step 0, without data-dependent initialisation."""
+    return started(Glow(MODEL, rngs=nnx.Rngs(0)), config)
 
 
 def trained(config: TrainConfig, model: GlowConfig = MODEL, n: int = 3) -> tuple[Any, Any, list]:
@@ -72,6 +79,7 @@ def test_the_learning_rate_warms_up_then_falls_or_stays() -> None:
         {"precision": "half"},
         {"logdet_penalty": -1.0},
         {"logdet_penalty": float("nan")},
+        {"recompute": "yes"},
     ],
     ids=str,
 )
@@ -113,6 +121,35 @@ def test_gradient_checkpointing_changes_no_step() -> None:
     saving = dataclasses.replace(MODEL, checkpoint_coupling=True)
     _, state, losses = trained(RECIPE)
     _, same, same_losses = trained(RECIPE, saving)
+    np.testing.assert_allclose(losses, same_losses, atol=1e-6)
+    pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(same.params), strict=True)
+    for a, b in pairs:
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_steps_are_recomputed_on_every_platform_but_a_cpu() -> None:
+    """On a CPU the program is the one without recomputation."""
+    graph, fixed, state = created(RECIPE)
+
+    def program(recompute: bool | None) -> str:
+        config = dataclasses.replace(RECIPE, recompute=recompute)
+        return str(jax.make_jaxpr(make_step(graph, fixed, config))(state, smooth_images(8)))
+
+    kept = program(None)
+    assert kept == program(False)
+    assert program(True).count("dot_general") > kept.count("dot_general")
+    merged = [
+        _merged(graph, state.params, fixed, dataclasses.replace(RECIPE, recompute=given), platform)
+        for platform in ("cpu", "gpu", "tpu")
+        for given in (None, False)
+    ]
+    assert [m.levels[0].recompute for m in merged] == [False, False, True, False, True, False]
+
+
+@pytest.mark.slow
+def test_recomputation_changes_no_step() -> None:
+    _, state, losses = trained(RECIPE)
+    _, same, same_losses = trained(dataclasses.replace(RECIPE, recompute=True))
     np.testing.assert_allclose(losses, same_losses, atol=1e-6)
     pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(same.params), strict=True)
     for a, b in pairs:

@@ -5,13 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glow_jax.io.landmarks68 import LOWER_EDGES, MIRROR, UPPER_EDGES
+from glow_jax.io.landmarks68 import (
+    LIP_INNER_EDGES,
+    LIP_OUTER_EDGES,
+    LOWER_EDGES,
+    MIRROR,
+    UPPER_EDGES,
+)
 from tests.support.expressions import UNITS, face, portraits, random_expressions
 from transfer.expression import model as ex
 from transfer.expression.calibration import calibrate
 from transfer.expression.fit import fit_displacements
 from transfer.expression.mean_shape import face_mask, mean_shape_of
-from transfer.expression.openings import MIN_GAP, newly_open
+from transfer.expression.openings import MIN_GAP, MIN_THICKNESS, newly_open, unfolded
 from transfer.expression.pairs import Pairs
 
 PLACE = face()
@@ -252,3 +258,17 @@ def test_calibration_recovers_the_slope_and_sees_noise() -> None:
     model = random_expressions(slope=slope, noise=noise)
     error = np.asarray(ex.denoise(model, jnp.asarray(read, jnp.float32))) - truth
     assert (error[:, 2] ** 2).mean() < ((read - truth)[:, 2] ** 2).mean()
+
+
+def test_lips_that_are_pressed_keep_most_of_their_thickness() -> None:
+    """And displacements that leave it are kept as they are."""
+    place = jnp.asarray(PLACE)[None]
+    across = PLACE[LIP_OUTER_EDGES] - PLACE[LIP_INNER_EDGES]
+    for share in (0.9, 0.1, -0.5):  # of the thickness that would be left
+        shift = np.zeros((1, 68, 2), np.float32)
+        shift[0, LIP_OUTER_EDGES] = (share - 1) * across
+        got = np.asarray(unfolded(place, jnp.asarray(shift)))
+        left = across + got[0, LIP_OUTER_EDGES] - got[0, LIP_INNER_EDGES]
+        np.testing.assert_allclose(left, max(share, MIN_THICKNESS) * across, atol=1e-6)
+        others = np.delete(np.arange(68), LIP_OUTER_EDGES)
+        np.testing.assert_array_equal(got[0, others], 0)

@@ -34,7 +34,7 @@ def edit(base: Any, sizes: list[float]) -> Any:
 def test_what_fails_is_tried_with_half_of_the_edit_and_half_again(how: float) -> None:
     base = tuple(np.full((5, *s), 100, np.float32) for s in ((4, 4, 3), (2, 2, 3)))
     edited = edit(base, [5, 15, 30, 300, 1e6])
-    values, kept, lost = decode_safely(failing_beyond(111, how), base, edited)
+    values, kept, lost, _ = decode_safely(failing_beyond(111, how), base, edited)
     np.testing.assert_array_equal(kept, [1, 0.5, 0.25, 1 / 32, 0])
     wanted = [105, 107.5, 107.5, 100 + 300 / 32, 100]
     np.testing.assert_allclose(
@@ -46,7 +46,7 @@ def test_what_fails_is_tried_with_half_of_the_edit_and_half_again(how: float) ->
 def test_pictures_that_decode_are_left_alone() -> None:
     base = latents()
     edited = edit(base, [1, -2, 3, -4])
-    values, kept, lost = decode_safely(failing_beyond(1e9), base, edited)
+    values, kept, lost, _ = decode_safely(failing_beyond(1e9), base, edited)
     np.testing.assert_array_equal(values, edited[0])
     assert (kept == 1).all() and (lost == 0).all()
 
@@ -56,7 +56,7 @@ def test_an_edit_that_is_not_finite_leaves_the_base(value: float) -> None:
     """0 times infinity is no number, so the base is taken itself."""
     base = latents(2)
     edited = edit(base, [1, value])
-    values, kept, lost = decode_safely(failing_beyond(1e9), base, edited)
+    values, kept, lost, _ = decode_safely(failing_beyond(1e9), base, edited)
     np.testing.assert_array_equal(kept, [1, 0])
     np.testing.assert_array_equal(values[1], base[0][1])
     assert (lost == 0).all()
@@ -64,7 +64,7 @@ def test_an_edit_that_is_not_finite_leaves_the_base(value: float) -> None:
 
 def test_a_base_that_fails_is_mid_grey_and_counted() -> None:
     base = latents(3)
-    values, kept, lost = decode_safely(failing_beyond(-np.inf), base, base)
+    values, kept, lost, _ = decode_safely(failing_beyond(-np.inf), base, base)
     assert (kept == 0).all() and (lost == 1).all()
     assert (values[:, 1, 2, 0] == 127.5).all()
     np.testing.assert_array_equal(values[:, 0], base[0][:, 0])
@@ -81,7 +81,7 @@ def test_nothing_a_decoder_returns_gets_through_unless_finite(seed: int) -> None
         return values
 
     base = latents(6)
-    values, kept, lost = decode_safely(chaos, base, edit(base, [1] * 6))
+    values, kept, lost, _ = decode_safely(chaos, base, edit(base, [1] * 6))
     assert np.isfinite(values).all() and values.dtype == np.float32
     assert set(kept) <= {1, 0.5, 0.25, 0.125, 0.0625, 0.03125, 0}
     assert ((kept == 0) | (lost == 0)).all()
@@ -106,5 +106,5 @@ def test_a_read_only_output_is_no_hindrance() -> None:
         return values
 
     base = latents(2)
-    values, kept, _ = decode_safely(decode, base, edit(base, [1, 1]))
+    values, kept, *_ = decode_safely(decode, base, edit(base, [1, 1]))
     assert np.isfinite(values).all() and kept.tolist() == [0, 1]

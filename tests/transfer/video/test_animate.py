@@ -17,6 +17,8 @@ from tests.support.expressions import SIDE, face, painting_models, portraits, ra
 from tests.support.photographs import wall
 from tests.support.videos import write_video
 from transfer.codec import to_bytes
+from transfer.expression.absolute import Population
+from transfer.expression.model import MAX_ACTIVATION
 from transfer.expression.paint import with_expression
 from transfer.photos.align import Limits
 from transfer.photos.aligned_faces import Photographs
@@ -91,7 +93,8 @@ def photo(tmp_path: Path) -> Path:
 
 
 def request(driver: Path, photo: Path, out: Path, **more: Any) -> AnimateRequest:
-    settings = {"photographs": dataclasses.replace(ANY, which=1), "batch_size": 3} | more
+    settings = {"photographs": dataclasses.replace(ANY, which=1), "batch_size": 3, "method": "warp"}
+    settings |= more
     return AnimateRequest(driver, photo, out, **settings)
 
 
@@ -120,6 +123,18 @@ def test_frames_hold_where_the_followed_face_is_gone(
     values = [[float(row[au]) for au in aus] for row in rows]
     assert values[0] == [0.0] * 3 and values[5] == values[6] == values[4] != values[7]
     assert not (tmp_path / "out.mp4.work").exists()
+
+
+@pytest.mark.parametrize(("photographs", "method"), [(ANY, "glow"), (None, "warp")])
+def test_the_method_is_chosen_as_for_pictures(
+    tmp_path: Path, photo: Path, photographs: Photographs | None, method: str
+) -> None:
+    clip = folder_of(tmp_path / "clip", [portraits(N)[i] for i in range(2)])
+    Image.fromarray(portraits(1)[0]).save(photo)
+    how: dict[str, Any] = {"photographs": photographs, "method": None}
+    wanted = request(clip, photo, tmp_path / "x.mp4", **how)
+    finder = lambda picture: [Found(0.0, 0.0)]  # noqa: E731
+    assert animate(wanted, dry_run=True, face_detector=finder).method == method
 
 
 def test_a_frame_is_made_as_a_picture_is(tmp_path: Path, driver: Path, photo: Path) -> None:
@@ -208,6 +223,65 @@ def test_times_and_sound_of_a_video(tmp_path: Path, photo: Path) -> None:
         animate(AnimateRequest(clip, bad, tmp_path / "x.mp4", photographs=None))
 
 
+def test_the_neutral_frame_that_is_named_reads_as_zero(
+    tmp_path: Path, driver: Path, photo: Path
+) -> None:
+    how: dict[str, Any] = {"smooth_s": 0.0, "rate": Fraction(10)}
+    values = {}
+    for name in ("3", "7"):
+        wanted = request(driver, photo, tmp_path / f"{name}.mp4", source_neutral=name, **how)
+        done = animate(wanted, face_detector=detector)
+        assert done.neutral == ((int(name), int(name)),)
+        assert (done.rate, done.seconds) == (pytest.approx(10), pytest.approx(N / 10))
+        rows = rows_of(done.table)
+        assert [row["frame"] for row in rows if row["neutral"] == "1"] == [name]
+        values[name] = np.array([[float(row[au]) for au in MODEL.aus] for row in rows])
+        assert not values[name][int(name)].any() and values[name].any()
+    # Each is the difference of two readings: where nothing is clipped, one is the other, shifted.
+    inside = np.abs(values["3"]).max(1) + np.abs(values["7"]).max(1) < MAX_ACTIVATION
+    assert inside.any()
+    assert np.allclose(values["3"][7], -values["7"][3], atol=2e-4)
+    absolute = request(driver, photo, tmp_path / "x.mp4", source_neutral="absolute", **how)
+    with pytest.raises(InputError, match="without a neutral picture"):
+        animate(absolute, face_detector=detector)
+
+
+def test_absolute_readings_are_against_the_population() -> None:
+    zeros = np.zeros(3, np.float32)
+    population = Population(np.array([0.1, 0.2, 0.3], np.float32), zeros + 2, zeros, zeros)
+    model = dataclasses.replace(MODEL, population=population)
+    raw = np.array([[0.1, 0.2, 0.3], [0.2, 0.1, 0.3]], np.float32)
+    known, nothing = np.ones(2, bool), np.zeros((2, 0))
+    readings = reading.Readings(raw, known, nothing, nothing, nothing, nothing)
+    found = animation.activations_of(model, readings, ~known, np.arange(2.0), 0.0)
+    np.testing.assert_allclose(found, [[0, 0, 0], [0.2, -0.2, 0]], atol=1e-6)
+
+
+def test_a_result_does_not_replace_an_input(tmp_path: Path, photo: Path) -> None:
+    clip = write_video(tmp_path / "clip.mp4", [portraits(N)[i] for i in range(N)])
+    before = clip.read_bytes()
+    with pytest.raises(InputError, match=r"clip\.mp4: is an input; name another file"):
+        animate(request(clip, photo, clip, overwrite=True), face_detector=detector)
+    assert clip.read_bytes() == before
+
+
+def test_folders_of_others_stay_as_they_are(tmp_path: Path, driver: Path, photo: Path) -> None:
+    for name, message in (("out.mp4", "is a folder"), ("out.csv", "is a folder"),
+                          ("out.mp4.work", "is not the work folder of a video")):  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").touch()
+        with pytest.raises(InputError, match=rf"{name}: {message}; name another"):
+            animate(
+                request(driver, photo, tmp_path / "out.mp4", overwrite=True),
+                face_detector=detector,
+            )
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["mine"]
+        (tmp_path / name).rename(tmp_path / f"{name}.old")
+    (tmp_path / "out.mp4.work").touch()
+    with pytest.raises(InputError, match=r"out\.mp4\.work: is not a folder"):
+        animate(request(driver, photo, tmp_path / "out.mp4"), face_detector=detector)
+
+
 def test_no_face_leaves_nothing(tmp_path: Path, photo: Path) -> None:
     clip = folder_of(tmp_path / "wall", [wall(100, 80)] * 3)
     out = tmp_path / "out.mp4"
@@ -221,6 +295,28 @@ def test_no_face_leaves_nothing(tmp_path: Path, photo: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("photographs", "named", "wanted"),
+    [(ANY, None, "photo64"), (None, None, "faces64"), (ANY, "faces64", "faces64")],
+)
+def test_the_model_is_chosen_as_for_pictures(
+    tmp_path: Path,
+    photo: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    photographs: Photographs | None,
+    named: str | None,
+    wanted: str,
+) -> None:
+    def loaded(name: str, *_: Any, **__: Any) -> None:
+        raise InputError(f"asked for {name}")
+
+    monkeypatch.setattr(animation, "load_models", loaded)
+    clip = folder_of(tmp_path / "clip", [portraits(1)[0]])
+    how: dict[str, Any] = {"photographs": photographs, "model": named}
+    with pytest.raises(InputError, match=f"asked for {wanted}$"):
+        animate(request(clip, photo, tmp_path / "x.mp4", **how), face_detector=detector)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"out": "x.avi"}, "`out` is x.avi: use a name that ends in .mp4"),
@@ -228,7 +324,7 @@ def test_no_face_leaves_nothing(tmp_path: Path, photo: Path) -> None:
         ({"smooth_s": float("nan")}, "`smooth_s` is nan"),
         ({"method": "paper"}, "`method` is 'paper'; use warp or glow"),
         ({"alpha": float("nan")}, "`alpha` is nan"),
-        ({"rate": Fraction(0)}, "`rate` is 0; use a number above 0"),
+        ({"rate": Fraction(0)}, "`rate` is 0; use a number from 0.001 to 1000"),
         ({"source_neutral": "x"}, "`source_neutral` is x"),
         ({"paste_back": True, "photographs": None}, "`paste_back` needs `photographs`"),
         ({"photographs": Photographs(which="all")}, "face all: one face is followed"),

@@ -16,7 +16,6 @@ from transfer.video.smoothing import held, last_known, smoothed
 from transfer.video.timeline import (
     chunks,
     durations_of,
-    even,
     is_variable,
     ranges_of,
     ticks_of,
@@ -44,15 +43,6 @@ def test_chunks_cover_every_frame_once() -> None:
     assert [list(part) for part in chunks(5, 2)] == [[0, 1], [2, 3], [4]]
     assert chunks(0, 2) == [] and ranges_of([0, 1, 2, 5, 7, 8]) == [(0, 2), (5, 5), (7, 8)]
     assert ranges_of([]) == []
-
-
-def test_even_repeats_the_border() -> None:
-    pixels = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
-    found = even(pixels)
-    assert found.shape == (4, 6, 3)
-    np.testing.assert_array_equal(found[:3, :5], pixels)
-    np.testing.assert_array_equal(found[3, :5], pixels[2])
-    assert even(found) is found
 
 
 def test_a_quadratic_passes_unchanged_at_any_times() -> None:

@@ -67,9 +67,15 @@ def test_the_action_units_that_move_most_are_listed() -> None:
         ("AU12", 3.0, 1.5),
         ("AU04", -1.5, -1.0),
     ]
-    html = words.figures_html(Figures(0.3, 0.7, 0.6, found), 0.5)
-    assert "50 %" in html and "lip corner puller" in html and "+3.0" in html and "-1.0" in html
-    assert "No Action Unit" in words.figures_html(Figures(0.3, 0.7, 0.6, ()), 1.0)
+    html = words.figures_html(Figures(0.3, 0.7, 0.6, found), "at 50 %", "asked for")
+    assert (
+        "50 %" in html
+        and "asked for" in html
+        and "lip corner puller" in html
+        and "+3.0" in html
+        and "-1.0" in html
+    )
+    assert "No Action Unit" in words.figures_html(Figures(0.3, 0.7, 0.6, ()), "", "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""What the tabs with sliders share: a result that is shown at once, and files that follow.
+
+Files are made when the sliders have rested for a moment. A request that a later one of the same
+session overtakes is left out.
+"""
+
+import collections
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from glow_jax.cli.ui.parts import PRIVATE, failing, off
+
+MAX_SESSIONS = 1000
+SETTLED_S = 0.5  # after the last move of a slider, before files are made
+
+
+class Latest:
+    """What each session asked for last, so that older requests can be left out."""
+
+    def __init__(self) -> None:
+        """Nothing is asked for yet."""
+        self._lock = threading.Lock()
+        self._of: collections.OrderedDict[str, Any] = collections.OrderedDict()
+
+    def put(self, session: str, asked: Any) -> None:
+        """A session asks for something."""
+        with self._lock:
+            self._of[session] = asked
+            self._of.move_to_end(session)
+            while len(self._of) > MAX_SESSIONS:
+                self._of.popitem(last=False)
+
+    def get(self, session: str) -> Any:
+        """What a session asked for last; None is nothing."""
+        with self._lock:
+            return self._of.get(session)
+
+
+@dataclasses.dataclass(frozen=True)
+class Live:
+    """What a tab does.
+
+    Attributes:
+        gather: from the values of the fields to a form.
+        asked: from a form and the values of the sliders to what they say.
+        opened: from a form to the values of the columns, which are hidden before.
+        now: from a form and what is asked to the values that are shown at once.
+        files: from a form and what is asked to the values that follow, step by step.
+        cleared: the values in their place until then.
+    """
+
+    gather: Callable[..., Any]
+    asked: Callable[..., Any]
+    opened: Callable[[Any], Sequence[Any]]
+    now: Callable[[Any, Any], Sequence[Any]]
+    files: Callable[[Any, Any], Iterator[Any]]
+    cleared: Callable[[], Sequence[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Wires:
+    """The components of a tab, as `Live` names what becomes of them.
+
+    Attributes:
+        starts: events that gather the fields anew, of which the first has a progress indicator.
+        moves: events of the sliders.
+        after: what sets the sliders, as events return it.
+        fields, sliders: inputs.
+        columns, now: outputs.
+        files: outputs: the figures, and the buttons of `downloads`.
+    """
+
+    starts: Sequence[Any]
+    moves: Sequence[Any]
+    fields: Sequence[Any]
+    sliders: Sequence[Any]
+    columns: Sequence[Any]
+    now: Sequence[Any]
+    files: Sequence[Any]
+    after: Sequence[Any] = ()
+
+
+def connect(gr: Any, tab: Live, wires: Wires, flags: Mapping[str, str]) -> None:
+    """Connect the events of a tab; `flags` are those of its verb, for errors."""
+    latest, n_fields = Latest(), len(wires.fields)
+    figures, *buttons = wires.files
+    moving = [*wires.now, *buttons]
+    form = gr.State(None)
+
+    def first(request: gr.Request, *values: Any) -> tuple[Any, ...]:
+        made = tab.gather(*values[:n_fields])
+        asked = tab.asked(made, *values[n_fields:])
+        latest.put(str(request.session_hash), (made, asked))
+        return made, *tab.opened(made), *tab.now(made, asked), *tab.cleared()
+
+    def moved(request: gr.Request, made: Any, *values: Any) -> Any:
+        if made is None:
+            return [gr.skip() for _ in (*wires.now, *buttons)]
+        asked = tab.asked(made, *values)
+        latest.put(str(request.session_hash), (made, asked))
+        return [*tab.now(made, asked), *off(gr, len(buttons))]  # until there are new files
+
+    def settle(request: gr.Request, made: Any, *values: Any) -> Iterator[Any]:
+        session = str(request.session_hash)
+        if made is None:
+            return
+        latest.put(session, (made, tab.asked(made, *values)))
+        while (asked := latest.get(session)) is not None and asked[0] is made:
+            time.sleep(SETTLED_S)
+            if latest.get(session) == asked:
+                for step in tab.files(*asked):
+                    if latest.get(session) != asked:
+                        break
+                    yield step
+                else:
+                    return
+
+    quiet = {**PRIVATE, "show_progress": "hidden", "concurrency_limit": 8}
+    ran = gr.on(
+        list(wires.starts),
+        failing(gr, first, flags),
+        [*wires.fields, *wires.sliders],
+        [form, *wires.columns, *wires.now, *wires.files],
+        show_progress="minimal",
+        show_progress_on=[wires.now[0]],
+        concurrency_limit=8,
+        **PRIVATE,
+    )
+    inputs, kept = [form, *wires.sliders], [figures, *buttons]
+    ran.success(failing(gr, settle, flags), inputs, kept, **quiet)
+    for one in wires.after:
+        shown = one.then(failing(gr, moved, flags), inputs, moving, **quiet)
+        shown.success(failing(gr, settle, flags), inputs, kept, **quiet)
+    for function, outputs in ((moved, moving), (settle, kept)):
+        how = {"trigger_mode": "always_last", **quiet}
+        gr.on(list(wires.moves), failing(gr, function, flags), inputs, outputs, **how)

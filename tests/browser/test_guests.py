@@ -1,0 +1,133 @@
+"""Who the page talks to; several users; files that mean harm; many requests."""
+
+import itertools
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.page import actions
+from bench.page.driver import Server
+from bench.page.requests import requests_in_a_row
+from bench.robustness.kind import inputs
+from bench.robustness.kinds import all_kinds
+from glow_jax.cli.ui import bundled
+
+pytestmark = pytest.mark.slow
+N_DAMAGED = 8  # of each kind of file, beyond the sound and the hostile ones
+GROWTH_MB = 60
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The inodes of a process's sockets."""
+    found = (path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir())
+    return {match[1] for p in found if (match := re.match(r"socket:\[(\d+)\]", str(p)))}
+
+
+def addresses(pid: int) -> list[tuple[str, str, bool]]:
+    """(own address, other address, listening) of a process's IPv4 connections."""
+    own, rows = sockets_of(pid), []
+    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        cells = line.split()
+        if cells[9] in own:
+            here, there = (
+                socket.inet_ntoa(bytes.fromhex(cell.split(":")[0])[::-1]) for cell in cells[1:3]
+            )
+            rows.append((here, there, cells[3] == "0A"))
+    return rows
+
+
+def test_only_this_machine_is_talked_to(page: Any, server: Server) -> None:
+    """The page's own requests are checked by the fixture, in every test."""
+    actions.go_to(page, "Sample")
+    actions.drawn(page)
+    found = addresses(server.pid)
+    assert [here for here, _, listening in found if listening] == ["127.0.0.1"]
+    assert {there for _, there, listening in found if not listening} <= {"127.0.0.1"}
+    config = page.request.get(server.url + "/config").json()
+    assert config["analytics_enabled"] is False and not config.get("share_url")
+    assert page.request.get(server.url + "/monitoring").status == 404
+    for word in ("Use via API", "Built with Gradio", "Settings "):
+        assert page.get_by_text(word, exact=True).count() == 0
+    elsewhere = {"Host": "example.org"}
+    assert page.request.get(server.url, headers=elsewhere).status == 421
+
+
+def test_several_users_wait_for_each_other(open_page: Callable[..., Any]) -> None:
+    """A slider answers while another user's animation runs; each sees only what is theirs."""
+    ann, bob, eve = open_page(), open_page(), open_page()
+    for page, expression in ((ann, 1), (bob, 3)):
+        actions.choose(page, "expression", expression)
+        actions.choose(page, "target", 0)
+        page.locator("#go").click()
+    for page in (ann, bob):
+        page.locator("#transfer-result img.after").wait_for(timeout=actions.FIRST_MS)
+    actions.go_to(eve, "Animate")
+    eve.locator("#clip-bundled input").check()
+    actions.choose(eve, "animate-target", 2)
+    eve.locator("#animate-go").click()
+    for _ in range(4):
+        assert actions.moved(ann, "transfer", "alpha", "ArrowLeft") < 20
+        actions.moved(bob, "transfer", "alpha", "ArrowLeft")
+    texts = [page.locator("#transfer-command pre").inner_text() for page in (ann, bob)]
+    assert "disgust.png" in texts[0] and "surprise.png" in texts[1]
+    eve.locator("#animate-command pre").wait_for(timeout=actions.FIRST_MS)
+
+
+def test_hostile_uploads_leave_it_running(page: Any, tmp_path: Path, server: Server) -> None:
+    """The corpus of `bench.robustness`: pictures as targets, archives as directions, tables."""
+    folder = tmp_path / "uploads"
+    kinds = {kind.name: kind for kind in all_kinds()}
+    pictures = [name for name in kinds if re.search("png|jpeg|webp", name, re.IGNORECASE)]
+    assert len(pictures) >= 3, list(kinds)
+    actions.choose(page, "expression", 2)
+    n, before = 0, server.rss_mb
+    for name in pictures:
+        kind = kinds[name]
+        n_known = len(kind.sound()) + len(kind.hostile())
+        for make in itertools.islice(inputs(kind, 1, n_known + N_DAMAGED), len(kind.sound()), None):
+            for original, data in make().items():
+                path = folder / f"{n}-{Path(original).name}"
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(data)
+                box = page.locator("#target")
+                if box.locator("input[type=file]").count() == 0:
+                    box.get_by_label(re.compile("remove|clear", re.IGNORECASE)).first.click()
+                actions.upload(page, "target", path)
+                page.locator("#go").click()
+                said = actions.refused(page)
+                assert "Traceback" not in said and len(said.splitlines()) <= 3, (name, said)
+                n += 1
+    assert n >= 50
+    assert server.rss_mb < before + 500
+    actions.choose(page, "target", 1)
+    actions.transferred(page)
+
+
+@pytest.mark.parametrize("end", ["", "cut", "bomb"])
+def test_a_damaged_direction_or_clip_is_one_line(page: Any, tmp_path: Path, end: str) -> None:
+    whole = bundled.CLIP.read_bytes()
+    data = {"": b"", "cut": whole[: len(whole) // 2], "bomb": b"PK\x03\x04" + bytes(10**6)}[end]
+    for ending in ("npz", "mp4"):
+        (tmp_path / f"bad.{ending}").write_bytes(data)
+    actions.go_to(page, "Edit")
+    actions.choose(page, "edit-picture", 0)
+    page.get_by_text("A direction in place of Action Units").click()
+    actions.upload(page, "direction", tmp_path / "bad.npz")
+    page.locator("#edit-go").click()
+    assert "bad.npz" in actions.refused(page)
+    actions.go_to(page, "Animate")
+    actions.upload(page, "clip", tmp_path / "bad.mp4")
+    actions.choose(page, "animate-target", 0)
+    page.locator("#animate-go").click()
+    assert "bad.mp4" in actions.refused(page)
+
+
+def test_200_requests_leave_memory_flat(page: Any, server: Server) -> None:
+    found = requests_in_a_row(page, server, 200)
+    assert len(found.seconds) == 200 and len(found.rss_mb) == 21
+    late = found.rss_mb[10:]  # the first half fills the caches of previews and programs
+    assert late[-1] - late[0] < GROWTH_MB, found.rss_mb

@@ -1,0 +1,111 @@
+"""Points between lids and brows: what moves with the lid, with the brow, and between them."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from glow_jax.io.landmarks68 import BROWS as BROW_LANDMARKS
+from glow_jax.io.landmarks68 import LOWER_EDGES, UPPER_EDGES
+from tests.support.expressions import face, random_expressions
+from transfer.expression import model as em
+from transfer.expression.creases import BROWS, LIDS, NEAR_BROW, NEAR_LID, with_creases
+from transfer.expression.warp import SMOOTHING, warp
+
+SIDE = 128
+PLACE = np.asarray(face(), np.float32)[None]
+LIDS_UP, LIDS_LOW = UPPER_EDGES[:4], LOWER_EDGES[:4]
+
+
+def moved(landmarks: np.ndarray | slice, down: float) -> np.ndarray:
+    shift = np.zeros_like(PLACE)
+    shift[:, landmarks, 1] = down
+    return shift
+
+
+def blink() -> np.ndarray:
+    """Upper lids that meet the lower ones."""
+    shift = np.zeros_like(PLACE)
+    shift[:, LIDS_UP] = PLACE[:, LIDS_LOW] - PLACE[:, LIDS_UP]
+    return shift
+
+
+def creases(displacements: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points and displacements beyond the landmarks (2, 12, 2): near the lids, near the brows."""
+    found = with_creases(jnp.asarray(PLACE), jnp.asarray(displacements))
+    points, moves = (np.asarray(part)[0] for part in found)
+    np.testing.assert_array_equal(points[:68], PLACE[0])
+    np.testing.assert_array_equal(moves[:68], displacements[0])
+    return points[68:].reshape(2, 12, 2), moves[68:].reshape(2, 12, 2)
+
+
+def test_the_points_lie_between_lid_and_brow() -> None:
+    points, moves = creases(moved(slice(0), 0.0))
+    lid, brow = PLACE[0, LIDS], PLACE[0, BROWS]
+    np.testing.assert_allclose(points[0], lid + NEAR_LID * (brow - lid), atol=1e-6)
+    np.testing.assert_allclose(points[1], lid + NEAR_BROW * (brow - lid), atol=1e-6)
+    assert not moves.any()
+
+
+def test_in_a_blink_one_row_follows_the_lid_and_the_other_stays_with_the_brow() -> None:
+    shift = blink()
+    _, (near_lid, near_brow) = creases(shift)
+    np.testing.assert_array_equal(near_lid, shift[0, LIDS])
+    assert not near_brow.any()
+
+
+@pytest.mark.parametrize("down", [0.01, 0.05, 0.09])
+def test_skin_under_a_brow_that_comes_down_keeps_its_order(down: float) -> None:
+    shift = moved(BROW_LANDMARKS, down)
+    (low, high), (near_lid, near_brow) = creases(shift)
+    np.testing.assert_allclose(near_lid, NEAR_LID * shift[0, BROWS], atol=1e-6)
+    np.testing.assert_allclose(near_brow, NEAR_BROW * shift[0, BROWS], atol=1e-6)
+    gap = PLACE[0, LIDS, 1] - PLACE[0, BROWS, 1]
+    if down < gap.min():
+        assert (low[:, 1] + near_lid[:, 1] > high[:, 1] + near_brow[:, 1]).all()
+
+
+def test_a_blink_under_raised_brows_leaves_their_breadth() -> None:
+    """Of a dark brow the landmarks alone make a broader one; with creases it stays as it is."""
+    picture = np.full((1, SIDE, SIDE, 1), 200, np.float32)
+    rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
+    for x, y in PLACE[0, BROW_LANDMARKS]:
+        picture[0, (abs(columns - x) < 0.03) & (rows > y) & (rows < y + 0.025), 0] = 20
+    points = jnp.asarray(PLACE), jnp.asarray(blink() + moved(BROW_LANDMARKS, -0.016))
+    before, alone, with_both = (
+        (np.asarray(warped)[0, ..., 0] < 110).sum()
+        for warped in (
+            picture,
+            warp(jnp.asarray(picture), *points, 1e-4),
+            warp(jnp.asarray(picture), *with_creases(*points), 1e-4),
+        )
+    )
+    assert alone > 1.1 * before
+    assert abs(with_both - before) < abs(alone - before)
+
+
+def test_a_model_without_a_smoothing_warps_by_landmarks_alone() -> None:
+    model = random_expressions()
+    assert model.smoothing is None and em.smoothing_of(model) == SMOOTHING
+    shift = jnp.asarray(blink())
+    points, moves = em.warp_points(model, jnp.asarray(PLACE), shift)
+    assert points.shape == moves.shape == (1, 68, 2)
+    np.testing.assert_array_equal(moves, shift)
+
+
+def test_the_residual_suits_hair_and_skin() -> None:
+    """Hair is darkened in proportion, nothing becomes brighter than the face; lips stay."""
+
+    def row(*values: float) -> jnp.ndarray:
+        return jnp.array(values)[None, None, :, None]
+
+    pixels = row(200.0, 50.0, 190.0, 240.0, 50.0) * jnp.ones((1, 1, 1, 3))
+    added = row(-40.0, -40.0, 40.0, 40.0, 180.0) * jnp.ones((1, 1, 1, 3))
+    edit = jnp.concatenate([added, row(0.0, 0.0, 0.0, 0.0, 1.0)], -1)
+    model, face = random_expressions(), jnp.full((1, 3), 200.0)
+    np.testing.assert_array_equal(em.limited(model, edit, pixels, face), edit)
+    model = dataclasses.replace(model, smoothing=np.array(1e-4, np.float32))
+    got = np.asarray(em.limited(model, edit, pixels, face))
+    np.testing.assert_allclose(got[0, 0, :, 0], [-40, -10, 10, 0, 180])
+    np.testing.assert_array_equal(got[..., 3], edit[..., 3])
