@@ -70,17 +70,24 @@ def cases(platform: str) -> list[Row]:
         ]
 
     found = [*rows("decode", 0), *rows("encode", 0)]
-    found += [{"kind": "end to end", "model": BUNDLED, "precision": "exact", "rows": e2e}]
-    found += [
-        {"kind": "training", "model": train, "precision": p, "batch": TRAINING_BATCH[train]}
-        for p in ("exact", "fast")
-    ]
+    whole: Row = {"kind": "end to end", "model": BUNDLED, "precision": "exact", "rows": e2e}
+    training: Row = {
+        "kind": "training",
+        "model": train,
+        "batch": TRAINING_BATCH[train],
+        "programs": 3,
+    }
+    found += [whole | {"programs": 5}, *(training | {"precision": p} for p in ("exact", "fast"))]
     if platform != "tpu":
         rivals = CPU_RIVALS if platform == "cpu" else RIVALS
         for model in ("quick",) if platform == "cpu" else ("64", "256"):
-            batch = tried[model][0]
             found += [
-                {"kind": f"PyTorch {v.split()[0]}", "model": model, "variant": v, "batch": batch}
+                {
+                    "kind": f"PyTorch {v.split()[0]}",
+                    "model": model,
+                    "variant": v,
+                    "batch": tried[model][0],
+                }
                 for v in rivals
             ]
     for place in range(1, len(next(iter(tried.values())))):

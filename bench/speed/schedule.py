@@ -17,7 +17,7 @@ def estimate(case: Row, done: Sequence[Row]) -> float:
     """Seconds that a row will take, by earlier ones of its kind; compiling included.
 
     A row that failed counts too. Where no row of the kind was measured, the longest of all stands
-    for it.
+    for it, as often as the case's "programs" says (default: 1), the number of programs to compile.
     """
     alike = [row for row in done if row["kind"] == case["kind"]]
     same = [row["seconds"] for row in alike if row["model"] == case["model"]]
@@ -25,7 +25,8 @@ def estimate(case: Row, done: Sequence[Row]) -> float:
         return MARGIN * max(same)
     if alike:
         return OTHER_MODEL * max(row["seconds"] for row in alike)
-    return MARGIN * max((row["seconds"] for row in done), default=0.0)
+    longest = max((row["seconds"] for row in done), default=0.0)
+    return MARGIN * case.get("programs", 1) * longest
 
 
 def in_time(
@@ -59,7 +60,7 @@ def in_time(
             skipped.append(case | {"estimate": round(expected, 1)})
             written(rows, skipped)
             continue
-        said = " ".join(str(value) for value in case.values())
+        said = " ".join(str(value) for name, value in case.items() if name != "programs")
         print(f"{time.strftime('%H:%M:%S')} {said}, {left:.0f} s left", file=sys.stderr, flush=True)
         started = clock()
         figures = measured(case, left)

@@ -47,6 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--method", default="warp", help="(default: %(default)s)")
     parser.add_argument("--smooth", type=float, default=0.06, help="seconds (default: %(default)s)")
     parser.add_argument("--clips", nargs="+", default=list(clips.PEOPLE), help="(default: all)")
+    parser.add_argument(
+        "--jitter",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure a still driver too (default: yes)",
+    )
     parser.add_argument("--frames", type=int, help="measure memory on a clip of so many frames")
     parser.add_argument("--aligned", action="store_true", help="with --frames: find no faces")
     parser.add_argument("-o", "--out", type=Path, required=True, help="output folder")
@@ -113,7 +119,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "output": figures(np.concatenate(outputs), np.concatenate(truths)),
         "largest_lag_frames": max(abs(row["lag_frames"]) for row in rows.values()),
     }
-    return {"pooled": pooled, "clips": rows, "jitter": jitter(args, model)}
+    still = {"jitter": jitter(args, model)} if args.jitter else {}
+    return {"pooled": pooled, "clips": rows, **still}
 
 
 def animated(

@@ -138,9 +138,12 @@ def file_ending(*suffixes: str) -> Any:
 
 
 def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
-    """The longest flag of each option, by the name of the parameter that the option sets."""
+    """The longest flag of each option, by the name of the parameter that the option sets.
+
+    Of a flag and its negation (`--align`, `--no-align`) the first.
+    """
     return {
-        action.dest: max(action.option_strings, key=len)
+        action.dest: max(action.option_strings, key=lambda f: (not f.startswith("--no-"), len(f)))
         for action in parser._actions
         if action.option_strings
     }

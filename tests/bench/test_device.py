@@ -60,6 +60,13 @@ def test_a_kind_without_a_row_is_taken_to_need_as_long_as_the_longest() -> None:
     assert (done, skipped) == (["a", "a"], ["a"])
 
 
+def test_a_kind_of_several_programs_is_taken_to_need_several_times_as_long() -> None:
+    clock = Clock({"a": 10})
+    cases = [case("a"), case("a", "end") | {"programs": 5}, case("a", "end") | {"programs": 2}]
+    done, skipped = clock.run(cases, seconds=70)
+    assert (done, skipped) == (["a", "a"], ["a"])  # 1.3 x 2 x 10 s are left, 1.3 x 5 x 10 not
+
+
 def test_a_row_that_does_not_fit_into_memory_is_tried_with_half_the_batch() -> None:
     def measured(given: Row, left: float) -> Row:
         if given["batch"] > 2:

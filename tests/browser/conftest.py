@@ -9,8 +9,6 @@ import pytest
 
 from bench.page import driver
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
 
 @pytest.fixture(scope="session")
 def server(caches: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[driver.Server]:
@@ -39,7 +37,7 @@ def open_page(browser: Any, server: driver.Server) -> Iterator[Callable[..., Any
     with ExitStack() as stack:
 
         def new(**how: Any) -> Any:
-            how = {"viewport": DESKTOP, **how}
+            how = {"viewport": driver.DESKTOP, **how}
             page, seen = stack.enter_context(driver.opened(browser, server.url, **how))
             everything.append(seen)
             return page

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.page import actions
-from tests.browser.conftest import DESKTOP, PHONE
+from bench.page.driver import DESKTOP, PHONE
 
 pytestmark = pytest.mark.slow
 TABS = ("Transfer", "Edit", "Animate", "Batch", "Sample")

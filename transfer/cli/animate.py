@@ -75,8 +75,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--method",
         type=str.lower,
         choices=("warp", "glow"),
-        default="warp",
-        help="transfer method (default: %(default)s)",
+        help="transfer method (default: glow, which shows the driver's teeth; with --no-align "
+        "warp)",
     )
     parser.add_argument(
         "--alpha",
@@ -197,7 +197,7 @@ def made_lines(done: "Animated") -> list[str]:
         f"{counted(done.frames, 'frame')}, {done.rate:.5g} a second{variable}, "
         f"{done.seconds:.2f} s; {sound}; {n_held} without a face",
         f"neutral: {against}; delay of the filter: {counted(done.delay_frames, 'frame')}",
-        f"model: {one_line(done.model)}",
+        f"method: {done.method}; model: {one_line(done.model)}",
         f"video: {one_line(done.out)} ({done.width} x {done.height} pixels)",
         f"table: {one_line(done.table)}",
     ]
@@ -208,8 +208,8 @@ def _rate(text: str) -> Any:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):
         value = Fraction(0)
-    if not 0 < value <= 1000:
+    if not Fraction(1, 1000) <= value <= 1000:
         raise argparse.ArgumentTypeError(
-            f"{one_line(text)}: use a number above 0, such as 30 or 30000/1001"
+            f"{one_line(text)}: use a number from 0.001 to 1000, such as 30 or 30000/1001"
         )
     return value

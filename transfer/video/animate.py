@@ -36,7 +36,7 @@ from transfer.expression.estimate import absolute_activations_of, denoised_chang
 from transfer.expression.model import ExpressionModel
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.run import Progress, no_progress
-from transfer.methods import method_class
+from transfer.methods import default_method, method_class
 from transfer.methods.base import Models, Photograph
 from transfer.models import load_models
 from transfer.photos.align import FaceDetector
@@ -46,7 +46,7 @@ from transfer.requests import StrPath, model_of
 from transfer.video.making import TARGET, Target, make_parts
 from transfer.video.neutral_frames import NeutralFrames, neutral_frames, parse_neutral
 from transfer.video.reading import FaceReader, Readings, read_faces
-from transfer.video.request import AnimateRequest
+from transfer.video.request import METHODS, AnimateRequest
 from transfer.video.smoothing import held, smoothed
 from transfer.video.table import held_ranges, write_frames
 from transfer.video.timeline import durations_of, is_variable, ranges_of, ticks_of
@@ -68,7 +68,7 @@ class Animated:
         frames: number of frames; None where only making them can tell.
         rate: frames a second, on average.
         seconds: length.
-        model: name of the model.
+        model, method: their names.
         held: first and last frame of each run without a usable face, and why.
         neutral: first and last frame of each run of the driver's neutral frames; empty for
             "absolute".
@@ -85,6 +85,7 @@ class Animated:
     rate: float
     seconds: float | None
     model: str
+    method: str
     held: tuple[tuple[int, int, str], ...] = ()
     neutral: tuple[tuple[int, int], ...] = ()
     delay_frames: int = 0
@@ -98,6 +99,7 @@ class _Job:
 
     request: AnimateRequest
     clip: Clip
+    method: str
     models: Models
     model: ExpressionModel
     target: Target
@@ -221,7 +223,8 @@ def _prepared(
     clip = read_clip(Path(request.driving), request.rate)
     models = models or load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, neutralise=request.neutralise)
-    chosen = method_class(request.method)
+    method = request.method or default_method(models, request.photographs is not None)
+    chosen = method_class(method if method in METHODS else "warp")
     chosen.check(models)
     if wanted.kind == "absolute":
         chosen.recipe_without_source(models)
@@ -239,7 +242,7 @@ def _prepared(
         photographs = dataclasses.replace(photographs, size=height)
     target = _target_of(request.target, photographs, face_detector, height)
     reader = FaceReader(model, height, photographs, face_detector)
-    job = _Job(request, clip, models, model, target, reader, wanted)
+    job = _Job(request, clip, method, models, model, target, reader, wanted)
     if max(job.size) > MAX_SIDE:
         raise InputError(
             f"{one_line(request.target)}: a video of {job.size[0]} x {job.size[1]} pixels; at most "
@@ -275,7 +278,7 @@ def _planned(job: _Job, notify: Notify) -> Animated:
     rate, n = float(job.clip.rate), job.clip.declared
     seconds = n / rate if n is not None else job.clip.seconds
     return Animated(
-        job.out, job.table, width, height, n, rate, seconds, job.models.codec.name,
+        job.out, job.table, width, height, n, rate, seconds, job.models.codec.name, job.method,
         tuple(held_ranges(found)), sound=job.clip.sound,
     )  # fmt: skip
 
@@ -286,7 +289,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
     ticks = ticks_of(readings.times, clip.rate)
     activations = activations_of(job.model, readings, neutral, ticks / TICKS, request.smooth_s)
     held_frames = held_ranges(readings)
-    method = method_class(request.method)(job.models, job.target)
+    method = method_class(job.method)(job.models, job.target)
     parts = make_parts(
         method,  # type: ignore[arg-type]
         job.target,
@@ -314,6 +317,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
         len(ticks) / seconds,
         seconds,
         job.models.codec.name,
+        job.method,
         tuple(held_frames),
         tuple(ranges_of(np.flatnonzero(neutral).tolist())),
         variable_rate=is_variable(ticks),
@@ -326,7 +330,7 @@ def _recipe(job: _Job) -> dict[str, Any]:
     request = job.request
     return {
         "animate": VERSION,
-        "method": request.method,
+        "method": job.method,
         "alpha": request.alpha,
         "source_neutral": request.source_neutral,
         "smooth_s": request.smooth_s,
@@ -336,7 +340,7 @@ def _recipe(job: _Job) -> dict[str, Any]:
         "paste_back": request.paste_back,
         "mark": request.mark,
         "model_fingerprint": job.models.codec.fingerprint,
-        **method_class(request.method).recipe(job.models),
+        **method_class(job.method).recipe(job.models),
     }
 
 
@@ -357,10 +361,13 @@ def _work_folder(job: _Job) -> Iterator[None]:
     batch = {"batch_size": job.request.batch_size, "target_face": face}
     ours = {**_recipe(job), **batch, "driving_sha256": sha256_of(job.clip), "target_sha256": target}
     work, path = job.work, job.work / REQUEST
-    is_new = not os.path.lexists(work)
+    if work.is_dir() and any(work.iterdir()) and not (work / LOCK).exists():
+        raise InputError(
+            f"{one_line(work)}: is not the work folder of a video; name another output"
+        )
     make_folder(work)
     with exclusive(work / LOCK):
-        if not is_new and any(p.name not in (REQUEST, LOCK) for p in work.iterdir()):
+        if any(p.name not in (REQUEST, LOCK) for p in work.iterdir()):
             try:
                 theirs = read_json_object(path)
             except InputError:

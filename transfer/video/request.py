@@ -13,6 +13,8 @@ from transfer.video.mark import MAX_CHARACTERS
 from transfer.video.neutral_frames import parse_neutral
 
 MAX_SMOOTHING_S = 2.0
+# Frames a second. MP4 holds a frame's duration in 32 bits, of 1/90,000 s.
+MIN_RATE, MAX_RATE = Fraction(1, 1000), 1000
 DEFAULT_PHOTOGRAPHS = Photographs()
 METHODS = ("warp", "glow")  # of `transfer.methods.METHODS`: those that estimate activations
 
@@ -30,11 +32,12 @@ class AnimateRequest:
             "FIRST:LAST", or "absolute" (neutral faces of many people, which is less exact).
         smooth_s: width of the filter over time, seconds (`transfer.video.smoothing`); it has no
             delay. 0 does not smooth.
-        rate: frames a second of a folder of frames; None is 25.
+        rate: frames a second of a folder of frames, 0.001 to 1000; None is 25.
         model: a bundled name, or a checkpoint directory; None means `model_of` of
             `transfer.requests`: photo64 for photographs.
         precision: "exact", or "fast": coupling networks in bfloat16.
-        method: "warp" or "glow".
+        method: "warp" or "glow"; None means `transfer.methods.default_method`, which is glow for
+            photographs.
         alpha: how much of the expression is added.
         photographs: settings by which the faces are found in the frames and in the photograph;
             None if all are aligned faces of the model's size.
@@ -57,7 +60,7 @@ class AnimateRequest:
     rate: Fraction | None = None
     model: StrPath | None = None
     precision: Precision = "exact"
-    method: str = "warp"
+    method: str | None = None
     alpha: float = 1.0
     photographs: Photographs | None = DEFAULT_PHOTOGRAPHS
     paste_back: bool = False
@@ -74,9 +77,11 @@ class AnimateRequest:
             )
         if not 0 <= self.smooth_s <= MAX_SMOOTHING_S:
             raise InputError(f"`smooth_s` is {self.smooth_s}; use 0 to {MAX_SMOOTHING_S:g} seconds")
-        if self.rate is not None and not 0 < self.rate <= 1000:
-            raise InputError(f"`rate` is {self.rate}; use a number above 0, up to 1000")
-        if self.method not in METHODS:
+        if self.rate is not None and not MIN_RATE <= self.rate <= MAX_RATE:
+            raise InputError(
+                f"`rate` is {self.rate}; use a number from {float(MIN_RATE):g} to {MAX_RATE}"
+            )
+        if self.method not in (None, *METHODS):
             raise InputError(
                 f"`method` is {self.method!r}; use {' or '.join(METHODS)}: expressions of frames "
                 "are smoothed as Action Unit activations, which method paper does not estimate"

@@ -117,7 +117,8 @@ def test_a_name_that_is_missing_is_said() -> None:
 def test_a_parameter_in_a_message_becomes_its_flag() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("-b", "--batch-size")
-    parser.add_argument("--align", dest="photographs")
+    negatable = argparse.BooleanOptionalAction
+    parser.add_argument("--align", dest="photographs", action=negatable)
     parser.add_argument("job")
     flags = flags_of(parser)
     message = "`batch_size` needs `photographs`, `job` and `glow-jax info`; `unknown` stays"

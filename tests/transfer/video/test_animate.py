@@ -93,7 +93,8 @@ def photo(tmp_path: Path) -> Path:
 
 
 def request(driver: Path, photo: Path, out: Path, **more: Any) -> AnimateRequest:
-    settings = {"photographs": dataclasses.replace(ANY, which=1), "batch_size": 3} | more
+    settings = {"photographs": dataclasses.replace(ANY, which=1), "batch_size": 3, "method": "warp"}
+    settings |= more
     return AnimateRequest(driver, photo, out, **settings)
 
 
@@ -122,6 +123,18 @@ def test_frames_hold_where_the_followed_face_is_gone(
     values = [[float(row[au]) for au in aus] for row in rows]
     assert values[0] == [0.0] * 3 and values[5] == values[6] == values[4] != values[7]
     assert not (tmp_path / "out.mp4.work").exists()
+
+
+@pytest.mark.parametrize(("photographs", "method"), [(ANY, "glow"), (None, "warp")])
+def test_the_method_is_chosen_as_for_pictures(
+    tmp_path: Path, photo: Path, photographs: Photographs | None, method: str
+) -> None:
+    clip = folder_of(tmp_path / "clip", [portraits(N)[i] for i in range(2)])
+    Image.fromarray(portraits(1)[0]).save(photo)
+    how: dict[str, Any] = {"photographs": photographs, "method": None}
+    wanted = request(clip, photo, tmp_path / "x.mp4", **how)
+    finder = lambda picture: [Found(0.0, 0.0)]  # noqa: E731
+    assert animate(wanted, dry_run=True, face_detector=finder).method == method
 
 
 def test_a_frame_is_made_as_a_picture_is(tmp_path: Path, driver: Path, photo: Path) -> None:
@@ -252,6 +265,23 @@ def test_a_result_does_not_replace_an_input(tmp_path: Path, photo: Path) -> None
     assert clip.read_bytes() == before
 
 
+def test_folders_of_others_stay_as_they_are(tmp_path: Path, driver: Path, photo: Path) -> None:
+    for name, message in (("out.mp4", "is a folder"), ("out.csv", "is a folder"),
+                          ("out.mp4.work", "is not the work folder of a video")):  # fmt: skip
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine").touch()
+        with pytest.raises(InputError, match=rf"{name}: {message}; name another"):
+            animate(
+                request(driver, photo, tmp_path / "out.mp4", overwrite=True),
+                face_detector=detector,
+            )
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["mine"]
+        (tmp_path / name).rename(tmp_path / f"{name}.old")
+    (tmp_path / "out.mp4.work").touch()
+    with pytest.raises(InputError, match=r"out\.mp4\.work: is not a folder"):
+        animate(request(driver, photo, tmp_path / "out.mp4"), face_detector=detector)
+
+
 def test_no_face_leaves_nothing(tmp_path: Path, photo: Path) -> None:
     clip = folder_of(tmp_path / "wall", [wall(100, 80)] * 3)
     out = tmp_path / "out.mp4"
@@ -294,7 +324,7 @@ def test_the_model_is_chosen_as_for_pictures(
         ({"smooth_s": float("nan")}, "`smooth_s` is nan"),
         ({"method": "paper"}, "`method` is 'paper'; use warp or glow"),
         ({"alpha": float("nan")}, "`alpha` is nan"),
-        ({"rate": Fraction(0)}, "`rate` is 0; use a number above 0"),
+        ({"rate": Fraction(0)}, "`rate` is 0; use a number from 0.001 to 1000"),
         ({"source_neutral": "x"}, "`source_neutral` is x"),
         ({"paste_back": True, "photographs": None}, "`paste_back` needs `photographs`"),
         ({"photographs": Photographs(which="all")}, "face all: one face is followed"),

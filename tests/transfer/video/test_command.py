@@ -1,5 +1,6 @@
 """`glow-jax animate`: what it prints, and one line for clips that cannot be used."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 from PIL import Image
 
 from glow_jax.cli.main import main
+from glow_jax.io.animations import read_animation_provenance
 from glow_jax.io.video_reader import frames_of, read_clip
 from tests.support import photographs
 from tests.support.command_line import fails
-from tests.support.videos import empty_scene, scene, write_sound, write_video
+from tests.support.videos import empty_scene, scene, sound_of, write_sound, write_video
 
 
 @pytest.fixture
@@ -63,6 +65,18 @@ def test_sound_only_and_an_empty_folder(
     assert "--source-neutral is x: use auto" in fails(
         capsys, words(clip, photo, "--source-neutral", "x")
     )
+    unaligned = [
+        word for word in words(clip, photo, "--no-align") if word not in ("--detector", "dlib")
+    ]
+    assert "--paste-back needs --align: aligned faces" in fails(
+        capsys, [*unaligned, "--paste-back"]
+    )
+    needed = "96 wide and 64 high, but the model's 64 and 64 are needed without --align"
+    assert needed in fails(capsys, unaligned)
+    for rate in ("nan", "1/0", "1e-9", "-1", "1e99999"):
+        assert "use a number from 0.001 to 1000" in fails(
+            capsys, words(clip, photo, "--rate", rate)
+        )
     (tmp_path / "out.csv").write_text("mine")
     assert "out.csv: exists; name another file, or set --overwrite" in fails(
         capsys, words(clip, photo)
@@ -94,6 +108,18 @@ def test_a_face_that_moves_drives_a_photograph(
     done = json.loads(said.out)
     assert done["held"] == [[8, 8, "no face found"]] and done["sound"] == "aac"
     assert "no face: frame 8: no face found; the last expression is held" in said.err
+    assert done["model"] == "photo64" and not out.with_suffix(".mp4.work").exists()
+    with out.with_suffix(".csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    smile = np.array([float(row["AU12"]) for row in rows])
+    assert smile[9:].min() > 0.3 > np.abs(smile[:6]).max()
+    assert smile[8] == smile[7] and [row["face"] for row in rows].index("held") == 8
+    assert all(int(row["frame"]) < 6 for row in rows if row["neutral"] == "1")
+    wave, rate = sound_of(out)
+    assert len(wave) / rate == pytest.approx(12 / 25, abs=0.1) and np.abs(wave).max() > 0.1
+    record = read_animation_provenance(out)
+    assert record is not None and record.recipe["driving"] == "clip.mp4"
+    assert (record.model, record.recipe["target"]) == ("photo64", "photo.png")
     made = np.stack([frame.pixels for frame in frames_of(read_clip(out))]).astype(int)
     change = np.abs(made[:, :361, :481] - before).mean((1, 2, 3))
     assert change[7:].min() > 1.2 * change[:6].max()
