@@ -13,7 +13,7 @@ from bench.page.requests import Row, requests_in_a_row
 from bench.speed import measure
 
 OUT = Path(__file__).parents[1] / "results" / "page.json"
-MOVES = 40  # of each slider
+MOVES = 20  # of each slider
 
 
 def summary(seconds: list[float]) -> dict[str, Any]:
