@@ -70,24 +70,15 @@ def cases(platform: str) -> list[Row]:
         ]
 
     found = [*rows("decode", 0), *rows("encode", 0)]
-    whole: Row = {"kind": "end to end", "model": BUNDLED, "precision": "exact", "rows": e2e}
-    training: Row = {
-        "kind": "training",
-        "model": train,
-        "batch": TRAINING_BATCH[train],
-        "programs": 3,
-    }
+    whole = {"kind": "end to end", "model": BUNDLED, "precision": "exact", "rows": e2e}
+    training = {"kind": "training", "model": train, "batch": TRAINING_BATCH[train], "programs": 3}
     found += [whole | {"programs": 5}, *(training | {"precision": p} for p in ("exact", "fast"))]
     if platform != "tpu":
         rivals = CPU_RIVALS if platform == "cpu" else RIVALS
         for model in ("quick",) if platform == "cpu" else ("64", "256"):
+            batch = tried[model][0]
             found += [
-                {
-                    "kind": f"PyTorch {v.split()[0]}",
-                    "model": model,
-                    "variant": v,
-                    "batch": tried[model][0],
-                }
+                {"kind": f"PyTorch {v.split()[0]}", "model": model, "variant": v, "batch": batch}
                 for v in rivals
             ]
     for place in range(1, len(next(iter(tried.values())))):
