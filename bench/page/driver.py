@@ -22,6 +22,7 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
 )
 TIMEOUT_MS = 60_000  # of what takes no time on an idle machine
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}  # pixels
 STARTED = re.compile(r"page: (http://\S+)")
 
 
