@@ -21,9 +21,15 @@ BHWC = Float[Array, "B H W C"]
 # How the three products are computed; all forms are the same function to rounding.
 # "rows": matrix products over all pixels, on a CPU in strips; "convolution_in": the first product
 # is a convolution, the last a matrix product and a sum of shifted taps; "convolution": both are
-# convolutions.
-Form = Literal["rows", "convolution_in", "convolution"]
+# convolutions; "lanes": as `glow_jax.lanes` describes.
+Form = Literal["rows", "convolution_in", "convolution", "lanes"]
 Products = Literal["exact", "high", "fast"]
+# Of convolutions; factors of "fast" are bfloat16.
+PASSES = {
+    "exact": jax.lax.Precision.HIGHEST,
+    "high": jax.lax.Precision.HIGH,
+    "fast": jax.lax.Precision.DEFAULT,
+}
 
 # Pixels times hidden units of a strip that, with the weights, fits into a core's cache; measured.
 STRIP_ELEMENTS = 2**19
@@ -158,22 +164,24 @@ def _strips(batch: Any, n_pixels: int, hidden: int, platform: str | None) -> Any
     return n_pixels
 
 
-def form_for(platform: str, n_in: int, hidden: int) -> Form:
+def form_for(platform: str, n_in: int, hidden: int, n_pixels: int) -> Form:
     """The form of a folded network on a platform, such as "cpu", "cuda" or "tpu".
 
     This is the one place that chooses. On a CPU, rows were measured as fastest (bench/speed). On a
     TPU the choice is by the compiler's model (`bench.speed.aot`); nothing was measured there:
-    convolutions take fewer cycles, except where a wide network has 6 input channels (256 pixels,
-    finest level). Other platforms keep the rows: there is neither a measurement nor a model.
+    convolutions take fewer cycles, except in wide networks of few channels and many pixels, where
+    pixels in the lanes do. Other platforms keep the rows: there is neither a measurement nor a
+    model.
 
     Args:
         platform: on which the program will run.
         n_in: channels of the network's input.
         hidden: channels of its hidden layers.
+        n_pixels: of one image at the network's level.
     """
-    if platform != "tpu" or (n_in < 8 and hidden >= 256):
+    if platform != "tpu":
         return "rows"
-    return "convolution"
+    return "lanes" if hidden >= 256 and n_in <= 48 and n_pixels >= 256 else "convolution"
 
 
 def apply_network(
@@ -196,14 +204,12 @@ def apply_network(
             that hidden layers are bfloat16 in "fast" convolutions.
         leaky_slope: slope below zero of both hidden activations; 0 is ReLU.
         platform: that the program is for, such as "tpu"; JAX's default backend by default.
-        form: how the products are computed.
+        form: how the products are computed; not "lanes", which is of whole levels.
 
     Source: openai/glow `model.py: f`.
     """
-    if weights.input_scale is not None:
-        assert weights.input_bias is not None
-        h = h * weights.input_scale[None, None, None] + weights.input_bias[None, None, None]
-        h = jax.nn.relu(h)
+    assert form != "lanes", "glow_jax.lanes computes whole levels in this form"
+    h = normalised_input(h, weights)
     if form != "rows":
         out = _convolved(h, weights, precision, leaky_slope, form)
         return out + weights.out_bias[None, None, None]
@@ -211,15 +217,30 @@ def apply_network(
     return _scatter(taps, weights.ring) + weights.out_bias[None, None, None]
 
 
+def normalised_input(h: BHWC, weights: NetworkWeights) -> BHWC:
+    """The normalisation and ReLU before the first product, in models that have them."""
+    if weights.input_scale is None:
+        return h
+    assert weights.input_bias is not None
+    h = h * weights.input_scale[None, None, None] + weights.input_bias[None, None, None]
+    return jax.nn.relu(h)
+
+
 def _taps_of_rows(
     h: BHWC, weights: NetworkWeights, precision: Products, leaky_slope: float, platform: str | None
 ) -> Float[Array, "B H W K"]:
-    """The form "rows", up to the taps that `_scatter` sums."""
+    """The form "rows", up to the taps that `_scatter` sums.
+
+    On a GPU the hidden layers of "fast" are bfloat16, so that bias and ReLU need no float32 copy.
+    """
+    inner = jnp.bfloat16 if precision == "fast" and platform == "cuda" else h.dtype
+    in_bias, hidden_bias = (b.astype(inner) for b in (weights.in_bias, weights.hidden_bias))
 
     def pixel_network(p: Array) -> Array:
-        p = activation(matmul(p, weights.in_kernel, precision) + weights.in_bias[None], leaky_slope)
-        p = matmul(p, weights.hidden_kernel, precision) + weights.hidden_bias[None]
-        return matmul(activation(p, leaky_slope), weights.out_kernel, precision)
+        p = matmul(p.astype(inner), weights.in_kernel, precision) + in_bias[None]
+        p = matmul(activation(p, leaky_slope), weights.hidden_kernel, precision) + hidden_bias[None]
+        p = activation(p, leaky_slope).astype(h.dtype)
+        return matmul(p, weights.out_kernel, precision)
 
     batch, height, width, _ = h.shape
     rows = patches(h).reshape(batch * height * width, -1)
@@ -259,7 +280,6 @@ def _convolution(
     h: BHWC, kernel: Array, padding: str, precision: Products, dtype: Any
 ) -> Float[Array, "B _ _ D"]:
     """A convolution whose sums are rounded once, to `dtype`."""
-    passes = {"exact": jax.lax.Precision.HIGHEST, "high": jax.lax.Precision.HIGH}
     if precision == "fast":
         h, kernel = h.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
     return jax.lax.conv_general_dilated(
@@ -268,6 +288,6 @@ def _convolution(
         (1, 1),
         padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=passes.get(precision, jax.lax.Precision.DEFAULT),
+        precision=PASSES[precision],
         preferred_element_type=dtype,
     )

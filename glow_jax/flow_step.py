@@ -14,14 +14,17 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from glow_jax.config import GlowConfig
-from glow_jax.coupling import Coupling, CouplingRule
+from glow_jax.coupling import Coupling, CouplingRule, Network
 from glow_jax.coupling_network import (
+    Form,
     NetworkWeights,
     Products,
     apply_network,
     form_for,
     matmul,
+    normalised_input,
 )
+from glow_jax.lanes import Borders, LaneWeights, apply_lanes, fills_lanes, lane_weights
 from glow_jax.layers import (
     LOGSCALE_FACTOR,
     ActNorm,
@@ -157,21 +160,59 @@ class FoldedStep(nnx.Module):
         self.precision = precision
         self.platform = platform
 
+    def form(self, batch: Any, height: int, width: int, n_channels: int) -> Form:
+        """How the networks of a level are computed, for images of height x width."""
+        halves = self.rule.conditioning in ("first", "second")  # else half of the columns
+        n_in = n_channels // 2 if halves else n_channels
+        form = form_for(self._platform, n_in, self._hidden, height * width)
+        if form == "lanes" and not (
+            halves and fills_lanes(batch, height * width, width, self._hidden)
+        ):
+            return "convolution"
+        return form
+
+    @property
+    def _platform(self) -> str:
+        return self.platform or jax.default_backend()
+
+    @property
+    def _hidden(self) -> int:
+        """Channels of the networks' hidden layers."""
+        return int(self.network["hidden_bias"][...].shape[-1])
+
+    def _weights(self) -> NetworkWeights:
+        return NetworkWeights(**{name: leaf[...] for name, leaf in self.network.items()})
+
+    def lane_weights(self) -> LaneWeights:
+        """Of all steps, for `lane_network`."""
+        return lane_weights(self._weights())
+
+    def lane_network(self, lanes: LaneWeights, borders: Borders) -> Network:
+        """The network of one step in the form "lanes", for batches of columns (L, H, 1, C)."""
+
+        def network(x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
+            weights = self._weights()
+            x = normalised_input(x1, weights)[:, :, 0].transpose(1, 2, 0)
+            out = apply_lanes(x, lanes, borders, self.precision, self.leaky_slope)
+            return out.transpose(2, 0, 1)[:, :, None], weights.scale_parameter
+
+        return network
+
     def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
-        weights = NetworkWeights(**{name: leaf[...] for name, leaf in self.network.items()})
-        platform = self.platform or jax.default_backend()
-        form = form_for(platform, x1.shape[-1], weights.hidden_kernel.shape[0])
-        out = apply_network(x1, weights, self.precision, self.leaky_slope, platform, form)
+        weights = self._weights()
+        form = form_for(self._platform, x1.shape[-1], self._hidden, x1.shape[1] * x1.shape[2])
+        form = "convolution" if form == "lanes" else form  # `model.Level` runs "lanes"
+        out = apply_network(x1, weights, self.precision, self.leaky_slope, self._platform, form)
         return out, weights.scale_parameter
 
-    def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:
+    def forward(self, h: BHWC, network: Network | None = None) -> tuple[BHWC, PerSample]:
         logdet = per_sample(h, self.logdet_per_pixel[...])
         h = matmul(h, self.kernel[...]) + self.shift[None, None, None]
-        h, coupling = self.rule.forward(h, self._network)
+        h, coupling = self.rule.forward(h, network or self._network)
         return h, logdet + coupling
 
-    def inverse(self, h: BHWC) -> tuple[BHWC, PerSample]:
+    def inverse(self, h: BHWC, network: Network | None = None) -> tuple[BHWC, PerSample]:
         logdet = -per_sample(h, self.logdet_per_pixel[...])
-        h, coupling = self.rule.inverse(h, self._network)
+        h, coupling = self.rule.inverse(h, network or self._network)
         h = matmul(h, self.inverse_kernel[...]) - self.bias[None, None, None]
         return h, logdet + coupling

@@ -17,7 +17,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, UInt8
 
-from glow_jax import pixels
+from glow_jax import lanes, pixels
 from glow_jax.config import GlowConfig
 from glow_jax.coupling_network import Products
 from glow_jax.flow_step import FoldedStep, Step, parts_of
@@ -87,6 +87,8 @@ class Level(nnx.Module):
         self.recompute = False
 
     def _scan(self, method: str, h: BHWC, reverse: bool) -> tuple[BHWC, PerSample]:
+        if isinstance(self.steps, FoldedStep) and self.steps.form(*h.shape) == "lanes":
+            return self._scan_lanes(self.steps, method, h, reverse)
         graph, state = nnx.split(self.steps)
 
         def body(h: BHWC, state: Any) -> tuple[BHWC, PerSample]:
@@ -98,6 +100,30 @@ class Level(nnx.Module):
             body = jax.checkpoint(body, prevent_cse=False)
         h, logdets = jax.lax.scan(body, h, state, reverse=reverse, unroll=self.unroll)
         return h, logdets.sum(0)
+
+    def _scan_lanes(
+        self, steps: FoldedStep, method: str, h: BHWC, reverse: bool
+    ) -> tuple[BHWC, PerSample]:
+        """As `_scan`, group of images after group, each a batch of columns (`glow_jax.lanes`)."""
+        graph, state = nnx.split(steps)
+        batch, height, width, _ = h.shape
+        weights = steps.lane_weights()
+        n_images = lanes.group_size(batch, height * width, weights.hidden_bias.shape[1])
+        borders = lanes.borders(height, width, n_images, h.dtype)
+
+        def body(h: BHWC, xs: Any) -> tuple[BHWC, PerSample]:
+            step: Any = nnx.merge(graph, xs[0])
+            result: tuple[BHWC, PerSample] = getattr(step, method)(
+                h, step.lane_network(xs[1], borders)
+            )
+            return result
+
+        def of_group(h: BHWC) -> tuple[BHWC, PerSample]:
+            h, logdets = jax.lax.scan(body, h, (state, weights), None, reverse, self.unroll)
+            return h, logdets.sum(0)
+
+        h, logdets = jax.lax.map(of_group, lanes.to_lanes(h, n_images))
+        return lanes.from_lanes(h, width), logdets.reshape(batch, width).sum(1)
 
     def forward(self, h: BHWC) -> tuple[BHWC, PerSample]:
         return self._scan("forward", h, reverse=False)

@@ -1,9 +1,10 @@
-"""Model the speed on a TPU without having one: compile for it on a CPU, and count.
+"""Model the speed on a TPU or GPU without having one: compile for it on a CPU, and count.
 
     python -m bench.speed.aot --model faces64 --batch 64 128 --precision exact fast --out FILE.json
 
-The extra `aot` holds the compiler of TPUs (libtpu). Seconds are *modelled*: the larger of the
-compiler's own estimate of cycles ÷ clock, and bytes of main memory ÷ bandwidth. Nothing is measured
+The extra `aot` holds the compiler of TPUs (libtpu); that of GPUs is in `jax[cuda12]`. Seconds are
+*modelled*: the larger of the compiler's own estimate of cycles ÷ clock, and bytes of main memory ÷
+bandwidth. GPU programs have no such estimate: of them only bytes are counted. Nothing is measured
 but the time to compile. A large matrix product, compiled in the same way, says how far the model is
 from the peak rate. Rows that the output file has already are not compiled again.
 """
@@ -20,7 +21,7 @@ from typing import Any
 
 from bench.speed import hlo, measure
 from glow_jax.io.errors import InputError
-from glow_jax.io.packages import need, version
+from glow_jax.io.packages import installed, need, version
 
 Row = dict[str, Any]
 KINDS = ("decode", "encode", "sharded", "training")
@@ -29,16 +30,19 @@ CALIBRATION = 8192  # rows and columns of the calibrating product
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """A kind of TPU, one chip of it.
+    """A kind of TPU, one chip of it, or a GPU.
 
     Attributes:
+        platform: "tpu" or "cuda".
         topology: the name of the smallest group of chips, for the compiler.
         peak: bfloat16 FLOP/s, from the vendor's table.
         bandwidth: of the main memory, bytes/s, likewise.
         memory: of the main memory, bytes, likewise.
-        lanes: FLOP of one cycle: 2 x matrix units x rows x columns of a unit.
+        lanes: FLOP of one cycle: 2 x matrix units x rows x columns of a unit; 0 if the compiler
+            does not estimate cycles.
     """
 
+    platform: str
     topology: str
     peak: float
     bandwidth: float
@@ -51,20 +55,52 @@ class Chip:
         return self.peak / self.lanes
 
 
-# cloud.google.com/tpu/docs: v5e, v6e. Units: 4 of 128 x 128; 2 of 256 x 256.
+# cloud.google.com/tpu/docs: v5e, v6e. Units: 4 of 128 x 128; 2 of 256 x 256. H100 SXM: NVIDIA's
+# data sheet, dense.
 CHIPS = {
-    "v5e": Chip("v5e:2x2", 197e12, 819e9, 16e9, 2 * 4 * 128**2),
-    "v6e": Chip("v6e:2x2", 918e12, 1640e9, 32e9, 2 * 2 * 256**2),
+    "v5e": Chip("tpu", "v5e:2x2", 197e12, 819e9, 16e9, 2 * 4 * 128**2),
+    "v6e": Chip("tpu", "v6e:2x2", 918e12, 1640e9, 32e9, 2 * 2 * 256**2),
+    "h100": Chip("cuda", "1x1x1", 989e12, 3350e9, 80e9, 0),
 }
+
+
+# What the GPU's compiler asks a device that is here (XLA's GpuTargetConfigProto).
+H100 = """
+gpu_device_info {
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  shared_memory_per_block: 49152
+  shared_memory_per_core: 233472
+  shared_memory_per_block_optin: 232448
+  threads_per_core_limit: 2048
+  core_count: 132
+  fpus_per_core: 128
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+  memory_bandwidth: 3352320000000
+  l2_cache_size: 52428800
+  clock_rate_ghz: 1.98
+  device_memory_size: 84978434048
+  cuda_compute_capability { major: 9 }
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 8 }
+device_description_str: "NVIDIA H100 80GB HBM3"
+"""
+# Autotuning needs a device. Products are cuBLASLt's, as in most of what autotuning chooses.
+GPU_FLAGS = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.speed.aot",
-        description="Model the speed on a TPU from programs compiled for it here, without a TPU.",
+        description="Model the speed on a TPU or GPU from programs compiled for it here.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--chip", choices=CHIPS, default="v5e", help="kind of TPU")
+    parser.add_argument("--chip", choices=CHIPS, default="v5e", help="kind of TPU, or GPU")
     parser.add_argument(
         "--model", default="faces64", help="a bundled model, or a random one: 64, 128, 256"
     )
@@ -89,7 +125,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compile what the file lacks, and write it after every row.
 
     Raises:
-        InputError: libtpu is not installed.
+        InputError: the compiler is not installed.
     """
     out: Path | None = arguments.out
     result: dict[str, Any] = {"modelled": True, "rows": []}
@@ -129,30 +165,32 @@ def modelled(case: Row) -> Row:
         import jax.numpy as jnp
 
         square = ((case["size"], case["size"]), jnp.bfloat16)
-        compiled, seconds = compile_for(devices[:1], jnp.matmul, square, square)
+        compiled, seconds = compile_for(chip.platform, devices[:1], jnp.matmul, square, square)
         flop = 2 * case["size"] ** 3
     elif case["kind"] == "training":
         from bench.speed.aot_training import compiled_step
 
         compiled, seconds, flop = compiled_step(case, devices[:1])
     else:
-        compiled, seconds, flop = _of_model(case, devices)
+        compiled, seconds, flop = _of_model(case, chip.platform, devices)
     counts = hlo.count(compiled.as_text())
     memory = compiled.memory_analysis()
-    cycles = counts.cycles / chip.clock
-    run = max(cycles, counts.hbm_bytes / chip.bandwidth)
-    n_devices = len(devices) if case["kind"] == "sharded" else 1
     row = {
-        "modelled_s": run,
-        "modelled_share_of_peak": flop / run / n_devices / chip.peak,
-        "product_share_of_cycles": counts.product_cycles / counts.cycles,
-        "moving_share_of_cycles": counts.moving_cycles / counts.cycles,
         "temporary_bytes": memory.temp_size_in_bytes,
         "argument_bytes": memory.argument_size_in_bytes,
         "compile_s": seconds,
     }
-    if "batch" in case:
-        row["modelled_images_per_s"] = case["batch"] / run
+    if chip.platform == "tpu":
+        run = max(counts.cycles / chip.clock, counts.hbm_bytes / chip.bandwidth)
+        n_devices = len(devices) if case["kind"] == "sharded" else 1
+        row |= {
+            "modelled_s": run,
+            "modelled_share_of_peak": flop / run / n_devices / chip.peak,
+            "product_share_of_cycles": counts.product_cycles / counts.cycles,
+            "moving_share_of_cycles": counts.moving_cycles / counts.cycles,
+        }
+        if "batch" in case:
+            row["modelled_images_per_s"] = case["batch"] / run
     return dataclasses.asdict(counts) | row
 
 
@@ -160,8 +198,21 @@ def topology(chip: Chip) -> list[Any]:
     """Descriptions of a chip and its neighbours, for the compiler.
 
     Raises:
-        InputError: libtpu is not installed.
+        InputError: the compiler is not installed.
     """
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # else JAX looks for the GPU's driver
+    if chip.platform == "cuda":
+        if not installed("jax_cuda12_plugin"):
+            raise InputError("jax_cuda12_plugin is not installed: pip install 'jax[cuda12]'")
+        flags = os.environ.get("XLA_FLAGS", "")
+        if GPU_FLAGS not in flags:  # read when JAX is first used
+            os.environ["XLA_FLAGS"] = f"{flags} {GPU_FLAGS}"
+        from jax.experimental import topologies
+
+        gpu = topologies.get_topology_desc(
+            "h100", platform="cuda", target_config=H100, topology=chip.topology
+        )
+        return list(gpu.devices)
     need("aot", "libtpu")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # else it asks for a cloud's metadata
     from jax.experimental import topologies
@@ -169,10 +220,13 @@ def topology(chip: Chip) -> list[Any]:
     return list(topologies.get_topology_desc(platform="tpu", topology_name=chip.topology).devices)
 
 
-def compile_for(devices: list[Any], function: Callable[..., Any], *shapes: Any) -> tuple[Any, Any]:
+def compile_for(
+    platform: str, devices: list[Any], function: Callable[..., Any], *shapes: Any
+) -> tuple[Any, Any]:
     """Compile for devices that are not here, and time it.
 
     Args:
+        platform: "tpu" or "cuda".
         devices: of `topology`; several share the rows of all arguments but the first.
         function: of arrays.
         shapes: of each argument, a tree of (shape, dtype).
@@ -203,11 +257,11 @@ def compile_for(devices: list[Any], function: Callable[..., Any], *shapes: Any) 
         function = jax.shard_map(
             function, mesh=mesh, in_specs=specs, out_specs=PartitionSpec("batch"), check_vma=False
         )
-    lowered = jax.jit(function).trace(*given).lower(lowering_platforms=("tpu",))
+    lowered = jax.jit(function).trace(*given).lower(lowering_platforms=(platform,))
     return lowered.compile(), time.perf_counter() - start
 
 
-def _of_model(case: Row, devices: list[Any]) -> tuple[Any, float, int]:
+def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float, int]:
     """A program of a model, seconds to compile it, and the FLOP of its products."""
     import jax
     from flax import nnx
@@ -221,7 +275,7 @@ def _of_model(case: Row, devices: list[Any]) -> tuple[Any, float, int]:
         model = models.random_model(config, 0)
     else:
         model = load(case["model"], fold=False)
-    graph, state = nnx.split(model.fold(case["precision"], platform="tpu"))
+    graph, state = nnx.split(model.fold(case["precision"], platform=platform))
     arrays, structure = jax.tree.flatten(state)
     batch, config = case["batch"], model.config
     name = "encode" if case["kind"] == "encode" else "decode"
@@ -234,7 +288,7 @@ def _of_model(case: Row, devices: list[Any]) -> tuple[Any, float, int]:
 
     shapes = [(a.shape, a.dtype) for a in arrays]
     used = devices if case["kind"] == "sharded" else devices[:1]
-    compiled, seconds = compile_for(used, method, shapes, values)
+    compiled, seconds = compile_for(platform, used, method, shapes, values)
     return compiled, seconds, flops_per_image(config) * batch
 
 
@@ -246,14 +300,19 @@ def table(rows: list[Row]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
+        if row["kind"] == "matmul" and "modelled_s" not in row:
+            continue
         if row["kind"] == "matmul":
             share = f"{row['modelled_share_of_peak']:.0%} of the peak rate"
             lines.append(f"| {row['chip']}: product of {row['size']}³, bfloat16: {share} |")
             continue
-        images = f"{row['modelled_images_per_s']:,.4g}"
+        images = products = ""
+        if "modelled_s" in row:
+            images = f"{row['modelled_images_per_s']:,.4g}"
+            products = f"{row['product_share_of_cycles']:.0%}"
         lines.append(
             f"| {row['chip']}, {row['model']}, {row['kind']} | {row['batch']} | {row['precision']} "
-            f"| {images} | {row['product_share_of_cycles']:.0%} | {row['hbm_bytes'] / 1e9:.2f} "
+            f"| {images} | {products} | {row['hbm_bytes'] / 1e9:.2f} "
             f"| {row['temporary_bytes'] / 1e6:.0f} | {row['collectives']} |"
         )
     return "\n".join(lines)

@@ -148,7 +148,10 @@ def _moved(
         source = body[instruction.operands[0]].type
         read = _bytes(result, everywhere=True) if _size(source) else 0
         return read + _bytes(result)
-    written, reads = _size(instruction.type), []
+    type_ = instruction.type
+    if opcode == "custom-call" and type_.startswith("("):  # the last result is a scratch buffer
+        type_ = type_[: type_.rindex(", ")]
+    written, reads = _size(type_), []
     inner = computations.get(instruction.called("calls") or "", {})
     parameters = {int(i.inside): i.name for i in inner.values() if i.opcode == "parameter"}
     for number, operand in enumerate(instruction.operands):

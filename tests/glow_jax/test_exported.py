@@ -113,6 +113,8 @@ def test_one_command_makes_programs_for_devices_that_are_not_here(
         for platform in ("cuda", "tpu"):
             program = jax.export.deserialize(bytearray(arrays[f"decode.{platform}"].tobytes()))
             assert program.platforms == (platform,)
+            text = program.mlir_module()  # each platform's form of the coupling networks
+            assert ("stablehlo.convolution" in text) == (platform == "tpu")
     with pytest.raises(gj.InputError, match=r"m\.npz: it has programs for cuda, tpu, but none for"):
         gj.load_exported(out)
 

@@ -1,0 +1,159 @@
+"""Steps of flow with pixels in the lanes of a TPU: the form "lanes" of the coupling network.
+
+A TPU divides an array's last axis into 128 lanes, and the one before it into 8 sublanes. With
+channels last, a level of 12 channels leaves most lanes empty. Here arrays are (H, C, L): a lane is
+a column of pixels of one of several images side by side, L = images x W. The first product gathers
+3x3 neighbourhoods; the last is a convolution over rows, whose results for the left, the same and
+the right column are added by shifts. A group of images is small enough for its hidden layers to
+stay in the chip's own memory. The function is that of `coupling_network.apply_network`.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from glow_jax.coupling_network import PASSES, NetworkWeights, Products, activation
+
+HCL = Float[Array, "H C L"]
+
+# Pixels times hidden units of a group of images: 32 MiB of float32, of a TPU's 128 MiB.
+GROUP_ELEMENTS = 2**23
+LANES = 128
+
+
+class LaneWeights(NamedTuple):
+    """A network's weights, with a leading axis K of K networks.
+
+    in_kernel (1, 9 C_in + 10, width): 9 taps, tap-major, their edge indicators, and the bias.
+    hidden_kernel (1, width, width), hidden_bias (width, 1). out_kernel (3, 3 C_out, width): of
+    three rows, the taps of three columns. ring (1, 10, C_out): what the padding ring adds, and the
+    last bias.
+    """
+
+    in_kernel: Array
+    hidden_kernel: Array
+    hidden_bias: Array
+    out_kernel: Array
+    ring: Array
+
+
+class Borders(NamedTuple):
+    """Where neighbours are missing: the same for all steps.
+
+    left, right (1, 1, L): 0 in a lane whose column has no neighbour on that side, else 1. outside
+    (H, 10, L): the edge indicator of the 9 neighbours, and a channel of ones.
+    """
+
+    left: Array
+    right: Array
+    outside: Array
+
+
+def lane_weights(weights: NetworkWeights) -> LaneWeights:
+    """Weights in this form, from those of all steps (leading axis K)."""
+    k, hidden, _ = weights.out_kernel.shape
+    taps = weights.in_kernel.reshape(k, 9, -1, hidden)
+    channels, edge = taps[:, :, :-1].reshape(k, -1, hidden), taps[:, :, -1]
+    rows = weights.out_kernel.reshape(k, hidden, 3, -1).transpose(0, 2, 3, 1)
+    ring = jnp.concatenate([weights.ring.reshape(k, 9, -1), weights.out_bias[:, None]], axis=1)
+    return LaneWeights(
+        jnp.concatenate([channels, edge, weights.in_bias[:, None]], axis=1)[:, None],
+        weights.hidden_kernel[:, None],
+        weights.hidden_bias[..., None],
+        rows,
+        ring[:, None],
+    )
+
+
+def borders(height: int, width: int, n_images: int, dtype: jnp.dtype) -> Borders:
+    """Of images side by side."""
+    column = jnp.tile(jnp.arange(width), n_images)
+    left, right = ((column != edge).astype(dtype)[None, None] for edge in (0, width - 1))
+    ones = jnp.ones((height, 1, width * n_images), dtype)
+    beside = jnp.concatenate([ones * left, ones, ones * right], axis=1)
+    inside = jnp.concatenate([_from_row(beside, i) for i in (-1, 0, 1)], axis=1)
+    outside = jnp.concatenate([1 - inside, ones], axis=1)
+    # Else the compiler computes them in every step.
+    return Borders(*jax.lax.optimization_barrier((left, right, outside)))
+
+
+def group_size(batch: Any, n_pixels: int, hidden: int) -> int:
+    """Images of a group: as many as fit, of equal groups; 1 of a symbolic batch."""
+    if not isinstance(batch, int):
+        return 1
+    most = max(1, GROUP_ELEMENTS // (n_pixels * hidden))
+    return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= most)
+
+
+def fills_lanes(batch: Any, n_pixels: int, width: int, hidden: int) -> bool:
+    """Whether a group of images fills at least half of the lanes."""
+    return 2 * width * group_size(batch, n_pixels, hidden) >= LANES
+
+
+def to_lanes(h: Float[Array, "B H W C"], n_images: int) -> Float[Array, "G L H 1 C"]:
+    """Groups of images as batches of columns, each an image of width 1."""
+    _, height, width, channels = h.shape
+    h = h.reshape(-1, n_images, height, width, channels).transpose(0, 1, 3, 2, 4)
+    return h.reshape(-1, n_images * width, height, 1, channels)
+
+
+def from_lanes(h: Float[Array, "G L H 1 C"], width: int) -> Float[Array, "B H W C"]:
+    """Inverse of `to_lanes`."""
+    height, channels = h.shape[2], h.shape[4]
+    return h.reshape(-1, width, height, channels).transpose(0, 2, 1, 3)
+
+
+def apply_lanes(
+    x: HCL, weights: LaneWeights, borders: Borders, precision: Products, leaky_slope: float
+) -> Float[Array, "H D L"]:
+    """f(x), as `coupling_network.apply_network`, of one group of images."""
+    columns = [_from_lane(x, -1) * borders.left, x, _from_lane(x, 1) * borders.right]
+    beside = jnp.concatenate(columns, axis=1)
+    taps = [_from_row(beside, i) for i in (-1, 0, 1)]
+    p = jnp.concatenate([*taps, borders.outside], axis=1)
+    p = activation(_product(p, weights.in_kernel, (2, 1, 0), precision), leaky_slope)
+    p = _product(p, weights.hidden_kernel, (2, 1, 0), precision)
+    p = activation(p + weights.hidden_bias[None], leaky_slope)
+    p = _product(p, weights.out_kernel, (1, 2, 0), precision)
+    left, same, right = jnp.split(p, 3, axis=1)
+    ring = _product(borders.outside, weights.ring, (2, 1, 0), "exact")
+    left, right = _from_lane(left, -1) * borders.left, _from_lane(right, 1) * borders.right
+    return ring + same + left + right
+
+
+def _from_lane(x: HCL, offset: int) -> HCL:
+    """Lane l of the result is lane l + offset of x, or 0."""
+    zero = jnp.zeros((), x.dtype)
+    return jax.lax.pad(x, zero, ((0, 0, 0), (0, 0, 0), (-offset, offset, 0)))
+
+
+def _from_row(x: HCL, offset: int) -> HCL:
+    """Row i of the result is row i + offset of x, or 0."""
+    zero = jnp.zeros((), x.dtype)
+    return jax.lax.pad(x, zero, ((-offset, offset, 0), (0, 0, 0), (0, 0, 0)))
+
+
+def _product(
+    x: HCL, kernel: Array, kernel_spec: tuple[int, ...], precision: Products
+) -> Float[Array, "H D L"]:
+    """A convolution over rows of 1 or 3 taps, accumulated in x's dtype.
+
+    `kernel_spec` names the kernel's axes of outputs, inputs and rows. In "fast" a TPU rounds
+    factors to bfloat16 itself. The last product's are cast: else the compiler fuses that product
+    with the one before, which takes 1.2 times as long as both apart.
+    """
+    dtype = x.dtype
+    if precision == "fast" and kernel.shape[kernel_spec[2]] == 3:
+        x, kernel = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    pad = kernel.shape[kernel_spec[2]] // 2
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (1,),
+        [(pad, pad)],
+        dimension_numbers=jax.lax.ConvDimensionNumbers((2, 1, 0), kernel_spec, (2, 1, 0)),
+        precision=PASSES[precision],
+        preferred_element_type=dtype,
+    )
