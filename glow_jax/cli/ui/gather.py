@@ -17,6 +17,7 @@ from glow_jax.cli.ui.forms import (
 )
 from glow_jax.cli.ui.staging import Upload, stage_person
 from glow_jax.io.errors import InputError
+from transfer.methods import default_method
 
 BY_SIZE, PHOTOGRAPHS, ALIGNED = "by size", "photographs", "aligned faces"
 SUITABLE = "suitable"
@@ -30,7 +31,7 @@ class Fields:
         expression: name of a bundled expression, or an upload; None is missing.
         target: name of a bundled person, or an upload; None is missing.
         neutral: uploads: neutral pictures of the expression's person.
-        method: name of the transfer method.
+        method: name of the transfer method, or SUITABLE.
         model: a bundled name, or SUITABLE.
         pictures: BY_SIZE, PHOTOGRAPHS or ALIGNED.
         paste_back, neutralise: as in `TransferForm`.
@@ -39,7 +40,7 @@ class Fields:
     expression: str | Upload | None
     target: str | Upload | None
     neutral: tuple[Upload, ...] = ()
-    method: str = "warp"
+    method: str = SUITABLE
     model: str = SUITABLE
     pictures: str = BY_SIZE
     paste_back: bool = True
@@ -74,7 +75,8 @@ def gather(engine: Engine, fields: Fields) -> TransferForm:
     taken: list[str] = []
     source: Person | None = None
     if isinstance(fields.expression, str):
-        expression, source = bundled.expression(fields.expression), bundled.person(bundled.WEARER)
+        expression = bundled.expression(fields.expression)
+        source = bundled.wearer(fields.expression)
     else:
         expression = _staged((fields.expression,), folder, "expression", taken)
     taken += [expression.path.name, *([source.path.name] if source else [])]
@@ -155,11 +157,14 @@ def _decided(
 ) -> TransferForm:
     """The form of pictures that are staged."""
     model, photographs = _looked_for(engine, fields, (expression, source, target))
+    method = fields.method
+    if method == SUITABLE:
+        method = default_method(engine.models(model), photographs)
     return TransferForm(
         expression,
         target,
         source,
-        fields.method,
+        method,
         model,
         photographs,
         fields.paste_back and photographs,

@@ -100,3 +100,10 @@ def test_a_damaged_upload_is_one_line(engine: Engine, tmp_path: Path) -> None:
     path.write_bytes(b"text")
     with pytest.raises(InputError, match=r"smile\.png: "):
         gather(engine, Fields(Upload(path, "smile.png"), "person-16"))
+
+
+def test_bundled_photographs_go_with_their_own_neutral_picture(engine: Engine) -> None:
+    form = gather(engine, Fields("photo-smile", "photo-781"))
+    assert form.source is not None and form.source.path.name == "person-461.jpg"
+    assert form.target.path == bundled.people()["photo-781"] == bundled.faces()["photo-781"]
+    assert (form.model, form.photographs, form.paste_back) == ("photo64", True, True)
