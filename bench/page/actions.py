@@ -90,5 +90,5 @@ def refused(page: Any) -> str:
     toast.wait_for(timeout=FIRST_MS)
     line = toast.inner_text()
     toast.locator("button").first.click()
-    page.wait_for_timeout(400)  # it slides out
+    page.locator(".toast-body.error").first.wait_for(state="detached")
     return line

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
     "--no-sandbox",
@@ -20,6 +21,8 @@ FLAGS = (
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 )
+TIMEOUT_MS = 60_000  # of what takes no time on an idle machine
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}  # pixels
 STARTED = re.compile(r"page: (http://\S+)")
 
 
@@ -124,6 +127,7 @@ def opened(browser: Any, url: str, **how: Any) -> Iterator[tuple[Any, Seen]]:
         how: settings of the context, such as `viewport` and `color_scheme`.
     """
     context = browser.new_context(accept_downloads=True, **how)
+    context.set_default_timeout(TIMEOUT_MS)
     seen = Seen([], [])
     try:
         page = context.new_page()

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from bench.page import actions
 from bench.page.driver import Server
 
+ROUND, EDIT_AT, SAMPLE_AT = 20, 10, 19  # numbers of requests
 EVERY = 10  # requests between two readings of the memory
 N_EXPRESSIONS, N_PEOPLE, N_PICTURES = 4, 4, 8
 
@@ -22,12 +23,13 @@ class Row(NamedTuple):
 
 
 def requests_in_a_row(page: Any, server: Server, n: int) -> Row:
-    """Make `n` requests: transfers of all pairs in turn, moves of sliders, edits, samples."""
+    """Make `n` requests: in each 20 a transfer, an edit and a sample, else moves of sliders."""
     found = Row([], [server.rss_mb])
     for number in range(n):
-        round_, kind = divmod(number, 5)
-        step = (_transfer, _alpha, _edit, _unit, _sample)[kind]
-        found.seconds.append((step.__name__.strip("_"), step(page, round_)))
+        round_, place = divmod(number, ROUND)
+        step = STEPS.get(place, _alpha if place < EDIT_AT else _unit)
+        count = number if place not in STEPS else round_
+        found.seconds.append((step.__name__.strip("_"), step(page, count)))
         if (number + 1) % EVERY == 0:
             found.rss_mb.append(server.rss_mb)
     return found
@@ -58,3 +60,6 @@ def _sample(page: Any, number: int) -> float:
     actions.go_to(page, "Sample")
     page.locator("#seed input").fill(str(number + 1))
     return actions.drawn(page)
+
+
+STEPS = {0: _transfer, EDIT_AT: _edit, SAMPLE_AT: _sample}

@@ -70,9 +70,9 @@ def cases(platform: str) -> list[Row]:
         ]
 
     found = [*rows("decode", 0), *rows("encode", 0)]
-    batch = {"kind": "end to end", "model": BUNDLED, "precision": "exact", "rows": e2e}
+    whole = {"kind": "end to end", "model": BUNDLED, "precision": "exact", "rows": e2e}
     training = {"kind": "training", "model": train, "batch": TRAINING_BATCH[train], "programs": 3}
-    found += [batch | {"programs": 5}, *(training | {"precision": p} for p in ("exact", "fast"))]
+    found += [whole | {"programs": 5}, *(training | {"precision": p} for p in ("exact", "fast"))]
     if platform != "tpu":
         rivals = CPU_RIVALS if platform == "cpu" else RIVALS
         for model in ("quick",) if platform == "cpu" else ("64", "256"):

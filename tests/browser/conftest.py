@@ -9,8 +9,6 @@ import pytest
 
 from bench.page import driver
 
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
 
 @pytest.fixture(scope="session")
 def server(caches: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[driver.Server]:
@@ -39,7 +37,7 @@ def open_page(browser: Any, server: driver.Server) -> Iterator[Callable[..., Any
     with ExitStack() as stack:
 
         def new(**how: Any) -> Any:
-            how = {"viewport": DESKTOP, **how}
+            how = {"viewport": driver.DESKTOP, **how}
             page, seen = stack.enter_context(driver.opened(browser, server.url, **how))
             everything.append(seen)
             return page
@@ -47,7 +45,8 @@ def open_page(browser: Any, server: driver.Server) -> Iterator[Callable[..., Any
         yield new
     for seen in everything:
         assert not driver.foreign(seen, server.url)
-        assert not seen.errors
+        # An empty clip is sent to the browser, whose player asks for a part of it (416).
+        assert not [error for error in seen.errors if "status of 416" not in error]
 
 
 @pytest.fixture

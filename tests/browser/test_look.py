@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.page import actions
-from tests.browser.conftest import DESKTOP, PHONE
+from bench.page.driver import DESKTOP, PHONE
 
 pytestmark = pytest.mark.slow
 TABS = ("Transfer", "Edit", "Animate", "Batch", "Sample")
@@ -75,6 +75,7 @@ def test_the_keyboard_is_enough(page: Any) -> None:
     page.wait_for_function(
         actions.DIFFERS, arg=["#transfer-result img.after", before], timeout=actions.SOON_MS
     )
+    page.locator("#transfer-figures .figures").wait_for(timeout=actions.FIRST_MS)
     tab_to(page, "#transfer-file-1")
     page.get_by_role("tab", name="Transfer").focus()
     page.keyboard.press("ArrowRight")

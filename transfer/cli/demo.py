@@ -63,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
                 raise
             not_judged = f"not judged: {error}"
             output.warn(not_judged)
-    cache: bool = args.compile_cache
     if args.renders:
-        lines, figures, code = make(transfer, _of_renders(args), output, compile_cache=cache)
+        renders = _of_renders(args)
+        lines, figures, code = make(transfer, renders, output, compile_cache=args.compile_cache)
     else:
         request = _of_photographs(args)
-        lines, figures, code = make(batch, request, output, compile_cache=cache)
+        lines, figures, code = make(batch, request, output, compile_cache=args.compile_cache)
         figures["sheet"] = write_demo_sheet(args.out, SOURCE)
         if figures["sheet"] is not None:
             lines.append(f"sheet:   {one_line(figures['sheet'])}")

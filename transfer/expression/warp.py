@@ -103,12 +103,33 @@ def _spline(
     zero = jnp.zeros((3, 3), points.dtype)
     system = jnp.block([[kernel, plane], [plane.T, zero]])
     right_side = jnp.concatenate([values, jnp.zeros((3, 2), values.dtype)])
-    weights = jnp.linalg.solve(system, right_side)
+    weights = _solve(system, right_side)
     plane_at = jnp.concatenate([jnp.ones((at.shape[0], 1), at.dtype), at], 1)
     hi = jax.lax.Precision.HIGHEST
     return jnp.dot(_kernel(at, points), weights[:n], precision=hi) + jnp.dot(
         plane_at, weights[n:], precision=hi
     )
+
+
+def _solve(matrix: Float[Array, "K K"], right_side: Float[Array, "K 2"]) -> Float[Array, "K 2"]:
+    """The solution of a symmetric linear system; on a CPU, the systems of a batch one by one.
+
+    LAPACK's calls for batches wait for threads of the pool that they run in: two of them at a time,
+    in one program or in two, can wait for each other for ever (seen with jaxlib 0.10.2, 2 cores).
+    """
+
+    def times(x: Array) -> Array:
+        return jnp.dot(matrix, x, precision=jax.lax.Precision.HIGHEST)
+
+    def solved(_: object, right: Array) -> Array:
+        return jax.lax.platform_dependent(
+            matrix, right, cpu=_solve_one_by_one, default=jnp.linalg.solve
+        )
+
+    return jax.lax.custom_linear_solve(times, right_side, solved, symmetric=True)
+
+
+_solve_one_by_one = jax.custom_batching.sequential_vmap(jnp.linalg.solve)
 
 
 def _kernel(a: Float[Array, "N 2"], b: Float[Array, "M 2"]) -> Float[Array, "N M"]:

@@ -54,7 +54,11 @@ def finish(engine: Engine, form: Form, asked: Any) -> Finished:
     out = engine.new_folder("results") / OUT
     with engine.turns.mine():
         call: Any = edit if isinstance(form, EditForm) else transfer
-        summary = call(form.request(asked, out), models=engine.models(form.model))
+        summary = call(
+            form.request(asked, out),
+            models=engine.models(form.model),
+            progress=lambda stage, done, total: engine.turns.pause(),  # a slider goes first
+        )
     rows = list(read_rows(out / RESULTS))
     if not rows:
         raise InputError("the output could not be made: see failures.csv")

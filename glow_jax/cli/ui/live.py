@@ -14,7 +14,7 @@ from typing import Any
 from glow_jax.cli.ui.parts import PRIVATE, failing, off
 
 MAX_SESSIONS = 1000
-SETTLED_S = 0.5  # after the last move of a slider, before files are made
+SETTLED_S = 1.0  # after the last move of a slider, before files are made
 
 
 class Latest:

@@ -155,9 +155,8 @@ def _extracted(
     return found
 
 
-def _copied(
-    upload: Upload, path: Path, most: int = MAX_PICTURE_BYTES, what: str = "a picture"
-) -> Path:
+def _copied(upload: Upload, path: Path, most: int | None = None, what: str = "a picture") -> Path:
+    most = MAX_PICTURE_BYTES if most is None else most
     size = upload.path.stat().st_size
     if size > most:
         raise InputError(f"{one_line(upload.name)}: {size} bytes; at most {most} in {what}")

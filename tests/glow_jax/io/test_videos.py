@@ -1,6 +1,7 @@
 """Videos: frames come back upright and at their times, parts join, hostile files end in a line."""
 
 import itertools
+import resource
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from glow_jax.io import video_reader
-from glow_jax.io.errors import InputError
+from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import frames_of, read_clip, sha256_of
 from glow_jax.io.video_writer import count_frames, even, join, write_part
@@ -180,6 +181,7 @@ def test_damaged_and_hostile_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(InputError, match=message) as caught:
             list(frames_of(read_clip(tmp_path / name)))
         assert "\n" not in str(caught.value) and name in str(caught.value)
+        assert "Errno" not in str(caught.value)
     with pytest.raises(InputError, match=r"sound\.m4a: sound only; a video is needed"):
         read_clip(write_sound(tmp_path / "sound.m4a"))
     with pytest.raises(InputError, match="has a frame rate|frame rate of its own"):
@@ -191,6 +193,25 @@ def test_damaged_and_hostile_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(video_reader, "MAX_FRAMES", 39)
     with pytest.raises(InputError, match="more than 39 frames"):
         read_clip(secret)
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk."""
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (64, 96, 3), np.uint8) for _ in range(30)]
+    part = tmp_path / "part.mp4"
+    write_part(part, noise, (64, 96))
+    ticks, durations = 3600 * np.arange(30), np.full(30, 3600)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"a\.mp4: cannot be written \(File too large\)"):
+            write_part(tmp_path / "a.mp4", noise, (64, 96))
+        with pytest.raises(OutputError, match=r"b\.mp4: cannot be written \(File too large\)"):
+            join(tmp_path / "b.mp4", [part], ticks, durations, MADE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == [part]
 
 
 def test_a_video_that_is_cut_off(tmp_path: Path) -> None:

@@ -144,3 +144,13 @@ def test_moves_however_large_stay_within_the_pictures_colours() -> None:
     moves = np.random.default_rng(1).normal(0, 3, marks.shape).astype(np.float32)
     got = warped(smooth(), marks, moves)
     assert np.isfinite(got).all() and got.min() > -100 and got.max() < 400
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="LAPACK is of CPUs")
+def test_systems_of_a_batch_are_solved_one_by_one() -> None:
+    """Calls of LAPACK for batches, two at a time, can wait for each other for ever."""
+    marks = np.concatenate([random_points(seed) for seed in range(3)])
+    arrays = np.zeros((3, SIDE, SIDE, 1), np.float32), marks, 0.01 * marks
+    program = WARP.lower(*map(jnp.asarray, arrays)).compile().as_text()
+    calls = [line for line in program.splitlines() if "lapack_sgetrf" in line]
+    assert calls and not any("f32[3," in line for line in calls)
