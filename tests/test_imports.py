@@ -20,6 +20,7 @@ LAYERS = [  # of glow_jax; each may import those before it
     "compile_cache",
     "pixels",
     "coupling_network",
+    "lanes",
     "layers",
     "coupling",
     "flow_step",
