@@ -89,9 +89,9 @@ def load_models(
     """Load a flow, and the expression model beside it if there is one.
 
     With precision "fast" the "exact" form is loaded too, for pictures whose round trip needs it.
-    With precision "exact" on a TPU, two forms are loaded as well: coupling networks multiply in three
-    bfloat16 passes, and a picture whose round trip then errs by 0.01 grey levels or more is encoded
-    again with full float32 products, and counted.
+    With precision "exact" on a TPU, two forms are loaded as well: coupling networks multiply in
+    three bfloat16 passes, and a picture whose round trip then errs by 0.01 grey levels or more is
+    encoded again with full float32 products, and counted.
 
     Args:
         name: a bundled name, or a checkpoint directory.

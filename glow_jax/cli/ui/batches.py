@@ -102,7 +102,9 @@ def _placed(upload: Upload, folder: Path, most: int) -> Path:
     if size > most:
         raise InputError(f"{name}: {size} bytes; at most {most}")
     if path.exists():
-        raise InputError(f"{name}: there twice; rename one of the two, or pack their folders into a ZIP")
+        raise InputError(
+            f"{name}: there twice; rename one of the two, or pack their folders into a ZIP"
+        )
     path.write_bytes(upload.path.read_bytes())
     return path
 

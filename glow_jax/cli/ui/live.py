@@ -1,7 +1,7 @@
 """What the tabs with sliders share: a result that is shown at once, and files that follow.
 
-Files are made when the sliders have not moved for `SETTLED_S`. A request is dropped when a later one
-of the same session arrives.
+Files are made when the sliders have not moved for `SETTLED_S` seconds. A request is dropped when a
+later one of the same session arrives.
 """
 
 import collections

@@ -12,8 +12,8 @@ from glow_jax.io.messages import counted
 from transfer.complete import Summary
 
 EMPTY = (
-    "Drop a table with the columns expression, source, target and alpha, and its pictures: each row "
-    "makes one output."
+    "Drop a table with the columns expression, source, target and alpha, and its pictures: each "
+    "row makes one output."
 )
 EXAMPLE = "expression,source,target,alpha\nann/smile.png,ann,bob,0.5\nann/smile.png,ann,bob,1\n"
 
