@@ -24,7 +24,7 @@ BHWC = Float[Array, "B H W C"]
 # convolutions; "lanes": as `glow_jax.lanes` describes.
 Form = Literal["rows", "convolution_in", "convolution", "lanes"]
 Products = Literal["exact", "high", "fast"]
-# Of convolutions; factors of "fast" are bfloat16.
+# Precision of convolutions; in "fast" their factors are bfloat16.
 PASSES = {
     "exact": jax.lax.Precision.HIGHEST,
     "high": jax.lax.Precision.HIGH,

@@ -184,7 +184,7 @@ class FoldedStep(nnx.Module):
         return NetworkWeights(**{name: leaf[...] for name, leaf in self.network.items()})
 
     def lane_weights(self) -> LaneWeights:
-        """Of all steps, for `lane_network`."""
+        """The weights of all steps, for `lane_network`."""
         return lane_weights(self._weights())
 
     def lane_network(self, lanes: LaneWeights, borders: Borders) -> Network:

@@ -68,19 +68,19 @@ def lane_weights(weights: NetworkWeights) -> LaneWeights:
 
 
 def borders(height: int, width: int, n_images: int, dtype: jnp.dtype) -> Borders:
-    """Of images side by side."""
+    """The borders of images side by side."""
     column = jnp.tile(jnp.arange(width), n_images)
     left, right = ((column != edge).astype(dtype)[None, None] for edge in (0, width - 1))
     ones = jnp.ones((height, 1, width * n_images), dtype)
     beside = jnp.concatenate([ones * left, ones, ones * right], axis=1)
     inside = jnp.concatenate([_from_row(beside, i) for i in (-1, 0, 1)], axis=1)
     outside = jnp.concatenate([1 - inside, ones], axis=1)
-    # Else the compiler computes them in every step.
+    # Without the barrier the compiler computes them in every step.
     return Borders(*jax.lax.optimization_barrier((left, right, outside)))
 
 
 def group_size(batch: Any, n_pixels: int, hidden: int) -> int:
-    """Images of a group: as many as fit, of equal groups; 1 of a symbolic batch."""
+    """Images of a group: as many as fit, in groups of equal size; 1 for a symbolic batch."""
     if not isinstance(batch, int):
         return 1
     most = max(1, GROUP_ELEMENTS // (n_pixels * hidden))
@@ -141,8 +141,8 @@ def _product(
     """A convolution over rows of 1 or 3 taps, accumulated in x's dtype.
 
     `kernel_spec` names the kernel's axes of outputs, inputs and rows. In "fast" a TPU rounds
-    factors to bfloat16 itself. The last product's are cast: else the compiler fuses that product
-    with the one before, which takes 1.2 times as long as both apart.
+    factors to bfloat16 itself. Those of the last product are cast here: without that, the compiler
+    fuses the product with the one before, which takes 1.2 times as long as both apart.
     """
     dtype = x.dtype
     if precision == "fast" and kernel.shape[kernel_spec[2]] == 3:

@@ -16,13 +16,13 @@ Latents = Any  # a pytree of float arrays (B, ...)
 
 
 class Quantised(NamedTuple):
-    """Decoded pictures where they were computed, and what a job needs to know of them.
+    """Decoded pictures on the device that computed them, with their bytes and counts.
 
     Attributes:
         values: (B, H, W, C) grey levels, not clipped.
         images: uint8 (B, H, W, C), as `to_bytes` makes them.
         n_clipped: (B,) number of values outside the range of bytes.
-        largest: (B,) largest absolute value; NaN where a value is.
+        largest: (B,) largest absolute value; NaN where a value is NaN.
     """
 
     values: Any
@@ -61,8 +61,8 @@ class Codec:
             may decode to values that are not finite.
         bits_per_dim: function from uint8 images to bits/dim, (B,).
         exact: codec of the same model with full float32 products, slower, for images whose round
-            trip misses `round_trip_bound`; None if this codec has such products already.
-        round_trip_bound: error in grey levels from which on `exact` encodes the image again.
+            trip errs by `round_trip_bound` or more; None if this codec has such products already.
+        round_trip_bound: least error, in grey levels, at which `exact` encodes an image again.
         bytes_per_image: approximate memory of a device per image while it computes.
         devices: devices that share every batch; empty where JAX's default device computes.
         place: function that puts a batch of NumPy arrays onto the devices.

@@ -19,8 +19,8 @@ OF_PASTED = "pasted.csv"
 def write_demo_sheet(out: Path, source: Path) -> Path | None:
     """Write OUT/sheet.png of a batch whose outputs were pasted back; None if none was made.
 
-    The first row shows the source and the targets; each other row the picture of an expression, and
-    then, for each target, one output by each method.
+    The first row shows the source and the targets. Each other row shows the picture of an
+    expression and then, for each target, one output by each method.
 
     Args:
         out: the batch's folder.

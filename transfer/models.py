@@ -32,8 +32,8 @@ UNKNOWN_WIDTH = 512  # assumed of a graph model's coupling networks
 CPU_PIXELS = 16 * 64 * 64
 SHARE = 0.25  # share of a device's memory that a batch may use, by `bytes_per_image`
 CPU_MAX_BATCH = 64
-MAX_BATCH = 128  # the lanes of a TPU's vector unit: half as many leave half of them idle
-# Error in grey levels, far below a byte's half, that three-pass products may leave in "exact".
+MAX_BATCH = 128  # a TPU's vector unit has 128 lanes; a batch of 64 leaves half of them idle
+# Error in grey levels, far below the 0.5 at which bytes change, that three-pass products may make.
 HIGH_BOUND = 0.01
 
 
@@ -88,10 +88,10 @@ def load_models(
 ) -> Models:
     """Load a flow, and the expression model beside it if there is one.
 
-    With precision "fast" the "exact" form is loaded too, for pictures whose round trip needs it. On
-    a TPU, so it is with "exact": coupling networks multiply in three bfloat16 passes, and a picture
-    whose round trip then errs by 0.01 grey levels or more is encoded again with full float32
-    products, and counted.
+    With precision "fast" the "exact" form is loaded too, for pictures whose round trip needs it.
+    With precision "exact" on a TPU, two forms are loaded as well: coupling networks multiply in
+    three bfloat16 passes, and a picture whose round trip then errs by 0.01 grey levels or more is
+    encoded again with full float32 products, and counted.
 
     Args:
         name: a bundled name, or a checkpoint directory.

@@ -43,7 +43,7 @@ class Shown:
 
 
 class Preview:
-    """The output of a request that has one, at any alpha, and of an edit with any Action Units.
+    """The one output of a transfer at any alpha, or of an edit with any Action Units.
 
     The pictures are read, encoded and estimated once, by the first call. One thread at a time may
     use a preview; on a CPU, one thread of the process may compute at a time (see
@@ -54,8 +54,7 @@ class Preview:
         before: uint8 (H, W, C), the picture that is edited, which is the output at alpha 0.
         photograph: uint8 (h, w, 3), the target's photograph, reduced; None unless the request has
             `paste_back`.
-        note: of the output, as in results.csv; of an edit with other Action Units, after
-            `restate`.
+        note: of the output, as in results.csv; `restate` updates it.
         bits: bits/dim of each picture that can be used, by path.
         skipped: pictures that cannot be used, and why.
     """
@@ -115,10 +114,10 @@ class Preview:
             self.photograph = self._target.pixels
 
     def restate(self, edit: Edit) -> None:
-        """State other Action Units: those that the next call of `at` shows.
+        """Replace the edit by one with other Action Units, which the next call of `at` shows.
 
         Raises:
-            InputError: the request is no edit by Action Units, or the expression model lacks a
+            InputError: the request is not an edit by Action Units, or the expression model lacks a
                 unit.
         """
         if not isinstance(self._method, ActionUnitEdit):

@@ -140,7 +140,7 @@ def file_ending(*suffixes: str) -> Any:
 def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
     """The longest flag of each option, by the name of the parameter that the option sets.
 
-    Of a flag and its negation (`--align`, `--no-align`) the first.
+    Of a flag and its negation (`--align`, `--no-align`) the flag is taken.
     """
     return {
         action.dest: max(action.option_strings, key=lambda f: (not f.startswith("--no-"), len(f)))

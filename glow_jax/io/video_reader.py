@@ -32,9 +32,9 @@ ACCEPTED = "MP4, MOV, MKV, WebM, AVI, MPEG, and others that FFmpeg reads"
 MAX_FRAME_PIXELS = 2**25  # 8192 x 4096
 MAX_FRAMES = 2**17  # 36 minutes at 60 frames a second
 MAX_SQUEEZE = 4  # of pixels that are not square
-MAX_RATE = 1000  # frames a second; what files declare beyond it is not taken
+MAX_RATE = 1000  # frames a second; a higher rate that a file declares is ignored
 DEFAULT_RATE = Fraction(25)
-# Where packets end before the file says: more is a file that was cut off.
+# How much earlier than declared packets may end; a file that ends earlier still was cut off.
 MAX_MISSING_S, MAX_MISSING_SHARE = 1.0, 0.05
 READ_BYTES = 2**20
 
@@ -152,7 +152,7 @@ def sha256_of(clip: Clip) -> str:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """PyAV's container of a file, and its video stream; whatever PyAV raises inside is InputError.
+    """PyAV's container of a file, and its video stream; PyAV's errors inside become InputError.
 
     Raises:
         InputError: it cannot be read, has no video, or is too large; or PyAV is not installed.

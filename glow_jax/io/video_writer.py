@@ -34,7 +34,7 @@ BT709 = 1  # of ITU-T H.273: primaries, transfer and matrix
 LIMITED_RANGE = 1
 MAX_SIDE = 8192  # pixels
 TICKS = 90_000  # a second: the unit of times, of which common frame rates are whole numbers
-COPIED_SOUND = ("aac", "mp3", "ac3", "eac3", "alac", "opus")  # as it is; other sound becomes AAC
+COPIED_SOUND = ("aac", "mp3", "ac3", "eac3", "alac", "opus")  # other codecs become AAC
 AAC_RATES = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 XMP_BOX = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
 
@@ -142,7 +142,7 @@ def join(
         sound: a video file whose sound is added; its first frame is at time 0.
 
     Raises:
-        InputError: the sound cannot be read, or the parts have not as many frames as times.
+        InputError: the sound cannot be read, or the numbers of frames and of times differ.
         OutputError: the file cannot be written.
     """
     need(EXTRA, "av")
@@ -278,7 +278,7 @@ def _temporary(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _errors_of(path: Path) -> Iterator[None]:
-    """Errors of FFmpeg and of the disk name `path`, and become the project's."""
+    """Turn errors of FFmpeg and of the disk into the project's, which name `path`."""
     import av
 
     try:

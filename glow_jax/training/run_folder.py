@@ -216,7 +216,8 @@ def describe(
 ) -> dict[str, Any]:
     """The content of run.json: model, recipe, data and initial weights of a run.
 
-    `recompute` is left out: a run may be resumed on devices with another amount of memory.
+    `recompute` is left out, so that a run may be resumed with another value, on devices with more
+    or less memory.
     """
     recipe = dataclasses.asdict(config)
     del recipe["recompute"]

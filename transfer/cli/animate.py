@@ -35,8 +35,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "video file, or of a folder of frames. The driver's face is followed through the frames, "
         "its expression is read against the driver's own neutral frames and smoothed over time, "
         "and each frame is made by a method of `transfer`. A frame without a usable face holds the "
-        "last expression, and is listed. Times of frames and sound are kept. An interrupted run "
-        "goes on when the same command is run again. Needs the extra video."
+        "last expression, and is listed. Times of frames and sound are kept. The same command "
+        "continues an interrupted run. Needs the extra video."
     )
     parser.add_argument(
         "--driving",
@@ -91,8 +91,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         dest="photographs",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="find the faces in the frames and in the photograph; without, all are aligned faces "
-        "of the model's size (default: yes)",
+        help="find the faces in the frames and in the photograph; with --no-align, all must be "
+        "aligned faces of the model's size (default: yes)",
     )
     parser.add_argument(
         "--paste-back",

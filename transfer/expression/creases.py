@@ -1,6 +1,6 @@
 """Points between lids and brows, which keep brows as they are when lids move.
 
-A lid that closes unfolds: skin that its crease hid is seen, and the brow stays. A spline through
+When a lid closes, skin that was hidden in its crease is seen, and the brow stays. A spline through
 the landmarks alone stretches everything from the lid's edge to the landmarks of the brow, which are
 on its upper side, so that brows become broad and dark. With the points of this module, what is near
 the lid moves with the lid, what is near the brow moves with the brow, and the band between them is

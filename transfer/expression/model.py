@@ -108,8 +108,8 @@ class ExpressionModel:
         corrections: (S, F + 1, 136) of `transfer.expression.landmark_corrections`; None for a
             model that was fitted on renders alone.
         smoothing: () of the warp's spline, which then has the points of
-            `transfer.expression.creases` too; None means `transfer.expression.warp.SMOOTHING`,
-            and landmarks alone.
+            `transfer.expression.creases` too; None means `transfer.expression.warp.SMOOTHING`
+            and a spline through the landmarks alone.
     """
 
     aus: tuple[str, ...]
@@ -244,7 +244,7 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
     """Displacements of landmarks by an expression, in sides of the picture.
 
     The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross,
-    and with a smoothing lips do not fold.
+    and lips do not fold where the model has a `smoothing`.
     """
     across = between_eyes(landmarks)
     local = jnp.einsum(
@@ -298,12 +298,12 @@ def limited(
 ) -> Float[Array, "B H W 4"]:
     """An edit whose additions suit skin and hair; it is fitted on skin of the mean face.
 
-    Where the warped picture is darker than the face, as hair and brows are, what is taken away
-    shrinks in proportion; and nothing becomes brighter than the face. Inside lips that part, and
-    for a model without a smoothing, the edit is as it was.
+    Where the warped picture is darker than the face, as hair and brows are, the edit darkens it
+    less, in proportion; and the edit makes nothing brighter than the face. Inside lips that part,
+    and for a model without a `smoothing`, the edit is unchanged.
 
     Args:
-        model: that the edit is of.
+        model: the expression model.
         edit: as from `residual_edit`, in the frame of the pictures.
         pixels: the warped pictures.
         colours: of the faces, see `face_colour`.

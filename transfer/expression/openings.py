@@ -15,7 +15,7 @@ from glow_jax.io.landmarks68 import (
 
 Landmarks = Float[Array, "B 68 2"]
 
-MIN_THICKNESS = 0.7  # of a lip, in its own thickness: what it keeps at least
+MIN_THICKNESS = 0.7  # least share of its thickness that a lip keeps
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 
 
@@ -41,9 +41,9 @@ def uncrossed(
 
 
 def unfolded(landmarks: Landmarks, displacements: Landmarks) -> Landmarks:
-    """Displacements under which each lip keeps MIN_THICKNESS of its thickness: thin lips fold else.
+    """Displacements under which each lip keeps MIN_THICKNESS of its thickness.
 
-    The inner edges move as before, and the outer ones farther.
+    Without this, thin lips fold. The inner edges move as before, and the outer ones farther.
     """
     across = landmarks[:, LIP_OUTER_EDGES] - landmarks[:, LIP_INNER_EDGES]
     before = jnp.linalg.norm(across, axis=-1, keepdims=True)

@@ -25,8 +25,8 @@ def decode_safely(
         decode: the flow's function from latents to grey levels.
         unedited: latents (B, ...) without the edit.
         edited: latents (B, ...) with the edit.
-        decode_there: the same with the quantisation on an accelerator; its values are copied to the
-            host only if one is out of range.
+        decode_there: `Codec.decode_there`, which quantises on an accelerator; its values are copied
+            to the host only if one is out of range.
     """
     n = len(jax.tree.leaves(edited)[0])
     kept, lost = np.ones(n), np.zeros(n, int)

@@ -5,8 +5,8 @@
 
 The driver's face is read in every frame first (`reading`), because neutral frames and the filter
 need the whole clip; then the frames are made, in parts (`making`), and joined with the sound.
-Readings and parts stay in a work folder, OUT.work, until the file is there: the process may be
-killed at any moment, and the same call goes on.
+Readings and parts stay in a work folder, OUT.work, until the file is written: the process may be
+killed at any moment, and the same call continues where it stopped.
 """
 
 import contextlib
@@ -69,8 +69,8 @@ class Animated:
         rate: frames a second, on average.
         seconds: length.
         model, method: their names.
-        held: first and last frame of each run without a usable face, and why.
-        neutral: first and last frame of each run of the driver's neutral frames; empty for
+        held: first and last frame of each series of frames without a usable face, and why.
+        neutral: first and last frame of each series of the driver's neutral frames; empty for
             "absolute".
         delay_frames: of the filter over time: always 0.
         variable_rate: whether the clip's frame rate varies.
@@ -326,7 +326,7 @@ def _made(job: _Job, readings: Readings, progress: Progress, notify: Notify) -> 
 
 
 def _recipe(job: _Job) -> dict[str, Any]:
-    """What determines the bytes of the output, beside the clip and the photograph."""
+    """What determines the bytes of the output, apart from the clip and the photograph."""
     request = job.request
     return {
         "animate": VERSION,
@@ -351,10 +351,10 @@ def _provenance(job: _Job) -> Provenance:
 
 @contextlib.contextmanager
 def _work_folder(job: _Job) -> Iterator[None]:
-    """The work folder of a request, locked; removed at the end, and where the input is at fault.
+    """The work folder of a request, locked; removed at the end, and after an InputError.
 
     Raises:
-        InputError: it is of another request, or another process works in it.
+        InputError: the folder is of another request, or another process works in it.
     """
     target = hashlib.sha256(_photograph(job.request).read_bytes()).hexdigest()
     face = split_face(os.fspath(job.request.target))[1]

@@ -37,7 +37,7 @@ class Target:
 
         Args:
             face: the aligned face, uint8 (1, S, S, 3).
-            photograph: that the face was cut out of; None without one.
+            photograph: the one that the face was cut out of; None for an aligned face.
         """
         self.face, self.taken = face, photograph
 
@@ -159,7 +159,7 @@ def _pasted(method: Warp, target: Target, activations: np.ndarray, source: Shown
 
 
 def _shown(clip: Clip, readings: Readings, target: Target) -> Iterator[Shown]:
-    """For each frame the last one with a face up to it; before the first one, the target itself."""
+    """For each frame, the last one with a face; before the first face, the target itself."""
     last, size = last_known(readings.known), target.face.shape[1]
     here = Shown(target.face[0], lambda: target.photograph(TARGET))
     for number, frame in enumerate(frames_of(clip)):

@@ -13,8 +13,8 @@ from glow_jax.io.messages import one_line
 # than `transfer.expression.estimate.MAX_ABOVE_NEUTRAL`, because frames on the way to an expression
 # show some of it, and a clip has enough others.
 MAX_ABOVE_NEUTRAL = 0.02
-# Of the raw activations of a clip, per unit: what a face without that movement reads. Most faces of
-# a clip may smile, where among pictures of a person most do not: hence less than the median.
+# This quantile of a unit's raw activations in a clip is what a face without that movement reads. It
+# is below the median, because a driver may smile in most frames of a clip.
 QUANTILE = 0.25
 MAX_NEUTRAL = 24  # frames: the most neutral ones; more do not lower the noise of their mean
 

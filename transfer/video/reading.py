@@ -1,4 +1,4 @@
-"""Read the driver's face in every frame of a clip, chunk by chunk, so that a run can go on.
+"""Read the driver's face in every frame of a clip, in chunks, so that a stopped run can continue.
 
 reading-00000.npz   what was found in the frames of a chunk
 reading.json        number of frames; written when all chunks are
@@ -41,7 +41,7 @@ class Readings(NamedTuple):
         raw: (T, A) float32 raw activations; 0 where no face can be used.
         known: (T,) bool: a face can be used.
         transform: (T, 2, 3) from a frame's pixels to sides of the crop; NaN where there is none.
-        box: (T, 4) of the face, or the last one; NaN before the first face.
+        box: (T, 4) of the face, or of the last face before it; NaN before the first face.
         reason: (T,) text: why no face can be used; "" where one can.
         time: (T, 2) int64: seconds as a fraction; the denominator is 0 where a file does not say.
     """

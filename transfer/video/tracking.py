@@ -23,8 +23,8 @@ from transfer.photos.align import (
 from transfer.photos.crop import Pixels
 
 NEAR = 0.6  # sides of the last box that are searched around it
-NEAR_PX = 400  # the longer side of that region is reduced to it, for the detector
-WHOLE_PX = 800  # the same of a whole frame
+NEAR_PX = 400  # that region is reduced to this longer side for the detector
+WHOLE_PX = 800  # a whole frame is reduced to this longer side
 MIN_OVERLAP = 0.2  # of the last box's area: less is another face
 
 
@@ -33,8 +33,8 @@ class Seen(NamedTuple):
 
     Attributes:
         face: None where no face can be used.
-        reason: why; "" with a face.
-        box: of the face, or the one that was looked for; None if there was none yet.
+        reason: why no face can be used; "" where one can.
+        box: of the face, or, where none was found, of the last face before; None before the first.
     """
 
     face: Aligned | None

@@ -177,12 +177,13 @@ def run(engine: Engine, form: AnimateForm, progress: Progress) -> "Animated":
 
     Args:
         engine: of the page.
-        form: what drives whom.
+        form: the clip, the picture and the settings.
         progress: called with "read" or "make", the number of frames done, and their total;
             meanwhile, others who wait have their turn. What it raises ends the animation.
 
     Raises:
-        InputError: the clip or the picture cannot be used, or the clip is longer than it says.
+        InputError: the clip or the picture cannot be used, or the clip has more than MAX_FRAMES
+            frames, which it did not declare.
     """
     from transfer.video.animate import animate
 
@@ -199,7 +200,7 @@ def run(engine: Engine, form: AnimateForm, progress: Progress) -> "Animated":
 
 
 def pack(done: "Animated", form: AnimateForm) -> Path:
-    """A ZIP with the video, its table, the inputs and the recipe; run its command in it."""
+    """A ZIP with the video, its table, the inputs, and the recipe, whose command runs there."""
     named = portable(form)
     inputs = {name: path.read_bytes() for name, path in inputs_of(named).items()}
     files = {path.name: path.read_bytes() for path in (done.out, done.table)}

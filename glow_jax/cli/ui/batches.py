@@ -23,7 +23,7 @@ MAX_OUTPUTS = 2000
 
 
 def stage(engine: Engine, table: Upload | None, pictures: Sequence[Upload]) -> Path:
-    """A folder of its own with the table and the pictures that it names; returns the table.
+    """Copy a table and the pictures that it names into a new folder; returns the table's path.
 
     Args:
         engine: of the page.
@@ -31,7 +31,7 @@ def stage(engine: Engine, table: Upload | None, pictures: Sequence[Upload]) -> P
         pictures: pictures, and ZIPs of pictures in folders.
 
     Raises:
-        InputError: something is missing, too large, hostile, or there twice.
+        InputError: a file is missing, too large or hostile, or two files have the same name.
     """
     if table is None:
         raise InputError("no table: drop a .csv, .toml or .yaml file that lists the transfers")
@@ -102,7 +102,9 @@ def _placed(upload: Upload, folder: Path, most: int) -> Path:
     if size > most:
         raise InputError(f"{name}: {size} bytes; at most {most}")
     if path.exists():
-        raise InputError(f"{name}: there twice; rename one, or pack folders into a ZIP")
+        raise InputError(
+            f"{name}: there twice; rename one of the two, or pack their folders into a ZIP"
+        )
     path.write_bytes(upload.path.read_bytes())
     return path
 

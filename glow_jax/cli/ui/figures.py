@@ -36,7 +36,7 @@ class Movement:
 
     @property
     def strength(self) -> float:
-        """Of the change that was asked for, or else of the one that was made."""
+        """Size of the change that was asked for; where it is not known, of the one made."""
         return abs(self.asked if np.isfinite(self.asked) else self.made)
 
 

@@ -102,9 +102,9 @@ class Stated:
     """What the sliders of the tab Edit say.
 
     Attributes:
-        neutral: whether the expression is taken off first.
+        neutral: whether the expression that the face shows is removed first.
         added: (name of an Action Unit, activation that is added), without zeros.
-        alpha: how much of the edit is made; 1 but for directions.
+        alpha: how much of the edit is made; always 1, except for directions.
     """
 
     neutral: bool = False
@@ -123,7 +123,7 @@ class EditForm:
 
     Attributes:
         picture: who is edited.
-        reference: neutral pictures of the same person; used where the expression is taken off.
+        reference: neutral pictures of the same person; used where the expression is removed.
         direction: a file of `glow-jax direction`, in place of Action Units.
         model: a bundled name, or a checkpoint directory.
         photographs: whether the face is cut out of the picture.

@@ -1,7 +1,7 @@
 """What the tabs with sliders share: a result that is shown at once, and files that follow.
 
-Files are made when the sliders have rested for a moment. A request that a later one of the same
-session overtakes is left out.
+Files are made when the sliders have not moved for `SETTLED_S` seconds. A request is dropped when a
+later one of the same session arrives.
 """
 
 import collections
@@ -45,11 +45,11 @@ class Live:
 
     Attributes:
         gather: from the values of the fields to a form.
-        asked: from a form and the values of the sliders to what they say.
+        asked: from a form and the values of the sliders to what they ask for.
         opened: from a form to the values of the columns, which are hidden before.
         now: from a form and what is asked to the values that are shown at once.
         files: from a form and what is asked to the values that follow, step by step.
-        cleared: the values in their place until then.
+        cleared: the values that are shown in place of those of `files` until these are there.
     """
 
     gather: Callable[..., Any]
@@ -67,7 +67,7 @@ class Wires:
     Attributes:
         starts: events that gather the fields anew, of which the first has a progress indicator.
         moves: events of the sliders.
-        after: what sets the sliders, as events return it.
+        after: events that set the sliders by other means, such as buttons.
         fields, sliders: inputs.
         columns, now: outputs.
         files: outputs: the figures, and the buttons of `downloads`.

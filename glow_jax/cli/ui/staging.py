@@ -88,8 +88,8 @@ def stage_file(upload: Upload, folder: Path, most: int, what: str) -> Path:
     Args:
         upload: the file.
         folder: an existing folder.
-        most: bytes.
-        what: it is, such as "a clip".
+        most: largest accepted size, bytes.
+        what: what the file is, such as "a clip".
 
     Raises:
         InputError: it is too large.

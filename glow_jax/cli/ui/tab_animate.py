@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 STAGES = {"read": "reading the driver's face", "make": "making frames"}
 METHODS = [
-    ("warp: the picture is warped (default)", "warp"),
-    ("glow: as warp, with the driver's own mouth inside", "glow"),
+    ("warp: the picture is warped", "warp"),
+    ("glow: as warp, with the inside of the driver's own mouth; takes longer", "glow"),
 ]
 
 
 class Stops:
-    """Who wants an animation to end before it is done."""
+    """The running animations of all sessions, each of which its session can stop."""
 
     def __init__(self) -> None:
         """Nobody yet."""
@@ -43,7 +43,7 @@ class Stops:
 
     @contextmanager
     def running(self, session: str) -> Iterator[threading.Event]:
-        """Meanwhile, an event that `stop` sets."""
+        """Within the block the session's animation runs; yields an event that `stop` sets."""
         event = threading.Event()
         with self._lock:
             self._running[session] = event
@@ -108,7 +108,7 @@ def build(gr: Any, engine: Engine, page: Any) -> None:
         stops.stop(str(request.session_hash))
 
     stop.click(end, None, None, **QUICK)
-    page.unload(end)  # it is closed
+    page.unload(end)  # when the page is closed
 
 
 def said(done: "Animated", form: AnimateForm) -> str:
@@ -162,7 +162,7 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any, Any]:
             "source_neutral": gr.Textbox(
                 "auto",
                 label="Neutral frames of the driver",
-                info="auto, a number counted from 0, FIRST:LAST, or absolute",
+                info="auto, the number of a frame (counted from 0), FIRST:LAST, or absolute",
                 elem_id="source-neutral",
             ),
             **picture_settings(gr, "Paste the result into the photograph"),

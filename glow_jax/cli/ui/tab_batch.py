@@ -11,7 +11,10 @@ from glow_jax.cli.ui.parts import PRIVATE, downloads, failing, file_box, flags_o
 from glow_jax.io.messages import counted
 from transfer.complete import Summary
 
-EMPTY = "A table with the columns expression, source, target, alpha; an output for each row."
+EMPTY = (
+    "Drop a table with the columns expression, source, target and alpha, and its pictures: each "
+    "row makes one output."
+)
 EXAMPLE = "expression,source,target,alpha\nann/smile.png,ann,bob,0.5\nann/smile.png,ann,bob,1\n"
 
 
@@ -24,7 +27,7 @@ def summary_lines(summary: Summary) -> list[str]:
     if totals.bad_inputs:
         found.append(f"Inputs that could not be used: {totals.bad_inputs}; see failures.csv.")
     if totals.absolute:
-        found.append(f"Estimated from one picture of the source: {totals.absolute}.")
+        found.append(f"Outputs whose expression was estimated from one picture: {totals.absolute}.")
     return found
 
 

@@ -14,7 +14,7 @@ from glow_jax.cli.ui.parts import QUICK, downloads, file_box, flags_of_verb, off
 from transfer.expression.action_units import ACTION_UNITS, COMBINATIONS
 
 EMPTY = "Choose a picture, then press Edit: a slider appears for each movement of the face."
-UNTOUCHED = "Nothing is edited yet: move a slider, or take the expression off."
+UNTOUCHED = "Nothing is edited yet: move a slider, or choose Neutral."
 STRENGTH = 0.8  # activation of each unit of a combination
 MAX_ALPHA = 2.0  # of a direction
 STEP = 0.05
@@ -98,7 +98,7 @@ def build(gr: Any, engine: Engine) -> None:
 
 
 def _pressed(button: Any, name: str, neutral: Any, sliders: Sequence[Any]) -> Any:
-    """What follows when a button sets all sliders; the one without a name resets the rest too."""
+    """The event of a button that sets all sliders; the one without a name unsets Neutral too."""
     if name:
         return button.click(lambda: levels_of(name), None, list(sliders), **QUICK)
     return button.click(lambda: [False, *levels_of("")], None, [neutral, *sliders], **QUICK)
@@ -134,7 +134,7 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any]:
     picture, name = chooser(gr, "Picture", bundled.pictures(), "edit-picture")
     gr.HTML(f'<p class="consent">{words.CONSENT}</p>')
     go = gr.Button("Edit", variant="primary", elem_id="edit-go")
-    with gr.Accordion("Neutral pictures of the person (more exact for Neutral)", open=False):
+    with gr.Accordion("Neutral pictures of the person (they make Neutral more exact)", open=False):
         reference = neutral_box(gr, "edit-reference")
     with gr.Accordion("A direction in place of Action Units", open=False):
         direction = file_box(
@@ -163,8 +163,8 @@ def _unit_sliders(gr: Any) -> tuple[Any, list[Any], dict[str, Any]]:
         }
     neutral = gr.Checkbox(
         False,
-        label="Neutral: first take the expression off",
-        info="what the face shows is read and subtracted",
+        label="Neutral: first remove the expression",
+        info="the expression that the face shows is read and subtracted",
         elem_id="take-off",
     )
     sliders = []

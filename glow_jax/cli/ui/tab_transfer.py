@@ -16,7 +16,7 @@ from transfer.methods import METHODS as ALL_METHODS
 EMPTY = "Choose an expression and a target, then press Transfer."
 METHODS = {
     "warp": "warp: the target's picture is warped",
-    "glow": "glow: as warp, with the source's own mouth inside",
+    "glow": "glow: as warp, with the inside of the source's own mouth",
     "paper": "paper: addition in latent space (needs neutral pictures of the source)",
 }
 
