@@ -22,7 +22,7 @@ from glow_jax.io.terminal import printable_output
 VERBS = {
     "demo": (
         "transfer.cli.demo",
-        "transfer four expressions between bundled synthetic people, and score the results",
+        "transfer four expressions between bundled people who do not exist, and score the results",
     ),
     "transfer": ("transfer.cli.transfer", "transfer expressions from one person to others"),
     "animate": (

@@ -10,15 +10,20 @@ from typing import Any
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 
+OF_PHOTOGRAPHS = "faces64, with --align photo64"
+
 
 def add_model_options(
-    parser: argparse.ArgumentParser, batch: bool = True, photographs: bool = False
+    parser: argparse.ArgumentParser,
+    batch: bool = True,
+    photographs: bool = False,
+    said: str = OF_PHOTOGRAPHS,
 ) -> None:
     """Add the options of a verb that runs a model; with `batch`, --batch-size too.
 
-    With `photographs`, the verb has an option --align, on which the default model depends.
+    With `photographs`, the default model depends on the pictures, as `said`.
     """
-    add_model_option(parser, photographs)
+    add_model_option(parser, photographs, said)
     parser.add_argument(
         "--precision",
         choices=("exact", "fast"),
@@ -37,14 +42,16 @@ def add_model_options(
     )
 
 
-def add_model_option(parser: argparse.ArgumentParser, photographs: bool = False) -> None:
-    """Add the option that names a model; `photographs` as in `add_model_options`."""
+def add_model_option(
+    parser: argparse.ArgumentParser, photographs: bool = False, said: str = OF_PHOTOGRAPHS
+) -> None:
+    """Add the option that names a model; `photographs` and `said` as in `add_model_options`."""
     parser.add_argument(
         "--model",
         default=None if photographs else "faces64",
         metavar="NAME|DIR",
-        help="a bundled model or a checkpoint directory (default: faces64"
-        + (", with --align photo64)" if photographs else ")"),
+        help="a bundled model or a checkpoint directory "
+        f"(default: {said if photographs else 'faces64'})",
     )
 
 

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="rendered people of 64 pixels, which need no extra (default: photoreal people, in "
         "whose photographs faces are found, which needs the extra eval)",
     )
-    add_model_options(parser)
+    add_model_options(parser, photographs=True, said="photo64, with --renders faces64")
     add_output_options(parser)
     parser.set_defaults(run=run)
 

@@ -1,5 +1,7 @@
 """A missing optional package: one line that says how to install it, before any work."""
 
+import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -113,3 +115,17 @@ def test_the_demo_leaves_the_judging_out(
     before, work, after = capsys.readouterr().err.splitlines()
     assert before.startswith("not judged: jinja2 is not installed: install the extra `eval`")
     assert (work, after) == ("made", before)
+
+
+def test_the_demo_s_photographs_take_the_model_of_photographs() -> None:
+    from glow_jax.cli.main import VERBS
+    from transfer.cli import demo
+    from transfer.requests import model_of
+
+    parser = argparse.ArgumentParser()
+    importlib.import_module(VERBS["demo"][0]).add_options(parser)
+    args = parser.parse_args([])
+    assert model_of(demo._of_photographs(args)) == "photo64"
+    assert model_of(demo._of_renders(args)) == "faces64"
+    args = parser.parse_args(["--model", "faces64"])
+    assert model_of(demo._of_photographs(args)) == "faces64"
