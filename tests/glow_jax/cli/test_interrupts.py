@@ -24,8 +24,8 @@ MOVE = ["--expression", "shots", "--source", "ann", "--target", "bob"]
 ROWS = "".join(f"shots,ann,bob,{a / 8}\n" for a in range(8))
 
 VERBS = {
-    "sample": ["-n", "4", "--model", "model", "-o", "OUT.png"],
-    "encode": ["ann", "--model", "model", "--check", "-o", "OUT.npz"],
+    "sample": ["-n", "4", "--model", "model", "--overwrite", "-o", "OUT.png"],
+    "encode": ["ann", "--model", "model", "--check", "--overwrite", "-o", "OUT.npz"],
     "transfer": [*MOVE, "--model", "model", "-o", "OUT"],
     "batch": ["job.csv", "--model", "model", "--chunk-size", "2", "-o", "OUT"],
     "train": ["--data", "folder:ann", "--held-out", "folder:bob", *DEBUG, "-o", "OUT"],
