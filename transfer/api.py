@@ -24,7 +24,7 @@ from transfer.jobs.run import Progress, no_progress
 from transfer.methods.base import Interpolation, Models
 from transfer.models import load_models
 from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
-from transfer.planned import check_paths, plan_edit_request, plan_request
+from transfer.planned import Planned, check_paths, plan_edit_request, plan_request
 from transfer.requests import (
     BatchRequest,
     EditRequest,
@@ -63,6 +63,13 @@ def transfer(
             with the model, or `out` holds the outputs of another request, or other files.
     """
     planned = plan_request(request, models, notify)
+    return _complete(request, planned, progress, notify)
+
+
+def _complete(
+    request: TransferRequest | EditRequest, planned: Planned, progress: Progress, notify: Notify
+) -> Summary:
+    """Make every output of a planned request."""
     return complete(
         request,
         planned.plan,
@@ -155,17 +162,7 @@ def edit(
             model, or `out` holds the outputs of another request, or other files.
     """
     planned = plan_edit_request(request, models, notify)
-    return complete(
-        request,
-        planned.plan,
-        planned.models,
-        planned.method,
-        planned.faces,
-        planned.load,
-        planned.alignment,
-        progress=progress,
-        notify=notify,
-    )
+    return _complete(request, planned, progress, notify)
 
 
 def neutralise(

@@ -9,11 +9,11 @@ from glow_jax.io.output_schema import RESULTS
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from glow_jax.io.tables import read_rows
+from transfer.complete import SHEET
+from transfer.jobs.paste_back import TABLE
 from transfer.jobs.sheet import grid
 
-SHEET = "sheet.png"
 TILE_PX = 192
-OF_PASTED = "pasted.csv"
 
 
 def write_demo_sheet(out: Path, source: Path) -> Path | None:
@@ -31,7 +31,7 @@ def write_demo_sheet(out: Path, source: Path) -> Path | None:
         OutputError: the sheet cannot be written.
     """
     results = {row["id"]: row for row in read_rows(out / RESULTS)}
-    pasted = [results[row["id"]] | row for row in read_rows(out / OF_PASTED)]
+    pasted = [results[row["id"]] | row for row in read_rows(out / TABLE)]
     if not pasted:
         return None
     shown = {(r["expression"], r["photograph"], r["method"]): out / r["pasted"] for r in pasted}

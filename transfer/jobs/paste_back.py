@@ -34,6 +34,7 @@ from transfer.methods.base import Method, Models, Photograph
 from transfer.photos.aligned_faces import AlignedFaces
 from transfer.requests import PasteFormat
 
+TABLE = "pasted.csv"
 FIELDS = ["id", "file", "photograph", "pasted"]
 PHOTOGRAPHS_IN_MEMORY = 2
 
@@ -111,7 +112,7 @@ def paste_back(
                 {"id": item.id, "file": item.file, "photograph": path, "pasted": str(file)}
             )
         progress("paste back", done, len(wanted))
-    write_table(out / "pasted.csv", FIELDS, table)
+    write_table(out / TABLE, FIELDS, table)
     return Pasted(made, len(table) - made, tuple(failures))
 
 
