@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 BHWC = Float[Array, "B H W C"]
@@ -40,9 +41,10 @@ MIN_STRIPS_PER_IMAGE = 4
 class NetworkWeights(NamedTuple):
     """The weights of f's three products, with every normalisation and log-scale folded in.
 
-    in_kernel (9 (C_in + 1), width), hidden_kernel (width, width), out_kernel
+    in_kernel (3, 3, C_in + 1, width), hidden_kernel (width, width), out_kernel
     (width, 9 C_out), ring (9 C_out): what the padding ring adds, biases (width), (width),
-    (C_out). Only where the config asks for them: input_scale, input_bias (C_in) of a
+    (C_out). Only in weights that `laid_out` returns: in_edge (9, width), of the edge indicator, with
+    an in_kernel (3, 3, C_in, width) that has none. Only where the config asks for them: input_scale, input_bias (C_in) of a
     normalisation before the first product, scale_parameter (changed channels) of the scale.
     """
 
@@ -53,6 +55,7 @@ class NetworkWeights(NamedTuple):
     out_kernel: Array
     ring: Array
     out_bias: Array
+    in_edge: Array | None = None
     input_scale: Array | None = None
     input_bias: Array | None = None
     scale_parameter: Array | None = None
@@ -136,6 +139,13 @@ def _scatter(taps: Float[Array, "B H W K"], ring: Float[Array, " K"]) -> BHWC:
     return total
 
 
+def _outside(height: int, width: int) -> np.ndarray:
+    """(1, H, W, 9): the edge indicator of 3x3 neighbourhoods, a constant of the program."""
+    ring = np.pad(np.zeros((height, width)), 1, constant_values=1)
+    taps = [ring[i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return np.stack(taps, -1)[None]
+
+
 def _ring_map(height: int, width: int, ring: Float[Array, " K"]) -> Float[Array, "1 H W D"]:
     """What the padding ring adds to the last convolution: not zero at the border only."""
     indicator = patches(jnp.zeros((1, height, width, 0), ring.dtype))
@@ -182,6 +192,33 @@ def form_for(platform: str, n_in: int, hidden: int, n_pixels: int) -> Form:
     if platform != "tpu":
         return "rows"
     return "lanes" if hidden >= 256 and n_in <= 48 and n_pixels >= 256 else "convolution"
+
+
+def laid_out(weights: NetworkWeights, precision: Products, platform: str) -> NetworkWeights:
+    """Weights as a program for a platform takes them with the least work in every call.
+
+    On a TPU the compiler lays an array out anew in each step unless its second last axis fills
+    tiles, as C_in does and C_in + 1 does not; and it converts the factors of "fast". Elsewhere
+    weights stay as they are.
+    """
+    if platform != "tpu":
+        return weights
+    weights = without_edge(weights)
+    if precision == "fast":
+        factors = ("in_kernel", "in_edge", "hidden_kernel", "out_kernel")
+        weights = weights._replace(
+            **{name: getattr(weights, name).astype(jnp.bfloat16) for name in factors}
+        )
+    return weights
+
+
+def without_edge(weights: NetworkWeights) -> NetworkWeights:
+    """The same weights, with those of the edge indicator apart; leading axes are kept."""
+    if weights.in_edge is not None:
+        return weights
+    *leading, _, _, _, width = weights.in_kernel.shape
+    edge = weights.in_kernel[..., -1, :].reshape(*leading, 9, width)
+    return weights._replace(in_kernel=weights.in_kernel[..., :-1, :], in_edge=edge)
 
 
 def apply_network(
@@ -235,9 +272,11 @@ def _taps_of_rows(
     """
     inner = jnp.bfloat16 if precision == "fast" and platform == "cuda" else h.dtype
     in_bias, hidden_bias = (b.astype(inner) for b in (weights.in_bias, weights.hidden_bias))
+    assert weights.in_edge is None, "these weights are laid out for another form"
+    in_kernel = weights.in_kernel.reshape(-1, weights.in_kernel.shape[-1])
 
     def pixel_network(p: Array) -> Array:
-        p = matmul(p.astype(inner), weights.in_kernel, precision) + in_bias[None]
+        p = matmul(p.astype(inner), in_kernel, precision) + in_bias[None]
         p = matmul(activation(p, leaky_slope), weights.hidden_kernel, precision) + hidden_bias[None]
         p = activation(p, leaky_slope).astype(h.dtype)
         return matmul(p, weights.out_kernel, precision)
@@ -262,18 +301,20 @@ def _convolved(
     """
     dtype, inner = h.dtype, jnp.bfloat16 if precision == "fast" else h.dtype
     width = weights.hidden_kernel.shape[0]
-    in_bias, hidden_bias = (b.astype(inner) for b in (weights.in_bias, weights.hidden_bias))
-    in_kernel = weights.in_kernel.reshape(3, 3, -1, width)
-    h = _convolution(with_edge(h), in_kernel, "VALID", precision, inner)
-    h = activation(h + in_bias[None, None, None], leaky_slope)
+    weights = without_edge(weights)
+    assert weights.in_edge is not None
+    outside = jnp.asarray(_outside(h.shape[1], h.shape[2]), dtype)
+    in_bias = matmul(outside, weights.in_edge.astype(dtype)) + weights.in_bias[None, None, None]
+    h = _convolution(h, weights.in_kernel, "SAME", precision, inner)
+    h = activation(h + in_bias.astype(inner), leaky_slope)
     h = _convolution(h, weights.hidden_kernel[None, None], "VALID", precision, inner)
-    h = activation(h + hidden_bias[None, None, None], leaky_slope)
+    h = activation(h + weights.hidden_bias[None, None, None].astype(inner), leaky_slope)
     if form == "convolution_in":
         taps = _convolution(h, weights.out_kernel[None, None], "VALID", precision, dtype)
         return _scatter(taps, weights.ring)
     out_kernel = weights.out_kernel.reshape(width, 3, 3, -1).transpose(1, 2, 0, 3)
     out = _convolution(h, out_kernel, "SAME", precision, dtype)
-    return out + _ring_map(h.shape[1], h.shape[2], weights.ring)
+    return out + matmul(outside, weights.ring.reshape(9, -1))
 
 
 def _convolution(

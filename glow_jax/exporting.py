@@ -124,7 +124,7 @@ def _parts(
             def run(weights: list[Any], *inputs: Any) -> Any:
                 rebuilt: Any = nnx.merge(graph, jax.tree.unflatten(structure, weights))
                 for level in rebuilt.levels:
-                    level.steps.platform = platform
+                    level.steps.lay_out(platform)
                 return getattr(rebuilt, name)(*inputs)
 
             return run

@@ -21,6 +21,7 @@ from glow_jax.coupling_network import (
     Products,
     apply_network,
     form_for,
+    laid_out,
     matmul,
     normalised_input,
 )
@@ -152,13 +153,20 @@ class FoldedStep(nnx.Module):
         self.bias = _fixed(bias, dtype)
         logdet = logs.sum(-1) + np.linalg.slogdet(w)[1]
         self.logdet_per_pixel = _fixed(logdet, dtype)
-        self.network = nnx.data(
-            {k: Fixed(a) for k, a in network._asdict().items() if a is not None}
-        )
         self.rule = CouplingRule.of(config)
         self.leaky_slope = config.leaky_slope
         self.precision = precision
         self.platform = platform
+        self._set_network(network)
+
+    def lay_out(self, platform: str) -> None:
+        """Prepare the weights, in place, for programs for another platform."""
+        self.platform = platform
+        self._set_network(self._weights())
+
+    def _set_network(self, network: NetworkWeights) -> None:
+        arrays = laid_out(network, self.precision, self._platform)._asdict()
+        self.network = nnx.data({k: Fixed(a) for k, a in arrays.items() if a is not None})
 
     def form(self, batch: Any, height: int, width: int, n_channels: int) -> Form:
         """How the networks of a level are computed, for images of height x width."""

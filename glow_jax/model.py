@@ -109,7 +109,7 @@ class Level(nnx.Module):
         batch, height, width, _ = h.shape
         weights = steps.lane_weights()
         n_images = lanes.group_size(batch, height * width, weights.hidden_bias.shape[1])
-        borders = lanes.borders(height, width, n_images, h.dtype)
+        borders = lanes.borders(height, width, n_images, weights.ring.shape[2], h.dtype)
 
         def body(h: BHWC, xs: Any) -> tuple[BHWC, PerSample]:
             step: Any = nnx.merge(graph, xs[0])

@@ -23,7 +23,7 @@ def random_weights(n_in: int, width: int, n_out: int) -> NetworkWeights:
         return jnp.asarray(rng.standard_normal(shape, np.float32) / np.sqrt(shape[0]))
 
     return NetworkWeights(
-        in_kernel=normal(9 * (n_in + 1), width),
+        in_kernel=normal(9 * (n_in + 1), width).reshape(3, 3, n_in + 1, width),
         in_bias=normal(width),
         hidden_kernel=normal(width, width),
         hidden_bias=normal(width),
