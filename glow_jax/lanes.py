@@ -24,8 +24,8 @@ from glow_jax.coupling_network import (
 
 HCL = Float[Array, "H C L"]
 
-# Pixels times hidden units of a group of images: 32 MiB of float32, of a TPU's 128 MiB.
-GROUP_ELEMENTS = 2**23
+# Of a hidden layer of a group of images. A TPU has 128 MiB for two such layers and what is smaller.
+GROUP_BYTES = 2**25
 LANES = 128
 ROWS = 16  # of bfloat16 in a tile
 
@@ -98,17 +98,18 @@ def borders(
     return Borders(*jax.lax.optimization_barrier((left, right, outside)))
 
 
-def group_size(batch: Any, n_pixels: int, hidden: int) -> int:
+def group_size(batch: Any, n_pixels: int, hidden: int, precision: Products) -> int:
     """Images of a group: as many as fit, in groups of equal size; 1 for a symbolic batch."""
     if not isinstance(batch, int):
         return 1
-    most = max(1, GROUP_ELEMENTS // (n_pixels * hidden))
+    bytes_each = 2 if precision == "fast" else 4
+    most = max(1, GROUP_BYTES // (bytes_each * n_pixels * hidden))
     return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= most)
 
 
-def fills_lanes(batch: Any, n_pixels: int, width: int, hidden: int) -> bool:
+def fills_lanes(width: int, n_images: int) -> bool:
     """Whether a group of images fills at least half of the lanes."""
-    return 2 * width * group_size(batch, n_pixels, hidden) >= LANES
+    return 2 * width * n_images >= LANES
 
 
 def to_lanes(h: Float[Array, "B H W C"], n_images: int) -> Float[Array, "G L H 1 C"]:
@@ -122,6 +123,15 @@ def from_lanes(h: Float[Array, "G L H 1 C"], width: int) -> Float[Array, "B H W 
     """Inverse of `to_lanes`."""
     height, channels = h.shape[2], h.shape[4]
     return h.reshape(-1, width, height, channels).transpose(0, 2, 1, 3)
+
+
+def matmul_lanes(h: Float[Array, "L H 1 C"], kernel: Array) -> Float[Array, "L H 1 D"]:
+    """h @ kernel, as `coupling_network.matmul`, of a batch of columns.
+
+    A matrix product would have the compiler put rows in the lanes, and copy to and fro.
+    """
+    x = _product(h[:, :, 0].transpose(1, 2, 0), kernel[None], (2, 1, 0), "exact")
+    return x.transpose(2, 0, 1)[:, :, None]
 
 
 def apply_lanes(

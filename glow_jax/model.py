@@ -108,14 +108,13 @@ class Level(nnx.Module):
         graph, state = nnx.split(steps)
         batch, height, width, _ = h.shape
         weights = steps.lane_weights()
-        n_images = lanes.group_size(batch, height * width, weights.hidden_bias.shape[1])
+        n_images = steps.group_size(batch, height * width)
         borders = lanes.borders(height, width, n_images, weights.ring.shape[2], h.dtype)
 
         def body(h: BHWC, xs: Any) -> tuple[BHWC, PerSample]:
             step: Any = nnx.merge(graph, xs[0])
-            result: tuple[BHWC, PerSample] = getattr(step, method)(
-                h, step.lane_network(xs[1], borders)
-            )
+            network = step.lane_network(xs[1], borders)
+            result: tuple[BHWC, PerSample] = getattr(step, method)(h, network, lanes.matmul_lanes)
             return result
 
         def of_group(h: BHWC) -> tuple[BHWC, PerSample]:
