@@ -43,9 +43,10 @@ class NetworkWeights(NamedTuple):
 
     in_kernel (3, 3, C_in + 1, width), hidden_kernel (width, width), out_kernel
     (width, 9 C_out), ring (9 C_out): what the padding ring adds, biases (width), (width),
-    (C_out). Only in weights that `laid_out` returns: in_edge (9, width), of the edge indicator, with
-    an in_kernel (3, 3, C_in, width) that has none. Only where the config asks for them: input_scale, input_bias (C_in) of a
+    (C_out). Only where the config asks for them: input_scale, input_bias (C_in) of a
     normalisation before the first product, scale_parameter (changed channels) of the scale.
+    Only in weights of `laid_out`: in_edge (9, width), the edge indicator's, which in_kernel
+    (3, 3, C_in, width) then lacks.
     """
 
     in_kernel: Array

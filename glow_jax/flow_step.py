@@ -168,7 +168,7 @@ class FoldedStep(nnx.Module):
         self._set_network(network)
 
     def lay_out(self, platform: str) -> None:
-        """Prepare the weights, in place, for programs for another platform."""
+        """Prepare the weights for a platform, in place; the steps were folded for a CPU."""
         self.platform = platform
         self._set_network(self._weights())
 

@@ -83,9 +83,7 @@ def n_others(n_channels: int) -> int:
     return -(n_channels + 10) % ROWS + 10
 
 
-def borders(
-    height: int, width: int, n_images: int, n_others: int, dtype: jnp.dtype
-) -> Borders:
+def borders(height: int, width: int, n_images: int, n_others: int, dtype: jnp.dtype) -> Borders:
     """The borders of images side by side; `n_others` as in `LaneWeights`."""
     column = jnp.tile(jnp.arange(width), n_images)
     left, right = ((column != edge).astype(dtype)[None, None] for edge in (0, width - 1))

@@ -24,7 +24,8 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.packages import installed, need, version
 
 Row = dict[str, Any]
-KINDS = ("decode", "encode", "sharded", "training")
+# "exported": decoding by the program that `glow-jax export` writes; "sharded": by several devices.
+KINDS = ("decode", "encode", "exported", "sharded", "training")
 CALIBRATION = 8192  # rows and columns of the calibrating product
 
 
@@ -275,9 +276,11 @@ def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float,
         model = models.random_model(config, 0)
     else:
         model = load(case["model"], fold=False)
+    batch, config = case["batch"], model.config
+    if case["kind"] == "exported":
+        return *_exported(model, case, platform, devices), flops_per_image(config) * batch
     graph, state = nnx.split(model.fold(case["precision"], platform=platform))
     arrays, structure = jax.tree.flatten(state)
-    batch, config = case["batch"], model.config
     name = "encode" if case["kind"] == "encode" else "decode"
     values: Any = tuple(((batch, *shape), "float32") for shape in config.latent_shapes)
     if name == "encode":
@@ -290,6 +293,23 @@ def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float,
     used = devices if case["kind"] == "sharded" else devices[:1]
     compiled, seconds = compile_for(platform, used, method, shapes, values)
     return compiled, seconds, flops_per_image(config) * batch
+
+
+def _exported(model: Any, case: Row, platform: str, devices: list[Any]) -> tuple[Any, float]:
+    """The exported program that decodes, at the row's batch, and seconds to compile it."""
+    import jax
+
+    from glow_jax.exported import Value
+    from glow_jax.exporting import parts, serialised
+
+    weights, functions_for = parts(model, case["precision"])
+    arrays = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in weights.values()]
+    values = [Value(("b", *shape), "float32") for shape in model.config.latent_shapes]
+    program = serialised(functions_for(platform)["decode"], platform, arrays, values)
+    call = jax.export.deserialize(program).call
+    latents = tuple(((case["batch"], *value.shape[1:]), value.dtype) for value in values)
+    shapes = [(a.shape, a.dtype) for a in arrays]
+    return compile_for(platform, devices[:1], call, shapes, latents)
 
 
 def table(rows: list[Row]) -> str:

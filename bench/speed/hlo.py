@@ -175,9 +175,7 @@ def _read(number: int, inner: Computation, computations: dict[str, Computation])
     return None
 
 
-def _read_of(
-    value: str, inner: Computation, computations: dict[str, Computation]
-) -> int | None:
+def _read_of(value: str, inner: Computation, computations: dict[str, Computation]) -> int | None:
     total = 0
     for user in inner.values():
         if value not in user.operands:
