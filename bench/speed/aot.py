@@ -21,6 +21,7 @@ from typing import Any
 
 from bench.speed import hlo, measure
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
 from glow_jax.io.packages import installed, need, version
 
 Row = dict[str, Any]
@@ -112,6 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--coupling", choices=("additive", "affine"), default="additive")
     parser.add_argument("--out", type=Path, help="JSON file, to which rows are added")
+    parser.add_argument("--texts", type=Path, help="folder that keeps the programs as text")
     arguments = parser.parse_args(argv)
     try:
         result = run(arguments)
@@ -152,14 +154,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         case |= {"commit": machine["commit"]}
         if any(case.items() <= row.items() for row in result["rows"]):
             continue
-        result["rows"].append(case | modelled(case))
+        result["rows"].append(case | modelled(case, arguments.texts))
         if out:
             out.write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 
-def modelled(case: Row) -> Row:
-    """The modelled figures of one program."""
+def modelled(case: Row, texts: Path | None = None) -> Row:
+    """The modelled figures of one program, whose text is kept in the folder `texts`."""
     chip = CHIPS[case["chip"]]
     devices = topology(chip)
     if case["kind"] == "matmul":
@@ -174,7 +176,11 @@ def modelled(case: Row) -> Row:
         compiled, seconds, flop = compiled_step(case, devices[:1])
     else:
         compiled, seconds, flop = _of_model(case, chip.platform, devices)
-    counts = hlo.count(compiled.as_text())
+    text = compiled.as_text()
+    if texts:
+        name = "-".join(str(value) for key, value in case.items() if key != "commit")
+        write_atomically(texts / f"{name}.hlo", text.encode())
+    counts = hlo.count(text)
     memory = compiled.memory_analysis()
     row = {
         "temporary_bytes": memory.temp_size_in_bytes,
