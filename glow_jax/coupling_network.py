@@ -206,7 +206,7 @@ def laid_out(weights: NetworkWeights, precision: Products, platform: str) -> Net
         return weights
     weights = without_edge(weights)
     if precision == "fast":
-        factors = ("in_kernel", "in_edge", "hidden_kernel", "out_kernel")
+        factors = ("in_kernel", "hidden_kernel", "out_kernel")
         weights = weights._replace(
             **{name: getattr(weights, name).astype(jnp.bfloat16) for name in factors}
         )

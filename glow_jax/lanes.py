@@ -66,7 +66,7 @@ def lane_weights(weights: NetworkWeights) -> LaneWeights:
     channels, edge = weights.in_kernel.reshape(k, -1, hidden), weights.in_edge
     assert edge is not None
     zeros = n_others(channels.shape[1]) - 10
-    others = jnp.concatenate([edge, weights.in_bias[:, None].astype(edge.dtype)], axis=1)
+    others = jnp.concatenate([edge, weights.in_bias[:, None]], axis=1).astype(channels.dtype)
     ring = jnp.concatenate([weights.ring.reshape(k, 9, -1), weights.out_bias[:, None]], axis=1)
     others, ring = (jnp.pad(a, ((0, 0), (0, zeros), (0, 0))) for a in (others, ring))
     return LaneWeights(
