@@ -83,14 +83,14 @@ def n_others(n_channels: int) -> int:
     return -(n_channels + 10) % ROWS + 10
 
 
-def borders(height: int, width: int, n_images: int, n_others: int, dtype: jnp.dtype) -> Borders:
-    """The borders of images side by side; `n_others` as in `LaneWeights`."""
+def borders(height: int, width: int, n_images: int, n_rows: int, dtype: jnp.dtype) -> Borders:
+    """The borders of images side by side; `n_rows` of `outside`, of `n_others`."""
     column = jnp.tile(jnp.arange(width), n_images)
     left, right = ((column != edge).astype(dtype)[None, None] for edge in (0, width - 1))
     ones = jnp.ones((height, 1, width * n_images), dtype)
     beside = jnp.concatenate([ones * left, ones, ones * right], axis=1)
     inside = jnp.concatenate([_from_row(beside, i) for i in (-1, 0, 1)], axis=1)
-    zeros = ((0, 0), (0, n_others - 10), (0, 0))
+    zeros = ((0, 0), (0, n_rows - 10), (0, 0))
     outside = jnp.pad(jnp.concatenate([1 - inside, ones], axis=1), zeros)
     # Without the barrier the compiler computes them in every step.
     return Borders(*jax.lax.optimization_barrier((left, right, outside)))

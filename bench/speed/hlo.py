@@ -177,6 +177,8 @@ def _read(number: int, inner: Computation, computations: dict[str, Computation])
 
 def _read_of(value: str, inner: Computation, computations: dict[str, Computation]) -> int | None:
     total = 0
+    if inner[value].is_root:  # all of it is the result
+        return None
     for user in inner.values():
         if value not in user.operands:
             continue

@@ -78,6 +78,8 @@ def test_a_slice_within_a_fusion_within_a_fusion_reads_the_slice_alone() -> None
     assert hlo.count(SLICED).hbm_bytes == 2 * tile  # read and written, of 9 that the array has
     whole = SLICED.replace("negate(%part)", "add(%part, %p.1)")
     assert hlo.count(whole).hbm_bytes == 10 * tile
+    renamed = SLICED.replace("f32[1,8,128]", "f32[9,8,128]").replace("dynamic-slice", "bitcast")
+    assert hlo.count(renamed).hbm_bytes == 18 * tile
 
 
 def test_an_unknown_trip_count_is_an_error() -> None:
