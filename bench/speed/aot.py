@@ -270,9 +270,6 @@ def compile_for(
 
 def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float, int]:
     """A program of a model, seconds to compile it, and the FLOP of its products."""
-    import jax
-    from flax import nnx
-
     from bench.speed import models
     from glow_jax.checkpoints import load
     from glow_jax.flops import flops_per_image
@@ -282,12 +279,33 @@ def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float,
         model = models.random_model(config, 0)
     else:
         model = load(case["model"], fold=False)
-    batch, config = case["batch"], model.config
+    flop = flops_per_image(model.config) * case["batch"]
     if case["kind"] == "exported":
-        return *_exported(model, case, platform, devices), flops_per_image(config) * batch
-    graph, state = nnx.split(model.fold(case["precision"], platform=platform))
-    arrays, structure = jax.tree.flatten(state)
+        return *_exported(model, case, platform, devices), flop
+    used = devices if case["kind"] == "sharded" else devices[:1]
     name = "encode" if case["kind"] == "encode" else "decode"
+    folded = model.fold(case["precision"], platform=platform)
+    return *compile_method(folded, name, case["batch"], platform, used), flop
+
+
+def compile_method(
+    folded: Any, name: str, batch: int, platform: str, devices: list[Any]
+) -> tuple[Any, float]:
+    """`encode` or `decode` of a folded model, compiled for devices that are not here, and seconds.
+
+    Args:
+        folded: the model, folded for the platform.
+        name: "encode" or "decode".
+        batch: images of all devices together.
+        platform: "tpu" or "cuda".
+        devices: of `topology`.
+    """
+    import jax
+    from flax import nnx
+
+    graph, state = nnx.split(folded)
+    arrays, structure = jax.tree.flatten(state)
+    config = folded.config
     values: Any = tuple(((batch, *shape), "float32") for shape in config.latent_shapes)
     if name == "encode":
         values = ((batch, *config.image_shape), "uint8")
@@ -296,9 +314,7 @@ def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float,
         return getattr(nnx.merge(graph, jax.tree.unflatten(structure, arrays)), name)(values)
 
     shapes = [(a.shape, a.dtype) for a in arrays]
-    used = devices if case["kind"] == "sharded" else devices[:1]
-    compiled, seconds = compile_for(platform, used, method, shapes, values)
-    return compiled, seconds, flops_per_image(config) * batch
+    return compile_for(platform, devices, method, shapes, values)
 
 
 def _exported(model: Any, case: Row, platform: str, devices: list[Any]) -> tuple[Any, float]:

@@ -84,6 +84,24 @@ def count(text: str) -> Counts:
     return counts
 
 
+def longest_loop(text: str) -> Counts:
+    """Counts of the loop of the entry that takes most cycles, with all its iterations.
+
+    Raises:
+        ValueError: as `count`; or the entry has no loop.
+    """
+    computations, entry = parse(text)
+    found = []
+    for instruction in computations[entry].values():
+        if instruction.opcode == "while":
+            found.append(Counts())
+            trips = _trips(instruction, computations)
+            _add(found[-1], computations, str(instruction.called("body")), trips)
+    if not found:
+        raise ValueError("a program without a loop")
+    return max(found, key=lambda counts: counts.cycles)
+
+
 def _add(counts: Counts, computations: dict[str, Computation], name: str, times: int) -> None:
     """Add what a computation does, and the computations that it runs, `times` times."""
     body = computations[name]
