@@ -12,8 +12,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from glow_jax.config import Conditioning, GlowConfig, Precision
-from glow_jax.coupling_network import NetworkWeights, activation, apply_network, conv3x3, matmul
+from glow_jax.coupling_network import NetworkWeights, activation, apply_network
 from glow_jax.layers import ActNorm, Fixed, ZeroConv
+from glow_jax.products import conv3x3, matmul
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]

@@ -18,11 +18,9 @@ from glow_jax.coupling import Coupling, CouplingRule, Network
 from glow_jax.coupling_network import (
     Form,
     NetworkWeights,
-    Products,
     apply_network,
     form_for,
     laid_out,
-    matmul,
     normalised_input,
 )
 from glow_jax.lanes import (
@@ -42,6 +40,7 @@ from glow_jax.layers import (
     Fixed,
     per_sample,
 )
+from glow_jax.products import Products, matmul
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]

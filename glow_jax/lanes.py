@@ -15,12 +15,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from glow_jax.coupling_network import (
-    PASSES,
     NetworkWeights,
-    Products,
     activation,
     without_edge,
 )
+from glow_jax.products import PASSES, Products
 
 HCL = Float[Array, "H C L"]
 
@@ -124,7 +123,7 @@ def from_lanes(h: Float[Array, "G L H 1 C"], width: int) -> Float[Array, "B H W 
 
 
 def matmul_lanes(h: Float[Array, "L H 1 C"], kernel: Array) -> Float[Array, "L H 1 D"]:
-    """h @ kernel, as `coupling_network.matmul`, of a batch of columns.
+    """h @ kernel, as `products.matmul`, of a batch of columns.
 
     A matrix product would have the compiler put rows in the lanes, and copy to and fro.
     """

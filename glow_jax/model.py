@@ -19,7 +19,6 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import lanes, pixels
 from glow_jax.config import GlowConfig
-from glow_jax.coupling_network import Products
 from glow_jax.flow_step import FoldedStep, Step, parts_of
 from glow_jax.graph_model import GraphGlow
 from glow_jax.layers import squeeze, unsqueeze
@@ -32,6 +31,7 @@ from glow_jax.prior import (
     standardise,
     unstandardise,
 )
+from glow_jax.products import Products
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]

@@ -8,8 +8,8 @@ import pytest
 from bench.speed import aot, hlo
 from bench.speed.models import random_model
 from glow_jax.config import GlowConfig
-from glow_jax.coupling_network import Products
 from glow_jax.io.packages import installed
+from glow_jax.products import Products
 
 RESULTS = Path(aot.__file__).parents[1] / "results" / "aot.json"
 

@@ -13,12 +13,12 @@ from glow_jax.config import GlowConfig
 from glow_jax.coupling_network import (
     Form,
     NetworkWeights,
-    Products,
     apply_network,
     form_for,
     laid_out,
 )
 from glow_jax.model import Glow
+from glow_jax.products import Products
 
 FORMS = [form for form in get_args(Form) if form != "lanes"]  # of which test_lanes.py is
 
