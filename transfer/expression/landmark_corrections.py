@@ -130,10 +130,10 @@ class _Sums:
 
 
 def solve_ridge(squares: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
-    """(F, K) float32: weights of a ridge regression, from x.T @ x, which is overwritten, and x.T @ y.
+    """(F, K) float32: weights of a ridge regression, from x.T @ x and x.T @ y.
 
-    Both are float64: the largest eigenvalues of x.T @ x are 10⁷ times the penalty, which rounding
-    to float32 would drown.
+    The first is overwritten. Both are float64: the largest eigenvalues of x.T @ x are 10⁷ times
+    the penalty, which rounding to float32 would drown.
     """
     squares[np.diag_indices(len(squares))] += penalty
     weights = linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
