@@ -41,6 +41,7 @@ CHUNK = 16  # outputs that are computed at once
 LUMA = np.array([0.299, 0.587, 0.114])
 COLUMNS: tuple[str, ...] = ("gain", "r", "truth_gain", "truth_r", "to_target", "nearer")
 COLUMNS += ("mouth_mae", "mouth_ssim", "mouth_sharpness")
+ALL = ", all pictures"  # end of the titles of rows that saw them
 ALPHAS = {"paper": 0.5}  # the others: 1
 
 
@@ -79,7 +80,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--cases", type=int, help="at most, drawn by --seed (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    parser.add_argument("--sheet", type=Path, help="also write a contact sheet, PNG")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        help="also write a contact sheet of the rows from neutral pictures, PNG",
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="JSON")
     args = parser.parse_args(argv)
     from glow_jax.io.errors import InputError
@@ -122,7 +127,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     for name, kind in itertools.product(args.methods, args.pictures):
         alpha = ALPHAS.get(name, 1.0)
         few = [case if kind == "neutral" else case.from_all for case in cases]
-        title = f"{name}, alpha {alpha:g}" + (", all pictures" if kind == "all" else "")
+        title = f"{name}, alpha {alpha:g}" + (ALL if kind == "all" else "")
         outputs[title] = pasted(name, alpha, models, album, few)
     rows, made = {}, {}
     for name, pictures in outputs.items():
@@ -131,7 +136,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         print_row(name, rows[name])
     labeller.close()
     if args.sheet is not None:
-        write_sheet(args.sheet, labels, album, cases, made)
+        shown = {name: made[name] for name in made if not name.endswith(ALL)}
+        write_sheet(args.sheet, labels, album, cases, shown)
     return {
         "commit": commit(),
         "model": models.codec.name,
