@@ -19,6 +19,7 @@ LAYERS = [  # of glow_jax; each may import those before it
     "exported",
     "compile_cache",
     "pixels",
+    "products",
     "coupling_network",
     "lanes",
     "layers",
