@@ -22,6 +22,7 @@ from glow_jax.config import GlowConfig
 from glow_jax.coupling_network import Products
 from glow_jax.flow_step import FoldedStep, Step, parts_of
 from glow_jax.graph_model import GraphGlow
+from glow_jax.kept_programs import kept
 from glow_jax.layers import squeeze, unsqueeze
 from glow_jax.prior import (
     PositionPrior,
@@ -56,7 +57,8 @@ def _jitted(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             function: Callable[..., R] = method
             return function(nnx.merge(graph, state), **kwargs)
 
-        compiled = jax.jit(pure, static_argnums=0, static_argnames=static)
+        pure.__qualname__ = method.__qualname__  # by which the program is kept
+        compiled = kept(pure, static=(0, *static))
 
         @functools.wraps(method)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

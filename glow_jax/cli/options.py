@@ -91,12 +91,13 @@ def start_jax(compile_cache: bool) -> None:
 
     from glow_jax.compile_cache import use_compile_cache
     from glow_jax.devices import check_platform
+    from glow_jax.kept_programs import keep_in
 
     check_platform()
     if not compile_cache or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         return
     try:
-        use_compile_cache()
+        keep_in(use_compile_cache())
     except InputError as error:
         print(f"compiled programs are not kept: {error}", file=sys.stderr)
 

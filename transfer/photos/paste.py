@@ -27,7 +27,6 @@ Sources: Pérez, Gangnet, Blake 2003 (the membrane); Keys 1981 (cubic convolutio
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
@@ -36,6 +35,7 @@ from scipy.sparse.linalg import spsolve
 from scipy.spatial import ConvexHull
 
 from glow_jax.io.landmarks68 import N_LANDMARKS, raised_brows
+from glow_jax.kept_programs import kept
 from transfer.expression.warp import SMOOTHING, warp
 from transfer.photos.crop import Pixels, Transform, crop, inverse, transform_points
 
@@ -141,14 +141,14 @@ def spline_shift(points: Points, displacements: Points, smoothing: float = SMOOT
         return np.zeros((GRID, GRID, 2), np.float32)
     axis = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
     own = np.stack(np.meshgrid(axis, axis), -1)
-    arrays = (jnp.asarray(a, jnp.float32) for a in (points, displacements, smoothing))
-    found = _warped(jnp.asarray(own)[None], *arrays)
+    arrays = (np.asarray(a, np.float32) for a in (points, displacements, smoothing))
+    found = _warped(own[None], *arrays)
     t = np.clip(np.minimum(axis, 1 - axis) / FADE, 0, 1)
     fade = t * t * (3 - 2 * t)
     return (np.asarray(found) - own) * fade[:, None, None] * fade[None, :, None]
 
 
-@jax.jit
+@kept
 def _warped(
     grid: jax.Array, points: jax.Array, displacements: jax.Array, smoothing: jax.Array
 ) -> jax.Array:
