@@ -33,6 +33,7 @@ from glow_jax.layers import (
     Conv1x1,
     Conv1x1LU,
     Fixed,
+    Randomness,
     per_sample,
 )
 
@@ -43,7 +44,7 @@ PerSample = Float[Array, " B"]
 class Step(nnx.Module):
     """One step of flow in training form: actnorm, 1x1 convolution or permutation, coupling."""
 
-    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
+    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: Randomness, dtype: jnp.dtype):
         self.norm = ActNorm(n_channels, dtype=dtype)
         self.inv_conv: Conv1x1 | Conv1x1LU | ChannelPermutation
         if config.permutation == "dense":

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from scipy import linalg
 
 from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.expression.batches import batches, fill, in_batches
@@ -132,6 +131,8 @@ class _Sums:
 
 def solve_ridge(squares: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
     """(F, K) weights of a ridge regression, from x.T @ x, which is overwritten, and x.T @ y."""
+    from scipy import linalg
+
     squares[np.diag_indices(len(squares))] += np.float32(penalty)
     return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
 
