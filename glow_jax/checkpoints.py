@@ -44,6 +44,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import open_ordinary, read_bytes, read_json_object
 from glow_jax.io.messages import reason
 from glow_jax.io.unfinished import unfinished
+from glow_jax.kept_programs import kept_result
 from glow_jax.model import Glow
 from glow_jax.model_card import BUNDLED, CARD, calibrate, far_limit, read_card
 from glow_jax.weight_files import (
@@ -316,7 +317,8 @@ def _checked_weights(path: Path, config: GlowConfig) -> Weights:
     folder, expected = (path / "weights").resolve(), _expected(config)
     n_elements = sum(math.prod(a.shape) for a in jax.tree.leaves(expected))
     check_files(path, folder, saved, MAX_OVERHEAD_BYTES + 2 * MAX_ITEM_BYTES * n_elements)
-    return read_weights(path, folder, expected)
+    facts = json.dumps([saved, config.to_json()], sort_keys=True)
+    return kept_result(f"weights {facts}", lambda: read_weights(path, folder, expected))
 
 
 def _expected(config: GlowConfig) -> Weights:

@@ -1,8 +1,8 @@
 """Compiled programs on disk that later processes load without tracing the function again.
 
-JAX's own cache (`glow_jax.compile_cache`) is looked up by the traced program, and tracing takes most
-of the time of a verb whose programs are compiled already. Here a program is looked up by what it is
-traced from: this package's source code, the versions of what it uses, JAX's settings, the
+JAX's own cache (`glow_jax.compile_cache`) is looked up by the traced program, and tracing takes
+most of the time of a verb whose programs are compiled already. Here a program is looked up by what
+it is traced from: this package's source code, the versions of what it uses, JAX's settings, the
 function, its static arguments, and the structures, shapes and types of the others. Therefore a
 function may depend on its arguments and on the source code alone, not on what a variable holds.
 
@@ -22,11 +22,13 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Hashable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import flax
 import jax
+import jaxlib
+import ml_dtypes
 import numpy as np
 from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
@@ -36,8 +38,9 @@ from glow_jax.io.cache_folders import private_folder
 from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.files import read_bytes, write_atomically
 
-ENDING = ".program"
-PACKAGES = ("jax", "jaxlib", "flax", "numpy", "ml_dtypes")  # on which a traced program depends
+ENDING, RESULT_ENDING = ".program", ".result"
+MAX_RESULT_BYTES = 2**25
+PACKAGES = (jax, jaxlib, flax, np, ml_dtypes)  # on which a traced program depends
 SOURCES = ("glow_jax", "transfer")
 UNUSED_S = 30 * 86400.0  # seconds after which programs of other code are removed
 ELSEWHERE = ("jax_compilation_cache_dir", "jax_log_compiles")  # settings that change no program
@@ -114,12 +117,31 @@ def kept(function: Callable[..., Any], *, static: Sequence[int | str] = (), **op
             if program is None:
                 lowered = jitted.lower(*args, **kwargs)
                 program = _compiled(lowered)
-                if _needs_lapack_at_most(lowered):
-                    _write(path, program)
+                if (data := _serialised(lowered, program)) is not None:
+                    _write(path, data)
             found[key] = program
         return program(*given, **named)
 
     return call
+
+
+def kept_result(facts: str, make: Callable[[], Any]) -> Any:
+    """What `make` returns, kept where `keep_in` has named a folder, unless it is large.
+
+    Args:
+        facts: all that the result depends on beside `environment`.
+        make: returns what can be pickled.
+    """
+    if not _folders:
+        return make()
+    path = _folders[0] / f"{hashlib.sha256(facts.encode()).hexdigest()}{RESULT_ENDING}"
+    found = _read(path)
+    if found is None:
+        found = make()
+        data = pickle.dumps(found, protocol=5)
+        if len(data) <= MAX_RESULT_BYTES:
+            _write(path, data)
+    return found
 
 
 def environment() -> str:
@@ -131,7 +153,7 @@ def environment() -> str:
             digest.update(f"{path.relative_to(root)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     settings = {name: value for name, value in jax.config.values.items() if name not in ELSEWHERE}
-    versions = [(name, metadata.version(name)) for name in PACKAGES]
+    versions = [(package.__name__, package.__version__) for package in PACKAGES]
     flags = [(name, os.environ.get(name)) for name in ("XLA_FLAGS", "JAX_ENABLE_X64")]
     facts = (platform.python_version(), versions, flags, sorted(settings.items()))
     digest.update(repr(facts).encode())
@@ -152,20 +174,28 @@ def _digest(label: str, key: tuple[Any, ...]) -> str:
 
 
 def _loaded(path: Path, tree: Any) -> Any:
-    """The program of a file; None if there is no such file, or a damaged one, which is removed."""
+    """The program of a file; None if there is none that can be used."""
+    found = _read(path)
+    if found is None:
+        return None
+    payload, out_tree = found
+    payload = zlib.decompress(payload)
+    if LAPACK in payload:  # else JAX does this when it traces
+        lapack.prepare_lapack_call("getrf_ffi", np.dtype(np.float32))
+    return serialize_executable.deserialize_and_load(
+        payload, tree, out_tree, execution_devices=jax.devices()[:1]
+    )
+
+
+def _read(path: Path) -> Any:
+    """What a file holds; None if there is no such file, or a damaged one, which is removed."""
     try:
         data = read_bytes(path, follow_link=False)
     except (OSError, InputError):
         return None
     digest, data = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
     if hashlib.sha256(data).digest() == digest:
-        with contextlib.suppress(Exception):  # of another JAX, whose version says it is the same
-            payload, out_tree = pickle.loads(zlib.decompress(data))
-            if LAPACK in payload:  # else JAX does this when it traces
-                lapack.prepare_lapack_call("getrf_ffi", np.dtype(np.float32))
-            return serialize_executable.deserialize_and_load(
-                payload, tree, out_tree, execution_devices=jax.devices()[:1]
-            )
+        return pickle.loads(data)
     with contextlib.suppress(OSError):
         path.unlink()
     return None
@@ -187,19 +217,23 @@ def _compiled(lowered: Any) -> Any:
             compilation_cache.reset_cache()
 
 
-def _needs_lapack_at_most(lowered: Any) -> bool:
-    """Whether a program calls no library but LAPACK, which must be prepared in each process."""
+def _serialised(lowered: Any, program: Any) -> bytes | None:
+    """A program as bytes; None where JAX cannot write it.
+
+    None too if it calls a library other than LAPACK, which each process must prepare.
+    """
     called = set(re.findall(r'custom_call @"?([\w.$]+)', lowered.as_text()))
-    return all(name.encode().startswith(LAPACK) for name in called - WITHOUT_LIBRARY)
-
-
-def _write(path: Path, program: Any) -> None:
-    """Keep a program; one that JAX cannot write, or a full disk, only means that it is not kept."""
+    if not all(name.encode().startswith(LAPACK) for name in called - WITHOUT_LIBRARY):
+        return None
     try:
         payload, _, out_tree = serialize_executable.serialize(program)
-        data = zlib.compress(pickle.dumps((payload, out_tree), protocol=5), 1)
+        return pickle.dumps((zlib.compress(payload, 1), out_tree), protocol=5)
     except (ValueError, NotImplementedError, TypeError, pickle.PicklingError):
-        return
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file, after its hash; a full disk only means that it is not there."""
     with contextlib.suppress(InputError, OutputError):
         write_atomically(path, hashlib.sha256(data).digest() + data)
 
