@@ -318,7 +318,8 @@ def _checked_weights(path: Path, config: GlowConfig) -> Weights:
     n_elements = sum(math.prod(a.shape) for a in jax.tree.leaves(expected))
     check_files(path, folder, saved, MAX_OVERHEAD_BYTES + 2 * MAX_ITEM_BYTES * n_elements)
     facts = json.dumps([saved, config.to_json()], sort_keys=True)
-    return kept_result(f"weights {facts}", lambda: read_weights(path, folder, expected))
+    weights: Weights = kept_result(f"weights {facts}", lambda: read_weights(path, folder, expected))
+    return weights
 
 
 def _expected(config: GlowConfig) -> Weights:
