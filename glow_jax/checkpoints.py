@@ -250,7 +250,12 @@ def from_weights(config: GlowConfig, weights: Weights, dtype: DTypeLike = jnp.fl
 @functools.lru_cache(maxsize=4)
 def _shapes(config: GlowConfig, dtype: jnp.dtype) -> tuple[Any, Any]:
     """A model's structure, and shapes and types in place of its arrays; half a second to trace."""
-    return nnx.split(nnx.eval_shape(lambda: Glow(config, rngs=None, dtype=dtype)))
+
+    def traced() -> tuple[Any, Any]:
+        return nnx.split(nnx.eval_shape(lambda: Glow(config, rngs=None, dtype=dtype)))
+
+    found: tuple[Any, Any] = kept_result(f"shapes {dtype} {config.to_json()}", traced)
+    return found
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:

@@ -13,6 +13,7 @@ private folder of the compile cache, whose files JAX runs as code too.
 import contextlib
 import functools
 import hashlib
+import io
 import os
 import pickle
 import platform
@@ -170,7 +171,11 @@ def _kind(leaf: Any) -> Hashable:
 def _digest(label: str, key: tuple[Any, ...]) -> str:
     fixed, *others = key
     facts = "\0".join([label, *map(str, others)]).encode()
-    return hashlib.sha256(facts + pickle.dumps(fixed, protocol=5)).hexdigest()
+    pickled = io.BytesIO()
+    pickler = pickle.Pickler(pickled, protocol=5)
+    pickler.fast = True  # equal values give equal bytes, whichever parts of them are one object
+    pickler.dump(fixed)
+    return hashlib.sha256(facts + pickled.getvalue()).hexdigest()
 
 
 def _loaded(path: Path, tree: Any) -> Any:

@@ -26,6 +26,7 @@ PEOPLE, FACES, PHOTOGRAPHS = DEMO / "people", DEMO / "expressions", DEMO / "phot
 PICTURE, PHOTOGRAPH = PEOPLE / "person-16" / "neutral-0.png", PHOTOGRAPHS / "people/person-781.jpg"
 CLIP = DEMO / "clips" / "smile-and-blink.mp4"
 GOALS = {"cold": 6.0, "cached": 3.0}  # CPU seconds
+COLD = ("encode", "decode", "sample")  # the verbs that have a goal when nothing is cached
 STATES = tuple(GOALS)
 PICTURES = (".png", ".webp", ".npz", ".gif")  # endings of the files that are hashed
 Row = dict[str, Any]
@@ -103,13 +104,16 @@ def made_inputs(folder: Path) -> dict[str, str]:
 
 
 def measured(name: str, inputs: dict[str, str], folder: Path, repeats: int) -> Row:
-    """Calls of one case: in each round an empty cache folder, then the same folder again."""
+    """Calls of one case: with an empty cache folder, then with the same folder again.
+
+    Cases of `COLD` have an empty folder as often as a cached one, the others once.
+    """
     seconds: dict[str, list[float]] = {state: [] for state in STATES}
     wall: dict[str, list[float]] = {state: [] for state in STATES}
     hashes = set()
     for i in range(repeats):
-        cache = folder / f"cache-{list(CASES).index(name)}-{i}"
-        for state in STATES:
+        cache = folder / f"cache-{list(CASES).index(name)}-{i if name in COLD else 0}"
+        for state in STATES if i == 0 or name in COLD else STATES[1:]:
             out = folder / f"out-{list(CASES).index(name)}-{i}-{state}"
             words = [word.format(out=out, **inputs) for word in CASES[name]]
             cpu, waited = call(words, cache)
@@ -122,7 +126,10 @@ def measured(name: str, inputs: dict[str, str], folder: Path, repeats: int) -> R
         "cpu_s": medians,
         "cpu_s_each": seconds,
         "wall_s": {state: statistics.median(wall[state]) for state in STATES},
-        "reached": {state: medians[state] <= GOALS[state] for state in STATES},
+        "reached": {
+            state: medians[state] <= GOALS[state]
+            for state in (STATES if name in COLD else STATES[1:])
+        },
         "outputs": sorted(hashes),
     }
 

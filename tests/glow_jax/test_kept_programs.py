@@ -72,6 +72,19 @@ def test_what_a_program_depends_on_tells_programs_apart(folder: Path) -> None:
     assert len(TRACED) == 6
 
 
+def test_equal_static_arguments_find_one_program_whatever_objects_they_are(folder: Path) -> None:
+    def named(x: Any, names: tuple[str, ...]) -> Any:
+        TRACED.append(names[0])
+        return x
+
+    word = "ab"
+    parts = [(word, word), (word, "".join(["a", "b"]))]
+    assert parts[0] == parts[1] and parts[1][0] is not parts[1][1]
+    for names in parts:
+        kept(named, static=(1,))(np.ones(1, np.float32), names)
+    assert len(list(folder.glob(f"*{ENDING}"))) == 1
+
+
 def test_under_a_transformation_it_is_jit(folder: Path) -> None:
     x = np.ones((2, 3), np.float32)
     assert jax.vmap(lambda row: fresh()(row, 2))(x).tolist() == [[2, 2, 2]] * 2
