@@ -11,7 +11,7 @@ import sys
 from typing import NoReturn
 
 import glow_jax
-from glow_jax.cli.options import flags_of, with_flags
+from glow_jax.cli.options import collect_garbage, flags_of, with_flags
 from glow_jax.cli.parser import Parser, meant
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
@@ -112,6 +112,8 @@ def _keep_own_permissions() -> None:
 
 def _run(words: list[str]) -> int:
     args = _parsed(words)
+    if not hasattr(args, "compile_cache"):  # others call `start_jax`
+        collect_garbage()
     try:
         return args.run(args)
     except InputError as error:

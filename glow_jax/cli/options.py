@@ -1,6 +1,7 @@
 """Options that several verbs share, and argparse types for the values of options."""
 
 import argparse
+import gc
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -91,14 +92,23 @@ def start_jax(compile_cache: bool) -> None:
 
     from glow_jax.compile_cache import use_compile_cache
     from glow_jax.devices import check_platform
+    from glow_jax.kept_programs import keep_in
 
     check_platform()
+    collect_garbage()
     if not compile_cache or not jax.config.jax_enable_compilation_cache:  # type: ignore[attr-defined]
         return
     try:
-        use_compile_cache()
+        keep_in(use_compile_cache())
     except InputError as error:
         print(f"compiled programs are not kept: {error}", file=sys.stderr)
+
+
+def collect_garbage() -> None:
+    """Let Python look for garbage, which `launcher` has kept it from, save in what is there now."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def whole_number(low: int, high: int) -> Any:

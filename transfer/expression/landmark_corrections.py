@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from scipy import linalg
 
 from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.expression.batches import batches, fill, in_batches
@@ -135,6 +134,8 @@ def solve_ridge(squares: np.ndarray, products: np.ndarray, penalty: float) -> np
     The first is overwritten. Both are float64: the largest eigenvalues of x.T @ x are 10⁷ times
     the penalty, which rounding to float32 would drown.
     """
+    from scipy import linalg
+
     squares[np.diag_indices(len(squares))] += penalty
     weights = linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
     return np.asarray(weights, np.float32)
