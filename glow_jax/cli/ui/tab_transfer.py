@@ -4,21 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from glow_jax.cli.ui import bundled, words
-from glow_jax.cli.ui.choosers import chooser, neutral_box, picture_settings
+from glow_jax.cli.ui.choosers import chooser, method_radio, neutral_box, picture_settings
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.forms import TransferForm, command_text
-from glow_jax.cli.ui.gather import SUITABLE, Fields, gather
+from glow_jax.cli.ui.gather import Fields, gather
 from glow_jax.cli.ui.live import Live, Wires, connect
 from glow_jax.cli.ui.outcome import files_of, result_html, warnings_html
 from glow_jax.cli.ui.parts import downloads, flags_of_verb, off
-from transfer.methods import METHODS as ALL_METHODS
+from transfer.methods import METHODS
 
 EMPTY = "Choose an expression and a target, then press Transfer."
-METHODS = {
-    "warp": "warp: the target's picture is warped",
-    "glow": "glow: as warp, with the inside of the source's own mouth",
-    "paper": "paper: addition in latent space (needs neutral pictures of the source)",
-}
 
 
 def build(gr: Any, engine: Engine) -> None:
@@ -102,14 +97,9 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any]:
         "neutral": neutral,
     }
     with gr.Accordion("Settings", open=False):
-        return fields | _settings(gr), go
-
-
-def _settings(gr: Any) -> dict[str, Any]:
-    labels = [("suitable: glow for photographs, warp for aligned faces", SUITABLE)]
-    labels += [(METHODS.get(name, name), name) for name in ALL_METHODS]
-    return {
-        "method": gr.Radio(labels, value=SUITABLE, label="Method"),
-        **picture_settings(gr, "Paste the result into the target's photograph"),
-        "neutralise": gr.Checkbox(False, label="First remove the target's own expression"),
-    }
+        fields |= {
+            "method": method_radio(gr, METHODS),
+            **picture_settings(gr, "Paste the result into the target's photograph"),
+            "neutralise": gr.Checkbox(False, label="First remove the target's own expression"),
+        }
+    return fields, go

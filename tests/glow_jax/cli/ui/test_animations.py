@@ -39,7 +39,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         "target": None,
         "target_name": "person-16",
         "alpha": 0.7,
-        "method": "warp",
+        "method": SUITABLE,
         "source_neutral": " auto ",
         "pictures": BY_SIZE,
         "model": SUITABLE,
@@ -76,7 +76,7 @@ def test_uploads_are_bounded(
     upload = Upload(path, "../my clip.mp4")
     form = gather(engine, fields(clip=upload, bundled=False, pictures=PHOTOGRAPHS))
     assert form.driving.shown == "my clip.mp4" and form.photographs and form.paste_back
-    assert form.model == "photo64" and form.source_neutral == "auto"
+    assert (form.model, form.method, form.source_neutral) == ("photo64", "glow", "auto")
     limits = [
         ("MAX_CLIP_BYTES", 100, "bytes; at most 100 in a clip"),
         ("MAX_FRAMES", 5, r"my clip\.mp4: 6 frames; at most 5 here"),
@@ -117,7 +117,7 @@ def test_it_makes_what_its_command_makes(
     frames = [frame.pixels for frame in frames_of(read_clip(bundled.CLIP))][:20]
     path = write_video(tmp_path / "raw.mp4", frames, sound="aac")
     form = gather(engine, fields(clip=Upload(path, "it's me.mp4"), bundled=False))
-    assert not form.photographs and form.model == "faces64"
+    assert (form.photographs, form.model, form.method) == (False, "faces64", "warp")
     seen: list[tuple[str, int, int]] = []
     done = run(engine, form, lambda *step: seen.append(step))
     assert done.frames == 20 and done.sound == "aac" and read_clip(done.out).sound == "aac"
