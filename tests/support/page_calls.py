@@ -60,27 +60,25 @@ class PageCalls:
             for path, name in zip(sent, shown, strict=True)
         ]
 
-    def press(self, button: str, **fields: Any) -> Answer:
+    def press(self, button: str, fields: dict[str, Any]) -> Answer:
         """Press a button; returns the answer of the event itself, not of those that follow it.
 
         Args:
             button: its `elem_id`.
-            fields: values by the `elem_id` of their component, with _ for -.
+            fields: values by the `elem_id` of their component.
         """
         event = next(
             one
             for one in self._events
             if any(self._parts[id_].get("elem_id") == button for id_, _ in one["targets"] if id_)
         )
-        data = [self._value(self._parts[id_], fields) for id_ in event["inputs"]]
-        assert not fields, f"{button} has no fields {list(fields)}"
+        inputs = [self._parts[id_] for id_ in event["inputs"]]
+        unknown = fields.keys() - {one.get("elem_id") for one in inputs}
+        assert not unknown, f"{button} has no fields {unknown}"
+        data = [fields.get(one.get("elem_id"), one.get("value")) for one in inputs]
         call = {"data": data, "fn_index": event["id"], "session_hash": self._session}
         self._http.post(f"{API}/queue/join", json=call).raise_for_status()
         return self._answer()
-
-    def _value(self, props: dict[str, Any], fields: dict[str, Any]) -> Any:
-        name = (props.get("elem_id") or "").replace("-", "_")
-        return fields.pop(name) if name in fields else props.get("value")
 
     def _answer(self) -> Answer:
         query = {"session_hash": self._session}

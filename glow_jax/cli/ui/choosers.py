@@ -23,7 +23,7 @@ def chooser(gr: Any, label: str, options: dict[str, Path], key: str) -> tuple[An
         gr, label=label, height=230, elem_id=key, sources=["upload", "webcam", "clipboard"]
     )
     name = gr.Radio(
-        [(one.removeprefix("person-"), one) for one in options],
+        [(one.removeprefix("person-").replace("-", " "), one) for one in options],
         label="or somebody who does not exist",
         elem_id=f"{key}-bundled",
         elem_classes="faces",

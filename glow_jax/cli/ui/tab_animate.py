@@ -67,7 +67,7 @@ def build(gr: Any, engine: Engine, page: Any) -> None:
         with gr.Column(scale=6, min_width=320):
             state = gr.HTML(words.placeholder(_empty()), elem_id="animate-state")
             video = video_box(gr, label="Result", height=420, visible=False, elem_id="animation")
-            files = downloads(gr, "animate", "Video", "Video, table, inputs and recipe (.zip)")
+            files = downloads(gr, "animate", "Video", "Video, inputs and recipe (.zip)")
             command = gr.HTML(elem_id="animate-command")
 
     def made(
@@ -129,7 +129,7 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any, Any]:
             clip = clip_box(gr, label="Clip of the driver", height=250, elem_id="clip")
             use = gr.Checkbox(
                 False,
-                label="use a clip of somebody who does not exist",
+                label="or a clip of somebody who does not exist",
                 elem_id="clip-bundled",
             )
         with gr.Column(min_width=200):
