@@ -155,7 +155,8 @@ def unlikely(bits: dict[str, float], limit: float | None) -> list[str]:
     more = f" and {len(far) - MOST_LISTED} more" if len(far) > MOST_LISTED else ""
     return [
         "Unlike the pictures that the model knows, of which 99.9 % are below "
-        f"{limit:.2f} bits/dim: {named}{more}. The result may be poor: light, pose or glasses may be unusual."
+        f"{limit:.2f} bits/dim: {named}{more}. The result may be poor: light, pose or glasses may "
+        "be unusual."
     ]
 
 
