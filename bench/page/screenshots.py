@@ -20,7 +20,7 @@ from PIL import Image
 from bench.page import actions, driver
 
 OUT = Path(__file__).parents[2] / "docs" / "images"
-COLOURS = 256
+COLOURS, DITHER = 256, Image.Dither.FLOYDSTEINBERG
 SETTLED_MS = 1500  # the last of a result to appear is the command line
 GAP = 24  # pixels between two pictures
 
@@ -96,8 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         driver.chromium() as browser,
     ):
         for name, picture in pictures(browser, server.url).items():
-            few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-            few.save(args.out / name, optimize=True)
+            few = picture.convert("RGB").quantize(COLOURS)
+            dithered = picture.convert("RGB").quantize(palette=few, dither=DITHER)
+            dithered.save(args.out / name, optimize=True)
             print(args.out / name)
     return 0
 
