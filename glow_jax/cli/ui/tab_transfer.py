@@ -10,7 +10,7 @@ from glow_jax.cli.ui.forms import TransferForm, command_text
 from glow_jax.cli.ui.gather import Fields, gather
 from glow_jax.cli.ui.live import Live, Wires, connect
 from glow_jax.cli.ui.outcome import files_of, result_html, warnings_html
-from glow_jax.cli.ui.parts import downloads, flags_of_verb, off
+from glow_jax.cli.ui.parts import downloads
 from transfer.methods import METHODS
 
 EMPTY = "Choose an expression and a target, then press Transfer."
@@ -20,7 +20,7 @@ def build(gr: Any, engine: Engine) -> None:
     """Add the tab's components and events to the open page."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            chosen, go = _inputs(gr)
+            fields, go = _inputs(gr)
         with gr.Column(scale=6, min_width=320):
             result = gr.HTML(words.placeholder(EMPTY), elem_id="transfer-result")
             with gr.Column(visible=False) as below:
@@ -36,28 +36,23 @@ def build(gr: Any, engine: Engine) -> None:
                 figures = gr.HTML(elem_id="transfer-figures")
                 command = gr.HTML(elem_id="transfer-command")
 
-    def gathered(*values: Any) -> TransferForm:
-        with engine.turns.mine():
-            return gather(engine, Fields.of(dict(zip(chosen, values, strict=True))))
-
     tab = Live(
-        gather=gathered,
+        gather=lambda values: gather(engine, Fields.of(values)),
         asked=lambda made, amount: round(float(amount), 4),
         opened=lambda made: [gr.Column(visible=True)],
         now=lambda made, amount: _now(engine, made, amount),
         files=lambda made, amount: _files(gr, engine, made, amount),
-        cleared=lambda: ["", *off(gr, 2)],
     )
     wires = Wires(
         starts=[go.click],
         moves=[alpha.input],
-        fields=list(chosen.values()),
+        fields=fields,
         sliders=[alpha],
         columns=[below],
         now=[result, notes, command],
         files=[figures, *files],
     )
-    connect(gr, tab, wires, flags_of_verb("transfer"))
+    connect(gr, engine, tab, wires, "transfer")
 
 
 def _now(engine: Engine, form: TransferForm, alpha: float) -> tuple[str, str, str]:
