@@ -12,7 +12,9 @@ from glow_jax.cli.main import main
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.finish import finish, pack
 from glow_jax.cli.ui.forms import OUT, Person, TransferForm, command_text
+from glow_jax.io.output_schema import INPUTS, RESULTS
 from glow_jax.io.pictures import read_image
+from glow_jax.io.tables import read_rows
 from transfer.preview import Preview
 
 
@@ -70,6 +72,11 @@ def test_the_archive_makes_itself_again(
     assert hashlib.sha256(made.read_bytes()).hexdigest() == said
     for name, digest in recipe["inputs_sha256"].items():
         assert hashlib.sha256(Path(name).read_bytes()).hexdigest() == digest
+    kept = [list(read_rows(place / RESULTS)) for place in (Path(), Path(OUT))]
+    for row in (*kept[0], *kept[1]):
+        row.pop("seconds")
+    assert kept[0] == kept[1]
+    assert Path(INPUTS).read_bytes() == Path(OUT, INPUTS).read_bytes()
     # Equal files give equal archives.
     assert pack(finished, form, -0.5).read_bytes() == pack(finished, form, -0.5).read_bytes()
 
