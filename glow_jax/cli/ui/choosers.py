@@ -39,7 +39,7 @@ def neutral_box(gr: Any, key: str) -> Any:
         gr,
         label="One or more pictures of the same person without an expression",
         file_count="multiple",
-        height=140,
+        height=160,
         elem_id=key,
     )
 

@@ -37,7 +37,7 @@ def build(gr: Any, engine: Engine) -> None:
     """Add the tab's components and events to the open page."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            table = file_box(gr, label="Table (.csv, .toml, .yaml)", height=130, elem_id="table")
+            table = file_box(gr, label="Table (.csv, .toml, .yaml)", height=160, elem_id="table")
             pictures = file_box(
                 gr,
                 label="Its pictures, or a ZIP with them in folders",

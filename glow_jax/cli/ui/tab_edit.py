@@ -133,7 +133,7 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any]:
         reference = neutral_box(gr, "edit-reference")
     with gr.Accordion("A direction in place of Action Units", open=False):
         direction = file_box(
-            gr, label="Direction (.npz) of glow-jax direction", height=130, elem_id="direction"
+            gr, label="Direction (.npz) of glow-jax direction", height=160, elem_id="direction"
         )
     with gr.Accordion("Settings", open=False):
         settings = picture_settings(gr, "Paste the result into the photograph")
