@@ -49,7 +49,8 @@ class Live:
         asked: from a form and the values of the sliders to what they ask for.
         opened: from a form to the values of the columns, which are hidden before.
         now: from a form and what is asked to the values that are shown at once.
-        files: from a form and what is asked to the values that follow, step by step.
+        files: from a form and what is asked to the values that follow, step by step: the first
+            value of `now` again, and those of the files.
     """
 
     gather: Callable[..., Any]
@@ -131,7 +132,7 @@ def connect(gr: Any, engine: Engine, tab: Live, wires: Wires, verb: str) -> None
         concurrency_limit=8,
         **PRIVATE,
     )
-    inputs, kept = [form, *wires.sliders], [figures, *buttons]
+    inputs, kept = [form, *wires.sliders], [wires.now[0], figures, *buttons]
     ran.success(failing(gr, settle, flags), inputs, kept, **quiet)
     for one in wires.after:
         shown = one.then(failing(gr, moved, flags), inputs, moving, **quiet)

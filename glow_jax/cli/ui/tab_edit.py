@@ -115,7 +115,7 @@ def _now(engine: Engine, form: EditForm, asked: Stated) -> tuple[str, str, str]:
 
 def _files(gr: Any, engine: Engine, form: EditForm, asked: Stated) -> Iterator[Any]:
     if _is_empty(form, asked):
-        yield "", *off(gr, 2)
+        yield gr.skip(), "", *off(gr, 2)
         return
     yield from files_of(gr, engine, form, asked, "Measured in the result", "asked for")
 

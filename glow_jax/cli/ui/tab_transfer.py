@@ -60,7 +60,7 @@ def _now(engine: Engine, form: TransferForm, alpha: float) -> tuple[str, str, st
     preview, shown = engine.shown(form, alpha)
     notes = words.lines(words.remarks(preview.note, alpha, shown.kept))
     return (
-        result_html(preview, shown, f"after, {100 * alpha:.0f} %"),
+        result_html(preview, shown, _tag(alpha)),
         warnings_html(preview, form.model) + notes,
         words.command(command_text(form.words(alpha))),
     )
@@ -68,7 +68,11 @@ def _now(engine: Engine, form: TransferForm, alpha: float) -> tuple[str, str, st
 
 def _files(gr: Any, engine: Engine, form: TransferForm, alpha: float) -> Iterator[Any]:
     title = f"Measured in the result at {100 * alpha:.0f} %"
-    return files_of(gr, engine, form, alpha, title, "source moves")
+    return files_of(gr, engine, form, alpha, title, "source moves", _tag(alpha))
+
+
+def _tag(alpha: float) -> str:
+    return f"after, {100 * alpha:.0f} %"
 
 
 def _inputs(gr: Any) -> tuple[dict[str, Any], Any]:
