@@ -14,6 +14,7 @@ from glow_jax.cli.ui import bundled
 from glow_jax.io.pictures import read_image
 from tests.support.paths import ROOT
 from tests.support.videos import write_video
+from transfer.preview import PHOTOGRAPH_PX
 
 pytestmark = pytest.mark.slow
 HEADS = ROOT / "tests" / "heads"
@@ -84,10 +85,12 @@ def test_photographs(page: Any, downloads: Path, monkeypatch: pytest.MonkeyPatch
     actions.transferred(page)
     archive = actions.downloaded(page, "transfer-file-1", downloads)
     assert "--align" in shown_command(page, "transfer")
+    shown = page.locator("#transfer-result img.after").evaluate("e => e.naturalWidth")
     outputs = made_again(archive, monkeypatch, shown_command(page, "transfer"))
     (pasted,) = [name for name in outputs if name.startswith("pasted/")]
     whole = read_image(downloads / "unpacked" / "result" / pasted)
     assert whole.shape == read_image(HEADS / "36_0.webp").shape
+    assert shown == min(whole.shape[1], PHOTOGRAPH_PX)
 
 
 def test_edit(page: Any, downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
