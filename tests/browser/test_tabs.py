@@ -93,6 +93,20 @@ def test_photographs(page: Any, downloads: Path, monkeypatch: pytest.MonkeyPatch
     assert shown == min(whole.shape[1], PHOTOGRAPH_PX)
 
 
+def test_bundled_photographs(page: Any, downloads: Path) -> None:
+    """JPEG in, JPEG out: the whole photograph is shown, and can be downloaded."""
+    photographs = {n: p for n, p in enumerate(bundled.people().values()) if p.suffix == ".jpg"}
+    number, path = next(iter(photographs.items()))
+    actions.choose(page, "expression", 7)
+    actions.choose(page, "target", number)
+    actions.transferred(page)
+    picture = actions.downloaded(page, "transfer-file-0", downloads)
+    height, width = read_image(path).shape[:2]
+    assert picture.suffix == ".jpg" and read_image(picture).shape == (height, width, 3)
+    shown = page.locator("#transfer-result img.after").evaluate("e => e.naturalWidth")
+    assert shown == round(width * min(1, PHOTOGRAPH_PX / max(width, height)))
+
+
 def test_edit(page: Any, downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     actions.go_to(page, "Edit")
     actions.choose(page, "edit-picture", 6)  # a smile

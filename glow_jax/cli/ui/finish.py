@@ -63,10 +63,10 @@ def finish(engine: Engine, form: Form, asked: Any) -> Finished:
     if not rows:
         raise InputError("the output could not be made: see failures.csv")
     picture = out / rows[0]["file"]
-    pasted = out / PASTED / picture.name
+    pasted = list((out / PASTED).glob(f"{picture.stem}.*"))  # a JPEG where the photograph is one
     why = [trouble.reason for trouble in summary.skipped]
     why += summary.pasted.failures if summary.pasted else ()
-    made = pasted if pasted.is_file() else None
+    made = pasted[0] if pasted else None
     return Finished(out, rows[0], picture, made, list(read_rows(out / INPUTS)), tuple(why))
 
 
