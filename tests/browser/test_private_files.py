@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from bench.page.driver import STARTED, Server
@@ -98,6 +97,8 @@ def test_the_end_amid_an_animation(tmp_path: Path, number: int) -> None:
 
 def broken_off(page: PageCalls, fields: dict[str, object]) -> None:
     """Ask for an animation whose answer does not arrive."""
+    import httpx  # comes with the extra `ui`
+
     try:
         page.press("animate-go", fields)
     except Exception as error:

@@ -6,8 +6,6 @@ import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
-
 API = "/gradio_api"
 ANSWER_S = 600.0  # a first call compiles programs
 
@@ -33,6 +31,8 @@ class PageCalls:
 
     def __init__(self, url: str):
         """Read the page's components and events."""
+        import httpx  # comes with the extra `ui`
+
         self._http = httpx.Client(base_url=url, timeout=ANSWER_S)
         config = self._http.get("/config").raise_for_status().json()
         self._parts = {one["id"]: one["props"] for one in config["components"]}
