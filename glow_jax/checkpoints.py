@@ -44,6 +44,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import open_ordinary, read_bytes, read_json_object
 from glow_jax.io.messages import reason
 from glow_jax.io.unfinished import unfinished
+from glow_jax.kept_programs import kept_result
 from glow_jax.model import Glow
 from glow_jax.model_card import BUNDLED, CARD, calibrate, far_limit, read_card
 from glow_jax.weight_files import (
@@ -249,7 +250,12 @@ def from_weights(config: GlowConfig, weights: Weights, dtype: DTypeLike = jnp.fl
 @functools.lru_cache(maxsize=4)
 def _shapes(config: GlowConfig, dtype: jnp.dtype) -> tuple[Any, Any]:
     """A model's structure, and shapes and types in place of its arrays; half a second to trace."""
-    return nnx.split(nnx.eval_shape(lambda: Glow(config, rngs=nnx.Rngs(0), dtype=dtype)))
+
+    def traced() -> tuple[Any, Any]:
+        return nnx.split(nnx.eval_shape(lambda: Glow(config, rngs=None, dtype=dtype)))
+
+    found: tuple[Any, Any] = kept_result(f"shapes {dtype} {config.to_json()}", traced)
+    return found
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
@@ -316,7 +322,9 @@ def _checked_weights(path: Path, config: GlowConfig) -> Weights:
     folder, expected = (path / "weights").resolve(), _expected(config)
     n_elements = sum(math.prod(a.shape) for a in jax.tree.leaves(expected))
     check_files(path, folder, saved, MAX_OVERHEAD_BYTES + 2 * MAX_ITEM_BYTES * n_elements)
-    return read_weights(path, folder, expected)
+    facts = json.dumps([saved, config.to_json()], sort_keys=True)
+    weights: Weights = kept_result(f"weights {facts}", lambda: read_weights(path, folder, expected))
+    return weights
 
 
 def _expected(config: GlowConfig) -> Weights:

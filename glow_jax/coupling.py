@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from glow_jax.config import Conditioning, GlowConfig, Precision
 from glow_jax.coupling_network import NetworkWeights, activation, apply_network
-from glow_jax.layers import ActNorm, Fixed, ZeroConv
+from glow_jax.layers import ActNorm, Fixed, Randomness, ZeroConv
 from glow_jax.products import conv3x3, matmul
 
 BHWC = Float[Array, "B H W C"]
@@ -33,8 +33,10 @@ class CouplingNetwork(nnx.Module):
     Source: openai/glow `model.py: f`, `tfops.py: conv2d, conv2d_zeros`.
     """
 
-    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
+    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: Randomness, dtype: jnp.dtype):
         def normal(*shape: int) -> nnx.Param:
+            if rngs is None:
+                return nnx.Param(jnp.zeros(shape, dtype))
             return nnx.Param(NETWORK_INIT_STD * jax.random.normal(rngs.params(), shape, dtype))
 
         n_in = n_changed = n_channels // 2
@@ -184,7 +186,7 @@ class Coupling(nnx.Module):
     `model.py: revnet2d_step`; add first, then multiply. `GlowConfig` names the variants.
     """
 
-    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
+    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: Randomness, dtype: jnp.dtype):
         self.network = CouplingNetwork(config, n_channels, rngs=rngs, dtype=dtype)
         self.rule = CouplingRule.of(config)
         self.checkpoint = config.checkpoint_coupling

@@ -23,6 +23,7 @@ from glow_jax.coupling_network import (
     laid_out,
     normalised_input,
 )
+from glow_jax.kept_programs import kept
 from glow_jax.lanes import (
     Borders,
     LaneWeights,
@@ -38,6 +39,7 @@ from glow_jax.layers import (
     Conv1x1,
     Conv1x1LU,
     Fixed,
+    Randomness,
     per_sample,
 )
 from glow_jax.products import Products, matmul
@@ -50,7 +52,7 @@ Matmul = Callable[[Array, Array], Array]
 class Step(nnx.Module):
     """One step of flow in training form: actnorm, 1x1 convolution or permutation, coupling."""
 
-    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
+    def __init__(self, config: GlowConfig, n_channels: int, *, rngs: Randomness, dtype: jnp.dtype):
         self.norm = ActNorm(n_channels, dtype=dtype)
         self.inv_conv: Conv1x1 | Conv1x1LU | ChannelPermutation
         if config.permutation == "dense":
@@ -89,19 +91,21 @@ Parts = tuple[Array, NetworkWeights]  # matrices (K, C, C) and the network's wei
 
 def parts_of(levels: Sequence[Step]) -> list[Parts]:
     """What folding computes of every level's stacked steps, in one program."""
-    split = [nnx.split(steps) for steps in levels]
+    graphs, states = zip(*(nnx.split(steps) for steps in levels), strict=True)
+    found: list[Parts] = _all_parts(graphs, states)
+    return found
 
+
+@functools.partial(kept, static=(0,), compiler_options=SOONEST)
+def _all_parts(graphs: tuple[Any, ...], states: tuple[Any, ...]) -> list[Parts]:
     def parts(graph: Any, state: Any) -> Parts:
         step = nnx.merge(graph, state)
         return step.inv_conv.matrix(), step.coupling.network.weights()
 
-    def all_parts(states: list[Any]) -> list[Parts]:
-        return [
-            jax.vmap(functools.partial(parts, graph))(state)
-            for (graph, _), state in zip(split, states, strict=True)
-        ]
-
-    return jax.jit(all_parts, compiler_options=SOONEST)([state for _, state in split])
+    return [
+        jax.vmap(functools.partial(parts, graph))(state)
+        for graph, state in zip(graphs, states, strict=True)
+    ]
 
 
 def _fixed(array: np.ndarray, dtype: jnp.dtype) -> Fixed:

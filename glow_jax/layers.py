@@ -16,6 +16,7 @@ from glow_jax.products import matmul
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]
+Randomness = nnx.Rngs | None  # without it, zeros stand for random numbers
 
 LOGSCALE_FACTOR = 3.0
 
@@ -91,8 +92,8 @@ class Conv1x1(nnx.Module):
     `model.py: invertible_1x1_conv`.
     """
 
-    def __init__(self, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
-        self.kernel = nnx.Param(_random_rotation(rngs.params(), n_channels, dtype))
+    def __init__(self, n_channels: int, *, rngs: Randomness, dtype: jnp.dtype):
+        self.kernel = nnx.Param(_random_rotation(rngs, n_channels, dtype))
 
     def matrix(self) -> Array:
         """W, shape (C, C), applied to row vectors."""
@@ -115,9 +116,11 @@ class Conv1x1LU(nnx.Module):
     stored arrays are ignored. logdet = H W sum(log_s). Source: Kingma & Dhariwal 2018, equation 10.
     """
 
-    def __init__(self, n_channels: int, *, rngs: nnx.Rngs, dtype: jnp.dtype):
-        rotation = _random_rotation(rngs.params(), n_channels, dtype)
-        permutation, lower, upper = jax.scipy.linalg.lu(rotation)
+    def __init__(self, n_channels: int, *, rngs: Randomness, dtype: jnp.dtype):
+        rotation = _random_rotation(rngs, n_channels, dtype)
+        permutation = lower = upper = rotation
+        if rngs is not None:
+            permutation, lower, upper = jax.scipy.linalg.lu(rotation)
         diagonal = jnp.diag(upper)
         self.indices = Fixed(jnp.argmax(permutation, axis=1).astype(jnp.int32))
         self.lower = nnx.Param(jnp.tril(lower, -1))
@@ -159,12 +162,12 @@ class ChannelPermutation(nnx.Module):
         n_channels: int,
         kind: Literal["reverse", "shuffle"],
         *,
-        rngs: nnx.Rngs,
+        rngs: Randomness,
         dtype: jnp.dtype,
     ):
         del dtype
         indices = jnp.arange(n_channels - 1, -1, -1, dtype=jnp.int32)
-        if kind == "shuffle":
+        if kind == "shuffle" and rngs is not None:
             indices = jax.random.permutation(rngs.params(), indices)
         self.indices = Fixed(indices)
 
@@ -180,8 +183,11 @@ class ChannelPermutation(nnx.Module):
         return h[..., jnp.argsort(self.indices[...])], jnp.zeros(h.shape[0], h.dtype)
 
 
-def _random_rotation(key: jax.Array, size: int, dtype: jnp.dtype) -> Array:
+def _random_rotation(rngs: Randomness, size: int, dtype: jnp.dtype) -> Array:
     """A random orthogonal matrix, the paper's initial 1x1 convolution."""
+    if rngs is None:
+        return jnp.zeros((size, size), dtype)
+    key = rngs.params()
     return jnp.linalg.qr(jax.random.normal(key, (size, size), dtype))[0]
 
 

@@ -21,7 +21,8 @@ from glow_jax import lanes, pixels
 from glow_jax.config import GlowConfig
 from glow_jax.flow_step import FoldedStep, Step, parts_of
 from glow_jax.graph_model import GraphGlow
-from glow_jax.layers import squeeze, unsqueeze
+from glow_jax.kept_programs import kept
+from glow_jax.layers import Randomness, squeeze, unsqueeze
 from glow_jax.prior import (
     PositionPrior,
     SplitPrior,
@@ -56,7 +57,8 @@ def _jitted(*static: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             function: Callable[..., R] = method
             return function(nnx.merge(graph, state), **kwargs)
 
-        compiled = jax.jit(pure, static_argnums=0, static_argnames=static)
+        pure.__qualname__ = method.__qualname__  # by which the program is kept
+        compiled = kept(pure, static=(0, *static))
 
         @functools.wraps(method)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -158,12 +160,13 @@ class Glow(nnx.Module):
         name, fingerprint: of the checkpoint from which the model was loaded.
     """
 
-    def __init__(self, config: GlowConfig, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
+    def __init__(self, config: GlowConfig, *, rngs: Randomness, dtype: DTypeLike = jnp.float32):
         """Random weights: orthogonal 1x1 convolutions, zero last convolutions.
 
         Args:
             config: what to build.
-            rngs: a `params` stream of random keys.
+            rngs: a `params` stream of random keys; None gives zeros in place of random numbers,
+                where only shapes are needed, which are traced sooner.
             dtype: of the parameters and of every activation, float32 or float64.
         """
         self.config = config
@@ -174,6 +177,13 @@ class Glow(nnx.Module):
         channels = [config.level_shape(level)[2] for level in range(config.n_levels)]
 
         def stacked(n_channels: int, n_steps: int) -> Step:
+            if rngs is None:
+                return nnx.vmap(
+                    lambda: Step(config, n_channels, rngs=None, dtype=self.dtype),
+                    in_axes=(),
+                    axis_size=n_steps,
+                )()
+
             @nnx.split_rngs(splits=n_steps)
             @nnx.vmap(in_axes=0, out_axes=0)
             def build(rngs: nnx.Rngs) -> Step:

@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import open_without_waiting
@@ -39,6 +38,8 @@ def quiet_orbax() -> contextlib.AbstractContextManager[None]:
 
 def write_weights(folder: Path, weights: Weights) -> None:
     """Write arrays by name into a new folder."""
+    import orbax.checkpoint as ocp  # late, as all of it: weights are kept beside programs
+
     with (
         quiet_orbax(),
         ocp.StandardCheckpointer(multiprocessing_options=_this_process_only()) as checkpointer,
@@ -60,6 +61,8 @@ def read_weights(path: Path, folder: Path, expected: Weights) -> Weights:
     Raises:
         InputError: the arrays are damaged, not finite, or not those that are expected.
     """
+    import orbax.checkpoint as ocp
+
     options = _this_process_only()
     try:
         with (
@@ -222,8 +225,10 @@ def _dotted(path: tuple[Any, ...]) -> str:
     return ".".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path)
 
 
-def _this_process_only() -> ocp.options.MultiprocessingOptions:
+def _this_process_only() -> Any:
     """Options of Orbax to write and read a folder in this process alone."""
+    import orbax.checkpoint as ocp
+
     if jax.process_count() == 1:
         return ocp.options.MultiprocessingOptions()
     me = jax.process_index()

@@ -10,7 +10,19 @@ import pytest
 from tests.support.paths import ROOT
 
 PACKAGES = ("glow_jax", "transfer", "eval", "bench")
-CORE = {"flax", "jax", "jaxtyping", "ml_dtypes", "numpy", "optax", "orbax", "PIL", "rich", "scipy"}
+CORE = {
+    "flax",
+    "jax",
+    "jaxlib",
+    "jaxtyping",
+    "ml_dtypes",
+    "numpy",
+    "optax",
+    "orbax",
+    "PIL",
+    "rich",
+    "scipy",
+}
 LAYERS = [  # of glow_jax; each may import those before it
     "io",
     "config",
@@ -18,6 +30,7 @@ LAYERS = [  # of glow_jax; each may import those before it
     "devices",
     "exported",
     "compile_cache",
+    "kept_programs",
     "pixels",
     "products",
     "coupling_network",
@@ -166,7 +179,7 @@ def test_transfer_knows_the_flow_in_two_files() -> None:
         module = module_of(path)
         if module not in OF_THE_FLOW and not is_command_line(module):
             ours = [m for m in modules_used(path) if m.startswith("glow_jax")]
-            fine = ("glow_jax.io", "glow_jax.compile_cache")
+            fine = ("glow_jax.io", "glow_jax.compile_cache", "glow_jax.kept_programs")
             assert all(m.startswith(fine) for m in ours), (path, ours)
 
 

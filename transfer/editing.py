@@ -13,12 +13,11 @@ each number of pictures.
 
 import dataclasses
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from glow_jax.io.errors import InputError
+from glow_jax.kept_programs import kept
 from transfer.codec import Images, to_bytes
 from transfer.directions import Direction
 from transfer.expression import estimate
@@ -30,7 +29,7 @@ from transfer.methods.base import Interpolation, Models
 from transfer.methods.latent_edits import DirectionEdit, InterpolationEdit, PreparedLatents
 from transfer.requests import Rule
 
-_absolute_of_raw = jax.jit(_absolute)
+_absolute_of_raw = kept(_absolute)
 
 
 def units(models: Models) -> tuple[str, ...]:
@@ -64,7 +63,7 @@ def read(models: Models, images: Images, neutral: Images | None = None) -> Float
             f"the expressions.npz of model {models.codec.name!r} is of version 0.1, and cannot "
             "read an expression without a neutral picture: give `neutral`"
         )
-    return np.asarray(_absolute_of_raw(model, jnp.asarray(raw)))
+    return np.asarray(_absolute_of_raw(model, raw))
 
 
 def edit(

@@ -13,6 +13,7 @@ Nothing heavy is imported here, so that the handlers are in place at once.
 
 import atexit
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -43,6 +44,8 @@ def launch() -> NoReturn:
             ending.listen()
             import ctypes  # noqa: F401 - for `_exit_later`
 
+            # Until `start_jax`, or a verb without it: imports make much, and no garbage.
+            gc.disable()
             from glow_jax.cli.main import main
 
             code: object = main()

@@ -133,21 +133,23 @@ def _draw_eps(
     import numpy as np
 
     from glow_jax.flow_step import SOONEST
+    from glow_jax.kept_programs import kept
 
     sizes = [n * math.prod(shape) for shape in shapes]
 
-    def keys(seed: jax.Array) -> jax.Array:
+    def keys(seed: jax.Array, start: int, n_levels: int) -> jax.Array:
         key = jax.random.key(seed)
         key = jax.random.fold_in(key, start) if start else key
-        return jax.random.key_data(jax.random.split(key, len(shapes)))
+        return jax.random.key_data(jax.random.split(key, n_levels))
 
-    def drawn(key: jax.Array, temperature: jax.Array) -> jax.Array:
+    def drawn(key: jax.Array, temperature: jax.Array, size: int) -> jax.Array:
         key = jax.random.wrap_key_data(key)
-        return temperature * jax.random.normal(key, (max(sizes),), np.float32)
+        return temperature * jax.random.normal(key, (size,), np.float32)
 
-    level_keys = np.asarray(jax.jit(keys, compiler_options=SOONEST)(np.int32(seed)))
-    draw, factor = jax.jit(drawn), np.float32(temperature)
+    all_keys = kept(keys, static=(1, 2), compiler_options=SOONEST)
+    level_keys = np.asarray(all_keys(np.int32(seed), start, len(shapes)))
+    draw, factor = kept(drawn, static=(2,)), np.float32(temperature)
     return tuple(
-        np.asarray(draw(key, factor))[:size].reshape(n, *shape)
+        np.asarray(draw(key, factor, max(sizes)))[:size].reshape(n, *shape)
         for key, size, shape in zip(level_keys, sizes, shapes, strict=True)
     )

@@ -6,7 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glow_jax.cli.options import add_compile_cache_option, start_jax, whole_number
+from glow_jax.cli.options import (
+    add_compile_cache_option,
+    collect_garbage,
+    start_jax,
+    whole_number,
+)
 from glow_jax.cli.output import Output, add_output_options
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import counted, one_line
@@ -101,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         start_jax(args.compile_cache)
         size, bits, far_bits = _of_model(args.model or DEFAULT_MODEL)
         settings = dataclasses.replace(settings, size=size)
+    collect_garbage()
     with Bars(quiet=args.quiet) as bars:
         summary = align_folder(
             photographs,

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
@@ -90,6 +89,8 @@ def fit_au_regressor(
     Returns:
         Weights, float32 NumPy arrays.
     """
+    import optax  # late: only a fit needs it
+
     linear = fit_linear(inputs, aus, people, penalty)
     mean, deviation = inputs.mean(0), inputs.std(0) + DEVIATION_OFFSET
     rows_of_people = _by_person(people)

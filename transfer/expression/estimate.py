@@ -7,10 +7,9 @@ relative to the neutral pictures of many people (`transfer.expression.absolute`)
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from glow_jax.kept_programs import kept
 from transfer.codec import Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
@@ -20,8 +19,8 @@ MAX_ABOVE_NEUTRAL = 0.15
 MAX_KEPT = 65_536  # people, and expressions, whose activations are kept in memory
 MULTIPLE = 8  # pictures are padded to a multiple of it, so that few shapes are compiled
 
-_raw, _denoised = jax.jit(em.raw_activations), jax.jit(em.denoise)
-_absolute = jax.jit(em.absolute_activations)
+_raw, _denoised = kept(em.raw_activations), kept(em.denoise)
+_absolute = kept(em.absolute_activations)
 
 
 def raw_activations(model: ExpressionModel, images: Images) -> np.ndarray:
@@ -56,7 +55,7 @@ def expression_activations(
 
 def denoised_changes(model: ExpressionModel, change: np.ndarray) -> np.ndarray:
     """(N, A) activations from differences of raw activations between pictures of one person."""
-    return np.asarray(_denoised(model, jnp.asarray(change)))
+    return np.asarray(_denoised(model, change))
 
 
 def absolute_activations(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
@@ -70,7 +69,7 @@ def absolute_activations(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
 
 def absolute_activations_of(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
     """(N, A): `absolute_activations` of several pictures."""
-    return np.asarray(_absolute(model, jnp.asarray(raw)))
+    return np.asarray(_absolute(model, raw))
 
 
 def is_below_noise(model: ExpressionModel, activations: np.ndarray, absolute: bool) -> bool:
@@ -161,7 +160,7 @@ class PeopleActivations:
         return all(np.array_equal(self._faces.pixels([i])[0], shown) for i in others)
 
 
-def _padded(images: np.ndarray) -> jax.Array:
+def _padded(images: np.ndarray) -> np.ndarray:
     """Pictures filled up to a multiple of MULTIPLE with copies of the first one."""
     missing = -len(images) % MULTIPLE if len(images) > 1 else 0
-    return jnp.asarray(np.concatenate([images, np.repeat(images[:1], missing, axis=0)]))
+    return np.concatenate([images, np.repeat(images[:1], missing, axis=0)])

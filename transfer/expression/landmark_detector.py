@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, UInt8
 
 from glow_jax.io.landmarks68 import N_LANDMARKS
@@ -39,10 +38,7 @@ def init(key: jax.Array, mean_landmarks: Float[Array, "68 2"]) -> Params:
         key: of the random weights.
         mean_landmarks: right and down, in sides of the picture.
     """
-    sizes = [(9 * 48, WIDTHS[0]), (9 * WIDTHS[0], WIDTHS[0])]
-    for before, after in itertools.pairwise(WIDTHS):
-        sizes += [(9 * 4 * before, after), (9 * after, after)]
-    sizes += [(WIDTHS[-1] * (SIDE // 16) ** 2, HIDDEN_WIDTH), (HIDDEN_WIDTH, 2 * N_LANDMARKS)]
+    sizes = _sizes()
     keys = jax.random.split(key, len(sizes))
     params: Params = {}
     f32 = jnp.float32
@@ -57,8 +53,18 @@ def init(key: jax.Array, mean_landmarks: Float[Array, "68 2"]) -> Params:
 
 def parameter_shapes() -> dict[str, tuple[int, ...]]:
     """Shapes of the weights, by name."""
-    made = jax.eval_shape(lambda: init(jax.random.key(0), jnp.zeros((N_LANDMARKS, 2))))
-    return {name: tuple(leaf.shape) for name, leaf in made.items()}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, (n_in, n_out) in enumerate(_sizes()):
+        shapes |= {f"w{i}": (n_in, n_out), f"b{i}": (n_out,)}
+    return shapes
+
+
+def _sizes() -> list[tuple[int, int]]:
+    """Inputs and outputs of each layer."""
+    sizes = [(9 * 48, WIDTHS[0]), (9 * WIDTHS[0], WIDTHS[0])]
+    for before, after in itertools.pairwise(WIDTHS):
+        sizes += [(9 * 4 * before, after), (9 * after, after)]
+    return [*sizes, (WIDTHS[-1] * (SIDE // 16) ** 2, HIDDEN_WIDTH), (HIDDEN_WIDTH, 2 * N_LANDMARKS)]
 
 
 def detect_landmarks(params: Params, images: Images) -> Float[Array, "B 68 2"]:
@@ -164,6 +170,8 @@ def train_landmark_detector(
     Returns:
         The exponential moving average of the weights.
     """
+    import optax  # late: only a fit needs it
+
     params = init(jax.random.key(seed), jnp.asarray(data.landmarks.mean(0), jnp.float32))
     schedule = optax.warmup_cosine_decay_schedule(0, learning_rate, min(100, n_steps // 2), n_steps)
     optimiser = optax.chain(

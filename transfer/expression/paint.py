@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
+from glow_jax.kept_programs import kept
 from transfer.codec import FloatImages, Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
@@ -15,8 +16,8 @@ from transfer.expression.mouth import source_mouth
 
 CROP_PX = 256  # side of the residual that is computed for a photograph
 
-_warped, _with_expression = jax.jit(em.warped), jax.jit(em.with_expression)
-_source_mouth = jax.jit(source_mouth)
+_warped, _with_expression = kept(em.warped), kept(em.with_expression)
+_source_mouth = kept(source_mouth)
 
 
 def with_expression(
@@ -84,7 +85,7 @@ def _on_devices(
 
 def warped(model: ExpressionModel, images: Images, activations: np.ndarray) -> np.ndarray:
     """(B, H, W, 3) grey levels of warped pictures, without the residual."""
-    return np.asarray(_warped(model, jnp.asarray(images), jnp.asarray(activations, jnp.float32))[0])
+    return np.asarray(_warped(model, np.asarray(images), np.asarray(activations, np.float32))[0])
 
 
 def displaced(
@@ -102,12 +103,12 @@ def displaced(
         The points of the warp (N, 2), landmarks first, their displacements (N, 2), both in sides
         of the crop; and the residual edit (side, side, 4).
     """
-    parts = _displaced(model, jnp.asarray(image), jnp.asarray(activations, jnp.float32), side)
+    parts = _displaced(model, np.asarray(image), np.asarray(activations, np.float32), side)
     points, moves, change = (np.asarray(part)[0] for part in parts)
     return points, moves, change
 
 
-@partial(jax.jit, static_argnums=3)
+@partial(kept, static=(3,))
 def _displaced(
     model: ExpressionModel, images: jax.Array, activations: jax.Array, side: int
 ) -> tuple[jax.Array, ...]:

@@ -182,7 +182,7 @@ def _write_parquet(out: Path) -> bool:
             parquet.ParquetWriter(made, schema) as writer,
         ):
             for columns in _columns(file):
-                arrays = [pa.array(columns[f.name], f.type) for f in schema]
+                arrays = [_array(columns[f.name], f.type) for f in schema]
                 writer.write_batch(pa.record_batch(arrays, schema=schema))
         os.replace(temporary, out / "results.parquet")
     except (OSError, ValueError) as error:  # a cell that is no number, of a stranger's table
@@ -190,6 +190,26 @@ def _write_parquet(out: Path) -> bool:
     finally:
         temporary.unlink(missing_ok=True)
     return True
+
+
+def _array(values: list[Any], kind: Any) -> Any:
+    """`pyarrow.array` of numbers, None where there is none, or of text; that imports pandas."""
+    import pyarrow as pa
+
+    valid = None
+    if pa.types.is_string(kind):
+        texts = [value.encode() for value in values]
+        ends = np.cumsum([0, *map(len, texts)])
+        if ends[-1] >= 2**31:
+            raise ValueError("a column of more than 2 GiB of text")
+        parts = [ends.astype(np.int32), b"".join(texts)]
+    else:
+        if None in values:
+            known = [value is not None for value in values]
+            valid = pa.py_buffer(np.packbits(known, bitorder="little"))
+        numbers = [0 if value is None else value for value in values]
+        parts = [np.array(numbers, kind.to_pandas_dtype())]
+    return pa.Array.from_buffers(kind, len(values), [valid, *map(pa.py_buffer, parts)])
 
 
 def _columns(file: TextIO) -> Iterator[dict[str, list[Any]]]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import NOTHING
+from glow_jax.kept_programs import kept
 from transfer import arithmetic
 from transfer.codec import FloatImages, Images, Latents
 from transfer.directions import Direction, check_fits
@@ -189,7 +190,7 @@ def _exact_where(exact: np.ndarray, pictures: Images, decoded: Decoded) -> Decod
     return Decoded(values, np.where(exact, 1.0, decoded.kept), np.where(exact, 0, decoded.lost))
 
 
-@jax.jit
+@kept
 def _moved(latents: Latents, direction: Latents, alphas: Any) -> Latents:
     """z + alpha d of each row."""
 
@@ -199,7 +200,7 @@ def _moved(latents: Latents, direction: Latents, alphas: Any) -> Latents:
     return jax.vmap(one)(latents, alphas)
 
 
-@partial(jax.jit, static_argnums=3)
+@partial(kept, static=(3,))
 def _between(first: Latents, second: Latents, alphas: Any, rule: Rule) -> Latents:
     """`arithmetic.interpolate` of each row."""
     return jax.vmap(partial(arithmetic.interpolate, method=rule))(first, second, alphas)

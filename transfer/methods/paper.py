@@ -15,6 +15,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import NOTHING
+from glow_jax.kept_programs import kept
 from transfer import arithmetic
 from transfer.codec import Images, Latents, to_bytes
 from transfer.expression.estimate import PeopleActivations
@@ -141,7 +142,7 @@ class Paper:
         return paste_picture(photograph.pixels, face.transform, landmarks, result[0])
 
 
-@partial(jax.jit, donate_argnums=1)
+@partial(kept, donate_argnums=1)
 def transfer_batch(
     z_tgt_mean: Latents, z_src: Latents, z_src_mean: Latents, alphas: Any
 ) -> Latents:

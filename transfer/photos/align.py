@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from scipy import ndimage
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import crop_transform
@@ -110,6 +109,8 @@ def sharpness_of(pixels: Crop) -> float:
     It falls as a picture is blurred and depends little on the person: about 1.7 for a sharp crop of
     64 pixels, 0.8 after a Gaussian blur of 1 pixel, 0.5 after one of 2 pixels.
     """
+    from scipy import ndimage  # late: imports of scipy take a tenth of a first call
+
     n = len(pixels)
     inner = pixels[n // 5 : n - n // 6, n // 5 : n - n // 5].astype(np.float64) @ np.array(LUMA)
     down, right = np.gradient(inner)

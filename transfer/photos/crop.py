@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
-from scipy import ndimage
 
 Pixels = UInt8[np.ndarray, "H W 3"]
 Crop = UInt8[np.ndarray, "S S 3"]
@@ -108,6 +107,8 @@ def _extended(
     left, top, right, bottom = (max(n, width_px) if n > 0 else 0 for n in missing)
     if not max(left, top, right, bottom):
         return part, (0, 0)
+    from scipy import ndimage  # late: imports of scipy take a tenth of a first call
+
     wide = np.pad(part, ((top, bottom), (left, right), (0, 0)), "reflect")
     height, width = wide.shape[:2]
     row, column = np.arange(height)[:, None], np.arange(width)[None]

@@ -27,15 +27,12 @@ Sources: Pérez, Gangnet, Blake 2003 (the membrane); Keys 1981 (cubic convolutio
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import spsolve
-from scipy.spatial import ConvexHull
 
 from glow_jax.io.landmarks68 import N_LANDMARKS, raised_brows
+from glow_jax.kept_programs import kept
 from transfer.expression.warp import SMOOTHING, warp
 from transfer.photos.crop import Pixels, Transform, crop, inverse, transform_points
 
@@ -141,14 +138,14 @@ def spline_shift(points: Points, displacements: Points, smoothing: float = SMOOT
         return np.zeros((GRID, GRID, 2), np.float32)
     axis = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
     own = np.stack(np.meshgrid(axis, axis), -1)
-    arrays = (jnp.asarray(a, jnp.float32) for a in (points, displacements, smoothing))
-    found = _warped(jnp.asarray(own)[None], *arrays)
+    arrays = (np.asarray(a, np.float32) for a in (points, displacements, smoothing))
+    found = _warped(own[None], *arrays)
     t = np.clip(np.minimum(axis, 1 - axis) / FADE, 0, 1)
     fade = t * t * (3 - 2 * t)
     return (np.asarray(found) - own) * fade[:, None, None] * fade[None, :, None]
 
 
-@jax.jit
+@kept
 def _warped(
     grid: jax.Array, points: jax.Array, displacements: jax.Array, smoothing: jax.Array
 ) -> jax.Array:
@@ -162,6 +159,9 @@ def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:
     Args:
         landmarks: 68 landmarks of the face for each of one or more expressions.
     """
+    from scipy import ndimage  # late: imports of scipy take a tenth of a first call
+    from scipy.spatial import ConvexHull
+
     faces = landmarks.reshape(-1, 68, 2)
     raised = [raised_brows(face, FOREHEAD_HEIGHT) for face in faces]
     points = np.concatenate([landmarks, *raised])
@@ -193,6 +193,9 @@ def membrane(
     Returns:
         Grey levels: the blurred difference outside the mask, its harmonic continuation inside.
     """
+    from scipy import ndimage, sparse  # late: imports of scipy take a tenth of a first call
+    from scipy.sparse.linalg import spsolve
+
     n = len(around)
     small = Image.fromarray(picture).resize((n, n), Image.Resampling.BICUBIC)
     missing = around.astype(np.float64) - np.asarray(small, np.float64)
@@ -241,6 +244,8 @@ def _bands(
 
 def _at(values: Mask, places: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h w"]:
     """A grid over the crop, bilinearly interpolated at `places` in sides of the crop; 0 outside."""
+    from scipy import ndimage  # late: imports of scipy take a tenth of a first call
+
     n = len(values)
     index = np.stack([places[..., 1], places[..., 0]]) * n - 0.5
     found = ndimage.map_coordinates(values, index, order=1, mode="nearest")
