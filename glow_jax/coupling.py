@@ -12,8 +12,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from glow_jax.config import Conditioning, GlowConfig, Precision
-from glow_jax.coupling_network import NetworkWeights, activation, apply_network, conv3x3, matmul
+from glow_jax.coupling_network import NetworkWeights, activation, apply_network
 from glow_jax.layers import ActNorm, Fixed, Randomness, ZeroConv
+from glow_jax.products import conv3x3, matmul
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]
@@ -63,13 +64,12 @@ class CouplingNetwork(nnx.Module):
     def weights(self) -> NetworkWeights:
         """Fold both actnorms and the log-scales: (x W + b) * s = x (W s) + b s."""
         in_scale, hidden_scale = self.in_norm.scale(), self.hidden_norm.scale()
-        in_kernel = self.in_kernel[...].reshape(-1, in_scale.shape[0])
         kernel, bias = self.out.weights()
         n_in, n_out = kernel.shape[2:]
         taps = kernel.transpose(2, 0, 1, 3).reshape(n_in, 9 * n_out)
         has_parameter = self.scale in ("exp_tanh", "sigmoid_plus")
         return NetworkWeights(
-            in_kernel=in_kernel * in_scale[None],
+            in_kernel=self.in_kernel[...] * in_scale[None, None, None],
             in_bias=self.in_norm.bias[...] * in_scale,
             hidden_kernel=self.hidden_kernel[...] * hidden_scale[None],
             hidden_bias=self.hidden_norm.bias[...] * hidden_scale,

@@ -15,7 +15,10 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from glow_jax.products import PASSES, Products, matmul, patches
 
 BHWC = Float[Array, "B H W C"]
 # How the three products are computed; all forms are the same function to rounding.
@@ -23,13 +26,6 @@ BHWC = Float[Array, "B H W C"]
 # is a convolution, the last a matrix product and a sum of shifted taps; "convolution": both are
 # convolutions; "lanes": as `glow_jax.lanes` describes.
 Form = Literal["rows", "convolution_in", "convolution", "lanes"]
-Products = Literal["exact", "high", "fast"]
-# Precision of convolutions; in "fast" their factors are bfloat16.
-PASSES = {
-    "exact": jax.lax.Precision.HIGHEST,
-    "high": jax.lax.Precision.HIGH,
-    "fast": jax.lax.Precision.DEFAULT,
-}
 
 # Pixels times hidden units of a strip that, with the weights, fits into a core's cache; measured.
 STRIP_ELEMENTS = 2**19
@@ -40,10 +36,12 @@ MIN_STRIPS_PER_IMAGE = 4
 class NetworkWeights(NamedTuple):
     """The weights of f's three products, with every normalisation and log-scale folded in.
 
-    in_kernel (9 (C_in + 1), width), hidden_kernel (width, width), out_kernel
+    in_kernel (3, 3, C_in + 1, width), hidden_kernel (width, width), out_kernel
     (width, 9 C_out), ring (9 C_out): what the padding ring adds, biases (width), (width),
     (C_out). Only where the config asks for them: input_scale, input_bias (C_in) of a
     normalisation before the first product, scale_parameter (changed channels) of the scale.
+    Only in weights of `laid_out`: in_edge (9, width), the edge indicator's, which in_kernel
+    (3, 3, C_in, width) then lacks.
     """
 
     in_kernel: Array
@@ -53,72 +51,10 @@ class NetworkWeights(NamedTuple):
     out_kernel: Array
     ring: Array
     out_bias: Array
+    in_edge: Array | None = None
     input_scale: Array | None = None
     input_bias: Array | None = None
     scale_parameter: Array | None = None
-
-
-def matmul(x: Array, kernel: Array, precision: Products = "exact") -> Array:
-    """x @ kernel, accumulated in x's dtype.
-
-    "exact" asks for full float32 products (JAX's default is TF32 on GPUs and bfloat16 on
-    TPUs, which breaks a flow's inverse silently); "high" is three bfloat16 passes on a TPU, with
-    which a round trip must be checked; "fast" multiplies in bfloat16.
-    """
-    if precision == "fast":
-        return _bfloat16_matmul(x, kernel)
-    if precision == "high":
-        return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGH)
-    return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
-
-
-@jax.custom_vjp
-def _bfloat16_matmul(x: Array, kernel: Array) -> Array:
-    """x @ kernel of bfloat16 factors, accumulated in x's dtype; so are its two gradients.
-
-    JAX's own gradient multiplies the float32 cotangent with a bfloat16 factor, which no
-    hardware does at bfloat16's speed, and rounds the result to bfloat16 once more.
-    """
-    x16, kernel16 = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
-    return jnp.matmul(x16, kernel16, preferred_element_type=x.dtype)
-
-
-def _bfloat16_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _bfloat16_matmul(x, kernel), (x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
-
-
-def _bfloat16_backward(factors: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    x16, kernel16 = factors
-    out16 = cotangent.astype(jnp.bfloat16)
-    rows, columns = x16.reshape(-1, x16.shape[-1]), out16.reshape(-1, out16.shape[-1])
-    for_x = jnp.matmul(out16, kernel16.T, preferred_element_type=cotangent.dtype)
-    return for_x, jnp.matmul(rows.T, columns, preferred_element_type=cotangent.dtype)
-
-
-_bfloat16_matmul.defvjp(_bfloat16_forward, _bfloat16_backward)
-
-
-def patches(x: BHWC) -> Float[Array, "B H W K"]:
-    """Gather 3x3 neighbourhoods of x and of the edge indicator: K = 9 (C + 1), tap-major.
-
-    Columns first, then rows: XLA makes a kernel for each slice, and 6 compile sooner than 9.
-    """
-    height, width = x.shape[1:3]
-    padded = with_edge(x)
-    columns = jnp.concatenate([padded[:, :, j : j + width] for j in range(3)], axis=-1)
-    return jnp.concatenate([columns[:, i : i + height] for i in range(3)], axis=-1)
-
-
-def with_edge(x: BHWC) -> Float[Array, "B H+2 W+2 C+1"]:
-    """Pad x by a ring of zeros, and append the edge indicator as the last channel."""
-    ring = ((0, 0), (1, 1), (1, 1), (0, 0))
-    edge = jnp.pad(jnp.zeros((*x.shape[:3], 1), x.dtype), ring, constant_values=1)
-    return jnp.concatenate([jnp.pad(x, ring), edge], axis=-1)
-
-
-def conv3x3(x: BHWC, kernel: Float[Array, "3 3 C+1 D"]) -> Float[Array, "B H W D"]:
-    """3x3 convolution with the edge indicator as the kernel's last input channel."""
-    return matmul(patches(x), kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _scatter(taps: Float[Array, "B H W K"], ring: Float[Array, " K"]) -> BHWC:
@@ -134,6 +70,13 @@ def _scatter(taps: Float[Array, "B H W K"], ring: Float[Array, " K"]) -> BHWC:
         h = jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)))
         total = total + h[:, i : i + height, j : j + width]
     return total
+
+
+def _outside(height: int, width: int) -> np.ndarray:
+    """(1, H, W, 9): the edge indicator of 3x3 neighbourhoods, a constant of the program."""
+    ring = np.pad(np.zeros((height, width)), 1, constant_values=1)
+    taps = [ring[i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return np.stack(taps, -1)[None]
 
 
 def _ring_map(height: int, width: int, ring: Float[Array, " K"]) -> Float[Array, "1 H W D"]:
@@ -182,6 +125,33 @@ def form_for(platform: str, n_in: int, hidden: int, n_pixels: int) -> Form:
     if platform != "tpu":
         return "rows"
     return "lanes" if hidden >= 256 and n_in <= 48 and n_pixels >= 256 else "convolution"
+
+
+def laid_out(weights: NetworkWeights, precision: Products, platform: str) -> NetworkWeights:
+    """Weights as a program for a platform takes them with the least work in every call.
+
+    On a TPU the compiler lays an array out anew in each step unless its second last axis fills
+    tiles, as C_in does and C_in + 1 does not; and it converts the factors of "fast". Elsewhere
+    weights stay as they are.
+    """
+    if platform != "tpu":
+        return weights
+    weights = without_edge(weights)
+    if precision == "fast":
+        factors = ("in_kernel", "hidden_kernel", "out_kernel")
+        weights = weights._replace(
+            **{name: getattr(weights, name).astype(jnp.bfloat16) for name in factors}
+        )
+    return weights
+
+
+def without_edge(weights: NetworkWeights) -> NetworkWeights:
+    """The same weights, with those of the edge indicator apart; leading axes are kept."""
+    if weights.in_edge is not None:
+        return weights
+    *leading, _, _, _, width = weights.in_kernel.shape
+    edge = weights.in_kernel[..., -1, :].reshape(*leading, 9, width)
+    return weights._replace(in_kernel=weights.in_kernel[..., :-1, :], in_edge=edge)
 
 
 def apply_network(
@@ -235,9 +205,11 @@ def _taps_of_rows(
     """
     inner = jnp.bfloat16 if precision == "fast" and platform == "cuda" else h.dtype
     in_bias, hidden_bias = (b.astype(inner) for b in (weights.in_bias, weights.hidden_bias))
+    assert weights.in_edge is None, "these weights are laid out for another form"
+    in_kernel = weights.in_kernel.reshape(-1, weights.in_kernel.shape[-1])
 
     def pixel_network(p: Array) -> Array:
-        p = matmul(p.astype(inner), weights.in_kernel, precision) + in_bias[None]
+        p = matmul(p.astype(inner), in_kernel, precision) + in_bias[None]
         p = matmul(activation(p, leaky_slope), weights.hidden_kernel, precision) + hidden_bias[None]
         p = activation(p, leaky_slope).astype(h.dtype)
         return matmul(p, weights.out_kernel, precision)
@@ -262,18 +234,20 @@ def _convolved(
     """
     dtype, inner = h.dtype, jnp.bfloat16 if precision == "fast" else h.dtype
     width = weights.hidden_kernel.shape[0]
-    in_bias, hidden_bias = (b.astype(inner) for b in (weights.in_bias, weights.hidden_bias))
-    in_kernel = weights.in_kernel.reshape(3, 3, -1, width)
-    h = _convolution(with_edge(h), in_kernel, "VALID", precision, inner)
-    h = activation(h + in_bias[None, None, None], leaky_slope)
+    weights = without_edge(weights)
+    assert weights.in_edge is not None
+    outside = jnp.asarray(_outside(h.shape[1], h.shape[2]), dtype)
+    in_bias = matmul(outside, weights.in_edge.astype(dtype)) + weights.in_bias[None, None, None]
+    h = _convolution(h, weights.in_kernel, "SAME", precision, inner)
+    h = activation(h + in_bias.astype(inner), leaky_slope)
     h = _convolution(h, weights.hidden_kernel[None, None], "VALID", precision, inner)
-    h = activation(h + hidden_bias[None, None, None], leaky_slope)
+    h = activation(h + weights.hidden_bias[None, None, None].astype(inner), leaky_slope)
     if form == "convolution_in":
         taps = _convolution(h, weights.out_kernel[None, None], "VALID", precision, dtype)
         return _scatter(taps, weights.ring)
     out_kernel = weights.out_kernel.reshape(width, 3, 3, -1).transpose(1, 2, 0, 3)
     out = _convolution(h, out_kernel, "SAME", precision, dtype)
-    return out + _ring_map(h.shape[1], h.shape[2], weights.ring)
+    return out + matmul(outside, weights.ring.reshape(9, -1))
 
 
 def _convolution(

@@ -61,8 +61,8 @@ def export_model(
         given = ", ".join(map(one_line, platforms)) or "none"
         raise InputError(f"`platforms`: {given}; use some of {', '.join(PLATFORMS)}, each once")
     need(EXTRA, "flatbuffers")
-    model = load(name_or_path, precision=precision)
-    weights, functions_for = _parts(model)
+    model = load(name_or_path, fold=False)
+    weights, functions_for = parts(model, precision)
     manifest = Manifest(
         name=model.name,
         fingerprint=model.fingerprint,
@@ -81,7 +81,7 @@ def export_model(
     specs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in weights.values()]
     for platform in platforms:
         for name, function in functions_for(platform).items():
-            program = _exported(function, platform, specs, manifest.values(name)[0])
+            program = serialised(function, platform, specs, manifest.values(name)[0])
             arrays[f"{name}.{platform}"] = np.frombuffer(program, np.uint8)
     manifest.sha256.update({name: sha256(a) for name, a in arrays.items()})
     fields = {"format": FORMAT, "version": VERSION} | manifest._asdict()
@@ -94,7 +94,7 @@ def export_model(
     return manifest
 
 
-def _exported(
+def serialised(
     function: Function, platform: str, weights: list[Any], values: list[Value]
 ) -> bytearray:
     """A serialised program of any batch size."""
@@ -108,13 +108,16 @@ def _exported(
     ).serialize()
 
 
-def _parts(
-    model: Glow | GraphGlow,
+def parts(
+    model: Glow | GraphGlow, precision: Precision
 ) -> tuple[dict[str, np.ndarray], Callable[[str], dict[str, Function]]]:
-    """The weights of a folded model by name, and its functions for a platform."""
+    """The folded weights of a model in training form by name, and its functions for a platform.
+
+    The weights are those of a CPU's programs. Programs for other platforms lay them out first.
+    """
     if isinstance(model, GraphGlow):
-        return _parts_of_graph(model)
-    graph, state = nnx.split(model)
+        return _parts_of_graph(model.fold(precision))
+    graph, state = nnx.split(model.fold(precision, platform="cpu"))
     leaves, structure = jax.tree.flatten(state)
     names = [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)]
     weights = {name: np.asarray(a) for name, a in zip(names, leaves, strict=True)}
@@ -124,7 +127,7 @@ def _parts(
             def run(weights: list[Any], *inputs: Any) -> Any:
                 rebuilt: Any = nnx.merge(graph, jax.tree.unflatten(structure, weights))
                 for level in rebuilt.levels:
-                    level.steps.platform = platform
+                    level.steps.lay_out(platform)
                 return getattr(rebuilt, name)(*inputs)
 
             return run

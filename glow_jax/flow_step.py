@@ -4,7 +4,7 @@
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,14 +18,20 @@ from glow_jax.coupling import Coupling, CouplingRule, Network
 from glow_jax.coupling_network import (
     Form,
     NetworkWeights,
-    Products,
     apply_network,
     form_for,
-    matmul,
+    laid_out,
     normalised_input,
 )
 from glow_jax.kept_programs import kept
-from glow_jax.lanes import Borders, LaneWeights, apply_lanes, fills_lanes, lane_weights
+from glow_jax.lanes import (
+    Borders,
+    LaneWeights,
+    apply_lanes,
+    fills_lanes,
+    group_size,
+    lane_weights,
+)
 from glow_jax.layers import (
     LOGSCALE_FACTOR,
     ActNorm,
@@ -36,9 +42,11 @@ from glow_jax.layers import (
     Randomness,
     per_sample,
 )
+from glow_jax.products import Products, matmul
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]
+Matmul = Callable[[Array, Array], Array]
 
 
 class Step(nnx.Module):
@@ -156,24 +164,34 @@ class FoldedStep(nnx.Module):
         self.bias = _fixed(bias, dtype)
         logdet = logs.sum(-1) + np.linalg.slogdet(w)[1]
         self.logdet_per_pixel = _fixed(logdet, dtype)
-        self.network = nnx.data(
-            {k: Fixed(a) for k, a in network._asdict().items() if a is not None}
-        )
         self.rule = CouplingRule.of(config)
         self.leaky_slope = config.leaky_slope
         self.precision = precision
         self.platform = platform
+        self._set_network(network)
+
+    def lay_out(self, platform: str) -> None:
+        """Prepare the weights for a platform, in place; the steps were folded for a CPU."""
+        self.platform = platform
+        self._set_network(self._weights())
+
+    def _set_network(self, network: NetworkWeights) -> None:
+        arrays = laid_out(network, self.precision, self._platform)._asdict()
+        self.network = nnx.data({k: Fixed(a) for k, a in arrays.items() if a is not None})
 
     def form(self, batch: Any, height: int, width: int, n_channels: int) -> Form:
         """How the networks of a level are computed, for images of height x width."""
         halves = self.rule.conditioning in ("first", "second")  # else half of the columns
         n_in = n_channels // 2 if halves else n_channels
         form = form_for(self._platform, n_in, self._hidden, height * width)
-        if form == "lanes" and not (
-            halves and fills_lanes(batch, height * width, width, self._hidden)
-        ):
+        n_images = self.group_size(batch, height * width)
+        if form == "lanes" and not (halves and fills_lanes(width, n_images)):
             return "convolution"
         return form
+
+    def group_size(self, batch: Any, n_pixels: int) -> int:
+        """Images that are computed at once in the form "lanes"."""
+        return group_size(batch, n_pixels, self._hidden, self.precision)
 
     @property
     def _platform(self) -> str:
@@ -209,13 +227,17 @@ class FoldedStep(nnx.Module):
         out = apply_network(x1, weights, self.precision, self.leaky_slope, self._platform, form)
         return out, weights.scale_parameter
 
-    def forward(self, h: BHWC, network: Network | None = None) -> tuple[BHWC, PerSample]:
+    def forward(
+        self, h: BHWC, network: Network | None = None, matmul: Matmul = matmul
+    ) -> tuple[BHWC, PerSample]:
         logdet = per_sample(h, self.logdet_per_pixel[...])
         h = matmul(h, self.kernel[...]) + self.shift[None, None, None]
         h, coupling = self.rule.forward(h, network or self._network)
         return h, logdet + coupling
 
-    def inverse(self, h: BHWC, network: Network | None = None) -> tuple[BHWC, PerSample]:
+    def inverse(
+        self, h: BHWC, network: Network | None = None, matmul: Matmul = matmul
+    ) -> tuple[BHWC, PerSample]:
         logdet = -per_sample(h, self.logdet_per_pixel[...])
         h, coupling = self.rule.inverse(h, network or self._network)
         h = matmul(h, self.inverse_kernel[...]) - self.bias[None, None, None]

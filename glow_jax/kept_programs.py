@@ -2,9 +2,10 @@
 
 JAX's own cache (`glow_jax.compile_cache`) is looked up by the traced program, and tracing takes
 most of the time of a verb whose programs are compiled already. Here a program is looked up by what
-it is traced from: this package's source code, the versions of what it uses, JAX's settings, the
-function, its static arguments, and the structures, shapes and types of the others. Therefore a
-function may depend on its arguments and on the source code alone, not on what a variable holds.
+it is traced from and compiled for: this package's source code, the versions of what it uses, the
+processor, JAX's settings, the function, its static arguments, and the structures, shapes and types
+of the others. Therefore a function may depend on its arguments and on the source code alone, not on
+what a variable holds.
 
 The files are loaded with `pickle`, and hold machine code, with the user's rights: they lie in the
 private folder of the compile cache, whose files JAX runs as code too.
@@ -156,9 +157,19 @@ def environment() -> str:
     settings = {name: value for name, value in jax.config.values.items() if name not in ELSEWHERE}
     versions = [(package.__name__, package.__version__) for package in PACKAGES]
     flags = [(name, os.environ.get(name)) for name in ("XLA_FLAGS", "JAX_ENABLE_X64")]
-    facts = (platform.python_version(), versions, flags, sorted(settings.items()))
+    facts = (platform.python_version(), processor(), versions, flags, sorted(settings.items()))
     digest.update(repr(facts).encode())
     return digest.hexdigest()[:16]
+
+
+def processor() -> str:
+    """The processor and its instruction sets: a program runs on no other, on a shared disk too."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    names = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(names)}))
 
 
 def _kind(leaf: Any) -> Hashable:

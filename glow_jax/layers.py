@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from glow_jax.coupling_network import matmul
+from glow_jax.products import matmul
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]

@@ -19,7 +19,6 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import lanes, pixels
 from glow_jax.config import GlowConfig
-from glow_jax.coupling_network import Products
 from glow_jax.flow_step import FoldedStep, Step, parts_of
 from glow_jax.graph_model import GraphGlow
 from glow_jax.kept_programs import kept
@@ -33,6 +32,7 @@ from glow_jax.prior import (
     standardise,
     unstandardise,
 )
+from glow_jax.products import Products
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]
@@ -110,14 +110,13 @@ class Level(nnx.Module):
         graph, state = nnx.split(steps)
         batch, height, width, _ = h.shape
         weights = steps.lane_weights()
-        n_images = lanes.group_size(batch, height * width, weights.hidden_bias.shape[1])
-        borders = lanes.borders(height, width, n_images, h.dtype)
+        n_images = steps.group_size(batch, height * width)
+        borders = lanes.borders(height, width, n_images, weights.ring.shape[2], h.dtype)
 
         def body(h: BHWC, xs: Any) -> tuple[BHWC, PerSample]:
             step: Any = nnx.merge(graph, xs[0])
-            result: tuple[BHWC, PerSample] = getattr(step, method)(
-                h, step.lane_network(xs[1], borders)
-            )
+            network = step.lane_network(xs[1], borders)
+            result: tuple[BHWC, PerSample] = getattr(step, method)(h, network, lanes.matmul_lanes)
             return result
 
         def of_group(h: BHWC) -> tuple[BHWC, PerSample]:

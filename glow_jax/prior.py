@@ -17,8 +17,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from glow_jax.config import GlowConfig
-from glow_jax.coupling_network import conv3x3, matmul
 from glow_jax.layers import LOGSCALE_FACTOR, ZeroConv
+from glow_jax.products import conv3x3, matmul
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]

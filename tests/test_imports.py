@@ -32,6 +32,7 @@ LAYERS = [  # of glow_jax; each may import those before it
     "compile_cache",
     "kept_programs",
     "pixels",
+    "products",
     "coupling_network",
     "lanes",
     "layers",

@@ -89,7 +89,7 @@ def test_one_version() -> None:
 def texts() -> list[Path]:
     folders = (".github", "bench", "docs", "eval", "examples", "glow_jax", "transfer")
     below = (p for folder in folders for p in (ROOT / folder).rglob("*"))
-    kinds = {".cfg", ".css", ".html", ".j2", ".md", ".py", ".toml", ".yml"}
+    kinds = {".cfg", ".css", ".html", ".j2", ".js", ".md", ".py", ".toml", ".yml"}
     return [p for p in (*ROOT.glob("*"), *below) if p.is_file() and p.suffix in kinds]
 
 

@@ -17,11 +17,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from glow_jax.checkpoints import far_limit, find, load
 from glow_jax.config import Precision
-from glow_jax.coupling_network import Products
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
 from glow_jax.kept_programs import kept
 from glow_jax.model import Glow
+from glow_jax.products import Products
 from transfer.codec import Codec, on_accelerator, to_bytes
 from transfer.expression.absolute import mean_error
 from transfer.expression.file import NAME, load_expression_model

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+TABS = ("Transfer", "Edit", "Animate", "Batch", "Sample")
 FIRST_MS = 240_000  # a program may be compiled
 SOON_MS = 60_000
 # Sources of the picture that a slider changes: its new value shows that the page has answered.

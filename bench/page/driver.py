@@ -22,6 +22,7 @@ FLAGS = (
 )
 TIMEOUT_MS = 60_000  # of what takes no time on an idle machine
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}  # pixels
+END_S = 120  # to delete many files on a busy machine
 STARTED = re.compile(r"page: (http://\S+)")
 
 
@@ -83,7 +84,7 @@ def served(folder: Path, log: Path, *words: str) -> Iterator[Server]:
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(30)
+                process.wait(END_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -21,10 +21,12 @@ from typing import Any
 
 from bench.speed import hlo, measure
 from glow_jax.io.errors import InputError
+from glow_jax.io.files import write_atomically
 from glow_jax.io.packages import installed, need, version
 
 Row = dict[str, Any]
-KINDS = ("decode", "encode", "sharded", "training")
+# "exported": decoding by the program that `glow-jax export` writes; "sharded": by several devices.
+KINDS = ("decode", "encode", "exported", "sharded", "training")
 CALIBRATION = 8192  # rows and columns of the calibrating product
 
 
@@ -55,11 +57,12 @@ class Chip:
         return self.peak / self.lanes
 
 
-# cloud.google.com/tpu/docs: v5e, v6e. Units: 4 of 128 x 128; 2 of 256 x 256. H100 SXM: NVIDIA's
-# data sheet, dense.
+# cloud.google.com/tpu/docs: v5e, v6e. v5e has 4 units of 128 x 128. For v6e 4 of 256 x 256 are
+# assumed, hence 1.75 GHz: with 2, the large product would exceed the peak rate by 40 %. H100 SXM:
+# NVIDIA's data sheet, dense.
 CHIPS = {
     "v5e": Chip("tpu", "v5e:2x2", 197e12, 819e9, 16e9, 2 * 4 * 128**2),
-    "v6e": Chip("tpu", "v6e:2x2", 918e12, 1640e9, 32e9, 2 * 2 * 256**2),
+    "v6e": Chip("tpu", "v6e:2x2", 918e12, 1640e9, 32e9, 2 * 4 * 256**2),
     "h100": Chip("cuda", "1x1x1", 989e12, 3350e9, 80e9, 0),
 }
 
@@ -111,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--coupling", choices=("additive", "affine"), default="additive")
     parser.add_argument("--out", type=Path, help="JSON file, to which rows are added")
+    parser.add_argument("--texts", type=Path, help="folder that keeps the programs as text")
     arguments = parser.parse_args(argv)
     try:
         result = run(arguments)
@@ -151,14 +155,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         case |= {"commit": machine["commit"]}
         if any(case.items() <= row.items() for row in result["rows"]):
             continue
-        result["rows"].append(case | modelled(case))
+        result["rows"].append(case | modelled(case, arguments.texts))
         if out:
             out.write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 
-def modelled(case: Row) -> Row:
-    """The modelled figures of one program."""
+def modelled(case: Row, texts: Path | None = None) -> Row:
+    """The modelled figures of one program, whose text is kept in the folder `texts`."""
     chip = CHIPS[case["chip"]]
     devices = topology(chip)
     if case["kind"] == "matmul":
@@ -173,7 +177,11 @@ def modelled(case: Row) -> Row:
         compiled, seconds, flop = compiled_step(case, devices[:1])
     else:
         compiled, seconds, flop = _of_model(case, chip.platform, devices)
-    counts = hlo.count(compiled.as_text())
+    text = compiled.as_text()
+    if texts:
+        name = "-".join(str(value) for key, value in case.items() if key != "commit")
+        write_atomically(texts / f"{name}.hlo", text.encode())
+    counts = hlo.count(text)
     memory = compiled.memory_analysis()
     row = {
         "temporary_bytes": memory.temp_size_in_bytes,
@@ -263,9 +271,6 @@ def compile_for(
 
 def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float, int]:
     """A program of a model, seconds to compile it, and the FLOP of its products."""
-    import jax
-    from flax import nnx
-
     from bench.speed import models
     from glow_jax.checkpoints import load
     from glow_jax.flops import flops_per_image
@@ -275,10 +280,33 @@ def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float,
         model = models.random_model(config, 0)
     else:
         model = load(case["model"], fold=False)
-    graph, state = nnx.split(model.fold(case["precision"], platform=platform))
-    arrays, structure = jax.tree.flatten(state)
-    batch, config = case["batch"], model.config
+    flop = flops_per_image(model.config) * case["batch"]
+    if case["kind"] == "exported":
+        return *_exported(model, case, platform, devices), flop
+    used = devices if case["kind"] == "sharded" else devices[:1]
     name = "encode" if case["kind"] == "encode" else "decode"
+    folded = model.fold(case["precision"], platform=platform)
+    return *compile_method(folded, name, case["batch"], platform, used), flop
+
+
+def compile_method(
+    folded: Any, name: str, batch: int, platform: str, devices: list[Any]
+) -> tuple[Any, float]:
+    """`encode` or `decode` of a folded model, compiled for devices that are not here, and seconds.
+
+    Args:
+        folded: the model, folded for the platform.
+        name: "encode" or "decode".
+        batch: images of all devices together.
+        platform: "tpu" or "cuda".
+        devices: of `topology`.
+    """
+    import jax
+    from flax import nnx
+
+    graph, state = nnx.split(folded)
+    arrays, structure = jax.tree.flatten(state)
+    config = folded.config
     values: Any = tuple(((batch, *shape), "float32") for shape in config.latent_shapes)
     if name == "encode":
         values = ((batch, *config.image_shape), "uint8")
@@ -287,9 +315,24 @@ def _of_model(case: Row, platform: str, devices: list[Any]) -> tuple[Any, float,
         return getattr(nnx.merge(graph, jax.tree.unflatten(structure, arrays)), name)(values)
 
     shapes = [(a.shape, a.dtype) for a in arrays]
-    used = devices if case["kind"] == "sharded" else devices[:1]
-    compiled, seconds = compile_for(platform, used, method, shapes, values)
-    return compiled, seconds, flops_per_image(config) * batch
+    return compile_for(platform, devices, method, shapes, values)
+
+
+def _exported(model: Any, case: Row, platform: str, devices: list[Any]) -> tuple[Any, float]:
+    """The exported program that decodes, at the row's batch, and seconds to compile it."""
+    import jax
+
+    from glow_jax.exported import Value
+    from glow_jax.exporting import parts, serialised
+
+    weights, functions_for = parts(model, case["precision"])
+    arrays = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in weights.values()]
+    values = [Value(("b", *shape), "float32") for shape in model.config.latent_shapes]
+    program = serialised(functions_for(platform)["decode"], platform, arrays, values)
+    call = jax.export.deserialize(program).call
+    latents = tuple(((case["batch"], *value.shape[1:]), value.dtype) for value in values)
+    shapes = [(a.shape, a.dtype) for a in arrays]
+    return compile_for(platform, devices[:1], call, shapes, latents)
 
 
 def table(rows: list[Row]) -> str:

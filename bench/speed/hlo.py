@@ -84,6 +84,24 @@ def count(text: str) -> Counts:
     return counts
 
 
+def longest_loop(text: str) -> Counts:
+    """Counts of the loop of the entry that takes most cycles, with all its iterations.
+
+    Raises:
+        ValueError: as `count`; or the entry has no loop.
+    """
+    computations, entry = parse(text)
+    found = []
+    for instruction in computations[entry].values():
+        if instruction.opcode == "while":
+            found.append(Counts())
+            trips = _trips(instruction, computations)
+            _add(found[-1], computations, str(instruction.called("body")), trips)
+    if not found:
+        raise ValueError("a program without a loop")
+    return max(found, key=lambda counts: counts.cycles)
+
+
 def _add(counts: Counts, computations: dict[str, Computation], name: str, times: int) -> None:
     """Add what a computation does, and the computations that it runs, `times` times."""
     body = computations[name]
@@ -153,10 +171,9 @@ def _moved(
         type_ = type_[: type_.rindex(", ")]
     written, reads = _size(type_), []
     inner = computations.get(instruction.called("calls") or "", {})
-    parameters = {int(i.inside): i.name for i in inner.values() if i.opcode == "parameter"}
     for number, operand in enumerate(instruction.operands):
         whole = _size(body[operand].type)
-        part = _read(parameters[number], inner) if number in parameters else None
+        part = _read(number, inner, computations) if inner else None
         reads.append(whole if part is None else min(whole, part))
     if opcode == "dynamic-slice":
         reads = [min(reads[0], written)]
@@ -168,21 +185,32 @@ def _moved(
     return written + sum(reads)
 
 
-def _read(parameter: str, inner: Computation) -> int | None:
+def _read(number: int, inner: Computation, computations: dict[str, Computation]) -> int | None:
     """Bytes that a fusion reads of a parameter that it only slices; None if it may read all."""
+    for i in inner.values():
+        if i.opcode == "parameter" and int(i.inside) == number:
+            return _read_of(i.name, inner, computations)
+    return None
+
+
+def _read_of(value: str, inner: Computation, computations: dict[str, Computation]) -> int | None:
     total = 0
+    if inner[value].is_root:  # all of it is the result
+        return None
     for user in inner.values():
-        if parameter not in user.operands:
+        if value not in user.operands:
             continue
+        further: int | None = None
         if user.opcode == "bitcast":
-            further = _read(user.name, inner)
-            if further is None:
-                return None
-            total += further
+            further = _read_of(user.name, inner, computations)
+        elif user.opcode == "fusion":
+            called = computations.get(user.called("calls") or "", {})
+            further = _read(user.operands.index(value), called, computations)
         elif user.opcode in ("dynamic-slice", "slice"):
-            total += _size(user.type, everywhere=True)
-        else:
+            further = _size(user.type, everywhere=True)
+        if further is None:
             return None
+        total += further
     return total
 
 

@@ -3,6 +3,8 @@
 PAIRS is a folder of `glow-jax generate --setting pairs`, at 64 and 256 pixels. Every expression of
 a person is moved to the next person who has it, from one neutral picture of each, and pasted into
 the target's picture at 256 pixels. The truth is the target's own picture with the expression.
+`--pictures all` adds rows of the same methods from all pictures of each person but those with the
+expression that is moved.
 Needs the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network knows people.
 
 - gain, r: slope and correlation of the AUs' change in the outputs on the change in the source's
@@ -15,6 +17,7 @@ Needs the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network 
 
 import argparse
 import functools
+import itertools
 import json
 import subprocess
 import sys
@@ -38,16 +41,25 @@ CHUNK = 16  # outputs that are computed at once
 LUMA = np.array([0.299, 0.587, 0.114])
 COLUMNS: tuple[str, ...] = ("gain", "r", "truth_gain", "truth_r", "to_target", "nearer")
 COLUMNS += ("mouth_mae", "mouth_ssim", "mouth_sharpness")
+ALL = ", all pictures"  # end of the titles of rows that saw them
 ALPHAS = {"paper": 0.5}  # the others: 1
 
 
 class Case(NamedTuple):
-    """One transfer: names of the pictures, without suffix."""
+    """One transfer: names of the pictures, without suffix.
+
+    `source` and `target` also name the people, as `Album` explains.
+    """
 
     source: str
     shown: str
     target: str
     truth: str
+
+    @property
+    def from_all(self) -> "Case":
+        """The same transfer, from all pictures of both people but `shown` and `truth`."""
+        return Case(self.shown, self.shown, self.truth, self.truth)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,9 +71,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--expressions", metavar="MODEL", help="the expression model of another")
     parser.add_argument("--splits", nargs="+", default=["test"], help="(default: test)")
     parser.add_argument("--methods", nargs="+", default=["warp", "paper", "glow"])
+    parser.add_argument(
+        "--pictures",
+        nargs="+",
+        default=["neutral"],
+        choices=("neutral", "all"),
+        help="pictures of each person that the methods see (default: neutral)",
+    )
     parser.add_argument("--cases", type=int, help="at most, drawn by --seed (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    parser.add_argument("--sheet", type=Path, help="also write a contact sheet, PNG")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        help="also write a contact sheet of the rows from neutral pictures, PNG",
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="JSON")
     args = parser.parse_args(argv)
     from glow_jax.io.errors import InputError
@@ -101,9 +124,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "no transfer": [album.large(case.target) for case in cases],
         "the truth": [album.large(case.truth) for case in cases],
     }
-    for name in args.methods:
+    for name, kind in itertools.product(args.methods, args.pictures):
         alpha = ALPHAS.get(name, 1.0)
-        outputs[f"{name}, alpha {alpha:g}"] = pasted(name, alpha, models, album, cases)
+        few = [case if kind == "neutral" else case.from_all for case in cases]
+        title = f"{name}, alpha {alpha:g}" + (ALL if kind == "all" else "")
+        outputs[title] = pasted(name, alpha, models, album, few)
     rows, made = {}, {}
     for name, pictures in outputs.items():
         made[name] = list(pictures)
@@ -111,7 +136,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         print_row(name, rows[name])
     labeller.close()
     if args.sheet is not None:
-        write_sheet(args.sheet, labels, album, cases, made)
+        shown = {name: made[name] for name in made if not name.endswith(ALL)}
+        write_sheet(args.sheet, labels, album, cases, shown)
     return {
         "commit": commit(),
         "model": models.codec.name,
@@ -150,7 +176,8 @@ def drawn(cases: list[Case], n: int | None, seed: int) -> list[Case]:
 class Album:
     """The pictures as those of a job: `transfer.methods.base.Pictures` and `Photographs`.
 
-    Picture i is names[i]; person i is who has that picture alone.
+    Picture i is names[i]. Person i has that picture alone if it is neutral. Otherwise it has all
+    pictures of who is seen in it, the neutral one first, but not picture i itself.
     """
 
     def __init__(self, folder: Path, codec: Any, labels: dict[str, Any]):
@@ -158,9 +185,16 @@ class Album:
         self.names = sorted(labels)
         self.number = {name: i for i, name in enumerate(self.names)}
         self._shapes: list[tuple[int, ...]] = []
+        self._same: defaultdict[str, list[int]] = defaultdict(list)
+        for name, i in self.number.items():
+            self._same[Path(labels[name]["neutral"]).stem].append(i)
 
     def usable(self, person: int) -> list[int]:
-        return [person]
+        neutral = Path(self._labels[self.names[person]]["neutral"]).stem
+        if neutral == self.names[person]:
+            return [person]
+        others = [i for i in self._same[neutral] if i != person]
+        return sorted(others, key=lambda i: self.names[i] != neutral)
 
     def pixels(self, pictures: Sequence[int]) -> np.ndarray:
         side = self._codec.size[0]
@@ -180,7 +214,7 @@ class Album:
         return np.concatenate([level.reshape(len(level), -1) for level in levels], 1)
 
     def mean(self, person: int) -> np.ndarray:
-        return np.asarray(self.latents([person])[0])
+        return np.asarray(self.latents(self.usable(person)).mean(0))
 
     def tree(self, vectors: np.ndarray) -> tuple[np.ndarray, ...]:
         ends = np.cumsum([np.prod(shape) for shape in self._shapes])[:-1]

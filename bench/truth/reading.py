@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def photoreal(model: Any, folders: Sequence[Path]) -> None:
     """Print the figures of photoreal people."""
     from glow_jax.data.photoreal_faces.shards import read_made
-    from transfer.expression.teacher import FULL_READING, at_renders_points
+    from transfer.expression.teacher import FULL_READING, UNREAD, at_renders_points
 
     rows = [(f, r) for f in folders for r in read_made(f) if r["split"] == "test"]
     labels = [row for _, row in rows]
@@ -69,11 +69,13 @@ def photoreal(model: Any, folders: Sequence[Path]) -> None:
             print_landmarks(f"photoreal {side} px, to MediaPipe's{name}", landmarks, true)
         wanted = np.array([[row["aus"][au] for au in model.aus] for row in labels]) / FULL_READING
         single = np.array(["neutral" not in row for row in labels])
-        print_units(f"absolute, {side} px", model.aus, absolute(model, raw)[single], wanted[single])
+        found = absolute(model, raw)[single]
+        print_units(f"absolute, {side} px", model.aus, found, wanted[single], UNREAD)
         after, before = pairs_of(labels)
         if after:
             found = change(model, raw[after] - raw[before])
-            print_units(f"change, {side} px", model.aus, found, wanted[after] - wanted[before])
+            true = wanted[after] - wanted[before]
+            print_units(f"change, {side} px", model.aus, found, true, UNREAD)
 
 
 def renders(model: Any, folder: Path) -> None:
@@ -151,10 +153,22 @@ def print_landmarks(title: str, found: np.ndarray, true: np.ndarray) -> None:
     print(f"{title} ({len(found)} pictures), median error in %: {', '.join(cells)}")
 
 
-def print_units(title: str, aus: Sequence[str], found: np.ndarray, true: np.ndarray) -> None:
-    """Print r, and the slope of the readings on the truth, of all units together and of each."""
+def print_units(
+    title: str,
+    aus: Sequence[str],
+    found: np.ndarray,
+    true: np.ndarray,
+    unread: Sequence[str] = (),
+) -> None:
+    """Print r, and the slope of the readings on the truth, of all units together and of each.
+
+    Units that the teacher does not read, `unread`, are left out of a second line for all.
+    """
     print(f"{title} ({len(found)} readings): r (slope; deviation of the truth)")
     columns = [("all", found, true)]
+    if unread:
+        kept = [i for i, au in enumerate(aus) if au not in unread]
+        columns.append(("read", found[:, kept], true[:, kept]))
     columns += [(au, found[:, [i]], true[:, [i]]) for i, au in enumerate(aus)]
     for name, x, y in columns:
         x, y = x.ravel(), y.ravel()

@@ -11,10 +11,9 @@ import sys
 from typing import NoReturn
 
 import glow_jax
-from glow_jax.cli.options import collect_garbage, flags_of, with_flags
+from glow_jax.cli.options import TOLD, collect_garbage, error_line, flags_of
 from glow_jax.cli.parser import Parser, meant
-from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import one_line
 from glow_jax.io.terminal import printable_output
 
 # Verb -> its module, which has `add_options(parser)`, and its line in the list of verbs. A module
@@ -116,18 +115,11 @@ def _run(words: list[str]) -> int:
         collect_garbage()
     try:
         return args.run(args)
-    except InputError as error:
-        message = with_flags(one_line(error), args.flags)
-        print(f"glow-jax {args.verb}: error: {message}", file=sys.stderr)
     except BrokenPipeError:  # `glow-jax info MODEL | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        name = f"{one_line(error.filename)}: " if error.filename else ""
-        print(f"glow-jax {args.verb}: error: {name}{reason(error)}", file=sys.stderr)
-    except UnicodeEncodeError as error:  # of a path, as in "\ud800" of a table
-        why = f"{error.object!a}: a name that this system's {error.encoding} cannot encode"
-        print(f"glow-jax {args.verb}: error: {one_line(why)}", file=sys.stderr)
+    except TOLD as error:
+        print(f"glow-jax {args.verb}: error: {error_line(error, args.flags)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("glow-jax: interrupted", file=sys.stderr)
         return 130

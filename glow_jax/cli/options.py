@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import one_line, reason
+
+# What a command ends with one line for; anything else is an error of the program.
+TOLD = (InputError, OSError, UnicodeEncodeError)
 
 OF_PHOTOGRAPHS = "faces64, with --align photo64"
 
@@ -185,3 +188,19 @@ def with_flags(message: str, flags: Mapping[str, str]) -> str:
     For example, "give a smaller `batch_size`" becomes "give a smaller --batch-size".
     """
     return re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), message)
+
+
+def error_line(error: Exception, flags: Mapping[str, str]) -> str:
+    """One of the errors `TOLD`, in the words of the command line.
+
+    Args:
+        error: of a verb.
+        flags: of the verb, from `flags_of`.
+    """
+    if isinstance(error, InputError):
+        return with_flags(one_line(error), flags)
+    if isinstance(error, UnicodeEncodeError):  # of a path, as in "\ud800" of a table
+        why = f"{error.object!a}: a name that this system's {error.encoding} cannot encode"
+        return one_line(why)
+    name = getattr(error, "filename", None)
+    return f"{one_line(name)}: {reason(error)}" if name else reason(error)

@@ -1,6 +1,7 @@
 """The verb `train`: train a model on images."""
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or resume a run; returns the exit code."""
+    started = time.monotonic()
     from glow_jax.data import check_data
     from glow_jax.training import parallel
     from glow_jax.training.presets import PRESETS
@@ -95,10 +97,12 @@ def run(args: argparse.Namespace) -> int:
     meant = f" (for {preset.data})" if preset.data else ""
     expected = f"preset {args.preset}{meant}, {preset.expectation()}"
     report(f"{expected}; the debug size does not reach this" if args.debug else expected)
-    return _train(args, model_config, config, report)
+    return _train(args, model_config, config, report, started)
 
 
-def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any) -> int:
+def _train(
+    args: argparse.Namespace, model_config: Any, config: Any, report: Any, started: float
+) -> int:
     from glow_jax.checkpoints import load
     from glow_jax.data import default_held_out, open_data
     from glow_jax.training import parallel
@@ -140,13 +144,15 @@ def _train(args: argparse.Namespace, model_config: Any, config: Any, report: Any
             note=report,
         ),
         stop_after=args.stop_after,
+        deadline=None if args.minutes is None else started + 60 * args.minutes,
         export=args.export,
         init=init,
     )
     if parallel.is_first():
         curve = args.out / "log.csv"
         figures = {"out": args.out, "model": model, "curve": curve, "last": last}
-        Output.of(args).summary([f"model: {one_line(model)}", f"curve: {one_line(curve)}"], figures)
+        done = f"model: {one_line(model)}" if model else "no model yet: the same command goes on"
+        Output.of(args).summary([done, f"curve: {one_line(curve)}"], figures)
     return 0
 
 

@@ -167,6 +167,12 @@ def add_run_options(p: Any) -> None:
         "(default: never)",
     )
     p.add_argument(
+        "--minutes",
+        type=number(0.01, 1e6),
+        help="stop at the last checkpoint that can be complete this many minutes from now, but not "
+        "before the first one; the same command goes on (default: never)",
+    )
+    p.add_argument(
         "--every",
         type=whole_number(1, 10**9),
         help="steps between two checkpoints, each with a log row and a held-out evaluation "

@@ -137,6 +137,11 @@ def check_agreement(text: str, what: str) -> None:
         )
 
 
+def any_process(value: bool) -> bool:
+    """Whether the value is true in any process; all processes must ask."""
+    return bool(_gathered(np.array(value)).any())
+
+
 def _together(work: Callable[[], None]) -> None:
     """Do work in every process; if it fails in one, all processes fail."""
     failure: InputError | OSError | None = None

@@ -94,10 +94,11 @@ def run(
     card: dict[str, Any],
     reporting: Reporting | None = None,
     stop_after: int | None = None,
+    deadline: float | None = None,
     export: Literal["last", "best"] = "last",
     export_dtype: Any = jnp.bfloat16,
     init: Glow | None = None,
-) -> Path:
+) -> Path | None:
     """Train, or resume the run that `out` holds, and export the averaged weights.
 
     Args:
@@ -109,6 +110,9 @@ def run(
         reporting: the reports of the run.
         stop_after: stop and export at this step, while the learning rate follows the schedule of
             the whole run; None for no limit.
+        deadline: time of `time.monotonic` at which the run stops, with a checkpoint and without an
+            export: before the stretch of steps that would last longer, but not before the first
+            one. None for no limit.
         export: whether to export the averaged weights of the last step or of the best checkpoint.
         export_dtype: dtype of the exported weights.
         init: a model in training form whose weights to start from; with fewer steps or hidden
@@ -116,7 +120,7 @@ def run(
             random weights with the data-dependent initialisation.
 
     Returns:
-        Path of the exported model.
+        Path of the exported model; None if the run stopped at its deadline.
 
     Raises:
         InputError: `out` holds another run, or a finished one; the batch size is not a multiple of
@@ -139,11 +143,21 @@ def run(
             else:
                 state = restored(out, manager, state)
             job = _Job(
-                out, graph, fixed, config, mesh, evaluator(graph, fixed, mesh), manager, reporting
+                out,
+                graph,
+                fixed,
+                config,
+                mesh,
+                evaluator(graph, fixed, mesh),
+                manager,
+                reporting,
+                np.inf if deadline is None else deadline,
             )
             with _log(out, int(state.step), config.seed, reporting) as log:
                 state = _trained(job, state, train, held_out, last, log)
             manager.wait_until_finished()
+            if int(state.step) < last:
+                return None
             best = best_checkpoint(manager)
             if export == "best" and best is not None:
                 state = read_checkpoint(manager, best[0], state)
@@ -170,6 +184,7 @@ class _Job(NamedTuple):
     measure: Callable[[nnx.State, Source, int], float]
     manager: ocp.CheckpointManager
     reporting: Reporting
+    deadline: float
 
     def averaged(self, state: TrainState) -> Glow:
         """The model of the averaged weights, on this process's own device."""
@@ -189,7 +204,11 @@ def _trained(
     step = make_step(job.graph, job.fixed, config, job.mesh)
     batches = _batches(config, train, job.mesh, state)
     few = evenly_spaced(held_out, reporting.n_evaluated)
+    took = 0.0
     while (at := int(state.step)) < last:
+        if took and parallel.any_process(time.monotonic() + took > job.deadline):
+            reporting.note(f"stopped at step {at}: no time is left for more; the run can go on")
+            break
         until, since = min((at // reporting.every + 1) * reporting.every, last), time.perf_counter()
         state, window = _stretch(step, state, batches, until - at)
         speed = len(window) * config.batch_size / (time.perf_counter() - since)
@@ -208,6 +227,7 @@ def _trained(
         if not window[-1].in_a_row:  # no checkpoint after skipped steps
             save_checkpoint(job.manager, state, bits)
         reporting.progress(row)
+        took = time.perf_counter() - since
     batches.close()
     return state
 

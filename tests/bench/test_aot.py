@@ -50,6 +50,38 @@ def test_loops_count_as_often_as_they_run_and_tiles_are_whole() -> None:
     }
 
 
+SLICED = """HloModule m, is_scheduled=true
+
+%slice (p.2: f32[9,8,128], i.2: s32[]) -> f32[1,8,128] {
+  %p.2 = f32[9,8,128]{2,1,0:T(8,128)} parameter(0)
+  %i.2 = s32[]{:T(128)} parameter(1)
+  ROOT %s = f32[1,8,128]{2,1,0:T(8,128)} dynamic-slice(%p.2, %i.2), dynamic_slice_sizes={1,8,128}
+}
+
+%fused (p.1: f32[9,8,128], i.1: s32[]) -> f32[1,8,128] {
+  %p.1 = f32[9,8,128]{2,1,0:T(8,128)} parameter(0)
+  %i.1 = s32[]{:T(128)} parameter(1)
+  %part = f32[1,8,128]{2,1,0:T(8,128)} fusion(%p.1, %i.1), kind=kLoop, calls=%slice
+  ROOT %negative = f32[1,8,128]{2,1,0:T(8,128)} negate(%part)
+}
+
+ENTRY %main (x: f32[9,8,128], i: s32[]) -> f32[1,8,128] {
+  %x = f32[9,8,128]{2,1,0:T(8,128)} parameter(0)
+  %i = s32[]{:T(128)S(6)} parameter(1)
+  ROOT %out = f32[1,8,128]{2,1,0:T(8,128)} fusion(%x, %i), kind=kLoop, calls=%fused
+}
+"""
+
+
+def test_a_slice_within_a_fusion_within_a_fusion_reads_the_slice_alone() -> None:
+    tile = 8 * 128 * 4
+    assert hlo.count(SLICED).hbm_bytes == 2 * tile  # read and written, of 9 that the array has
+    whole = SLICED.replace("negate(%part)", "add(%part, %p.1)")
+    assert hlo.count(whole).hbm_bytes == 10 * tile
+    renamed = SLICED.replace("f32[1,8,128]", "f32[9,8,128]").replace("dynamic-slice", "bitcast")
+    assert hlo.count(renamed).hbm_bytes == 18 * tile
+
+
 def test_an_unknown_trip_count_is_an_error() -> None:
     with pytest.raises(ValueError, match="w: its trip count is not a constant"):
         hlo.count(TEXT.replace("constant(7)", "iota()"))

@@ -84,7 +84,24 @@ def test_the_album_gives_pictures_and_latents_by_number(tmp_path: Path) -> None:
     pixels, vectors = album.pixels(numbers), album.latents(numbers)
     assert pixels.shape == (2, 8, 8, 3) and album.large("a_smile").shape == (SIDE, SIDE, 3)
     np.testing.assert_array_equal(album.tree(vectors)[0], pixels + np.float32(0.5))
-    np.testing.assert_array_equal(album.mean(numbers[0]), vectors[0])
+    np.testing.assert_array_equal(album.mean(numbers[1]), vectors[1])
+
+
+def test_a_person_named_by_an_expression_has_the_other_pictures(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(1), labels()
+    rows["a_blink"] = rows["a_smile"] | {"expression": "blink"}
+    (tmp_path / "8").mkdir()
+    for name in rows:
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "8" / f"{name}.webp", lossless=True)
+    album = Album(tmp_path, linear_codec(), rows)
+    number = album.number
+    assert album.usable(number["a_neutral"]) == [number["a_neutral"]]
+    assert album.usable(number["a_smile"]) == [number["a_neutral"], number["a_blink"]]
+    both = album.latents([number["a_neutral"], number["a_blink"]])
+    np.testing.assert_allclose(album.mean(number["a_smile"]), both.mean(0), rtol=1e-6)
+    case = Case("a_neutral", "a_smile", "b_neutral", "b_smile")
+    assert case.from_all == Case("a_smile", "a_smile", "b_smile", "b_smile")
 
 
 @pytest.mark.parametrize("module", [photoreal_pairs, mouths])

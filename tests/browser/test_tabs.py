@@ -14,6 +14,7 @@ from glow_jax.cli.ui import bundled
 from glow_jax.io.pictures import read_image
 from tests.support.paths import ROOT
 from tests.support.videos import write_video
+from transfer.preview import PHOTOGRAPH_PX
 
 pytestmark = pytest.mark.slow
 HEADS = ROOT / "tests" / "heads"
@@ -84,10 +85,26 @@ def test_photographs(page: Any, downloads: Path, monkeypatch: pytest.MonkeyPatch
     actions.transferred(page)
     archive = actions.downloaded(page, "transfer-file-1", downloads)
     assert "--align" in shown_command(page, "transfer")
+    shown = page.locator("#transfer-result img.after").evaluate("e => e.naturalWidth")
     outputs = made_again(archive, monkeypatch, shown_command(page, "transfer"))
     (pasted,) = [name for name in outputs if name.startswith("pasted/")]
     whole = read_image(downloads / "unpacked" / "result" / pasted)
     assert whole.shape == read_image(HEADS / "36_0.webp").shape
+    assert shown == min(whole.shape[1], PHOTOGRAPH_PX)
+
+
+def test_bundled_photographs(page: Any, downloads: Path) -> None:
+    """JPEG in, JPEG out: the whole photograph is shown, and can be downloaded."""
+    photographs = {n: p for n, p in enumerate(bundled.people().values()) if p.suffix == ".jpg"}
+    number, path = next(iter(photographs.items()))
+    actions.choose(page, "expression", 7)
+    actions.choose(page, "target", number)
+    actions.transferred(page)
+    picture = actions.downloaded(page, "transfer-file-0", downloads)
+    height, width = read_image(path).shape[:2]
+    assert picture.suffix == ".jpg" and read_image(picture).shape == (height, width, 3)
+    shown = page.locator("#transfer-result img.after").evaluate("e => e.naturalWidth")
+    assert shown == round(width * min(1, PHOTOGRAPH_PX / max(width, height)))
 
 
 def test_edit(page: Any, downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,15 @@ from flax import nnx
 
 from glow_jax import coupling_network
 from glow_jax.config import GlowConfig
-from glow_jax.coupling_network import Form, NetworkWeights, Products, apply_network, form_for
+from glow_jax.coupling_network import (
+    Form,
+    NetworkWeights,
+    apply_network,
+    form_for,
+    laid_out,
+)
 from glow_jax.model import Glow
+from glow_jax.products import Products
 
 FORMS = [form for form in get_args(Form) if form != "lanes"]  # of which test_lanes.py is
 
@@ -23,7 +30,7 @@ def random_weights(n_in: int, width: int, n_out: int) -> NetworkWeights:
         return jnp.asarray(rng.standard_normal(shape, np.float32) / np.sqrt(shape[0]))
 
     return NetworkWeights(
-        in_kernel=normal(9 * (n_in + 1), width),
+        in_kernel=normal(9 * (n_in + 1), width).reshape(3, 3, n_in + 1, width),
         in_bias=normal(width),
         hidden_kernel=normal(width, width),
         hidden_bias=normal(width),
@@ -50,6 +57,22 @@ def test_forms_agree(form: Form, leaky_slope: float) -> None:
     for a, b in zip(jax.tree.leaves(found(form)), jax.tree.leaves(found("rows")), strict=True):
         assert float(jnp.abs(b).max()) > 0.1
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+@pytest.mark.parametrize("form", FORMS[1:])
+def test_weights_are_laid_out_without_changing_a_bit(form: Form, precision: Products) -> None:
+    """For a TPU; its convolutions round the factors of "fast" all the same."""
+    weights = random_weights(3, 8, 4)
+    h = jnp.asarray(np.random.default_rng(1).standard_normal((2, 4, 6, 3), np.float32))
+    there = laid_out(weights, precision, "tpu")
+    kinds = {str(a.dtype) for a in there if a is not None}
+    assert kinds == ({"float32", "bfloat16"} if precision == "fast" else {"float32"})
+    assert there.in_kernel.shape == (3, 3, 3, 8)  # without the edge indicator
+    assert laid_out(weights, precision, "cpu") is weights
+    expected = apply_network(h, weights, precision, form=form)
+    np.testing.assert_array_equal(apply_network(h, there, precision, form=form), expected)
+    assert float(jnp.abs(expected).max()) > 0.1
 
 
 @pytest.mark.parametrize("form", FORMS)

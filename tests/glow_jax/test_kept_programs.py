@@ -137,7 +137,10 @@ def test_other_settings_and_other_code_have_another_folder(monkeypatch: pytest.M
     monkeypatch.setattr(jax, "__version__", "99.0")
     version = kept_programs.environment()
     monkeypatch.setattr(kept_programs, "SOURCES", ("glow_jax",))
-    assert len({before, flags, version, kept_programs.environment()}) == 4
+    code = kept_programs.environment()
+    assert kept_programs.processor()
+    monkeypatch.setattr(kept_programs, "processor", lambda: "another")
+    assert len({before, flags, version, code, kept_programs.environment()}) == 5
 
 
 def test_programs_of_other_code_are_removed_when_nobody_uses_them(tmp_path: Path) -> None:

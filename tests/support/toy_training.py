@@ -32,8 +32,8 @@ def smooth_images(n: int, seed: int = 0) -> np.ndarray:
     return np.clip(images, 0, 255).astype(np.uint8)
 
 
-def run(out: Path, **options: Any) -> Path:
-    """RUN, with some of its arguments changed; returns the model's folder."""
+def run(out: Path, **options: Any) -> Path | None:
+    """RUN, with some of its arguments changed; returns the model's folder, if it was exported."""
     arguments: dict[str, Any] = {
         "model_config": MODEL,
         "config": RUN,

@@ -151,7 +151,7 @@ def _changed(model: ExpressionModel, renders: Faces, photoreal: Sequence[Taught]
 
 def _ridge(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """The ridge regression of several groups of rows (inputs, outputs) together."""
-    inputs, outputs = (np.concatenate(part).astype(np.float32) for part in zip(*rows, strict=True))
+    inputs, outputs = (np.concatenate(part).astype(np.float64) for part in zip(*rows, strict=True))
     return solve_ridge(inputs.T @ inputs, inputs.T @ outputs, PENALTY)
 
 

@@ -111,16 +111,15 @@ class _Sums:
     """The sums of a ridge regression, for each part of the people."""
 
     def __init__(self) -> None:
-        self._squares = np.zeros((N_FOLDS, SHAPE[0], SHAPE[0]), np.float32)
-        self._products = np.zeros((N_FOLDS, *SHAPE), np.float32)
+        self._squares = np.zeros((N_FOLDS, SHAPE[0], SHAPE[0]))
+        self._products = np.zeros((N_FOLDS, *SHAPE))
 
     def add(self, inputs: np.ndarray, wanted: np.ndarray, folds: np.ndarray) -> None:
         """Add faces (N) and their mirror images (2, N, ...), which belong to the parts `folds`."""
         for fold in range(N_FOLDS):
-            x = inputs[:, folds == fold].reshape(-1, SHAPE[0])
-            y = wanted[:, folds == fold].reshape(-1, SHAPE[1]).astype(np.float32)
+            x = inputs[:, folds == fold].reshape(-1, SHAPE[0]).astype(np.float64)
             self._squares[fold] += x.T @ x
-            self._products[fold] += x.T @ y
+            self._products[fold] += x.T @ wanted[:, folds == fold].reshape(-1, SHAPE[1])
 
     def solved(self, penalty: float, but: int | None = None) -> np.ndarray:
         """(F + 1, 136) float32: the weights, of all parts but one if `but` is given."""
@@ -130,11 +129,16 @@ class _Sums:
 
 
 def solve_ridge(squares: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
-    """(F, K) weights of a ridge regression, from x.T @ x, which is overwritten, and x.T @ y."""
+    """(F, K) float32: weights of a ridge regression, from x.T @ x and x.T @ y.
+
+    The first is overwritten. Both are float64: the largest eigenvalues of x.T @ x are 10⁷ times
+    the penalty, which rounding to float32 would drown.
+    """
     from scipy import linalg
 
-    squares[np.diag_indices(len(squares))] += np.float32(penalty)
-    return linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
+    squares[np.diag_indices(len(squares))] += penalty
+    weights = linalg.solve(squares, products, assume_a="pos", overwrite_a=True)
+    return np.asarray(weights, np.float32)
 
 
 def _detected(detector: Params, group: Marked) -> np.ndarray:

@@ -28,7 +28,7 @@ from glow_jax.io.landmarks68 import NOSE
 from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.creases import with_creases
-from transfer.expression.features import features
+from transfer.expression.features import features, mirrored
 from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
 from transfer.expression.openings import between_eyes, newly_open, uncrossed, unfolded
@@ -185,11 +185,18 @@ def warp_pictures(
 
 
 def find_landmarks(model: ExpressionModel, images: Images) -> Landmarks:
-    """Landmarks of aligned faces, right and down in sides of the picture."""
-    landmarks = detect_landmarks(model.landmark_detector, images)
-    if model.corrections is None:
-        return landmarks
-    return corrected(model.corrections, images, landmarks, model.template)
+    """Landmarks of aligned faces, right and down in sides of the picture.
+
+    With corrections they are the mean of those found in the picture and in its mirror image.
+    """
+    detector, corrections = model.landmark_detector, model.corrections
+    if corrections is None:
+        return detect_landmarks(detector, images)
+    found = [
+        corrected(corrections, some, detect_landmarks(detector, some), model.template)
+        for some in (images, images[:, :, ::-1])
+    ]
+    return (found[0] + mirrored(found[1])) / 2
 
 
 def raw_activations(model: ExpressionModel, images: Images) -> Activations:

@@ -80,10 +80,6 @@ def _on_devices(
     for i, part in enumerate(parts):
         placed = jax.device_put((model, *part), devices[i]) if devices else (model, *part)
         found.append(function(*placed))
-        if (
-            jax.default_backend() == "cpu"
-        ):  # on a CPU two programs with `solve` would wait for each other
-            found[-1].block_until_ready()
     return np.concatenate([np.asarray(one) for one in found])
 
 

@@ -37,10 +37,11 @@ def read_yaml(name: str, text: str) -> Any:
             return None if node.tag == NULL else str(node.value)
         found: dict[str, Any] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.value in found:
-                where = f"line {key.start_mark.line + 1}: "
-                twice = "occurs twice" if isinstance(key, yaml.ScalarNode) else "is not a text"
-                raise InputError(f"{name}: {where}{one_line(key.value)[:80]} {twice}")
+            where = f"{name}: line {key.start_mark.line + 1}"
+            if not isinstance(key, yaml.ScalarNode):
+                raise InputError(f"{where}: a name is a list or a table; names are texts")
+            if key.value in found:
+                raise InputError(f"{where}: {one_line(key.value)[:80]} occurs twice")
             found[key.value] = plain(value)
         return found
 

@@ -92,8 +92,7 @@ def on_devices(
 ) -> Iterator[Any]:
     """`work(batch)` of each batch: `n` at once on accelerators, one after another on a CPU.
 
-    On a CPU all programs of XLA share one pool of threads. Two programs that solve linear equations
-    (`transfer.expression.warp`) would wait for each other for ever; and two at once are not faster.
+    On a CPU all programs of XLA share one pool of threads: two at once are not faster.
     """
     if jax.default_backend() == "cpu":
         return map(work, batches)

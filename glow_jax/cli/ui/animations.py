@@ -23,6 +23,7 @@ from glow_jax.cli.ui.staging import stage_file, stage_person
 from glow_jax.io.containers import scan_file
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from transfer.methods import default_method
 
 if TYPE_CHECKING:
     from transfer.video.animate import Animated
@@ -126,11 +127,14 @@ def gather(engine: Engine, values: Mapping[str, Any]) -> AnimateForm:
     model = values["model"]
     if model == SUITABLE:
         model = FOR_PHOTOGRAPHS if photographs else FOR_ALIGNED
+    method = values["method"]
+    if method == SUITABLE:
+        method = default_method(engine.models(model), photographs)
     return AnimateForm(
         driving,
         picture,
         str(values["source_neutral"]).strip() or "auto",
-        values["method"],
+        method,
         round(float(values["alpha"]), 4),
         model,
         photographs,

@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from glow_jax.cli.ui.engine import Engine
-from glow_jax.cli.ui.finish import recipe_of
+from glow_jax.cli.ui.finish import recipe_of, without_folders
 from glow_jax.cli.ui.forms import FOR_ALIGNED, FOR_PHOTOGRAPHS, OUT, photograph_settings
 from glow_jax.cli.ui.forms import photograph_words as words_of_photographs
 from glow_jax.cli.ui.staging import MAX_PICTURE_BYTES, Upload, safe_name, unzip
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
+from glow_jax.io.output_schema import FAILURES
+from glow_jax.io.tables import read_rows
 from transfer.api import summary_of
 from transfer.complete import Summary
 from transfer.jobs import batch as jobs
@@ -84,6 +86,15 @@ def run(
     return summary, _packed(table, photographs)
 
 
+def reasons(summary: Summary) -> list[str]:
+    """Why outputs could not be made, as the table failures.csv says; each reason once."""
+    table = summary.out / FAILURES
+    if not table.is_file():
+        return []
+    found = dict.fromkeys(row["reason"] for row in read_rows(table))
+    return [reason.replace(f"{summary.out.parent}/", "") for reason in found]
+
+
 def batch_words(table: str, photographs: bool) -> list[str]:
     """The command line that makes the same outputs, in the folder of the table."""
     how = ["--model", _model(photographs), "--batch-size", "8"]
@@ -113,7 +124,11 @@ def _packed(table: Path, photographs: bool) -> Path:
     """A ZIP of the output folder, with the recipe; pictures are not packed again."""
     out, path = table.parent / OUT, table.parent / "results.zip"
     files = sorted(p for p in out.rglob("*") if p.is_file())
-    images = {str(p.relative_to(table.parent)): p.read_bytes() for p in files}
+    images = {}
+    for file in files:
+        data, is_text = file.read_bytes(), file.suffix in (".csv", ".json")
+        name = str(file.relative_to(table.parent))
+        images[name] = without_folders(data, [table.parent]) if is_text else data
     recipe = recipe_of(
         batch_words(table.name, photographs), {table.name: table.read_bytes()}, images
     )

@@ -1,5 +1,6 @@
 """Where pictures are chosen, and the settings that say what they are."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,12 @@ from glow_jax.cli.ui.gather import ALIGNED, BY_SIZE, PHOTOGRAPHS, SUITABLE
 from glow_jax.cli.ui.parts import QUICK, file_box, picture_box
 
 MODELS = [("suitable for the pictures", SUITABLE), "faces64", "photo64"]
+METHODS = {
+    SUITABLE: "suitable: glow for photographs, warp for aligned faces",
+    "warp": "warp: the picture is warped",
+    "glow": "glow: as warp, with the inside of the mouth that shows the expression; takes longer",
+    "paper": "paper: addition in latent space (needs neutral pictures of the expression's person)",
+}
 SIZES = [("decide by their size", BY_SIZE), PHOTOGRAPHS, ALIGNED]
 
 
@@ -16,7 +23,7 @@ def chooser(gr: Any, label: str, options: dict[str, Path], key: str) -> tuple[An
         gr, label=label, height=230, elem_id=key, sources=["upload", "webcam", "clipboard"]
     )
     name = gr.Radio(
-        [(one.removeprefix("person-"), one) for one in options],
+        [(one.removeprefix("person-").replace("-", " "), one) for one in options],
         label="or somebody who does not exist",
         elem_id=f"{key}-bundled",
         elem_classes="faces",
@@ -32,9 +39,15 @@ def neutral_box(gr: Any, key: str) -> Any:
         gr,
         label="One or more pictures of the same person without an expression",
         file_count="multiple",
-        height=140,
+        height=160,
         elem_id=key,
     )
+
+
+def method_radio(gr: Any, names: Iterable[str]) -> Any:
+    """The choice of a transfer method, of SUITABLE and `names`."""
+    choices = [(METHODS[name], name) for name in (SUITABLE, *names)]
+    return gr.Radio(choices, value=SUITABLE, label="Method")
 
 
 def picture_settings(gr: Any, paste: str) -> dict[str, Any]:

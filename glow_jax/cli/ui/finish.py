@@ -4,13 +4,13 @@ import dataclasses
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import glow_jax
 from glow_jax.cli.ui.engine import Engine
-from glow_jax.cli.ui.forms import OUT, EditForm, Form, command_text, inputs_of, portable
+from glow_jax.cli.ui.forms import OUT, EditForm, Form, command_text, inputs_of, people_of, portable
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import INPUTS, PASTED, RESULTS
 from glow_jax.io.tables import Row, read_rows
@@ -63,10 +63,10 @@ def finish(engine: Engine, form: Form, asked: Any) -> Finished:
     if not rows:
         raise InputError("the output could not be made: see failures.csv")
     picture = out / rows[0]["file"]
-    pasted = out / PASTED / picture.name
+    pasted = list((out / PASTED).glob(f"{picture.stem}.*"))  # a JPEG where the photograph is one
     why = [trouble.reason for trouble in summary.skipped]
     why += summary.pasted.failures if summary.pasted else ()
-    made = pasted if pasted.is_file() else None
+    made = pasted[0] if pasted else None
     return Finished(out, rows[0], picture, made, list(read_rows(out / INPUTS)), tuple(why))
 
 
@@ -77,12 +77,25 @@ def pack(finished: Finished, form: Form, asked: Any) -> Path:
     files = {finished.picture.name: finished.picture.read_bytes()}
     if finished.pasted is not None:
         files[f"{PASTED}/{finished.pasted.name}"] = finished.pasted.read_bytes()
+    folders = {path.parent for path in people_of(form)}
     for name in (RESULTS, INPUTS):
-        files[name] = (finished.folder / name).read_bytes()
+        files[name] = without_folders((finished.folder / name).read_bytes(), folders)
     recipe = recipe_of(named.words(asked), inputs, files)
     path = finished.folder.parent / f"{finished.picture.stem}.zip"
     write_zip(path, inputs | files | recipe)
     return path
+
+
+def without_folders(table: bytes, folders: Iterable[Path]) -> bytes:
+    """A table with the paths that its command writes where the ZIP is unpacked.
+
+    Args:
+        table: names files below `folders`, which are this computer's.
+        folders: where inputs lie.
+    """
+    for folder in sorted(map(str, folders), key=len, reverse=True):
+        table = table.replace(f"{folder}/".encode(), b"")
+    return table
 
 
 def recipe_of(

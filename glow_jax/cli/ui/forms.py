@@ -188,6 +188,11 @@ def inputs_of(form: Any) -> dict[str, Path]:
     return found
 
 
+def people_of(form: Any) -> list[Path]:
+    """The pictures and folders of a form."""
+    return [person.path for person in _people(form).values()]
+
+
 def portable(form: Any) -> Any:
     """A form with its inputs under the names that they have in the ZIP of a result."""
     people = {name: Person(one.path, one.path.name) for name, one in _people(form).items()}

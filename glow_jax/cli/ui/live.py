@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from glow_jax.cli.ui.parts import PRIVATE, failing, off
+from glow_jax.cli.ui.engine import Engine
+from glow_jax.cli.ui.parts import PRIVATE, failing, flags_of_verb, off
 
 MAX_SESSIONS = 1000
 SETTLED_S = 1.0  # after the last move of a slider, before files are made
@@ -44,12 +45,12 @@ class Live:
     """What a tab does.
 
     Attributes:
-        gather: from the values of the fields to a form.
+        gather: from the values of the fields, by name, to a form.
         asked: from a form and the values of the sliders to what they ask for.
         opened: from a form to the values of the columns, which are hidden before.
         now: from a form and what is asked to the values that are shown at once.
-        files: from a form and what is asked to the values that follow, step by step.
-        cleared: the values that are shown in place of those of `files` until these are there.
+        files: from a form and what is asked to the values that follow, step by step: the first
+            value of `now` again, and those of the files.
     """
 
     gather: Callable[..., Any]
@@ -57,7 +58,6 @@ class Live:
     opened: Callable[[Any], Sequence[Any]]
     now: Callable[[Any, Any], Sequence[Any]]
     files: Callable[[Any, Any], Iterator[Any]]
-    cleared: Callable[[], Sequence[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +68,15 @@ class Wires:
         starts: events that gather the fields anew, of which the first has a progress indicator.
         moves: events of the sliders.
         after: events that set the sliders by other means, such as buttons.
-        fields, sliders: inputs.
+        fields: inputs, by name.
+        sliders: inputs.
         columns, now: outputs.
         files: outputs: the figures, and the buttons of `downloads`.
     """
 
     starts: Sequence[Any]
     moves: Sequence[Any]
-    fields: Sequence[Any]
+    fields: Mapping[str, Any]
     sliders: Sequence[Any]
     columns: Sequence[Any]
     now: Sequence[Any]
@@ -83,25 +84,27 @@ class Wires:
     after: Sequence[Any] = ()
 
 
-def connect(gr: Any, tab: Live, wires: Wires, flags: Mapping[str, str]) -> None:
-    """Connect the events of a tab; `flags` are those of its verb, for errors."""
-    latest, n_fields = Latest(), len(wires.fields)
+def connect(gr: Any, engine: Engine, tab: Live, wires: Wires, verb: str) -> None:
+    """Connect the events of a tab; errors name the flags of `verb`."""
+    latest, flags, n_fields = Latest(), flags_of_verb(verb), len(wires.fields)
     figures, *buttons = wires.files
     moving = [*wires.now, *buttons]
     form = gr.State(None)
 
     def first(request: gr.Request, *values: Any) -> tuple[Any, ...]:
-        made = tab.gather(*values[:n_fields])
+        with engine.turns.mine():
+            made = tab.gather(dict(zip(wires.fields, values, strict=False)))
         asked = tab.asked(made, *values[n_fields:])
         latest.put(str(request.session_hash), (made, asked))
-        return made, *tab.opened(made), *tab.now(made, asked), *tab.cleared()
+        shown = *tab.opened(made), *tab.now(made, asked)
+        return made, *shown, "", *off(gr, len(buttons))  # until there are new figures and files
 
     def moved(request: gr.Request, made: Any, *values: Any) -> Any:
         if made is None:
             return [gr.skip() for _ in (*wires.now, *buttons)]
         asked = tab.asked(made, *values)
         latest.put(str(request.session_hash), (made, asked))
-        return [*tab.now(made, asked), *off(gr, len(buttons))]  # until there are new files
+        return [*tab.now(made, asked), *off(gr, len(buttons))]
 
     def settle(request: gr.Request, made: Any, *values: Any) -> Iterator[Any]:
         session = str(request.session_hash)
@@ -122,14 +125,14 @@ def connect(gr: Any, tab: Live, wires: Wires, flags: Mapping[str, str]) -> None:
     ran = gr.on(
         list(wires.starts),
         failing(gr, first, flags),
-        [*wires.fields, *wires.sliders],
+        [*wires.fields.values(), *wires.sliders],
         [form, *wires.columns, *wires.now, *wires.files],
         show_progress="minimal",
         show_progress_on=[wires.now[0]],
         concurrency_limit=8,
         **PRIVATE,
     )
-    inputs, kept = [form, *wires.sliders], [figures, *buttons]
+    inputs, kept = [form, *wires.sliders], [wires.now[0], figures, *buttons]
     ran.success(failing(gr, settle, flags), inputs, kept, **quiet)
     for one in wires.after:
         shown = one.then(failing(gr, moved, flags), inputs, moving, **quiet)

@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from glow_jax.cli.ui import words
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.figures import judged, why_not_judged
-from glow_jax.cli.ui.finish import finish, pack
-from glow_jax.cli.ui.forms import Form
+from glow_jax.cli.ui.finish import Finished, finish, pack
+from glow_jax.cli.ui.forms import EditForm, Form
 from glow_jax.cli.ui.parts import ready
+from glow_jax.io.pictures import read_image
 from transfer.models import far_limit_of
-from transfer.preview import Preview, Shown
+from transfer.preview import PHOTOGRAPH_PX, Preview, Shown
 
 
 def result_html(preview: Preview, shown: Shown, tag: str) -> str:
@@ -36,10 +38,29 @@ def warnings_html(preview: Preview, model: str) -> str:
     return words.lines([*unlikely, *(one.reason for one in preview.skipped)], "warn")
 
 
+def photograph_html(engine: Engine, form: Form, finished: Finished, tag: str) -> str | None:
+    """The photograph before and after; None where the preview shows it, or nothing was pasted."""
+    person = form.picture if isinstance(form, EditForm) else form.target
+    if finished.pasted is None or len(person.pictures) != 1:
+        return None
+    with engine.turns.mine():
+        if engine.preview(form).photograph is not None:
+            return None
+    before, after = (reduced(read_image(p)) for p in (person.pictures[0], finished.pasted))
+    return words.comparison(before, after, tag)
+
+
+def reduced(pixels: np.ndarray) -> np.ndarray:
+    """A photograph, uint8 (H, W, 3), whose longest side is at most PHOTOGRAPH_PX."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((PHOTOGRAPH_PX, PHOTOGRAPH_PX), Image.Resampling.BOX)
+    return np.asarray(picture)
+
+
 def files_of(
-    gr: Any, engine: Engine, form: Form, asked: Any, title: str, column: str
+    gr: Any, engine: Engine, form: Form, asked: Any, title: str, column: str, tag: str = "edited"
 ) -> Iterator[Any]:
-    """The figures and the files of a result: first the files, then what the judge measures.
+    """A result's photograph, figures and files: first the files, then what the judge measures.
 
     Args:
         gr: the module gradio.
@@ -47,13 +68,16 @@ def files_of(
         form, asked: as for `finish`.
         title: above the figures.
         column: heading of the changes that were asked for.
+        tag: names the second picture, as for `result_html`.
     """
     finished = finish(engine, form, asked)
+    photograph = photograph_html(engine, form, finished, tag)
+    result = gr.skip() if photograph is None else photograph
     problems = words.lines(finished.problems, "warn")
     files = ready(gr, finished.pasted or finished.picture, pack(finished, form, asked))
     why = why_not_judged()
     waiting = f"Not measured: {why}" if why else "Measuring the result …"
-    yield problems + words.lines([waiting]), *files
+    yield result, problems + words.lines([waiting]), *files
     if not why:
         found = judged(finished.folder, engine.folder)
-        yield problems + words.figures_html(found, title, column), *files
+        yield result, problems + words.figures_html(found, title, column), *files

@@ -9,7 +9,7 @@ from glow_jax.cli.ui.engine import Engine
 from glow_jax.io.packages import need
 
 TITLE = "glow-jax"
-CSS = Path(__file__).with_name("page.css")
+CSS, SCRIPT = (Path(__file__).with_name(name) for name in ("page.css", "page.js"))
 MAX_WAITING = 64  # requests in the queue
 FONTS = ["system-ui", "sans-serif"]
 MONO = ["ui-monospace", "monospace"]
@@ -64,7 +64,7 @@ def blocks(gr: Any, engine: Engine) -> Any:
 
 
 def look(gr: Any) -> dict[str, Any]:
-    """Theme and style, without anything that is fetched."""
+    """Theme, style and script, without anything that is fetched."""
     theme = gr.themes.Default(
         primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=MONO, radius_size="md"
     ).set(
@@ -83,4 +83,9 @@ def look(gr: Any) -> dict[str, Any]:
         "animate-target-bundled": bundled.faces(),
     }
     style = [words.thumbnails(name, list(paths.values())) for name, paths in choices.items()]
-    return {"theme": theme, "css": "\n".join([CSS.read_text(encoding="utf-8"), *style])}
+    css = "\n".join([CSS.read_text(encoding="utf-8"), *style])
+    return {
+        "theme": theme,
+        "css": css,
+        "head": f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+    }

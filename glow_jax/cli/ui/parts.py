@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from glow_jax.cli.options import flags_of, with_flags
+from glow_jax.cli.options import TOLD, flags_of
+from glow_jax.cli.options import error_line as of_command
 from glow_jax.cli.ui.private_folder import PREFIX
 from glow_jax.cli.ui.staging import Upload
-from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line, reason
+from glow_jax.io.messages import reason
 
 PRIVATE = {"api_visibility": "private"}
 QUICK = {**PRIVATE, "show_progress": "hidden", "queue": False}
@@ -32,13 +32,8 @@ def error_line(error: Exception, flags: Mapping[str, str] = {}) -> str:
         error: of a request.
         flags: of the verb, from `glow_jax.cli.options.flags_of`.
     """
-    if isinstance(error, InputError):
-        line = with_flags(one_line(error), flags)
-    elif isinstance(error, OSError):
-        name = f"{one_line(error.filename)}: " if error.filename else ""
-        line = f"{name}{reason(error)}"
-    else:
-        line = f"{type(error).__name__}: {reason(error)}"
+    told = isinstance(error, TOLD)
+    line = of_command(error, flags) if told else f"{type(error).__name__}: {reason(error)}"
     return _PRIVATE_PATH.sub("", line)
 
 
@@ -46,7 +41,7 @@ def failing(gr: Any, function: Callable[..., Any], flags: Mapping[str, str] = {}
     """The function, whose errors the page shows as one line that stays until it is closed."""
 
     def shown(error: Exception) -> Exception:
-        if not isinstance(error, InputError | OSError):
+        if not isinstance(error, TOLD):
             traceback.print_exception(error, file=sys.stderr)
         line = error_line(error, flags)
         return gr.Error(line, duration=None, title="Not done", print_exception=False)

@@ -13,7 +13,7 @@ from glow_jax.cli.ui.guard import Guard
 from glow_jax.cli.ui.page import blocks, import_gradio, look
 from glow_jax.cli.ui.staging import MAX_ZIP_BYTES
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import reason
+from glow_jax.io.messages import reason, silenced
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 STOP_S = 2  # for requests that are being answered
@@ -62,7 +62,7 @@ def is_loopback(host: str) -> bool:
 
 
 def serve(app: Any, host: str, port: int, started: Callable[[int], None]) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT, SIGTERM or SIGHUP (its terminal is closed).
 
     Args:
         app: from `application`.
@@ -96,13 +96,17 @@ def serve(app: Any, host: str, port: int, started: Callable[[int], None]) -> Non
             started(bound.getsockname()[1])
         while thread.is_alive() and not stopped.wait(0.2):
             pass
-        server.should_exit = True
-        thread.join(2 * STOP_S)
+        with silenced("uvicorn.error"):  # it would report each open page as an error
+            server.should_exit = True
+            thread.join(2 * STOP_S)
 
 
 @contextlib.contextmanager
 def _signalled() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second signal does what it did before."""
+    """An event that the signals that end a page set; a second one does what it did before.
+
+    SIGHUP stays ignored where it is (nohup).
+    """
     stopped = threading.Event()
     before: dict[int, Any] = {}
 
@@ -111,7 +115,10 @@ def _signalled() -> Iterator[threading.Event]:
         signal.signal(number, before[number])
 
     wakeup = signal.set_wakeup_fd(-1)  # `glow_jax.cli.launcher` ends the process through it
-    for one in (signal.SIGINT, signal.SIGTERM):
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    for one in ending:
         before[one] = signal.signal(one, handle)
     try:
         yield stopped

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.ui import bundled, words
 from glow_jax.cli.ui.animations import AnimateForm, gather, held_rows, pack, run
-from glow_jax.cli.ui.choosers import chooser, picture_settings
+from glow_jax.cli.ui.choosers import chooser, method_radio, picture_settings
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.forms import command_text
 from glow_jax.cli.ui.parts import (
@@ -22,15 +22,12 @@ from glow_jax.cli.ui.parts import (
 )
 from glow_jax.io.errors import InputError
 from transfer.cli.animate import made_lines
+from transfer.video.request import METHODS
 
 if TYPE_CHECKING:
     from transfer.video.animate import Animated
 
 STAGES = {"read": "reading the driver's face", "make": "making frames"}
-METHODS = [
-    ("warp: the picture is warped", "warp"),
-    ("glow: as warp, with the inside of the driver's own mouth; takes longer", "glow"),
-]
 
 
 class Stops:
@@ -70,7 +67,7 @@ def build(gr: Any, engine: Engine, page: Any) -> None:
         with gr.Column(scale=6, min_width=320):
             state = gr.HTML(words.placeholder(_empty()), elem_id="animate-state")
             video = video_box(gr, label="Result", height=420, visible=False, elem_id="animation")
-            files = downloads(gr, "animate", "Video", "Video, table, inputs and recipe (.zip)")
+            files = downloads(gr, "animate", "Video", "Video, inputs and recipe (.zip)")
             command = gr.HTML(elem_id="animate-command")
 
     def made(
@@ -132,7 +129,7 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any, Any]:
             clip = clip_box(gr, label="Clip of the driver", height=250, elem_id="clip")
             use = gr.Checkbox(
                 False,
-                label="use a clip of somebody who does not exist",
+                label="or a clip of somebody who does not exist",
                 elem_id="clip-bundled",
             )
         with gr.Column(min_width=200):
@@ -158,7 +155,7 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any, Any]:
     }
     with gr.Accordion("Settings", open=False):
         fields |= {
-            "method": gr.Radio(METHODS, value="warp", label="Method"),
+            "method": method_radio(gr, METHODS),
             "source_neutral": gr.Textbox(
                 "auto",
                 label="Neutral frames of the driver",

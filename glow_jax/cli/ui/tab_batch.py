@@ -1,16 +1,18 @@
 """The tab Batch: a table of transfers and its pictures up, a ZIP of results down."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from glow_jax.cli.ui import words
-from glow_jax.cli.ui.batches import batch_words, run, stage
+from glow_jax.cli.ui.batches import batch_words, reasons, run, stage
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.forms import command_text
 from glow_jax.cli.ui.parts import PRIVATE, downloads, failing, file_box, flags_of_verb, ready
 from glow_jax.io.messages import counted
 from transfer.complete import Summary
 
+MOST_REASONS = 3  # shown; failures.csv has all
 EMPTY = (
     "Drop a table with the columns expression, source, target and alpha, and its pictures: each "
     "row makes one output."
@@ -18,8 +20,8 @@ EMPTY = (
 EXAMPLE = "expression,source,target,alpha\nann/smile.png,ann,bob,0.5\nann/smile.png,ann,bob,1\n"
 
 
-def summary_lines(summary: Summary) -> list[str]:
-    """What was made, and what could not be made."""
+def summary_lines(summary: Summary, why: Sequence[str]) -> list[str]:
+    """What was made, and what could not be made, with the first of the reasons `why`."""
     totals = summary.totals
     found = [f"{counted(summary.made, 'picture')} made in {summary.seconds:.1f} s."]
     if totals.failed:
@@ -28,14 +30,14 @@ def summary_lines(summary: Summary) -> list[str]:
         found.append(f"Inputs that could not be used: {totals.bad_inputs}; see failures.csv.")
     if totals.absolute:
         found.append(f"Outputs whose expression was estimated from one picture: {totals.absolute}.")
-    return found
+    return [*found, *why[:MOST_REASONS]]
 
 
 def build(gr: Any, engine: Engine) -> None:
     """Add the tab's components and events to the open page."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            table = file_box(gr, label="Table (.csv, .toml, .yaml)", height=130, elem_id="table")
+            table = file_box(gr, label="Table (.csv, .toml, .yaml)", height=160, elem_id="table")
             pictures = file_box(
                 gr,
                 label="Its pictures, or a ZIP with them in folders",
@@ -60,7 +62,7 @@ def build(gr: Any, engine: Engine) -> None:
         done = lambda n, of: progress((n, of), desc="pictures")  # noqa: E731
         summary, archive = run(engine, place, bool(photographs), done)
         text = words.command(command_text(batch_words(Path(place).name, bool(photographs))))
-        return words.lines(summary_lines(summary)), *ready(gr, archive), text
+        return words.lines(summary_lines(summary, reasons(summary))), *ready(gr, archive), text
 
     go.click(
         failing(gr, made, flags_of_verb("batch")),

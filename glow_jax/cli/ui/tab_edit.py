@@ -10,7 +10,7 @@ from glow_jax.cli.ui.forms import EditForm, Stated, command_text
 from glow_jax.cli.ui.gather import EditFields, gather_edit
 from glow_jax.cli.ui.live import Live, Wires, connect
 from glow_jax.cli.ui.outcome import files_of, result_html, warnings_html
-from glow_jax.cli.ui.parts import QUICK, downloads, file_box, flags_of_verb, off
+from glow_jax.cli.ui.parts import QUICK, downloads, file_box, off
 from transfer.expression.action_units import ACTION_UNITS, COMBINATIONS
 
 EMPTY = "Choose a picture, then press Edit: a slider appears for each movement of the face."
@@ -68,33 +68,28 @@ def build(gr: Any, engine: Engine) -> None:
                 figures = gr.HTML(elem_id="edit-figures")
                 command = gr.HTML(elem_id="edit-command")
 
-    def gathered(*values: Any) -> EditForm:
-        with engine.turns.mine():
-            return gather_edit(engine, EditFields.of(dict(zip(fields, values, strict=True))))
-
     def opened(form: EditForm) -> list[Any]:
         of_units = form.direction is None
         return [gr.Column(visible=shown) for shown in (True, of_units, not of_units)]
 
     tab = Live(
-        gather=gathered,
+        gather=lambda values: gather_edit(engine, EditFields.of(values)),
         asked=lambda form, neutral, alpha, *levels: stated(form, neutral, alpha, levels),
         opened=opened,
         now=lambda form, asked: _now(engine, form, asked),
         files=lambda form, asked: _files(gr, engine, form, asked),
-        cleared=lambda: ["", *off(gr, 2)],
     )
     wires = Wires(
         starts=[go.click],
         moves=[neutral.input, alpha.input, *(slider.input for slider in sliders)],
         after=[_pressed(button, name, neutral, sliders) for name, button in buttons.items()],
-        fields=list(fields.values()),
+        fields=fields,
         sliders=[neutral, alpha, *sliders],
         columns=[below, by_units, by_direction],
         now=[result, notes, command],
         files=[figures, *files],
     )
-    connect(gr, tab, wires, flags_of_verb("edit"))
+    connect(gr, engine, tab, wires, "edit")
 
 
 def _pressed(button: Any, name: str, neutral: Any, sliders: Sequence[Any]) -> Any:
@@ -120,7 +115,7 @@ def _now(engine: Engine, form: EditForm, asked: Stated) -> tuple[str, str, str]:
 
 def _files(gr: Any, engine: Engine, form: EditForm, asked: Stated) -> Iterator[Any]:
     if _is_empty(form, asked):
-        yield "", *off(gr, 2)
+        yield gr.skip(), "", *off(gr, 2)
         return
     yield from files_of(gr, engine, form, asked, "Measured in the result", "asked for")
 
@@ -138,7 +133,7 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any]:
         reference = neutral_box(gr, "edit-reference")
     with gr.Accordion("A direction in place of Action Units", open=False):
         direction = file_box(
-            gr, label="Direction (.npz) of glow-jax direction", height=130, elem_id="direction"
+            gr, label="Direction (.npz) of glow-jax direction", height=160, elem_id="direction"
         )
     with gr.Accordion("Settings", open=False):
         settings = picture_settings(gr, "Paste the result into the photograph")

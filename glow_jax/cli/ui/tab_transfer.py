@@ -4,28 +4,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from glow_jax.cli.ui import bundled, words
-from glow_jax.cli.ui.choosers import chooser, neutral_box, picture_settings
+from glow_jax.cli.ui.choosers import chooser, method_radio, neutral_box, picture_settings
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.forms import TransferForm, command_text
-from glow_jax.cli.ui.gather import SUITABLE, Fields, gather
+from glow_jax.cli.ui.gather import Fields, gather
 from glow_jax.cli.ui.live import Live, Wires, connect
 from glow_jax.cli.ui.outcome import files_of, result_html, warnings_html
-from glow_jax.cli.ui.parts import downloads, flags_of_verb, off
-from transfer.methods import METHODS as ALL_METHODS
+from glow_jax.cli.ui.parts import downloads
+from transfer.methods import METHODS
 
 EMPTY = "Choose an expression and a target, then press Transfer."
-METHODS = {
-    "warp": "warp: the target's picture is warped",
-    "glow": "glow: as warp, with the inside of the source's own mouth",
-    "paper": "paper: addition in latent space (needs neutral pictures of the source)",
-}
 
 
 def build(gr: Any, engine: Engine) -> None:
     """Add the tab's components and events to the open page."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
-            chosen, go = _inputs(gr)
+            fields, go = _inputs(gr)
         with gr.Column(scale=6, min_width=320):
             result = gr.HTML(words.placeholder(EMPTY), elem_id="transfer-result")
             with gr.Column(visible=False) as below:
@@ -41,28 +36,23 @@ def build(gr: Any, engine: Engine) -> None:
                 figures = gr.HTML(elem_id="transfer-figures")
                 command = gr.HTML(elem_id="transfer-command")
 
-    def gathered(*values: Any) -> TransferForm:
-        with engine.turns.mine():
-            return gather(engine, Fields.of(dict(zip(chosen, values, strict=True))))
-
     tab = Live(
-        gather=gathered,
+        gather=lambda values: gather(engine, Fields.of(values)),
         asked=lambda made, amount: round(float(amount), 4),
         opened=lambda made: [gr.Column(visible=True)],
         now=lambda made, amount: _now(engine, made, amount),
         files=lambda made, amount: _files(gr, engine, made, amount),
-        cleared=lambda: ["", *off(gr, 2)],
     )
     wires = Wires(
         starts=[go.click],
         moves=[alpha.input],
-        fields=list(chosen.values()),
+        fields=fields,
         sliders=[alpha],
         columns=[below],
         now=[result, notes, command],
         files=[figures, *files],
     )
-    connect(gr, tab, wires, flags_of_verb("transfer"))
+    connect(gr, engine, tab, wires, "transfer")
 
 
 def _now(engine: Engine, form: TransferForm, alpha: float) -> tuple[str, str, str]:
@@ -70,7 +60,7 @@ def _now(engine: Engine, form: TransferForm, alpha: float) -> tuple[str, str, st
     preview, shown = engine.shown(form, alpha)
     notes = words.lines(words.remarks(preview.note, alpha, shown.kept))
     return (
-        result_html(preview, shown, f"after, {100 * alpha:.0f} %"),
+        result_html(preview, shown, _tag(alpha)),
         warnings_html(preview, form.model) + notes,
         words.command(command_text(form.words(alpha))),
     )
@@ -78,7 +68,11 @@ def _now(engine: Engine, form: TransferForm, alpha: float) -> tuple[str, str, st
 
 def _files(gr: Any, engine: Engine, form: TransferForm, alpha: float) -> Iterator[Any]:
     title = f"Measured in the result at {100 * alpha:.0f} %"
-    return files_of(gr, engine, form, alpha, title, "source moves")
+    return files_of(gr, engine, form, alpha, title, "source moves", _tag(alpha))
+
+
+def _tag(alpha: float) -> str:
+    return f"after, {100 * alpha:.0f} %"
 
 
 def _inputs(gr: Any) -> tuple[dict[str, Any], Any]:
@@ -102,14 +96,9 @@ def _inputs(gr: Any) -> tuple[dict[str, Any], Any]:
         "neutral": neutral,
     }
     with gr.Accordion("Settings", open=False):
-        return fields | _settings(gr), go
-
-
-def _settings(gr: Any) -> dict[str, Any]:
-    labels = [("suitable: glow for photographs, warp for aligned faces", SUITABLE)]
-    labels += [(METHODS.get(name, name), name) for name in ALL_METHODS]
-    return {
-        "method": gr.Radio(labels, value=SUITABLE, label="Method"),
-        **picture_settings(gr, "Paste the result into the target's photograph"),
-        "neutralise": gr.Checkbox(False, label="First remove the target's own expression"),
-    }
+        fields |= {
+            "method": method_radio(gr, METHODS),
+            **picture_settings(gr, "Paste the result into the target's photograph"),
+            "neutralise": gr.Checkbox(False, label="First remove the target's own expression"),
+        }
+    return fields, go

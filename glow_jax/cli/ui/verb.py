@@ -1,6 +1,7 @@
 """The verb `ui`: open the page, and serve it until Ctrl-C."""
 
 import argparse
+import os
 import sys
 import threading
 
@@ -43,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve the page; returns the exit code, which is 0 where a signal ended it."""
+    """Serve the page until a signal, and end the process with exit code 0."""
     from glow_jax.cli.ui.private_folder import private_folder, swept
     from glow_jax.cli.ui.server import application, is_loopback, serve
     from glow_jax.io.packages import need
@@ -64,5 +65,5 @@ def run(args: argparse.Namespace) -> int:
 
     with private_folder() as folder, swept(folder):
         serve(application(folder, args.host, args.port), args.host, args.port, started)
-    print("ended; uploads and results are deleted", file=sys.stderr)
-    return 0
+    print("ended; uploads and results are deleted", file=sys.stderr, flush=True)
+    os._exit(0)  # threads may be at work for users whose page is gone; they would report errors

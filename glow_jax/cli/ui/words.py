@@ -154,8 +154,9 @@ def unlikely(bits: dict[str, float], limit: float | None) -> list[str]:
     named = ", ".join(f"{name} ({value:.2f} bits/dim)" for value, name in far[:MOST_LISTED])
     more = f" and {len(far) - MOST_LISTED} more" if len(far) > MOST_LISTED else ""
     return [
-        f"Unlike the pictures that the model knows: {named}{more}. Of those, 99.9 % are below "
-        f"{limit:.2f} bits/dim. The result may be poor: light, pose or glasses may be unusual."
+        "Unlike the pictures that the model knows, of which 99.9 % are below "
+        f"{limit:.2f} bits/dim: {named}{more}. The result may be poor: light, pose or glasses may "
+        "be unusual."
     ]
 
 
@@ -206,6 +207,6 @@ def _table(movements: Sequence[Movement], column: str) -> str:
 def _bar(change: float) -> str:
     if not math.isfinite(change):
         return "–"
-    width = min(100.0, 100 * abs(change) / SCALE)
+    share = min(1.0, abs(change) / SCALE)
     kind = "bar minus" if change < 0 else "bar"
-    return f'<span class="{kind}" style="width:{width:.0f}%"></span><b>{change:+.1f}</b>'
+    return f'<span class="{kind}" style="--share:{share:.2f}"></span><b>{change:+.1f}</b>'

@@ -20,6 +20,7 @@ from flax import nnx
 from glow_jax.checkpoints import load, read_card
 from glow_jax.io.errors import InputError
 from glow_jax.training import evaluate
+from glow_jax.training.run import Reporting
 from glow_jax.training.step import batch_indices, create, make_step
 from tests.support.paths import ROOT
 from tests.support.toy_training import (
@@ -192,6 +193,19 @@ def test_a_killed_run_goes_on_to_the_bit(undisturbed: Path, tmp_path: Path) -> N
     assert not (out / "model").exists()
     assert [row["step"] for row in log(out)] == ["3", "6", "9"]
     run(out)
+    assert_equal_runs(out, undisturbed)
+
+
+def test_a_run_without_time_left_stops_and_goes_on_to_the_bit(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    out, notes = tmp_path / "late", list[str]()
+    reporting = Reporting(every=3, note=notes.append)
+    assert run(out, reporting=reporting, deadline=time.monotonic() - 1) is None
+    assert notes == ["stopped at step 3: no time is left for more; the run can go on"]
+    assert [row["step"] for row in log(out)] == ["3"]
+    assert not (out / "model").exists()
+    run(out, deadline=time.monotonic() + 1e4)
     assert_equal_runs(out, undisturbed)
 
 

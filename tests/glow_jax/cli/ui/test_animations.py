@@ -18,7 +18,7 @@ from glow_jax.cli.ui.gather import BY_SIZE, PHOTOGRAPHS, SUITABLE
 from glow_jax.cli.ui.staging import Upload
 from glow_jax.cli.ui.tab_animate import Stops, said
 from glow_jax.io.errors import InputError
-from glow_jax.io.video_reader import read_clip
+from glow_jax.io.video_reader import frames_of, read_clip
 from tests.support.videos import scene, write_video
 from transfer.cli import animate as verb
 
@@ -39,7 +39,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         "target": None,
         "target_name": "person-16",
         "alpha": 0.7,
-        "method": "warp",
+        "method": SUITABLE,
         "source_neutral": " auto ",
         "pictures": BY_SIZE,
         "model": SUITABLE,
@@ -76,7 +76,7 @@ def test_uploads_are_bounded(
     upload = Upload(path, "../my clip.mp4")
     form = gather(engine, fields(clip=upload, bundled=False, pictures=PHOTOGRAPHS))
     assert form.driving.shown == "my clip.mp4" and form.photographs and form.paste_back
-    assert form.model == "photo64" and form.source_neutral == "auto"
+    assert (form.model, form.method, form.source_neutral) == ("photo64", "glow", "auto")
     limits = [
         ("MAX_CLIP_BYTES", 100, "bytes; at most 100 in a clip"),
         ("MAX_FRAMES", 5, r"my clip\.mp4: 6 frames; at most 5 here"),
@@ -107,33 +107,52 @@ def test_a_session_stops_its_own_animation() -> None:
     assert not ann.is_set()
 
 
-@pytest.mark.slow
-def test_it_makes_what_its_command_makes(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The bundled clip, with sound added, as an upload."""
-    from glow_jax.io.video_reader import frames_of
-
-    frames = [frame.pixels for frame in frames_of(read_clip(bundled.CLIP))][:20]
-    path = write_video(tmp_path / "raw.mp4", frames, sound="aac")
-    form = gather(engine, fields(clip=Upload(path, "it's me.mp4"), bundled=False))
-    assert not form.photographs and form.model == "faces64"
-    seen: list[tuple[str, int, int]] = []
-    done = run(engine, form, lambda *step: seen.append(step))
-    assert done.frames == 20 and done.sound == "aac" and read_clip(done.out).sound == "aac"
-    assert {stage for stage, _, _ in seen} == {"read", "make"} and "20 frames" in said(done, form)
-    archive = pack(done, form)
-    assert not list(done.out.parent.glob("*.work"))
+def made_again(archive: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Unpack a ZIP, run its command, which must make the same files; returns the video."""
     with zipfile.ZipFile(archive) as opened:
-        opened.extractall(tmp_path / "unpacked")
-    monkeypatch.chdir(tmp_path / "unpacked")
+        opened.extractall(folder)
+    monkeypatch.chdir(folder)
     command = json.loads(Path("recipe.json").read_text())["command"]
     kept = {name: Path(name).read_bytes() for name in ("result.mp4", "result.csv")}
     for name in kept:
         Path(name).unlink()
     assert main(command[1:]) == 0
     assert {name: Path(name).read_bytes() for name in kept} == kept
-    assert done.out.read_bytes() == kept["result.mp4"]
+    return kept["result.mp4"]
+
+
+@pytest.mark.slow
+def test_a_photograph_is_animated_by_glow(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [frame.pixels for frame in frames_of(read_clip(bundled.CLIP))][12:20]
+    path = write_video(tmp_path / "raw.mp4", frames)
+    asked = fields(clip=Upload(path, "me.mp4"), bundled=False, target_name="photo-41")
+    form = gather(engine, asked)
+    assert (form.photographs, form.model, form.method) == (True, "photo64", "glow")
+    done = run(engine, form, lambda *step: None)
+    assert (done.method, done.frames) == ("glow", 8)
+    video = made_again(pack(done, form), tmp_path / "unpacked", monkeypatch)
+    assert done.out.read_bytes() == video
+
+
+@pytest.mark.slow
+def test_it_makes_what_its_command_makes(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bundled clip, with sound added, as an upload."""
+    frames = [frame.pixels for frame in frames_of(read_clip(bundled.CLIP))][:20]
+    path = write_video(tmp_path / "raw.mp4", frames, sound="aac")
+    form = gather(engine, fields(clip=Upload(path, "it's me.mp4"), bundled=False))
+    assert (form.photographs, form.model, form.method) == (False, "faces64", "warp")
+    seen: list[tuple[str, int, int]] = []
+    done = run(engine, form, lambda *step: seen.append(step))
+    assert done.frames == 20 and done.sound == "aac" and read_clip(done.out).sound == "aac"
+    assert {stage for stage, _, _ in seen} == {"read", "make"} and "20 frames" in said(done, form)
+    archive = pack(done, form)
+    assert not list(done.out.parent.glob("*.work"))
+    video = made_again(archive, tmp_path / "unpacked", monkeypatch)
+    assert done.out.read_bytes() == video
 
     def stop(stage: str, n: int, total: int) -> None:
         if stage == "make" and n == 5:

@@ -10,6 +10,7 @@ from glow_jax.cli.main import main
 from glow_jax.cli.ui import batches
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.staging import Upload
+from glow_jax.cli.ui.tab_batch import summary_lines
 from glow_jax.io.errors import InputError
 
 HEAD = "expression,source,target,alpha\n"
@@ -49,11 +50,24 @@ def test_it_makes_what_the_command_makes(
     with zipfile.ZipFile(archive) as opened:
         made = {n: opened.read(n) for n in opened.namelist() if n.endswith(".png")}
         recipe = json.loads(opened.read("recipe.json"))
-    assert len(made) == 4
+        tables = b"".join(opened.read(n) for n in opened.namelist() if n.endswith(("csv", "json")))
+    assert len(made) == 4 and str(tmp_path).encode() not in tables
     other = batches.stage(engine, table, [zipped(home, tmp_path)])
     monkeypatch.chdir(other.parent)
     assert recipe["command"][2] == "my job.csv" and main(recipe["command"][1:]) == 0
     assert {n: Path(n).read_bytes() for n in made} == made
+
+
+def test_why_an_output_is_not_made_is_said(
+    engine: Engine, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "FOR_ALIGNED", str(home / "model"))
+    table = upload(tmp_path, "job.csv", f"{HEAD}a.png,ann,bob,1\na.png,bob,ann,1\n".encode())
+    bad = upload(tmp_path, "a.png", b"text")
+    place = batches.stage(engine, table, [bad, zipped(home, tmp_path)])
+    summary, _ = batches.run(engine, place, False, lambda n, of: None)
+    lines = summary_lines(summary, batches.reasons(summary))
+    assert lines[1].startswith("Not made: 2") and lines[-1].startswith("a.png: not an image")
 
 
 @pytest.mark.parametrize("path", ["/etc/hosts", "../../other/0.png", "shots/../../x.png"])

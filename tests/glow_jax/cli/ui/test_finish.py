@@ -4,6 +4,8 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from glow_jax.cli.main import main
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.finish import finish, pack
 from glow_jax.cli.ui.forms import OUT, Person, TransferForm, command_text
+from glow_jax.io.output_schema import INPUTS, PASTED, RESULTS
 from glow_jax.io.pictures import read_image
+from glow_jax.io.tables import read_rows
 from transfer.preview import Preview
 
 
@@ -70,8 +74,32 @@ def test_the_archive_makes_itself_again(
     assert hashlib.sha256(made.read_bytes()).hexdigest() == said
     for name, digest in recipe["inputs_sha256"].items():
         assert hashlib.sha256(Path(name).read_bytes()).hexdigest() == digest
+    kept = [list(read_rows(place / RESULTS)) for place in (Path(), Path(OUT))]
+    for row in (*kept[0], *kept[1]):
+        row.pop("seconds")
+    assert kept[0] == kept[1]
+    assert Path(INPUTS).read_bytes() == Path(OUT, INPUTS).read_bytes()
     # Equal files give equal archives.
     assert pack(finished, form, -0.5).read_bytes() == pack(finished, form, -0.5).read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_the_photograph_is_the_picture_whatever_its_format(
+    engine: Engine, form: TransferForm, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result that is pasted into a JPEG is a JPEG, and its face alone a PNG."""
+
+    def transferred(request: Any, **options: Any) -> SimpleNamespace:
+        for name in ("images/a.png", f"{PASTED}/a{suffix}"):
+            (request.out / name).parent.mkdir(parents=True)
+            (request.out / name).write_bytes(b"")
+        (request.out / RESULTS).write_text("id,file\n1,images/a.png\n")
+        (request.out / INPUTS).write_text("file\n")
+        return SimpleNamespace(skipped=(), pasted=None)
+
+    monkeypatch.setattr("glow_jax.cli.ui.finish.transfer", transferred)
+    made = finish(engine, form, 1.0)
+    assert made.pasted is not None and made.pasted.name == f"a{suffix}"
 
 
 def test_previews_are_kept_and_bounded(

@@ -90,6 +90,10 @@ def test_the_action_units_that_move_most_are_listed() -> None:
             FileNotFoundError(2, "No such file", "/tmp/glow-jax-ui-x/results/1a/r"),
             "r: No such file",
         ),
+        (
+            UnicodeEncodeError("utf-8", "\ud800.png", 0, 1, "no"),
+            r"'\ud800.png': a name that this system's utf-8 cannot encode",
+        ),
         (ValueError("odd\nmore"), "ValueError: odd"),
     ],
 )
