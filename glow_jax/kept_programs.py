@@ -190,17 +190,21 @@ def _digest(label: str, key: tuple[Any, ...]) -> str:
 
 
 def _loaded(path: Path, tree: Any) -> Any:
-    """The program of a file; None if there is none that can be used."""
+    """The program of a file; None if there is none that can be used: one that cannot is removed."""
     found = _read(path)
     if found is None:
         return None
-    payload, out_tree = found
-    payload = zlib.decompress(payload)
-    if LAPACK in payload:  # else JAX does this when it traces
-        lapack.prepare_lapack_call("getrf_ffi", np.dtype(np.float32))
-    return serialize_executable.deserialize_and_load(
-        payload, tree, out_tree, execution_devices=jax.devices()[:1]
-    )
+    try:
+        payload, out_tree = found
+        payload = zlib.decompress(payload)
+        if LAPACK in payload:  # else JAX does this when it traces
+            lapack.prepare_lapack_call("getrf_ffi", np.dtype(np.float32))
+        return serialize_executable.deserialize_and_load(
+            payload, tree, out_tree, execution_devices=jax.devices()[:1]
+        )
+    except Exception:  # of another build of JAX of the same version; it raises many types
+        path.unlink(missing_ok=True)
+        return None
 
 
 def _read(path: Path) -> Any:
@@ -211,7 +215,8 @@ def _read(path: Path) -> Any:
         return None
     digest, data = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
     if hashlib.sha256(data).digest() == digest:
-        return pickle.loads(data)
+        with contextlib.suppress(Exception):  # of a class that another version has elsewhere
+            return pickle.loads(data)
     with contextlib.suppress(OSError):
         path.unlink()
     return None

@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+import pickle
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,17 @@ def test_a_damaged_file_is_replaced(folder: Path) -> None:
         assert fresh()(x, 2).tolist() == [0, 2, 4]
         fresh()(x, 2)  # loads the new file
     assert len(TRACED) == 5
+
+
+def test_a_whole_file_that_jax_cannot_load_is_replaced(folder: Path) -> None:
+    x = np.arange(3, dtype=np.float32)
+    fresh()(x, 2)
+    (path,) = folder.glob(f"*{ENDING}")
+    for content in (b"no pickle", pickle.dumps((zlib.compress(b"no program"), None))):
+        kept_programs._write(path, content)
+        assert fresh()(x, 2).tolist() == [0, 2, 4]
+    fresh()(x, 2)
+    assert len(TRACED) == 3
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
