@@ -263,7 +263,13 @@ def _serialised(lowered: Any, program: Any) -> bytes | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file, after its hash; a full disk only means that it is not there."""
+    """Write a file, after its hash; a full disk only means that it is not there.
+
+    Nothing is written once source code or settings are others than those that name the folder, as
+    after an update while a page is served: the result may be that of the new ones.
+    """
+    if path.parent.name != environment():
+        return
     with contextlib.suppress(InputError, OutputError):
         write_atomically(path, hashlib.sha256(data).digest() + data)
 

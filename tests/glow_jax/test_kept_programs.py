@@ -41,9 +41,11 @@ print(len(traced), solved(matrix, np.array([3, 5], np.float32))["x"], len(traced
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which programs are kept during a test."""
-    monkeypatch.setattr(kept_programs, "_folders", [tmp_path])
+    own = tmp_path / kept_programs.environment()
+    own.mkdir()
+    monkeypatch.setattr(kept_programs, "_folders", [own])
     TRACED.clear()
-    return tmp_path
+    return own
 
 
 def fresh() -> Any:
@@ -103,6 +105,15 @@ def test_under_a_transformation_it_is_jit(folder: Path) -> None:
     assert jax.vmap(lambda row: fresh()(row, 2))(x).tolist() == [[2, 2, 2]] * 2
     assert jax.grad(lambda row: fresh()(row, 2).sum())(jnp.ones(3)).tolist() == [2, 2, 2]
     assert not list(folder.glob(f"*{ENDING}"))
+
+
+def test_nothing_is_written_once_the_code_is_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_programs, "SOURCES", ("glow_jax",))  # as if files had changed
+    assert fresh()(np.arange(3, dtype=np.float32), 2).tolist() == [0, 2, 4]
+    assert kept_result("facts", lambda: 3) == 3
+    assert not list(folder.iterdir())
 
 
 def test_a_damaged_file_is_replaced(folder: Path) -> None:
