@@ -112,7 +112,8 @@ def kept(function: Callable[..., Any], *, static: Sequence[int | str] = (), **op
         )
         settings = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)  # type: ignore[attr-defined]
         key = (fixed, tree, tuple(map(_kind, leaves)), settings, _folders[0])
-        program = found.get(key)
+        told_apart = (key, _types(fixed))
+        program = found.get(told_apart)
         if program is None:
             path = _folders[0] / f"{_digest(label, key[:-1])}{ENDING}"
             program = _loaded(path, tree)
@@ -121,7 +122,7 @@ def kept(function: Callable[..., Any], *, static: Sequence[int | str] = (), **op
                 program = _compiled(lowered)
                 if (data := _serialised(lowered, program)) is not None:
                     _write(path, data)
-            found[key] = program
+            found[told_apart] = program
         return program(*given, **named)
 
     return call
@@ -172,6 +173,13 @@ def processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(names)}))
 
 
+def _types(fixed: Any) -> Hashable:
+    """What equal static arguments can differ in: 1, 1.0 and True are equal, so are 0.0 and -0.0."""
+    if isinstance(fixed, tuple):
+        return tuple(map(_types, fixed))
+    return type(fixed), repr(fixed) if isinstance(fixed, float) else None
+
+
 def _kind(leaf: Any) -> Hashable:
     """What of an argument's leaf a program depends on."""
     if hasattr(leaf, "shape"):
@@ -203,7 +211,8 @@ def _loaded(path: Path, tree: Any) -> Any:
             payload, tree, out_tree, execution_devices=jax.devices()[:1]
         )
     except Exception:  # of another build of JAX of the same version; it raises many types
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
         return None
 
 

@@ -1,6 +1,7 @@
 """Programs that a later process loads without tracing them: when they fit, and when they do not."""
 
 import dataclasses
+import math
 import os
 import pickle
 import subprocess
@@ -72,6 +73,16 @@ def test_what_a_program_depends_on_tells_programs_apart(folder: Path) -> None:
     assert len(TRACED) == 5
     assert fresh()(jnp.arange(3), 2).dtype == jnp.float32  # whole numbers are another type
     assert len(TRACED) == 6
+
+
+def test_equal_numbers_of_other_types_or_signs_are_other_programs(folder: Path) -> None:
+    def filled(x: Any, value: float) -> Any:
+        return jnp.full_like(x, math.copysign(1, value)).astype(type(value))
+
+    ours, x = kept(filled, static=(1,)), np.ones(1, np.float32)
+    for value in (1, 1.0, True, 0.0, -0.0):
+        found, expected = ours(x, value), jax.jit(filled, static_argnums=1)(x, value)
+        assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())
 
 
 def test_equal_static_arguments_find_one_program_whatever_objects_they_are(folder: Path) -> None:
