@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.finish import recipe_of, without_folders
@@ -51,10 +52,24 @@ def stage(engine: Engine, table: Upload | None, pictures: Sequence[Upload]) -> P
     return place
 
 
+class Ran(NamedTuple):
+    """What a table gave.
+
+    Attributes:
+        summary: of the output folder.
+        duplicates: rows that ask for the output of a row above them.
+        archive: a ZIP of the folder.
+    """
+
+    summary: Summary
+    duplicates: int
+    archive: Path
+
+
 def run(
     engine: Engine, table: Path, photographs: bool, progress: Callable[[int, int], None]
-) -> tuple[Summary, Path]:
-    """Make every output of a staged table; returns the summary and a ZIP of the folder.
+) -> Ran:
+    """Make every output of a staged table.
 
     Args:
         engine: of the page.
@@ -83,7 +98,7 @@ def run(
     with engine.turns.mine():
         prepared = jobs.prepare(request, plan, models=engine.models(str(request.model)))
         summary = summary_of(out, jobs.run_batch(request, prepared, step))
-    return summary, _packed(table, photographs)
+    return Ran(summary, prepared.job.duplicates, _packed(table, photographs))
 
 
 def reasons(summary: Summary) -> list[str]:

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from glow_jax.cli.ui import words
-from glow_jax.cli.ui.batches import batch_words, reasons, run, stage
+from glow_jax.cli.ui.batches import Ran, batch_words, reasons, run, stage
 from glow_jax.cli.ui.engine import Engine
 from glow_jax.cli.ui.forms import command_text
 from glow_jax.cli.ui.parts import PRIVATE, downloads, failing, file_box, flags_of_verb, ready
 from glow_jax.io.messages import counted
-from transfer.complete import Summary
 
 MOST_REASONS = 3  # shown; failures.csv has all
 EMPTY = (
@@ -20,10 +19,12 @@ EMPTY = (
 EXAMPLE = "expression,source,target,alpha\nann/smile.png,ann,bob,0.5\nann/smile.png,ann,bob,1\n"
 
 
-def summary_lines(summary: Summary, why: Sequence[str]) -> list[str]:
+def summary_lines(ran: Ran, why: Sequence[str]) -> list[str]:
     """What was made, and what could not be made, with the first of the reasons `why`."""
-    totals = summary.totals
+    summary, totals = ran.summary, ran.summary.totals
     found = [f"{counted(summary.made, 'picture')} made in {summary.seconds:.1f} s."]
+    if ran.duplicates:
+        found.append(f"Left out: {counted(ran.duplicates, 'duplicate row')}.")
     if totals.failed:
         found.append(f"Not made: {totals.failed}; failures.csv says why.")
     if totals.bad_inputs:
@@ -60,9 +61,10 @@ def build(gr: Any, engine: Engine) -> None:
     ) -> tuple[Any, ...]:
         place = stage(engine, table[0] if table else None, pictures or ())
         done = lambda n, of: progress((n, of), desc="pictures")  # noqa: E731
-        summary, archive = run(engine, place, bool(photographs), done)
+        ran = run(engine, place, bool(photographs), done)
         text = words.command(command_text(batch_words(Path(place).name, bool(photographs))))
-        return words.lines(summary_lines(summary, reasons(summary))), *ready(gr, archive), text
+        lines = summary_lines(ran, reasons(ran.summary))
+        return words.lines(lines), *ready(gr, ran.archive), text
 
     go.click(
         failing(gr, made, flags_of_verb("batch")),

@@ -1,9 +1,10 @@
 """Method "glow": the source's own mouth between the target's lips, in a light the flow chooses."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.support.linear import linear_codec
 from transfer.expression.estimate import Estimate
 from transfer.expression.mean_shape import mouth_mask_of
 from transfer.expression.model import ExpressionModel, apply_edit
+from transfer.expression.mouth import source_mouth
 from transfer.expression.openings import newly_open
 from transfer.methods.base import Models, Photograph
 from transfer.methods.glow import (
@@ -94,11 +96,19 @@ class Portraits:
         return Photograph(picture, pixels, aligned)
 
 
-@pytest.fixture(autouse=True)
-def source_mouth_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the plain face's lips part further, they show the source's mouth alone, untinted."""
-    monkeypatch.setattr("transfer.expression.mouth.share", parted)
-    monkeypatch.setattr("transfer.expression.mouth.tint", lambda one, other: jnp.ones_like(one))
+@pytest.fixture(autouse=True, scope="module")
+def source_mouth_is_open() -> Iterator[None]:
+    """Where the plain face's lips part further, they show the source's mouth alone, untinted.
+
+    The function is compiled anew: other tests neither gave nor get its programs.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transfer.expression.mouth.share", parted)
+        patch.setattr("transfer.expression.mouth.tint", lambda one, other: jnp.ones_like(one))
+        patch.setattr(
+            "transfer.expression.paint._source_mouth", jax.jit(lambda *a: source_mouth(*a))
+        )
+        yield
 
 
 def parted(before: Any, after: Any, shown: Any) -> Any:

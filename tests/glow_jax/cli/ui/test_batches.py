@@ -45,7 +45,7 @@ def test_it_makes_what_the_command_makes(
     table = upload(tmp_path, "my job.csv", (HEAD + rows).encode())
     place = batches.stage(engine, table, [zipped(home, tmp_path)])
     seen: list[tuple[int, int]] = []
-    summary, archive = batches.run(engine, place, False, lambda n, of: seen.append((n, of)))
+    summary, _, archive = batches.run(engine, place, False, lambda n, of: seen.append((n, of)))
     assert summary.made == 4 and seen[-1] == (4, 4)
     with zipfile.ZipFile(archive) as opened:
         made = {n: opened.read(n) for n in opened.namelist() if n.endswith(".png")}
@@ -62,12 +62,14 @@ def test_why_an_output_is_not_made_is_said(
     engine: Engine, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batches, "FOR_ALIGNED", str(home / "model"))
-    table = upload(tmp_path, "job.csv", f"{HEAD}a.png,ann,bob,1\na.png,bob,ann,1\n".encode())
+    rows = "a.png,ann,bob,1\na.png,bob,ann,1\na.png,ann,bob,1\n"
+    table = upload(tmp_path, "job.csv", f"{HEAD}{rows}".encode())
     bad = upload(tmp_path, "a.png", b"text")
     place = batches.stage(engine, table, [bad, zipped(home, tmp_path)])
-    summary, _ = batches.run(engine, place, False, lambda n, of: None)
-    lines = summary_lines(summary, batches.reasons(summary))
-    assert lines[1].startswith("Not made: 2") and lines[-1].startswith("a.png: not an image")
+    ran = batches.run(engine, place, False, lambda n, of: None)
+    lines = summary_lines(ran, batches.reasons(ran.summary))
+    assert lines[1] == "Left out: 1 duplicate row."
+    assert lines[2].startswith("Not made: 2") and lines[-1].startswith("a.png: not an image")
 
 
 @pytest.mark.parametrize("path", ["/etc/hosts", "../../other/0.png", "shots/../../x.png"])
