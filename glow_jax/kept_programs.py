@@ -238,12 +238,13 @@ def _compiled(lowered: Any) -> Any:
     0.10.2, CPU).
     """
     with _COMPILING:
+        before = jax.config.values["jax_enable_compilation_cache"]
         jax.config.update("jax_enable_compilation_cache", False)
         compilation_cache.reset_cache()  # JAX looks at the setting once
         try:
             return lowered.compile()
         finally:
-            jax.config.update("jax_enable_compilation_cache", True)
+            jax.config.update("jax_enable_compilation_cache", before)
             compilation_cache.reset_cache()
 
 
