@@ -40,8 +40,8 @@ class NetworkWeights(NamedTuple):
     (width, 9 C_out), ring (9 C_out): what the padding ring adds, biases (width), (width),
     (C_out). Only where the config asks for them: input_scale, input_bias (C_in) of a
     normalisation before the first product, scale_parameter (changed channels) of the scale.
-    Only in weights of `laid_out`: in_edge (9, width), the edge indicator's, which in_kernel
-    (3, 3, C_in, width) then lacks.
+    `without_edge` moves the edge indicator's weights into in_edge (9, width); in_kernel then is
+    (3, 3, C_in, width).
     """
 
     in_kernel: Array
@@ -128,11 +128,11 @@ def form_for(platform: str, n_in: int, hidden: int, n_pixels: int) -> Form:
 
 
 def laid_out(weights: NetworkWeights, precision: Products, platform: str) -> NetworkWeights:
-    """Weights as a program for a platform takes them with the least work in every call.
+    """Weights in the layout with which a platform's program has the least work in each call.
 
     On a TPU the compiler lays an array out anew in each step unless its second last axis fills
-    tiles, as C_in does and C_in + 1 does not; and it converts the factors of "fast". Elsewhere
-    weights stay as they are.
+    tiles, as C_in does and C_in + 1 does not. In "fast" it would also convert the factors in each
+    step. On other platforms the weights stay as they are.
     """
     if platform != "tpu":
         return weights
@@ -146,7 +146,7 @@ def laid_out(weights: NetworkWeights, precision: Products, platform: str) -> Net
 
 
 def without_edge(weights: NetworkWeights) -> NetworkWeights:
-    """The same weights, with those of the edge indicator apart; leading axes are kept."""
+    """The same weights, with those of the edge indicator in `in_edge`; leading axes are kept."""
     if weights.in_edge is not None:
         return weights
     *leading, _, _, _, width = weights.in_kernel.shape

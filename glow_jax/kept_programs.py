@@ -232,10 +232,10 @@ def _read(path: Path) -> Any:
 
 
 def _compiled(lowered: Any) -> Any:
-    """A program that JAX has not read from its own cache: such a one cannot be written again.
+    """Compile without JAX's own cache.
 
-    XLA's program that was read lacks functions when it is written and read once more (jaxlib
-    0.10.2, CPU).
+    A program that was read from that cache lacks functions once it is written and read again
+    (jaxlib 0.10.2, CPU).
     """
     with _COMPILING:
         before = jax.config.values["jax_enable_compilation_cache"]

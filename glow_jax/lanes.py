@@ -23,7 +23,7 @@ from glow_jax.products import PASSES, Products
 
 HCL = Float[Array, "H C L"]
 
-# Of a hidden layer of a group of images. A TPU has 128 MiB for two such layers and what is smaller.
+# Of one hidden layer of a group of images. A TPU has 128 MiB for two of them and smaller arrays.
 GROUP_BYTES = 2**25
 LANES = 128
 ROWS = 16  # of bfloat16 in a tile
@@ -83,7 +83,7 @@ def n_others(n_channels: int) -> int:
 
 
 def borders(height: int, width: int, n_images: int, n_rows: int, dtype: jnp.dtype) -> Borders:
-    """The borders of images side by side; `n_rows` of `outside`, of `n_others`."""
+    """The borders of images side by side; `outside` has `n_rows` rows, from `n_others`."""
     column = jnp.tile(jnp.arange(width), n_images)
     left, right = ((column != edge).astype(dtype)[None, None] for edge in (0, width - 1))
     ones = jnp.ones((height, 1, width * n_images), dtype)
@@ -125,7 +125,7 @@ def from_lanes(h: Float[Array, "G L H 1 C"], width: int) -> Float[Array, "B H W 
 def matmul_lanes(h: Float[Array, "L H 1 C"], kernel: Array) -> Float[Array, "L H 1 D"]:
     """h @ kernel, as `products.matmul`, of a batch of columns.
 
-    A matrix product would have the compiler put rows in the lanes, and copy to and fro.
+    For a matrix product the compiler would put rows in the lanes, and copy them back afterwards.
     """
     x = _product(h[:, :, 0].transpose(1, 2, 0), kernel[None], (2, 1, 0), "exact")
     return x.transpose(2, 0, 1)[:, :, None]

@@ -16,7 +16,7 @@ from glow_jax.products import matmul
 
 BHWC = Float[Array, "B H W C"]
 PerSample = Float[Array, " B"]
-Randomness = nnx.Rngs | None  # without it, zeros stand for random numbers
+Randomness = nnx.Rngs | None  # None: zeros in place of random numbers
 
 LOGSCALE_FACTOR = 3.0
 

@@ -38,7 +38,7 @@ def quiet_orbax() -> contextlib.AbstractContextManager[None]:
 
 def write_weights(folder: Path, weights: Weights) -> None:
     """Write arrays by name into a new folder."""
-    import orbax.checkpoint as ocp  # late, as all of it: weights are kept beside programs
+    import orbax.checkpoint as ocp  # late: kept weights need no Orbax
 
     with (
         quiet_orbax(),

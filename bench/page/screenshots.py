@@ -26,7 +26,7 @@ GAP = 24  # pixels between two pictures
 
 
 def transfer(page: Any) -> None:
-    """A photographed smile for somebody in a photograph, and what the judge measures."""
+    """Transfer a photographed smile to a photograph, and wait for what the judge measures."""
     actions.choose(page, "expression", 7)
     actions.choose(page, "target", 4)
     actions.transferred(page)
@@ -34,7 +34,7 @@ def transfer(page: Any) -> None:
 
 
 def edit(page: Any) -> None:
-    """Happiness for a rendered person."""
+    """Set the happiness of a rendered person."""
     actions.go_to(page, "Edit")
     actions.choose(page, "edit-picture", 0)
     actions.opened_for_edit(page)
@@ -50,7 +50,7 @@ def _settled(page: Any, tab: str) -> None:
 
 
 def taken(page: Any, below: str = "") -> Image.Image:
-    """The whole page, or the window's height of it from an element on."""
+    """A screenshot of the whole page, or of one window that begins at the element `below`."""
     if below:
         page.locator(below).evaluate("e => e.scrollIntoView()")
         page.wait_for_timeout(SETTLED_MS)

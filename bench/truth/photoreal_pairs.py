@@ -3,8 +3,8 @@
 PAIRS is a folder of `glow-jax generate --setting pairs`, at 64 and 256 pixels. Every expression of
 a person is moved to the next person who has it, from one neutral picture of each, and pasted into
 the target's picture at 256 pixels. The truth is the target's own picture with the expression.
-`--pictures all` adds rows of the same methods from all pictures of each person but those with the
-expression that is moved.
+`--pictures neutral all` adds rows of the same methods that see all pictures of each person except
+the one with the expression that is transferred.
 Needs the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network knows people.
 
 - gain, r: slope and correlation of the AUs' change in the outputs on the change in the source's
@@ -41,7 +41,7 @@ CHUNK = 16  # outputs that are computed at once
 LUMA = np.array([0.299, 0.587, 0.114])
 COLUMNS: tuple[str, ...] = ("gain", "r", "truth_gain", "truth_r", "to_target", "nearer")
 COLUMNS += ("mouth_mae", "mouth_ssim", "mouth_sharpness")
-ALL = ", all pictures"  # end of the titles of rows that saw them
+ALL = ", all pictures"  # ends the title of a row whose method saw all pictures
 ALPHAS = {"paper": 0.5}  # the others: 1
 
 
@@ -176,8 +176,8 @@ def drawn(cases: list[Case], n: int | None, seed: int) -> list[Case]:
 class Album:
     """The pictures as those of a job: `transfer.methods.base.Pictures` and `Photographs`.
 
-    Picture i is names[i]. Person i has that picture alone if it is neutral. Otherwise it has all
-    pictures of who is seen in it, the neutral one first, but not picture i itself.
+    Picture i is names[i]. If it is neutral, person i has picture i alone. Otherwise person i has
+    all other pictures of the same person, the neutral one first.
     """
 
     def __init__(self, folder: Path, codec: Any, labels: dict[str, Any]):

@@ -162,7 +162,7 @@ def print_units(
 ) -> None:
     """Print r, and the slope of the readings on the truth, of all units together and of each.
 
-    Units that the teacher does not read, `unread`, are left out of a second line for all.
+    If the teacher leaves some units `unread`, a second line has all the other units together.
     """
     print(f"{title} ({len(found)} readings): r (slope; deviation of the truth)")
     columns = [("all", found, true)]

@@ -44,7 +44,7 @@ def launch() -> NoReturn:
             ending.listen()
             import ctypes  # noqa: F401 - for `_exit_later`
 
-            # Until `start_jax`, or a verb without it: imports make much, and no garbage.
+            # Imports make many objects and no garbage; `collect_garbage` turns this on again.
             gc.disable()
             from glow_jax.cli.main import main
 

@@ -11,7 +11,7 @@ from typing import Any
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line, reason
 
-# What a command ends with one line for; anything else is an error of the program.
+# Errors that a command reports in one line; any other error is a fault of the program.
 TOLD = (InputError, OSError, UnicodeEncodeError)
 
 OF_PHOTOGRAPHS = "faces64, with --align photo64"
@@ -108,7 +108,7 @@ def start_jax(compile_cache: bool) -> None:
 
 
 def collect_garbage() -> None:
-    """Let Python look for garbage, which `launcher` has kept it from, save in what is there now."""
+    """Turn on the garbage collector, which `launcher` turned off; it skips present objects."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
@@ -191,7 +191,7 @@ def with_flags(message: str, flags: Mapping[str, str]) -> str:
 
 
 def error_line(error: Exception, flags: Mapping[str, str]) -> str:
-    """One of the errors `TOLD`, in the words of the command line.
+    """The line that reports an error of `TOLD`, with flags in place of parameters.
 
     Args:
         error: of a verb.

@@ -151,7 +151,7 @@ def _train(
     if parallel.is_first():
         curve = args.out / "log.csv"
         figures = {"out": args.out, "model": model, "curve": curve, "last": last}
-        done = f"model: {one_line(model)}" if model else "no model yet: the same command goes on"
+        done = f"model: {one_line(model)}" if model else "no model yet: run the same command again"
         Output.of(args).summary([done, f"curve: {one_line(curve)}"], figures)
     return 0
 

@@ -169,8 +169,8 @@ def add_run_options(p: Any) -> None:
     p.add_argument(
         "--minutes",
         type=number(0.01, 1e6),
-        help="stop at the last checkpoint that can be complete this many minutes from now, but not "
-        "before the first one; the same command goes on (default: never)",
+        help="stop at the last checkpoint that fits into this many minutes, but not before the "
+        "first one; the same command continues the run (default: no limit)",
     )
     p.add_argument(
         "--every",

@@ -110,9 +110,9 @@ def run(
         reporting: the reports of the run.
         stop_after: stop and export at this step, while the learning rate follows the schedule of
             the whole run; None for no limit.
-        deadline: time of `time.monotonic` at which the run stops, with a checkpoint and without an
-            export: before the stretch of steps that would last longer, but not before the first
-            one. None for no limit.
+        deadline: time of `time.monotonic`, or None for no limit. The run stops at a checkpoint,
+            without an export, if the steps to the next checkpoint would probably end later. Each
+            call makes at least one checkpoint.
         export: whether to export the averaged weights of the last step or of the best checkpoint.
         export_dtype: dtype of the exported weights.
         init: a model in training form whose weights to start from; with fewer steps or hidden
@@ -207,7 +207,9 @@ def _trained(
     took = 0.0
     while (at := int(state.step)) < last:
         if took and parallel.any_process(time.monotonic() + took > job.deadline):
-            reporting.note(f"stopped at step {at}: no time is left for more; the run can go on")
+            reporting.note(
+                f"stopped at step {at}: no time for another checkpoint; the run can be resumed"
+            )
             break
         until, since = min((at // reporting.every + 1) * reporting.every, last), time.perf_counter()
         state, window = _stretch(step, state, batches, until - at)

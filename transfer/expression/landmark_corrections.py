@@ -131,7 +131,7 @@ class _Sums:
 def solve_ridge(squares: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:
     """(F, K) float32: weights of a ridge regression, from x.T @ x and x.T @ y.
 
-    The first is overwritten. Both are float64: the largest eigenvalues of x.T @ x are 10⁷ times
+    `squares` is overwritten. Both are float64: the largest eigenvalues of x.T @ x are 10⁷ times
     the penalty, which rounding to float32 would drown.
     """
     from scipy import linalg

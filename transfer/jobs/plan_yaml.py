@@ -39,7 +39,7 @@ def read_yaml(name: str, text: str) -> Any:
         for key, value in node.value:
             where = f"{name}: line {key.start_mark.line + 1}"
             if not isinstance(key, yaml.ScalarNode):
-                raise InputError(f"{where}: a name is a list or a table; names are texts")
+                raise InputError(f"{where}: a key is a list or a table; a key must be text")
             if key.value in found:
                 raise InputError(f"{where}: {one_line(key.value)[:80]} occurs twice")
             found[key.value] = plain(value)

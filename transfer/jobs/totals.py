@@ -193,7 +193,7 @@ def _write_parquet(out: Path) -> bool:
 
 
 def _array(values: list[Any], kind: Any) -> Any:
-    """`pyarrow.array` of numbers, None where there is none, or of text; that imports pandas."""
+    """As `pyarrow.array`, of numbers (or None) or of text, but without its import of pandas."""
     import pyarrow as pa
 
     valid = None

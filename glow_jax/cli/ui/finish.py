@@ -87,11 +87,11 @@ def pack(finished: Finished, form: Form, asked: Any) -> Path:
 
 
 def without_folders(table: bytes, folders: Iterable[Path]) -> bytes:
-    """A table with the paths that its command writes where the ZIP is unpacked.
+    """A table with paths relative to the folder in which the ZIP is unpacked.
 
     Args:
         table: names files below `folders`, which are this computer's.
-        folders: where inputs lie.
+        folders: those of the inputs.
     """
     for folder in sorted(map(str, folders), key=len, reverse=True):
         table = table.replace(f"{folder}/".encode(), b"")

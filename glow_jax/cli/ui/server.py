@@ -103,7 +103,7 @@ def serve(app: Any, host: str, port: int, started: Callable[[int], None]) -> Non
 
 @contextlib.contextmanager
 def _signalled() -> Iterator[threading.Event]:
-    """An event that the signals that end a page set; a second one does what it did before.
+    """An event that is set by the signals that end a page; a second signal acts as before.
 
     SIGHUP stays ignored where it is (nohup).
     """

@@ -202,7 +202,7 @@ def test_a_run_without_time_left_stops_and_goes_on_to_the_bit(
     out, notes = tmp_path / "late", list[str]()
     reporting = Reporting(every=3, note=notes.append)
     assert run(out, reporting=reporting, deadline=time.monotonic() - 1) is None
-    assert notes == ["stopped at step 3: no time is left for more; the run can go on"]
+    assert notes == ["stopped at step 3: no time for another checkpoint; the run can be resumed"]
     assert [row["step"] for row in log(out)] == ["3"]
     assert not (out / "model").exists()
     run(out, deadline=time.monotonic() + 1e4)

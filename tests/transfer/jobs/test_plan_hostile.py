@@ -50,7 +50,7 @@ def test_a_text_is_what_stands_there(home: Path) -> None:
 REFUSED = {
     "a number as key": ("1: 2\n" + JOB, "unknown name '1'"),
     "nothing as key": ("~: 2\n" + JOB, "unknown name '~'"),
-    "a list as key": ("? [a]\n: 2\n" + JOB, "line 1: a name is a list"),
+    "a list as key": ("? [a]\n: 2\n" + JOB, "line 1: a key is a list"),
     "a key twice": (JOB + JOB, "line 5: sources occurs twice"),
     "an empty integer": (JOB + "method: !!int ''\n", "line 5: method "),
     "a bad time": (JOB + "method: !!timestamp x\n", "method 'x'"),
