@@ -22,6 +22,19 @@ def choose(page: Any, key: str, number: int) -> None:
     page.locator(f"#{key}-bundled label").nth(number).click()
 
 
+def at_work(page: Any, tab: str, edited: int) -> None:
+    """Open a tab; in Transfer and Edit with a result, of which Edit's is of picture `edited`."""
+    go_to(page, tab)
+    if tab == "Transfer":
+        choose(page, "expression", 2)
+        choose(page, "target", 0)
+        transferred(page)
+        page.locator("#transfer-figures .figures").wait_for(timeout=FIRST_MS)
+    if tab == "Edit":
+        choose(page, "edit-picture", edited)
+        opened_for_edit(page)
+
+
 def upload(page: Any, key: str, *paths: Path) -> None:
     """Put files into the box `key`, and wait until they are sent."""
     with page.expect_response(lambda answer: "/upload" in answer.url):

@@ -44,15 +44,7 @@ def pixels_of_focus(page: Any, box: tuple[float, ...]) -> int:
 
 @pytest.mark.parametrize("tab", actions.TABS)
 def test_every_control_is_reached_in_order_and_shows_it(page: Any, tab: str) -> None:
-    actions.go_to(page, tab)
-    if tab == "Transfer":
-        actions.choose(page, "expression", 2)
-        actions.choose(page, "target", 0)
-        actions.transferred(page)
-        page.locator("#transfer-figures .figures").wait_for(timeout=actions.FIRST_MS)
-    if tab == "Edit":
-        actions.choose(page, "edit-picture", 6)
-        actions.opened_for_edit(page)
+    actions.at_work(page, tab, edited=6)
     for opener in page.locator(".label-wrap:visible").all():
         opener.press("Enter")
     page.wait_for_timeout(700)

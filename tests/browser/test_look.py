@@ -23,15 +23,7 @@ def test_every_tab_can_be_read(
     light = "getComputedStyle(document.body).backgroundColor"
     assert (page.evaluate(light) == "rgb(255, 255, 255)") == (scheme == "light")
     for tab in actions.TABS:
-        actions.go_to(page, tab)
-        if tab == "Transfer":
-            actions.choose(page, "expression", 2)
-            actions.choose(page, "target", 0)
-            actions.transferred(page)
-            page.locator("#transfer-figures .figures").wait_for(timeout=actions.FIRST_MS)
-        if tab == "Edit":
-            actions.choose(page, "edit-picture", 1)
-            actions.opened_for_edit(page)
+        actions.at_work(page, tab, edited=1)
         page.wait_for_timeout(400)
         width = page.evaluate("document.scrollingElement.scrollWidth")
         assert width <= viewport["width"], f"{tab} is {width} pixels wide"
