@@ -112,8 +112,8 @@ class ExpressionModel:
         population: statistics of neutral faces, for people without a neutral picture; None for a
             file of version 0.1. It does not enter `fingerprint`, because no other output depends
             on it.
-        corrections: (S, F + 1, 136) of `transfer.expression.landmark_corrections`; None for a
-            model that was fitted on renders alone.
+        corrections: (S, F + 1, 136) of `transfer.expression.landmark_corrections`, S at most 3;
+            None for a model that was fitted on renders alone.
         smoothing: () of the warp's spline, which then has the points of
             `transfer.expression.creases` too; None means `transfer.expression.warp.SMOOTHING`
             and a spline through the landmarks alone.
