@@ -20,7 +20,8 @@ from glow_jax.coupling_network import (
 from glow_jax.model import Glow
 from glow_jax.products import Products
 
-FORMS = [form for form in get_args(Form) if form != "lanes"]  # of which test_lanes.py is
+# "lanes" and "fused" have test files of their own.
+FORMS = [form for form in get_args(Form) if form not in ("lanes", "fused")]
 
 
 def random_weights(n_in: int, width: int, n_out: int) -> NetworkWeights:
@@ -108,6 +109,7 @@ def test_platform_changes_the_form_and_not_the_function(monkeypatch: pytest.Monk
     wide = (6, 512, 128 * 128)
     assert form_for("cpu", *wide) == form_for("cuda", *wide) == "rows"
     assert form_for("tpu", *wide) == "lanes"
+    assert form_for("tpu", *wide, "high") == form_for("tpu", *wide, "fast") == "fused"
     assert form_for("tpu", 6, 128, 32 * 32) == form_for("tpu", 192, 512, 16) == "convolution"
     assert programs[0] == 0
     assert programs[1] > 0
