@@ -129,7 +129,13 @@ def form_for(
         return "rows"
     if hidden < 256 or n_in > 48 or n_pixels < 256:
         return "convolution"
-    return "lanes" if precision == "exact" else "fused"
+    return "lanes" if precision == "exact" or _on_old_tpu() else "fused"
+
+
+def _on_old_tpu() -> bool:
+    """Whether JAX runs on a TPU v2 or v3, for which Pallas has no bfloat16 products."""
+    here = jax.devices()[0].device_kind if jax.default_backend() == "tpu" else ""
+    return here.startswith(("TPU v2", "TPU v3"))
 
 
 def laid_out(weights: NetworkWeights, precision: Products, platform: str) -> NetworkWeights:

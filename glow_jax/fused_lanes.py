@@ -23,7 +23,7 @@ from glow_jax.products import Products
 HCL = Float[Array, "H C L"]
 
 MOST_LANES = 1024  # of a group of images; so many columns of a hidden layer are computed at once
-MOST_PIXELS = 2**17  # of a group, whose arrays then take at most 40 MiB
+MOST_PIXELS = 2**17  # of a group, whose arrays then take at most 12 MiB
 VMEM_BYTES = 2**26  # of a TPU's own memory, which has 128 MiB
 SUBLANES = 8  # of a TPU's tile
 
@@ -150,9 +150,8 @@ def run_kernel(
         out_specs=pl.BlockSpec((height, n_out, lanes), lambda _: (0, 0, 0)),
         out_shape=jax.ShapeDtypeStruct((height, n_out, lanes), x.dtype),
         scratch_shapes=[
-            pltpu.VMEM((height + 2, 3 * n_in, lanes), x.dtype),
             pltpu.VMEM((weights.in_kernel.shape[-1], n_rows * lanes), x.dtype),
-            pltpu.VMEM((height + 2, taps, lanes), x.dtype),
+            pltpu.VMEM((2, taps, lanes), x.dtype),
         ],
         compiler_params=pltpu.CompilerParams(vmem_limit_bytes=VMEM_BYTES),
         interpret=interpret,
@@ -168,54 +167,56 @@ def _kernel(
     hidden_bias: Any,
     out_kernel: Any,
     out: Any,
-    beside: Any,
     patches: Any,
-    sums: Any,
+    begun: Any,
     leaky_slope: float,
     width: int,
     n_rows: int,
 ) -> None:
-    """One block of rows; the grid's blocks run in order. Arguments up to `sums` are references.
+    """One block of rows; the grid's blocks run in order. Arguments up to `begun` are references.
 
-    x (H, C, L) and out (H, C_out, L) are whole; of outside there are the block's rows. beside
-    (H + 2, 3 C, L): columns to the left, the same, to the right; sums (H + 2, D, L): of taps;
-    both have a row more above and below. patches: of the block, (9 C + N, rows x L).
+    x (H, C, L) and out (H, C_out, L) are whole; of outside there are the block's rows. patches:
+    3x3 neighbourhoods of the block, (9 C + N, rows x L). begun (2, D, L): sums of taps of the row
+    above the block and of its first row, from the block before.
     """
     height, n_in, lanes = x.shape
-    n_out, n_taps = out.shape[1], sums.shape[1]
-    first = pl.program_id(0) * n_rows
-
-    @pl.when(first == 0)
-    def _() -> None:
-        beside[0] = beside[height + 1] = jnp.zeros((3 * n_in, lanes), x.dtype)
-        sums[0] = sums[1] = jnp.zeros((n_taps, lanes), x.dtype)
-
-        @pl.loop(0, height)
-        def _(row: Any) -> None:
-            for at, columns in enumerate(_beside(x[row], x[row], x[row], width=width)):
-                beside[row + 1, at * n_in : (at + 1) * n_in] = columns
-
+    n_out, first = out.shape[1], pl.program_id(0) * n_rows
+    at_start, at_end = first == 0, first + n_rows == height
+    for row in range(-1, n_rows + 1):
+        missing = at_start if row < 0 else at_end if row == n_rows else False
+        here = jnp.where(missing, 0, x[jnp.clip(first + row, 0, height - 1)])
+        beside = _beside(here, here, here, width=width)
+        for tap in range(3):  # of the block's row that has this one above, in it, or below
+            target = row + 1 - tap
+            if 0 <= target < n_rows:
+                for side, columns in enumerate(beside):
+                    at = pl.ds((3 * tap + side) * n_in, n_in)
+                    patches[at, pl.ds(target * lanes, lanes)] = columns
     for row in range(n_rows):
-        columns = pl.ds(row * lanes, lanes)
-        for tap in range(3):
-            at = pl.ds(tap * 3 * n_in, 3 * n_in)
-            patches[at, columns] = beside[first + row + tap]
-        patches[9 * n_in :, columns] = outside[row]
+        patches[9 * n_in :, pl.ds(row * lanes, lanes)] = outside[row]
     p = activation(_product(in_kernel[...], patches[...]), leaky_slope)
     p = activation(_product(hidden_kernel[...], p) + hidden_bias[...], leaky_slope)
     p = _product(out_kernel[...], p)
+
+    sums = [jnp.where(at_start, 0, begun[0]), jnp.where(at_start, 0, begun[1])]
+    sums += [jnp.zeros_like(sums[0])] * n_rows  # of rows from the one above the block on
     for row in range(n_rows):
         taps = jnp.split(p[:, row * lanes : (row + 1) * lanes], 9)
-        for i in range(3):  # of the row above, hence to add to the row below, first
+        for i in range(3):
             left, same, right = _beside(*taps[3 * i : 3 * i + 3], width=width)
-            total, target = left + same + right, first + row + 2 - i
-            sums[target] = total if i == 0 else sums[target] + total
+            sums[row + 2 - i] += left + same + right
+    begun[0], begun[1] = sums[-2:]
 
-    @pl.when(pl.program_id(0) == pl.num_programs(0) - 1)
+    @pl.when(jnp.logical_not(at_start))
     def _() -> None:
-        @pl.loop(0, height)
-        def _(row: Any) -> None:
-            out[row] = sums[row + 1, :n_out]
+        out[first - 1] = sums[0][:n_out]
+
+    for row in range(n_rows - 1):
+        out[first + row] = sums[row + 1][:n_out]
+
+    @pl.when(at_end)
+    def _() -> None:
+        out[height - 1] = sums[-2][:n_out]
 
 
 def _beside(left: Array, same: Array, right: Array, *, width: int) -> tuple[Array, Array, Array]:

@@ -1,5 +1,6 @@
 """The forms of the coupling network are one function; each platform's is chosen in one place."""
 
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import jax
@@ -88,6 +89,13 @@ def test_precisions_are_close(form: Form, precision: Products, bound: float) -> 
     error = float(jnp.abs(other - exact).max())
     assert error < bound
     assert (error > 0) == (precision == "fast")
+
+
+def test_old_tpus_have_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    for kind, form in {"TPU v3": "lanes", "TPU v4": "fused", "TPU v5 lite": "fused"}.items():
+        monkeypatch.setattr(jax, "devices", lambda kind=kind: [SimpleNamespace(device_kind=kind)])
+        assert form_for("tpu", 6, 512, 128 * 128, "fast") == form
 
 
 def test_platform_changes_the_form_and_not_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
