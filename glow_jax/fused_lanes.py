@@ -130,7 +130,7 @@ def run_kernel(
     interpret: bool = False,
 ) -> Float[Array, "H D L"]:
     """As `apply_fused`, by the kernel; with `interpret`, JAX's interpreter runs it anywhere."""
-    height, n_in, lanes = x.shape
+    height, _, lanes = x.shape
     n_out, taps = weights.ring.shape[-1], len(weights.out_kernel) // 9
     n_rows = max(n for n in range(1, height + 1) if height % n == 0 and n * lanes <= MOST_LANES)
     outside = borders.outside
