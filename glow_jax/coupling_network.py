@@ -114,9 +114,9 @@ def form_for(
 
     This is the one place that chooses. On a CPU, rows were measured as fastest (bench/speed). On a
     TPU the choice is by the compiler's model (`bench.speed.aot`); nothing was measured there:
-    convolutions take fewer cycles, except in wide networks of few channels and many pixels, where
-    pixels in the lanes do, fewest in one kernel, which has no products of six passes. Other
-    platforms keep the rows: there is neither a measurement nor a model.
+    one kernel takes the fewest cycles where channels are few and pixels many; it has no products
+    of six passes ("exact"), with which pixels in the lanes take fewest in wide networks. Elsewhere
+    convolutions do. Other platforms keep the rows: there is neither a measurement nor a model.
 
     Args:
         platform: on which the program will run.
@@ -127,9 +127,10 @@ def form_for(
     """
     if platform != "tpu":
         return "rows"
-    if hidden < 256 or n_in > 48 or n_pixels < 256:
-        return "convolution"
-    return "lanes" if precision == "exact" or _on_old_tpu() else "fused"
+    few = n_in <= 48
+    if precision != "exact" and few and hidden >= 128 and n_pixels >= 64 and not _on_old_tpu():
+        return "fused"
+    return "lanes" if few and hidden >= 256 and n_pixels >= 256 else "convolution"
 
 
 def _on_old_tpu() -> bool:

@@ -182,17 +182,14 @@ class FoldedStep(nnx.Module):
         """How the networks of a level are computed, for images of height x width."""
         halves = self.rule.conditioning in ("first", "second")  # else half of the columns
         n_in = n_channels // 2 if halves else n_channels
-        form = form_for(self._platform, n_in, self._hidden, height * width, self.precision)
-
-        def groups_fit(form: Form) -> bool:
+        for precision in (self.precision, "exact"):  # whose forms have no kernel
+            form = form_for(self._platform, n_in, self._hidden, height * width, precision)
+            if form not in ("lanes", "fused"):
+                return form
             n_images = self.group_size(form, batch, height, width)
-            return halves and n_images > 0 and fills_lanes(width, n_images)
-
-        if form == "fused" and not groups_fit("fused"):
-            form = "lanes"
-        if form == "lanes" and not groups_fit("lanes"):
-            form = "convolution"
-        return form
+            if halves and n_images > 0 and fills_lanes(width, n_images):
+                return form
+        return "convolution"
 
     def group_size(self, form: Form, batch: Any, height: int, width: int) -> int:
         """Images that are computed at once in the form "lanes" or "fused"; 0 if none can be."""

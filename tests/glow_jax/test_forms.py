@@ -118,6 +118,7 @@ def test_platform_changes_the_form_and_not_the_function(monkeypatch: pytest.Monk
     assert form_for("cpu", *wide) == form_for("cuda", *wide) == "rows"
     assert form_for("tpu", *wide) == "lanes"
     assert form_for("tpu", *wide, "high") == form_for("tpu", *wide, "fast") == "fused"
+    assert form_for("tpu", 6, 128, 32 * 32, "high") == "fused"
     assert form_for("tpu", 6, 128, 32 * 32) == form_for("tpu", 192, 512, 16) == "convolution"
     assert programs[0] == 0
     assert programs[1] > 0

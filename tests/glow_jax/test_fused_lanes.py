@@ -172,11 +172,18 @@ def test_groups_fill_tiles_and_divide_the_batch() -> None:
     assert sizes(128, 128, symbolic) == [1] and sizes(64, 64, symbolic) == [0]
 
 
-@pytest.mark.parametrize(("batch", "form"), [(2, "fused"), (3, "lanes"), (1, "convolution")])
-def test_lanes_stand_in_where_groups_do_not_fill_tiles(
-    batch: int, form: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("batch", "width", "hidden", "form"),
+    [
+        (2, 64, 256, "fused"),
+        (3, 64, 256, "lanes"),
+        (3, 64, 128, "convolution"),  # too narrow for lanes
+        (1, 16, 256, "convolution"),
+    ],
+)
+def test_other_forms_stand_in_where_groups_do_not_fill_tiles(
+    batch: int, width: int, hidden: int, form: str
 ) -> None:
-    graph, state = flow(monkeypatch, "fused")
-    steps: Any = nnx.merge(graph, state).levels[0].steps
-    width = 64 if form != "convolution" else 16
+    config = GlowConfig(4, 4, n_levels=1, n_steps=1, hidden_width=hidden)
+    steps: Any = Glow(config, rngs=nnx.Rngs(0)).fold("fast", platform="tpu").levels[0].steps
     assert steps.form(batch, 16, width, 12) == form
