@@ -22,7 +22,7 @@ from glow_jax.products import Products
 
 HCL = Float[Array, "H C L"]
 
-MOST_LANES = 1024  # of a group of images; so many columns of a hidden layer are computed at once
+MOST_LANES = 1024  # of a block of images; so many columns of a hidden layer are computed at once
 MOST_PIXELS = 2**17  # of a group, whose arrays then take at most 12 MiB
 VMEM_BYTES = 2**26  # of a TPU's own memory, which has 128 MiB
 SUBLANES = 8  # of a TPU's tile
@@ -78,9 +78,15 @@ def group_size(batch: Any, height: int, width: int) -> int:
         height: of an image at the level, in pixels.
         width: likewise.
     """
-    most = min(MOST_LANES // width, MOST_PIXELS // (height * width))
+    most = MOST_PIXELS // (height * width)
     sizes = range(1, min(batch, most) + 1) if isinstance(batch, int) else range(1, min(1, most) + 1)
-    return max((n for n in sizes if batch % n == 0 and n * width % LANES == 0), default=0)
+    return max((n for n in sizes if batch % n == 0 and _block_size(n, width)), default=0)
+
+
+def _block_size(n_images: int, width: int) -> int:
+    """Images of a group that are computed at once; 0 if none fill whole tiles of lanes."""
+    sizes = range(1, min(n_images, MOST_LANES // width) + 1)
+    return max((n for n in sizes if n_images % n == 0 and n * width % LANES == 0), default=0)
 
 
 def apply_fused(
@@ -130,25 +136,29 @@ def run_kernel(
     interpret: bool = False,
 ) -> Float[Array, "H D L"]:
     """As `apply_fused`, by the kernel; with `interpret`, JAX's interpreter runs it anywhere."""
-    height, _, lanes = x.shape
+    height, n_in, all_lanes = x.shape
+    lanes = _block_size(all_lanes // width, width) * width
     n_out, taps = weights.ring.shape[-1], len(weights.out_kernel) // 9
     n_rows = max(n for n in range(1, height + 1) if height % n == 0 and n * lanes <= MOST_LANES)
     outside = borders.outside
     kernels = (weights.in_kernel, weights.hidden_kernel, weights.hidden_bias, weights.out_kernel)
 
     def whole(a: Array) -> pl.BlockSpec:
-        return pl.BlockSpec(a.shape, lambda _: (0,) * a.ndim)
+        return pl.BlockSpec(a.shape, lambda images, rows: (0,) * a.ndim)
+
+    def of_images(n_channels: int) -> pl.BlockSpec:
+        return pl.BlockSpec((height, n_channels, lanes), lambda images, rows: (0, 0, images))
 
     found = pl.pallas_call(
         functools.partial(_kernel, leaky_slope=leaky_slope, width=width, n_rows=n_rows),
-        grid=(height // n_rows,),
+        grid=(all_lanes // lanes, height // n_rows),
         in_specs=[
-            whole(x),
-            pl.BlockSpec((n_rows, *outside.shape[1:]), lambda i: (i, 0, 0)),
+            of_images(n_in),
+            pl.BlockSpec((n_rows, outside.shape[1], lanes), lambda images, rows: (rows, 0, images)),
             *(whole(a) for a in kernels),
         ],
-        out_specs=pl.BlockSpec((height, n_out, lanes), lambda _: (0, 0, 0)),
-        out_shape=jax.ShapeDtypeStruct((height, n_out, lanes), x.dtype),
+        out_specs=of_images(n_out),
+        out_shape=jax.ShapeDtypeStruct((height, n_out, all_lanes), x.dtype),
         scratch_shapes=[
             pltpu.VMEM((weights.in_kernel.shape[-1], n_rows * lanes), x.dtype),
             pltpu.VMEM((2, taps, lanes), x.dtype),
@@ -173,14 +183,15 @@ def _kernel(
     width: int,
     n_rows: int,
 ) -> None:
-    """One block of rows; the grid's blocks run in order. Arguments up to `begun` are references.
+    """One block: rows of a block of images. Arguments up to `begun` are references.
 
-    x (H, C, L) and out (H, C_out, L) are whole; of outside there are the block's rows. patches:
-    3x3 neighbourhoods of the block, (9 C + N, rows x L). begun (2, D, L): sums of taps of the row
-    above the block and of its first row, from the block before.
+    The rows of the same images come one after another. x (H, C, L) and out (H, C_out, L) have all
+    rows of the images; of outside there are the block's. patches: 3x3 neighbourhoods, (9 C + N,
+    rows x L). begun (2, D, L): sums of taps of the row above the block and of its first row, from
+    the block before.
     """
     height, n_in, lanes = x.shape
-    n_out, first = out.shape[1], pl.program_id(0) * n_rows
+    n_out, first = out.shape[1], pl.program_id(1) * n_rows
     at_start, at_end = first == 0, first + n_rows == height
     for row in range(-1, n_rows + 1):
         missing = at_start if row < 0 else at_end if row == n_rows else False
