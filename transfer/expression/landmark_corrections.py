@@ -1,10 +1,11 @@
 """Corrections of the landmarks that the detector finds: regressions on the features around them.
 
-Each stage reads the features of the face at the landmarks so far and shifts the landmarks by a
-linear function of them, in the frame of the template (the supervised descent method; Xiong & De la
-Torre 2013). All stages are fitted in closed form. A stage is fitted on landmarks that the stage
-before it found on people whom that stage was not fitted on (cross-fitting): landmarks of its own
-people would be too good.
+Each stage reads the features of the landmarks so far (`landmark_patches`) and shifts the landmarks
+by a linear function of them, in the frame of the template (the supervised descent method; Xiong &
+De la Torre 2013). Each stage sees finer than the one before; the last one is for pictures with more
+detail than the detector sees. All stages are fitted in closed form. A stage is fitted on landmarks
+that the stage before it found on people whom that stage was not fitted on (cross-fitting):
+landmarks of its own people would be too good.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,16 +20,21 @@ from jaxtyping import Array, Float, UInt8
 from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.expression.batches import batches, fill, in_batches
 from transfer.expression.features import N_FEATURES, mirrored, sided_features
+from transfer.expression.landmark_detector import SIDE as DETECTOR_SIDE
 from transfer.expression.landmark_detector import Params, detect_landmarks
+from transfer.expression.landmark_patches import N_PATCH_FEATURES, patch_features
 
 Images = UInt8[Array, "B H W 3"]
 Landmarks = Float[Array, "B 68 2"]
 AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
 
-SHAPE = (N_FEATURES + 1, 2 * N_LANDMARKS)  # of a stage; the last row is added to all faces
-N_STAGES = 2
-N_FOLDS = 2  # parts of the people for the cross-fitting
-PENALTY = 30.0  # of the ridge regressions, on the squared norm
+SHAPE = (N_PATCH_FEATURES + 1, 2 * N_LANDMARKS)  # of a stage; the last row is added to all faces
+# Of a stage on the features of `transfer.expression.features`, as files of early versions have it.
+WINDOWS_SHAPE = (N_FEATURES + 1, 2 * N_LANDMARKS)
+SCALES = (16.0, 30.0, 48.0)  # of each stage's features: pixels per distance between the eyes
+N_COARSE = 2  # stages for all pictures; the others are for those larger than the detector's input
+N_FOLDS = 5  # parts of the people for the cross-fitting
+PENALTY = 200.0  # of the ridge regressions, on the squared norm
 
 
 class Marked(NamedTuple):
@@ -50,22 +56,32 @@ class Marked(NamedTuple):
 def corrected(
     corrections: AnyArray, images: Images, landmarks: Landmarks, template: AnyArray
 ) -> Landmarks:
-    """Landmarks after all stages.
+    """Landmarks after all stages that are for pictures of this size.
 
     Args:
-        corrections: (S, F + 1, 136) a matrix for each of S stages.
+        corrections: (S, F + 1, 136) a matrix for each of S stages, of SHAPE or WINDOWS_SHAPE.
         images: uint8 RGB, square.
         landmarks: right and down, in sides of the picture.
         template: (68, 2) of `transfer.expression.features.make_template`.
     """
     height, width = images.shape[1:3]
     size = jnp.array([width, height], landmarks.dtype)[None, None]
-    for stage in jnp.asarray(corrections, landmarks.dtype):
-        seen, turn = sided_features(images, landmarks, template)
+    for number, stage in enumerate(jnp.asarray(corrections, landmarks.dtype)):
+        if stage.shape == WINDOWS_SHAPE:
+            seen, turn = sided_features(images, landmarks, template)
+        elif is_for(number, images):
+            seen, turn = patch_features(images, landmarks, template, SCALES[number])
+        else:
+            break
         shift = jnp.dot(seen, stage[:-1], precision="highest") + stage[-1:]
         local = shift.reshape(-1, N_LANDMARKS, 2)
         landmarks += jnp.einsum("bij,bkj->bki", turn, local, precision="highest") / size
     return landmarks
+
+
+def is_for(number: int, images: np.ndarray | Array) -> bool:
+    """Whether a stage is for pictures (N, H, W, 3) of this size."""
+    return number < N_COARSE or images.shape[1] > DETECTOR_SIDE
 
 
 def fit_corrections(
@@ -73,35 +89,39 @@ def fit_corrections(
     template: np.ndarray,
     groups: Sequence[Marked],
     *,
-    n_stages: int = N_STAGES,
+    n_stages: int = len(SCALES),
     penalty: float = PENALTY,
     progress: Callable[[str], None] = lambda line: None,
 ) -> np.ndarray:
     """(S, F + 1, 136) float32: the corrections of a detector.
 
+    Without pictures that are larger than the detector's input, the stages for them are left out.
+
     Args:
         detector: weights of the landmark detector.
         template: (68, 2) of `make_template`.
         groups: pictures to fit on, those of a size together; each is used with its mirror image.
-        n_stages: S.
+        n_stages: S at most.
         penalty: of the ridge regressions.
         progress: called with a line for each stage.
     """
-    found = [_detected(detector, group) for group in groups]
+    pairs = [(group, _detected(detector, group)) for group in groups]
+    n_stages = sum(any(is_for(k, group.images) for group in groups) for k in range(n_stages))
     stages = []
     for number in range(n_stages):
-        seen = [_seen(*pair, template) for pair in zip(groups, found, strict=True)]
+        pairs = [pair for pair in pairs if is_for(number, pair[0].images)]
+        seen = [_seen(*pair, template, SCALES[number]) for pair in pairs]
         sums = _Sums()
-        for group, marks, (inputs, turns) in zip(groups, found, seen, strict=True):
+        for (group, marks), (inputs, turns) in zip(pairs, seen, strict=True):
             weight = np.float32(group.weight**0.5)
             wanted = np.einsum("mnij,mnkj->mnki", np.linalg.inv(turns), _true(group) - marks)
             sums.add(weight * inputs, weight * wanted, group.people % N_FOLDS)
         stages.append(sums.solved(penalty))
         if number + 1 < n_stages:
             folds = [sums.solved(penalty, but=fold) for fold in range(N_FOLDS)]
-            found = [
-                marks + _shifts(folds, group.people % N_FOLDS, *parts)
-                for group, marks, parts in zip(groups, found, seen, strict=True)
+            pairs = [
+                (group, marks + _shifts(folds, group.people % N_FOLDS, *parts))
+                for (group, marks), parts in zip(pairs, seen, strict=True)
             ]
         progress(f"landmark corrections: stage {number + 1}/{n_stages}")
     return np.stack(stages)
@@ -143,8 +163,8 @@ def solve_ridge(squares: np.ndarray, products: np.ndarray, penalty: float) -> np
 
 def _detected(detector: Params, group: Marked) -> np.ndarray:
     """(2, N, 68, 2) float32: landmarks of the pictures, and of their mirror images."""
-    landmarks = in_batches(partial(_detect, detector), group.images)
-    return np.stack([landmarks, np.asarray(mirrored(jnp.asarray(landmarks)))])
+    both = group.images, group.images[:, :, ::-1]
+    return np.stack([in_batches(partial(_detect, detector), images) for images in both])
 
 
 def _true(group: Marked) -> np.ndarray:
@@ -153,7 +173,9 @@ def _true(group: Marked) -> np.ndarray:
     return np.stack([true, np.asarray(mirrored(jnp.asarray(true)))])
 
 
-def _seen(group: Marked, found: np.ndarray, template: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _seen(
+    group: Marked, found: np.ndarray, template: np.ndarray, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Features and a one (2, N, F + 1), and the matrices from the template to shares (2, N, 2, 2).
 
     Of the pictures, and of their mirror images.
@@ -164,7 +186,7 @@ def _seen(group: Marked, found: np.ndarray, template: np.ndarray) -> tuple[np.nd
         images = group.images[:, :, ::-1] if side else group.images
         for batch in batches(len(images)):
             parts = images[batch], found[side, batch]
-            seen, turn = _features(*(jnp.asarray(fill(part)) for part in parts), template)
+            seen, turn = _features(*(jnp.asarray(fill(part)) for part in parts), template, scale)
             n = len(parts[0])
             inputs[side, batch, :-1], turns[side, batch] = (
                 np.asarray(seen)[:n],
@@ -182,4 +204,5 @@ def _shifts(
     return np.einsum("mnij,mnkj->mnki", turns, local)
 
 
-_features, _detect = jax.jit(sided_features), jax.jit(detect_landmarks)
+_features = jax.jit(patch_features, static_argnums=3)
+_detect = jax.jit(detect_landmarks)
