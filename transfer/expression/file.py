@@ -13,7 +13,7 @@ from glow_jax.io.npz import read_npz
 from transfer.expression.absolute import N_ROWS, Population
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES
-from transfer.expression.landmark_corrections import SCALES, WINDOWS_SHAPE
+from transfer.expression.landmark_corrections import SCALES
 from transfer.expression.landmark_corrections import SHAPE as STAGE_SHAPE
 from transfer.expression.landmark_detector import Params, parameter_shapes
 from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, named_arrays
@@ -75,8 +75,7 @@ def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
     found = {name: array.shape for name, array in named_arrays(model).items()}
     if CORRECTIONS in arrays:
         n_stages = min(len(np.atleast_1d(arrays[CORRECTIONS])), len(SCALES))
-        early = found[CORRECTIONS][1:] == WINDOWS_SHAPE
-        wanted[CORRECTIONS] = (n_stages, *(WINDOWS_SHAPE if early else STAGE_SHAPE))
+        wanted[CORRECTIONS] = (n_stages, *STAGE_SHAPE)
     if SMOOTHING in arrays:
         wanted[SMOOTHING] = ()
     if POPULATION in arrays:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, UInt8
 
 from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.expression.batches import batches, fill, in_batches
-from transfer.expression.features import N_FEATURES, mirrored, sided_features
+from transfer.expression.features import mirrored
 from transfer.expression.landmark_detector import SIDE as DETECTOR_SIDE
 from transfer.expression.landmark_detector import Params, detect_landmarks
 from transfer.expression.landmark_patches import N_PATCH_FEATURES, patch_features
@@ -29,8 +29,6 @@ Landmarks = Float[Array, "B 68 2"]
 AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled function
 
 SHAPE = (N_PATCH_FEATURES + 1, 2 * N_LANDMARKS)  # of a stage; the last row is added to all faces
-# Of a stage on the features of `transfer.expression.features`, as files of early versions have it.
-WINDOWS_SHAPE = (N_FEATURES + 1, 2 * N_LANDMARKS)
 SCALES = (16.0, 30.0, 48.0)  # of each stage's features: pixels per distance between the eyes
 N_COARSE = 2  # stages for all pictures; the others are for those larger than the detector's input
 N_FOLDS = 5  # parts of the people for the cross-fitting
@@ -59,7 +57,7 @@ def corrected(
     """Landmarks after all stages that are for pictures of this size.
 
     Args:
-        corrections: (S, F + 1, 136) a matrix for each of S stages, of SHAPE or WINDOWS_SHAPE.
+        corrections: (S, F + 1, 136) a matrix for each of S stages.
         images: uint8 RGB, square.
         landmarks: right and down, in sides of the picture.
         template: (68, 2) of `transfer.expression.features.make_template`.
@@ -67,12 +65,9 @@ def corrected(
     height, width = images.shape[1:3]
     size = jnp.array([width, height], landmarks.dtype)[None, None]
     for number, stage in enumerate(jnp.asarray(corrections, landmarks.dtype)):
-        if stage.shape == WINDOWS_SHAPE:
-            seen, turn = sided_features(images, landmarks, template)
-        elif is_for(number, images):
-            seen, turn = patch_features(images, landmarks, template, SCALES[number])
-        else:
+        if not is_for(number, images):
             break
+        seen, turn = patch_features(images, landmarks, template, SCALES[number])
         shift = jnp.dot(seen, stage[:-1], precision="highest") + stage[-1:]
         local = shift.reshape(-1, N_LANDMARKS, 2)
         landmarks += jnp.einsum("bij,bkj->bki", turn, local, precision="highest") / size

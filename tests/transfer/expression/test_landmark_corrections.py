@@ -11,7 +11,6 @@ from transfer.expression import landmark_detector as lm
 from transfer.expression.features import make_template
 from transfer.expression.landmark_corrections import (
     SHAPE,
-    WINDOWS_SHAPE,
     Marked,
     corrected,
     fit_corrections,
@@ -74,15 +73,6 @@ def test_the_last_stage_is_for_pictures_with_more_detail_than_the_detector_sees(
     np.testing.assert_array_equal(same, marks)
     across = PLACE[42:48].mean(0) - PLACE[36:42].mean(0)
     np.testing.assert_allclose(moved[0] - PLACE, np.full((68, 2), 0.1 * across[0]), atol=1e-5)
-
-
-def test_stages_of_early_files_are_all_used() -> None:
-    stages = np.zeros((2, *WINDOWS_SHAPE), np.float32)
-    stages[:, -1] = 0.1
-    marks = jnp.asarray(PLACE[None])
-    moved = np.asarray(CORRECT(stages, jnp.asarray(faces(1).images), marks, TEMPLATE))
-    across = PLACE[42:48].mean(0) - PLACE[36:42].mean(0)
-    np.testing.assert_allclose(moved[0] - PLACE, np.full((68, 2), 0.2 * across[0]), atol=1e-5)
 
 
 def error_of(stages: np.ndarray, others: Marked) -> float:
