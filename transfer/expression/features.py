@@ -9,6 +9,7 @@ fast on every device.
 import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -61,8 +62,12 @@ def features(
         landmarks: right and down, in sides of the picture.
         template: (68, 2) a mean face in the frame of its eyes; see `make_template`.
     """
-    one, _ = sided_features(images, landmarks, template)
-    other, _ = sided_features(images[:, :, ::-1], mirrored(landmarks), template)
+    sides = (
+        jnp.stack([images, images[:, :, ::-1]]),
+        jnp.stack([landmarks, mirrored(landmarks)]),
+    )
+    # A loop, so that one side is compiled.
+    one, other = jax.lax.map(lambda side: sided_features(*side, template)[0], sides)
     return (one + other) / 2
 
 

@@ -60,12 +60,15 @@ def corrected(
     """
     height, width = images.shape[1:3]
     size = jnp.array([width, height], landmarks.dtype)[None, None]
-    for stage in jnp.asarray(corrections, landmarks.dtype):
+
+    def after(landmarks: Landmarks, stage: Array) -> tuple[Landmarks, None]:
         seen, turn = sided_features(images, landmarks, template)
         shift = jnp.dot(seen, stage[:-1], precision="highest") + stage[-1:]
         local = shift.reshape(-1, N_LANDMARKS, 2)
-        landmarks += jnp.einsum("bij,bkj->bki", turn, local, precision="highest") / size
-    return landmarks
+        moved = jnp.einsum("bij,bkj->bki", turn, local, precision="highest") / size
+        return landmarks + moved, None
+
+    return jax.lax.scan(after, landmarks, jnp.asarray(corrections, landmarks.dtype))[0]
 
 
 def fit_corrections(

@@ -72,7 +72,9 @@ class Glow(Warp):
         base = with_expression(self._model, images, activations - own, devices)
         shown = prepared.expressions
         mouth = mouths(self._model, images, activations, own, shown, shown, devices)
-        values = with_mouth(base, mouth, light_of(self._codec, base, mouth))
+        n = n_without_copies((images, activations, own, shown))  # the others fill the batch
+        light = light_of(self._codec, base[:n], mouth[:n], len(images))
+        values = with_mouth(base, mouth, Light(*(padded(part, len(images)) for part in light)))
         return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))
 
     def of_activations(self, target: int, activations: np.ndarray, shown: Images) -> PreparedMouths:
@@ -131,7 +133,7 @@ def edit_with_mouth(edit: np.ndarray, mouth: np.ndarray, share: np.ndarray) -> n
     return np.concatenate([added, removed], -1)
 
 
-def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray) -> Light:
+def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray, size: int = 1) -> Light:
     """The posterior mean of the light of each mouth, under the flow; float32.
 
     Where no mouth opens, the flow is not asked.
@@ -140,6 +142,7 @@ def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray) -> Light:
         codec: the flow.
         base: (B, H, W, 3) grey levels of method "warp".
         mouth: (B, H, W, 4) of `source_mouth`.
+        size: pictures that the flow gets at once, so that one shape is compiled.
 
     Raises:
         InputError: the model has no likelihood.
@@ -149,12 +152,10 @@ def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray) -> Light:
     if not mouth[..., 3].any():
         return light
 
-    own = n_without_copies((base, mouth))  # a batch may be filled up with copies
-
     def nats(lights: list[Light]) -> np.ndarray:
-        pictures = [to_bytes(with_mouth(base, mouth, light))[:own] for light in lights]
-        bits = _bits(codec, np.concatenate(pictures), n).reshape(len(lights), own)
-        return padded((-bits * np.log(2) * base[0].size).T, n).T
+        pictures = np.concatenate([to_bytes(with_mouth(base, mouth, light)) for light in lights])
+        bits = _bits(codec, pictures, size).reshape(len(lights), n)
+        return -bits * np.log(2) * base[0].size
 
     lights = [light._replace(gain=light.gain * np.exp(d)) for d in LOG_GAIN_STEPS]
     step = _mean(codec, nats(lights), LOG_GAIN_STEPS, LOG_GAIN_DEVIATION)
@@ -165,7 +166,7 @@ def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray) -> Light:
 
 
 def _bits(codec: Codec, pictures: Images, size: int) -> np.ndarray:
-    """Bits/dim of pictures, float64, computed `size` at once, so that no other shape is compiled."""
+    """Bits/dim of pictures, float64, computed `size` at once."""
     parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     found = [np.asarray(codec.bits_per_dim(padded(part, size)), np.float64) for part in parts]
     return np.concatenate(found)[: len(pictures)]
