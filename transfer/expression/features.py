@@ -66,8 +66,11 @@ def features(
         jnp.stack([images, images[:, :, ::-1]]),
         jnp.stack([landmarks, mirrored(landmarks)]),
     )
-    # A loop, so that one side is compiled.
-    one, other = jax.lax.map(lambda side: sided_features(*side, template)[0], sides)
+
+    def of(side: tuple[Array, Array]) -> Array:
+        return sided_features(side[0], side[1], template)[0]
+
+    one, other = jax.lax.map(of, sides)  # a loop, so that one side is compiled
     return (one + other) / 2
 
 
