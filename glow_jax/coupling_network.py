@@ -24,8 +24,8 @@ BHWC = Float[Array, "B H W C"]
 # How the three products are computed; all forms are the same function to rounding.
 # "rows": matrix products over all pixels, on a CPU in strips; "convolution_in": the first product
 # is a convolution, the last a matrix product and a sum of shifted taps; "convolution": both are
-# convolutions; "lanes": as `glow_jax.lanes` describes.
-Form = Literal["rows", "convolution_in", "convolution", "lanes"]
+# convolutions; "lanes" and "fused": as `glow_jax.lanes` and `glow_jax.fused_lanes` describe.
+Form = Literal["rows", "convolution_in", "convolution", "lanes", "fused"]
 
 # Pixels times hidden units of a strip that, with the weights, fits into a core's cache; measured.
 STRIP_ELEMENTS = 2**19
@@ -107,24 +107,36 @@ def _strips(batch: Any, n_pixels: int, hidden: int, platform: str | None) -> Any
     return n_pixels
 
 
-def form_for(platform: str, n_in: int, hidden: int, n_pixels: int) -> Form:
+def form_for(
+    platform: str, n_in: int, hidden: int, n_pixels: int, precision: Products = "exact"
+) -> Form:
     """The form of a folded network on a platform, such as "cpu", "cuda" or "tpu".
 
     This is the one place that chooses. On a CPU, rows were measured as fastest (bench/speed). On a
     TPU the choice is by the compiler's model (`bench.speed.aot`); nothing was measured there:
-    convolutions take fewer cycles, except in wide networks of few channels and many pixels, where
-    pixels in the lanes do. Other platforms keep the rows: there is neither a measurement nor a
-    model.
+    one kernel takes the fewest cycles where channels are few and pixels many; it has no products
+    of six passes ("exact"), with which pixels in the lanes take fewest in wide networks. Elsewhere
+    convolutions do. Other platforms keep the rows: there is neither a measurement nor a model.
 
     Args:
         platform: on which the program will run.
         n_in: channels of the network's input.
         hidden: channels of its hidden layers.
         n_pixels: of one image at the network's level.
+        precision: of the products.
     """
     if platform != "tpu":
         return "rows"
-    return "lanes" if hidden >= 256 and n_in <= 48 and n_pixels >= 256 else "convolution"
+    few = n_in <= 48
+    if precision != "exact" and few and hidden >= 128 and n_pixels >= 64 and not _on_old_tpu():
+        return "fused"
+    return "lanes" if few and hidden >= 256 and n_pixels >= 256 else "convolution"
+
+
+def _on_old_tpu() -> bool:
+    """Whether JAX runs on a TPU v2 or v3, for which Pallas has no bfloat16 products."""
+    here = jax.devices()[0].device_kind if jax.default_backend() == "tpu" else ""
+    return here.startswith(("TPU v2", "TPU v3"))
 
 
 def laid_out(weights: NetworkWeights, precision: Products, platform: str) -> NetworkWeights:
@@ -174,11 +186,11 @@ def apply_network(
             that hidden layers are bfloat16 in "fast" convolutions.
         leaky_slope: slope below zero of both hidden activations; 0 is ReLU.
         platform: that the program is for, such as "tpu"; JAX's default backend by default.
-        form: how the products are computed; not "lanes", which is of whole levels.
+        form: how the products are computed; not "lanes" or "fused", which are of whole levels.
 
     Source: openai/glow `model.py: f`.
     """
-    assert form != "lanes", "glow_jax.lanes computes whole levels in this form"
+    assert form not in ("lanes", "fused"), "glow_jax.lanes computes whole levels in these forms"
     h = normalised_input(h, weights)
     if form != "rows":
         out = _convolved(h, weights, precision, leaky_slope, form)

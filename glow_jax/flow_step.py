@@ -26,7 +26,6 @@ from glow_jax.coupling_network import (
 from glow_jax.kept_programs import kept
 from glow_jax.lanes import (
     Borders,
-    LaneWeights,
     apply_lanes,
     fills_lanes,
     group_size,
@@ -183,15 +182,22 @@ class FoldedStep(nnx.Module):
         """How the networks of a level are computed, for images of height x width."""
         halves = self.rule.conditioning in ("first", "second")  # else half of the columns
         n_in = n_channels // 2 if halves else n_channels
-        form = form_for(self._platform, n_in, self._hidden, height * width)
-        n_images = self.group_size(batch, height * width)
-        if form == "lanes" and not (halves and fills_lanes(width, n_images)):
-            return "convolution"
-        return form
+        for precision in (self.precision, "exact"):  # whose forms have no kernel
+            form = form_for(self._platform, n_in, self._hidden, height * width, precision)
+            if form not in ("lanes", "fused"):
+                return form
+            n_images = self.group_size(form, batch, height, width)
+            if halves and n_images > 0 and fills_lanes(width, n_images):
+                return form
+        return "convolution"
 
-    def group_size(self, batch: Any, n_pixels: int) -> int:
-        """Images that are computed at once in the form "lanes"."""
-        return group_size(batch, n_pixels, self._hidden, self.precision)
+    def group_size(self, form: Form, batch: Any, height: int, width: int) -> int:
+        """Images that are computed at once in the form "lanes" or "fused"; 0 if none can be."""
+        if form == "fused":
+            from glow_jax import fused_lanes  # Pallas takes long to import
+
+            return fused_lanes.group_size(batch, height, width)
+        return group_size(batch, height * width, self._hidden, self.precision)
 
     @property
     def _platform(self) -> str:
@@ -205,17 +211,37 @@ class FoldedStep(nnx.Module):
     def _weights(self) -> NetworkWeights:
         return NetworkWeights(**{name: leaf[...] for name, leaf in self.network.items()})
 
-    def lane_weights(self) -> LaneWeights:
-        """The weights of all steps, for `lane_network`."""
-        return lane_weights(self._weights())
+    def lane_weights(self, form: Form) -> Any:
+        """The weights of all steps, for `lane_network`: `LaneWeights` or `FusedWeights`."""
+        weights = lane_weights(self._weights())
+        if form == "fused":
+            from glow_jax.fused_lanes import fused_weights
 
-    def lane_network(self, lanes: LaneWeights, borders: Borders) -> Network:
-        """The network of one step in the form "lanes", for batches of columns (L, H, 1, C)."""
+            return fused_weights(weights)
+        return weights
+
+    def lane_network(self, form: Form, lanes: Any, borders: Borders, width: int) -> Network:
+        """The network of one step in the form "lanes" or "fused".
+
+        Args:
+            form: of the level.
+            lanes: the step's weights, of `lane_weights`.
+            borders: of the group.
+            width: of an image, in pixels.
+
+        Returns:
+            A function of batches of columns (L, H, 1, C).
+        """
+        run: Callable[..., Array] = apply_lanes
+        if form == "fused":
+            from glow_jax.fused_lanes import apply_fused
+
+            run = functools.partial(apply_fused, width=width)
 
         def network(x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
             weights = self._weights()
             x = normalised_input(x1, weights)[:, :, 0].transpose(1, 2, 0)
-            out = apply_lanes(x, lanes, borders, self.precision, self.leaky_slope)
+            out = run(x, lanes, borders, self.precision, self.leaky_slope)
             return out.transpose(2, 0, 1)[:, :, None], weights.scale_parameter
 
         return network
@@ -223,7 +249,8 @@ class FoldedStep(nnx.Module):
     def _network(self, x1: BHWC) -> tuple[Float[Array, "B H W D"], Array | None]:
         weights = self._weights()
         form = form_for(self._platform, x1.shape[-1], self._hidden, x1.shape[1] * x1.shape[2])
-        form = "convolution" if form == "lanes" else form  # `model.Level` runs "lanes"
+        if form in ("lanes", "fused"):  # `model.Level` runs these
+            form = "convolution"
         out = apply_network(x1, weights, self.precision, self.leaky_slope, self._platform, form)
         return out, weights.scale_parameter
 

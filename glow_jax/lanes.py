@@ -144,9 +144,13 @@ def apply_lanes(
     p = activation(p + weights.hidden_bias[None], leaky_slope)
     p = _product(_apart(p, precision), weights.out_kernel, (1, 2, 0), precision, x.dtype)
     left, same, right = jnp.split(p, 3, axis=1)
-    ring = _product(borders.outside, weights.ring, (2, 1, 0), "exact")
     left, right = _from_lane(left, -1) * borders.left, _from_lane(right, 1) * borders.right
-    return ring + same + left + right
+    return ring(borders, weights.ring) + same + left + right
+
+
+def ring(borders: Borders, weights: Float[Array, "1 N D"]) -> Float[Array, "H D L"]:
+    """What the padding ring and the last bias add to the network's result."""
+    return _product(borders.outside, weights, (2, 1, 0), "exact")
 
 
 def _apart(hidden: HCL, precision: Products) -> HCL:

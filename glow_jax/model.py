@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, UInt8
 
 from glow_jax import lanes, pixels
 from glow_jax.config import GlowConfig
+from glow_jax.coupling_network import Form
 from glow_jax.flow_step import FoldedStep, Step, parts_of
 from glow_jax.graph_model import GraphGlow
 from glow_jax.kept_programs import kept
@@ -89,8 +90,10 @@ class Level(nnx.Module):
         self.recompute = False
 
     def _scan(self, method: str, h: BHWC, reverse: bool) -> tuple[BHWC, PerSample]:
-        if isinstance(self.steps, FoldedStep) and self.steps.form(*h.shape) == "lanes":
-            return self._scan_lanes(self.steps, method, h, reverse)
+        if isinstance(self.steps, FoldedStep):
+            form = self.steps.form(*h.shape)
+            if form in ("lanes", "fused"):
+                return self._scan_lanes(self.steps, form, method, h, reverse)
         graph, state = nnx.split(self.steps)
 
         def body(h: BHWC, state: Any) -> tuple[BHWC, PerSample]:
@@ -104,18 +107,18 @@ class Level(nnx.Module):
         return h, logdets.sum(0)
 
     def _scan_lanes(
-        self, steps: FoldedStep, method: str, h: BHWC, reverse: bool
+        self, steps: FoldedStep, form: Form, method: str, h: BHWC, reverse: bool
     ) -> tuple[BHWC, PerSample]:
         """As `_scan`, group of images after group, each a batch of columns (`glow_jax.lanes`)."""
         graph, state = nnx.split(steps)
         batch, height, width, _ = h.shape
-        weights = steps.lane_weights()
-        n_images = steps.group_size(batch, height * width)
+        weights = steps.lane_weights(form)
+        n_images = steps.group_size(form, batch, height, width)
         borders = lanes.borders(height, width, n_images, weights.ring.shape[2], h.dtype)
 
         def body(h: BHWC, xs: Any) -> tuple[BHWC, PerSample]:
             step: Any = nnx.merge(graph, xs[0])
-            network = step.lane_network(xs[1], borders)
+            network = step.lane_network(form, xs[1], borders, width)
             result: tuple[BHWC, PerSample] = getattr(step, method)(h, network, lanes.matmul_lanes)
             return result
 

@@ -35,6 +35,7 @@ LAYERS = [  # of glow_jax; each may import those before it
     "products",
     "coupling_network",
     "lanes",
+    "fused_lanes",
     "layers",
     "coupling",
     "flow_step",

@@ -4,7 +4,8 @@
 
 The extra `aot` holds the compiler of TPUs (libtpu); that of GPUs is in `jax[cuda12]`. Seconds are
 *modelled*: the larger of the compiler's own estimate of cycles ÷ clock, and bytes of main memory ÷
-bandwidth. GPU programs have no such estimate: of them only bytes are counted. Nothing is measured
+bandwidth. The compiler estimates none of a Pallas kernel: what its matrix products take stands for
+it. GPU programs have no such estimate: of them only bytes are counted. Nothing is measured
 but the time to compile. A large matrix product, compiled in the same way, says how far the model is
 from the peak rate. Rows that the output file has already are not compiled again.
 """
@@ -40,8 +41,7 @@ class Chip:
         peak: bfloat16 FLOP/s, from the vendor's table.
         bandwidth: of the main memory, bytes/s, likewise.
         memory: of the main memory, bytes, likewise.
-        lanes: FLOP of one cycle: 2 x matrix units x rows x columns of a unit; 0 if the compiler
-            does not estimate cycles.
+        units: the matrix units; None if the compiler does not estimate cycles.
     """
 
     platform: str
@@ -49,21 +49,22 @@ class Chip:
     peak: float
     bandwidth: float
     memory: float
-    lanes: int
+    units: hlo.Units | None
 
     @property
     def clock(self) -> float:
-        """Cycles/s: the peak rate ÷ FLOP of a cycle."""
-        return self.peak / self.lanes
+        """Cycles/s: the peak rate ÷ FLOP of a cycle, which are 2 x units x rows x columns."""
+        assert self.units is not None
+        return self.peak / (2 * self.units.number * self.units.size**2)
 
 
 # cloud.google.com/tpu/docs: v5e, v6e. v5e has 4 units of 128 x 128. For v6e 4 of 256 x 256 are
 # assumed, hence 1.75 GHz: with 2, the large product would exceed the peak rate by 40 %. H100 SXM:
 # NVIDIA's data sheet, dense.
 CHIPS = {
-    "v5e": Chip("tpu", "v5e:2x2", 197e12, 819e9, 16e9, 2 * 4 * 128**2),
-    "v6e": Chip("tpu", "v6e:2x2", 918e12, 1640e9, 32e9, 2 * 4 * 256**2),
-    "h100": Chip("cuda", "1x1x1", 989e12, 3350e9, 80e9, 0),
+    "v5e": Chip("tpu", "v5e:2x2", 197e12, 819e9, 16e9, hlo.V5E),
+    "v6e": Chip("tpu", "v6e:2x2", 918e12, 1640e9, 32e9, hlo.Units(256, 4, 0.70)),
+    "h100": Chip("cuda", "1x1x1", 989e12, 3350e9, 80e9, None),
 }
 
 
@@ -181,7 +182,7 @@ def modelled(case: Row, texts: Path | None = None) -> Row:
     if texts:
         name = "-".join(str(value) for key, value in case.items() if key != "commit")
         write_atomically(texts / f"{name}.hlo", text.encode())
-    counts = hlo.count(text)
+    counts = hlo.count(text, chip.units or hlo.V5E)
     memory = compiled.memory_analysis()
     row = {
         "temporary_bytes": memory.temp_size_in_bytes,

@@ -4,7 +4,8 @@ PAIRS is a folder of `glow-jax generate --setting pairs`, at 64 and 256 pixels. 
 a person is moved to the next person who has it, from one neutral picture of each, and pasted into
 the target's picture at 256 pixels. The truth is the target's own picture with the expression.
 `--pictures neutral all` adds rows of the same methods that see all pictures of each person except
-the one with the expression that is transferred.
+the one with the expression that is transferred. With `many` the means of the paper's formula are of
+MANY pictures, as its authors had: those pictures, and copies whose crop and light are varied.
 Needs the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network knows people.
 
 - gain, r: slope and correlation of the AUs' change in the outputs on the change in the source's
@@ -31,6 +32,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from bench.truth.scores import ssim_map
+from bench.truth.varied import varied
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
 
@@ -41,7 +43,9 @@ CHUNK = 16  # outputs that are computed at once
 LUMA = np.array([0.299, 0.587, 0.114])
 COLUMNS: tuple[str, ...] = ("gain", "r", "truth_gain", "truth_r", "to_target", "nearer")
 COLUMNS += ("mouth_mae", "mouth_ssim", "mouth_sharpness")
-ALL = ", all pictures"  # ends the title of a row whose method saw all pictures
+MANY = 20  # pictures of each person in the means of rows `many`
+# What ends the title of a row, by the pictures that its method saw.
+ENDINGS = {"neutral": "", "all": ", all pictures", "many": f", {MANY} pictures"}
 ALPHAS = {"paper": 0.5}  # the others: 1
 
 
@@ -75,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         "--pictures",
         nargs="+",
         default=["neutral"],
-        choices=("neutral", "all"),
+        choices=ENDINGS,
         help="pictures of each person that the methods see (default: neutral)",
     )
     parser.add_argument("--cases", type=int, help="at most, drawn by --seed (default: all)")
@@ -119,6 +123,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         models = dataclasses.replace(models, expression_model=other)
     labeller, embed = Labeller(), Embedder()
     album = Album(args.pairs, models.codec, labels)
+    of_many = Album(args.pairs, models.codec, labels, MANY)
     judge = Judge(labels, album, labeller, embed)
     outputs: dict[str, Iterable[np.ndarray]] = {
         "no transfer": [album.large(case.target) for case in cases],
@@ -127,8 +132,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     for name, kind in itertools.product(args.methods, args.pictures):
         alpha = ALPHAS.get(name, 1.0)
         few = [case if kind == "neutral" else case.from_all for case in cases]
-        title = f"{name}, alpha {alpha:g}" + (ALL if kind == "all" else "")
-        outputs[title] = pasted(name, alpha, models, album, few)
+        title = f"{name}, alpha {alpha:g}" + ENDINGS[kind]
+        outputs[title] = pasted(name, alpha, models, of_many if kind == "many" else album, few)
     rows, made = {}, {}
     for name, pictures in outputs.items():
         made[name] = list(pictures)
@@ -136,7 +141,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         print_row(name, rows[name])
     labeller.close()
     if args.sheet is not None:
-        shown = {name: made[name] for name in made if not name.endswith(ALL)}
+        shown = {name: made[name] for name in made if not name.endswith(" pictures")}
         write_sheet(args.sheet, labels, album, cases, shown)
     return {
         "commit": commit(),
@@ -178,10 +183,14 @@ class Album:
 
     Picture i is names[i]. If it is neutral, person i has picture i alone. Otherwise person i has
     all other pictures of the same person, the neutral one first.
+
+    Means are of at least `at_least` pictures: where a person has fewer, copies of them whose crop
+    and light are varied are added.
     """
 
-    def __init__(self, folder: Path, codec: Any, labels: dict[str, Any]):
+    def __init__(self, folder: Path, codec: Any, labels: dict[str, Any], at_least: int = 1):
         self._folder, self._codec, self._labels = folder, codec, labels
+        self._at_least = at_least
         self.names = sorted(labels)
         self.number = {name: i for i, name in enumerate(self.names)}
         self._shapes: list[tuple[int, ...]] = []
@@ -209,12 +218,20 @@ class Album:
             return np.asarray(image.convert("RGB"))
 
     def latents(self, pictures: Sequence[int]) -> np.ndarray:
-        levels = [np.asarray(level) for level in self._codec.encode(self.pixels(pictures))]
+        return self._encoded(self.pixels(pictures))
+
+    def _encoded(self, images: np.ndarray) -> np.ndarray:
+        levels = [np.asarray(level) for level in self._codec.encode(images)]
         self._shapes = [level.shape[1:] for level in levels]
         return np.concatenate([level.reshape(len(level), -1) for level in levels], 1)
 
     def mean(self, person: int) -> np.ndarray:
-        return np.asarray(self.latents(self.usable(person)).mean(0))
+        own = self.usable(person)
+        images, rng = self.pixels(own), np.random.default_rng(person)
+        missing = range(len(own), self._at_least)
+        names = [self.names[own[k % len(own)]] for k in missing]
+        copies = [varied(rng, self.large(name), images.shape[1]) for name in names]
+        return np.asarray(self._encoded(np.stack([*images, *copies])).mean(0))
 
     def tree(self, vectors: np.ndarray) -> tuple[np.ndarray, ...]:
         ends = np.cumsum([np.prod(shape) for shape in self._shapes])[:-1]

@@ -42,6 +42,7 @@ def test_loops_count_as_often_as_they_run_and_tiles_are_whole() -> None:
     assert dataclasses.asdict(hlo.count(TEXT)) == {
         "cycles": 7 * 110,
         "product_cycles": 7 * 100,
+        "kernel_cycles": 0,
         "moving_cycles": 7 * 10,
         "hbm_bytes": 7 * 3 * tile,  # the copy reads one; the product reads one and writes one
         "loops": 1,
@@ -80,6 +81,31 @@ def test_a_slice_within_a_fusion_within_a_fusion_reads_the_slice_alone() -> None
     assert hlo.count(whole).hbm_bytes == 10 * tile
     renamed = SLICED.replace("f32[1,8,128]", "f32[9,8,128]").replace("dynamic-slice", "bitcast")
     assert hlo.count(renamed).hbm_bytes == 18 * tile
+
+
+KERNEL = """HloModule m, is_scheduled=true
+
+ENTRY %main (x: f32[4,6,256], a: f32[40,130], b: bf16[16,128], c: f32[40,1]) -> f32[4,8,256] {
+  %x = f32[4,6,256]{2,1,0:T(8,128)S(1)} parameter(0)
+  %a = f32[40,130]{1,0:T(8,128)S(1)} parameter(1)
+  %b = bf16[16,128]{1,0:T(8,128)(2,1)S(1)} parameter(2)
+  %c = f32[40,1]{1,0:T(8,128)S(1)} parameter(3)
+  ROOT %out = f32[4,8,256]{2,1,0:T(8,128)S(1)} custom-call(%x, %a, %b, %c), \
+custom_call_target="tpu_custom_call", backend_config={"custom_call_config":{"body":"x"}}
+}
+""".replace("\\\n", "")
+
+
+def test_a_kernel_counts_the_passes_of_its_matrices() -> None:
+    """Of 1024 columns: 48 rows of two tiles in three passes, and 16 rows of one tile in one."""
+    units = hlo.Units(size=128, number=2, share=0.5)
+    passes = 3 * 48 * 2 + 16
+    counts = hlo.count(KERNEL, units)
+    assert counts.product_cycles == passes * 8
+    assert counts.kernel_cycles == counts.cycles == passes * 8 + hlo.KERNEL_REST
+    assert counts.moving_cycles == 0
+    larger = hlo.Units(size=256, number=2, share=0.5)
+    assert hlo.count(KERNEL, larger).cycles == (3 * 48 + 16) * 4 + hlo.KERNEL_REST
 
 
 def test_an_unknown_trip_count_is_an_error() -> None:

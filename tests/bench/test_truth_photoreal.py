@@ -19,6 +19,7 @@ from bench.truth.photoreal_pairs import (
     mouth_figures,
     opens,
 )
+from bench.truth.varied import varied
 from glow_jax.io.landmarks68 import INNER_LIPS
 from tests.support.linear import linear_codec
 
@@ -102,6 +103,35 @@ def test_a_person_named_by_an_expression_has_the_other_pictures(tmp_path: Path) 
     np.testing.assert_allclose(album.mean(number["a_smile"]), both.mean(0), rtol=1e-6)
     case = Case("a_neutral", "a_smile", "b_neutral", "b_smile")
     assert case.from_all == Case("a_smile", "a_smile", "b_smile", "b_smile")
+
+
+def test_means_of_many_pictures_add_copies(tmp_path: Path) -> None:
+    rng, rows = np.random.default_rng(1), labels()
+    for side in (8, SIDE):
+        (tmp_path / str(side)).mkdir()
+        for name in rows:
+            smooth = rng.integers(60, 200, (4, 4, 3), np.uint8)
+            picture = Image.fromarray(smooth).resize((side, side), Image.Resampling.BICUBIC)
+            picture.save(tmp_path / str(side) / f"{name}.webp", lossless=True)
+    album, of_many = (Album(tmp_path, linear_codec(), rows, least) for least in (1, 6))
+    number = album.number["a_neutral"]
+    own, mean = album.mean(number), of_many.mean(number)
+    np.testing.assert_array_equal(mean, of_many.mean(number))
+    assert np.abs(mean - own).max() > 1
+    # The copies are of the same picture: on average they differ little from it.
+    assert abs(float(mean.mean() - own.mean())) < 25
+
+
+def test_varied_copies_keep_the_picture(tmp_path: Path) -> None:
+    across = np.linspace(0, 255, SIDE).astype(np.uint8)
+    picture = np.repeat(np.tile(across, (SIDE, 1))[..., None], 3, 2)
+    copies = [varied(np.random.default_rng(seed), picture, 64) for seed in range(8)]
+    assert {copy.shape for copy in copies} == {(64, 64, 3)}
+    assert len({copy.tobytes() for copy in copies}) == 8
+    slopes = [np.diff(copy[16:48, 16:48].astype(float).mean((0, 2))).mean() for copy in copies]
+    # Mirrored or not, the ramp stays a ramp.
+    assert {np.sign(slope) for slope in slopes} == {-1.0, 1.0}
+    assert all(2 < abs(slope) < 6 for slope in slopes)
 
 
 @pytest.mark.parametrize("module", [photoreal_pairs, mouths])

@@ -1,5 +1,6 @@
 """The forms of the coupling network are one function; each platform's is chosen in one place."""
 
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import jax
@@ -20,7 +21,8 @@ from glow_jax.coupling_network import (
 from glow_jax.model import Glow
 from glow_jax.products import Products
 
-FORMS = [form for form in get_args(Form) if form != "lanes"]  # of which test_lanes.py is
+# "lanes" and "fused" have test files of their own.
+FORMS = [form for form in get_args(Form) if form not in ("lanes", "fused")]
 
 
 def random_weights(n_in: int, width: int, n_out: int) -> NetworkWeights:
@@ -89,6 +91,13 @@ def test_precisions_are_close(form: Form, precision: Products, bound: float) -> 
     assert (error > 0) == (precision == "fast")
 
 
+def test_old_tpus_have_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    for kind, form in {"TPU v3": "lanes", "TPU v4": "fused", "TPU v5 lite": "fused"}.items():
+        monkeypatch.setattr(jax, "devices", lambda kind=kind: [SimpleNamespace(device_kind=kind)])
+        assert form_for("tpu", 6, 512, 128 * 128, "fast") == form
+
+
 def test_platform_changes_the_form_and_not_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both directions of a whole model and its likelihood; each form is a program of its own."""
     config = GlowConfig(8, 8, n_levels=2, n_steps=2, hidden_width=8, coupling="affine")
@@ -108,6 +117,8 @@ def test_platform_changes_the_form_and_not_the_function(monkeypatch: pytest.Monk
     wide = (6, 512, 128 * 128)
     assert form_for("cpu", *wide) == form_for("cuda", *wide) == "rows"
     assert form_for("tpu", *wide) == "lanes"
+    assert form_for("tpu", *wide, "high") == form_for("tpu", *wide, "fast") == "fused"
+    assert form_for("tpu", 6, 128, 32 * 32, "high") == "fused"
     assert form_for("tpu", 6, 128, 32 * 32) == form_for("tpu", 192, 512, 16) == "convolution"
     assert programs[0] == 0
     assert programs[1] > 0

@@ -43,6 +43,7 @@ RESIDUAL_PENALTY = 100.0  # of the residual's change, on the squared norm
 SMOOTHING = 1e-4  # of the warp of a model that pairs changed: lids and lips move on their own
 MIN_CHANGE = 0.03  # standard deviation of a unit's change that suffices to calibrate it
 MOVES = ("aus", "neutral_landmarks", "landmarks")  # of `Pairs`
+UNREAD_NOISE = 1.5  # noise of a unit that is not read, in root mean squares of its raw changes
 NEUTRAL_WEIGHT = 300.0  # of the row of both kinds, beside a picture
 
 
@@ -108,7 +109,11 @@ def _moved(
 
 
 def _calibrated(model: ExpressionModel, calibration: Sequence[Taught]) -> ExpressionModel:
-    """Slope and noise of estimated changes, where pairs of photoreal pictures show them."""
+    """Slope and noise of estimated changes, where pairs of photoreal pictures show them.
+
+    Of a unit that MediaPipe does not read, raw changes over pairs are taken as noise: only larger
+    ones count.
+    """
     if not any((taught.bases >= 0).any() for taught in calibration):
         return model
     estimated, true = [], []
@@ -121,6 +126,9 @@ def _calibrated(model: ExpressionModel, calibration: Sequence[Taught]) -> Expres
     known = np.isfinite(y).all(0) & (y.std(0) > MIN_CHANGE)
     slope, noise = np.array(model.slope), np.array(model.noise)
     slope[known], noise[known] = calibrate(x[:, known], y[:, known])
+    unread = ~np.isfinite(y).all(0)
+    rms = np.sqrt((x[:, unread].astype(np.float64) ** 2).mean(0)).astype(np.float32)
+    noise[unread] = np.maximum(noise[unread], np.float32(UNREAD_NOISE) * rms)
     return dataclasses.replace(model, slope=slope, noise=noise)
 
 

@@ -110,18 +110,44 @@ def make_template(landmarks: Float[np.ndarray, "N 68 2"]) -> np.ndarray:
 def _one_side(
     luma: Float[Array, "B H W"], landmarks: Landmarks, template: np.ndarray | Array
 ) -> tuple[Float[Array, "B F"], Float[Array, "B 2 2"]]:
-    size = jnp.array([luma.shape[2], luma.shape[1]], landmarks.dtype)
-    points = landmarks * size[None, None]
-    turn, shift = _similarity(jnp.asarray(template)[STEADY], points[:, STEADY])
+    points, turn, shift = placed(luma, landmarks, template)
     parts = []
     for window in WINDOWS:
-        edges = _histograms(_sampled(luma, turn, shift, window))
+        edges = histograms(_sampled(luma, turn, shift, window))
         parts.append(edges.reshape(len(edges), -1))
+    return jnp.concatenate([*parts, shape_of(points, turn, shift, template)], 1), turn
+
+
+def placed(
+    luma: Float[Array, "B H W"], landmarks: Landmarks, template: np.ndarray | Array
+) -> tuple[Landmarks, Float[Array, "B 2 2"], Float[Array, "B 2"]]:
+    """Landmarks in pixels, and the similarity from the template to the picture, pixels.
+
+    Returns:
+        Landmarks, right and down; rotation times scale; and the midpoint of the eyes.
+    """
+    size = jnp.array([luma.shape[2], luma.shape[1]], landmarks.dtype)
+    points = landmarks * size[None, None]
+    return points, *_similarity(jnp.asarray(template)[STEADY], points[:, STEADY])
+
+
+def shape_of(
+    points: Landmarks,
+    turn: Float[Array, "B 2 2"],
+    shift: Float[Array, "B 2"],
+    template: np.ndarray | Array,
+) -> Float[Array, "B 136"]:
+    """The shape of faces: their landmarks less the template's, in its frame, of SHAPE_WEIGHT.
+
+    Args:
+        points, turn, shift: of `placed`.
+        template: (68, 2) of `make_template`.
+    """
     centred = points - shift[:, None]
     scale_squared = (turn**2).sum((1, 2))[:, None, None] / 2
     local = jnp.einsum("bkd,bdr->bkr", centred, turn) / scale_squared
     shape = (local - template[None]) * WINDOWS[0].scale
-    return jnp.concatenate([*parts, shape.reshape(len(shape), -1) * SHAPE_WEIGHT], 1), turn
+    return shape.reshape(len(shape), -1) * SHAPE_WEIGHT
 
 
 def _similarity(
@@ -140,12 +166,22 @@ def _similarity(
 def _sampled(
     luma: Float[Array, "B H W"], turn: Array, shift: Array, window: Window
 ) -> Float[Array, "B h w"]:
-    """The pixels of a window, bilinear; beyond the picture its border pixels repeat."""
+    """The pixels of a window."""
     y, x = np.mgrid[: window.height, : window.width].astype(np.float32) + 0.5
     local = np.stack([x - window.width / 2, y - window.height / 2], -1) / window.scale
     local = local + np.array([window.x, window.y], np.float32)
     place = jnp.einsum("bij,hwj->bhwi", turn, jnp.asarray(local, jnp.float32))
-    place = place + shift[:, None, None] - 0.5
+    return bilinear(luma, place + shift[:, None, None])
+
+
+def bilinear(luma: Float[Array, "B H W"], place: Float[Array, "B ... 2"]) -> Float[Array, "B ..."]:
+    """Pixels at places between pixels; beyond the picture its border pixels repeat.
+
+    Args:
+        luma: pictures.
+        place: right and down, pixels; the middle of the first pixel is at (0.5, 0.5).
+    """
+    place = place - 0.5
     height, width = luma.shape[1:]
     column = jnp.clip(place[..., 0], 0, width - 1.001)
     row = jnp.clip(place[..., 1], 0, height - 1.001)
@@ -162,7 +198,7 @@ def _sampled(
     return above * (1 - v) + below * v
 
 
-def _histograms(luma: Float[Array, "B h w"]) -> Float[Array, "B K r c"]:
+def histograms(luma: Float[Array, "B h w"]) -> Float[Array, "B K r c"]:
     """Histograms of oriented gradients in cells of CELL pixels, normalised by nearby cells."""
     height, width = luma.shape[1:]
     hi = "highest"  # precision

@@ -13,6 +13,7 @@ from glow_jax.io.npz import read_npz
 from transfer.expression.absolute import N_ROWS, Population
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES
+from transfer.expression.landmark_corrections import SCALES
 from transfer.expression.landmark_corrections import SHAPE as STAGE_SHAPE
 from transfer.expression.landmark_detector import Params, parameter_shapes
 from transfer.expression.model import REGRESSOR_NAMES_ON_DISK, ExpressionModel, named_arrays
@@ -21,7 +22,6 @@ NAME = "expressions.npz"
 POPULATION = "population"  # rows: the fields of `Population`; files of version 0.1 have none
 CORRECTIONS = "corrections"  # files of version 0.1 have none
 SMOOTHING = "smoothing"  # files of version 0.1 have none
-MAX_STAGES = 8  # of the corrections
 MAX_BYTES = 2**30  # of all arrays of a file together, after unpacking
 
 
@@ -74,7 +74,7 @@ def load_expression_model(path: str | os.PathLike) -> ExpressionModel:
     wanted |= {"reader/bias": (width,), "reader/out": (width, n)}
     found = {name: array.shape for name, array in named_arrays(model).items()}
     if CORRECTIONS in arrays:
-        n_stages = min(len(np.atleast_1d(arrays[CORRECTIONS])), MAX_STAGES)
+        n_stages = min(len(np.atleast_1d(arrays[CORRECTIONS])), len(SCALES))
         wanted[CORRECTIONS] = (n_stages, *STAGE_SHAPE)
     if SMOOTHING in arrays:
         wanted[SMOOTHING] = ()

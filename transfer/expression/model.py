@@ -31,7 +31,14 @@ from transfer.expression.creases import with_creases
 from transfer.expression.features import features, mirrored
 from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
-from transfer.expression.openings import between_eyes, newly_open, uncrossed, unfolded
+from transfer.expression.lids import closed_lids
+from transfer.expression.openings import (
+    MIN_LID_GAP,
+    between_eyes,
+    newly_open,
+    uncrossed,
+    unfolded,
+)
 from transfer.expression.warp import SMOOTHING, Smoothing, warp, warp_to
 
 Images = UInt8[Array, "B H W 3"]
@@ -105,8 +112,8 @@ class ExpressionModel:
         population: statistics of neutral faces, for people without a neutral picture; None for a
             file of version 0.1. It does not enter `fingerprint`, because no other output depends
             on it.
-        corrections: (S, F + 1, 136) of `transfer.expression.landmark_corrections`; None for a
-            model that was fitted on renders alone.
+        corrections: (S, F + 1, 136) of `transfer.expression.landmark_corrections`, S at most 3;
+            None for a model that was fitted on renders alone.
         smoothing: () of the warp's spline, which then has the points of
             `transfer.expression.creases` too; None means `transfer.expression.warp.SMOOTHING`
             and a spline through the landmarks alone.
@@ -262,8 +269,10 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
     right, down = local[..., 0], local[..., 1]
     x, y = across[:, :1], across[:, 1:]
     turned = jnp.stack([right * x - down * y, right * y + down * x], -1)
-    found = uncrossed(landmarks, turned, jnp.stack([-y, x], -1))
-    return found if model.smoothing is None else unfolded(landmarks, found)
+    face_down = jnp.stack([-y, x], -1)
+    if model.smoothing is None:
+        return uncrossed(landmarks, turned, face_down)
+    return unfolded(landmarks, uncrossed(landmarks, turned, face_down, MIN_LID_GAP))
 
 
 def warped(
@@ -296,7 +305,8 @@ def with_expression(
     edit = from_mean_shape(
         model, edit, landmarks + displacements, (images.shape[1], images.shape[2])
     )
-    return apply_edit(limited(model, edit, pixels, face_colour(images, landmarks)), pixels)
+    edit = limited(model, edit, pixels, face_colour(images, landmarks))
+    return apply_edit(with_closed_lids(model, edit, images, landmarks, displacements), pixels)
 
 
 def limited(
@@ -325,6 +335,30 @@ def limited(
     brighter = jnp.minimum(added, jnp.maximum(face - pixels, 0))
     suited = jnp.where(removed > 0, added, jnp.where(added < 0, darker, brighter))
     return jnp.concatenate([suited, removed], -1)
+
+
+def with_closed_lids(
+    model: ExpressionModel,
+    edit: Float[Array, "B h w 4"],
+    images: Images,
+    landmarks: Landmarks,
+    displacements: Landmarks,
+) -> Float[Array, "B h w 4"]:
+    """An edit of `apply_edit`, and then the lines of eyes that shut, for a model with `smoothing`.
+
+    Args:
+        model: the expression model.
+        edit: in the frame of the pictures with the expression.
+        images: before they are warped.
+        landmarks: of `images`.
+        displacements: of `landmarks`.
+    """
+    if model.smoothing is None:
+        return edit
+    size = (edit.shape[1], edit.shape[2])
+    pixels = images.astype(jnp.float32)
+    line = closed_lids(pixels, landmarks, landmarks + displacements, size)
+    return line + edit - line[..., 3:] * edit
 
 
 def residual_edit(

@@ -24,7 +24,7 @@ from transfer.expression.model import (
     Landmarks,
     find_landmarks,
 )
-from transfer.expression.openings import lip_gap, newly_open
+from transfer.expression.openings import lip_gap, newly_open, smooth_step
 from transfer.expression.warp import warp_to
 
 # `newly_open` of a mouth that shows nothing of the source's, and of one that shows only that.
@@ -119,10 +119,4 @@ def share(before: Landmarks, after: Landmarks, shown: Landmarks) -> Float[Array,
     """
     opened = (newly_open(before, after - before) - OWN_MOUTH) / (SOURCE_MOUTH - OWN_MOUTH)
     gaps = lip_gap(shown, shown) / jnp.maximum(MIN_GAP_RATIO * lip_gap(after, before), 1e-3)
-    return _smooth(opened) * _smooth(gaps)
-
-
-def _smooth(t: Float[Array, " B"]) -> Float[Array, " B"]:
-    """A smooth step from 0 at 0 to 1 at 1."""
-    t = jnp.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)
+    return smooth_step(opened) * smooth_step(gaps)

@@ -17,6 +17,7 @@ Landmarks = Float[Array, "B 68 2"]
 
 MIN_THICKNESS = 0.7  # least share of its thickness that a lip keeps
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
+MIN_LID_GAP = 0.012  # the same for lids, where shut eyes are drawn (`transfer.expression.lids`)
 
 
 def between_eyes(landmarks: Landmarks) -> Float[Array, "B 2"]:
@@ -25,17 +26,22 @@ def between_eyes(landmarks: Landmarks) -> Float[Array, "B 2"]:
 
 
 def uncrossed(
-    landmarks: Landmarks, displacements: Landmarks, down: Float[Array, "B 1 2"]
+    landmarks: Landmarks,
+    displacements: Landmarks,
+    down: Float[Array, "B 1 2"],
+    lid_gap: float = MIN_GAP,
 ) -> Landmarks:
-    """Displacements that leave a gap of MIN_GAP, or the old gap if smaller, between lids and lips.
+    """Displacements that leave a gap, or the old gap if it is smaller, between lids and lips.
 
     Args:
         landmarks: before they are displaced.
         displacements: in sides of the picture, as `landmarks`.
         down: the face's own downward direction, as long as the distance between its eyes.
+        lid_gap: between lids, in distances between the eyes; between lips it is MIN_GAP.
     """
     before = _gaps(landmarks, down)
-    wanted = jnp.minimum(before, MIN_GAP)
+    least = jnp.full(len(UPPER_EDGES), lid_gap, before.dtype).at[LIP_PAIRS].set(MIN_GAP)
+    wanted = jnp.minimum(before, least[None])
     missing = jnp.maximum(wanted - before - _gaps(displacements, down), 0)[..., None] * down / 2
     return displacements.at[:, UPPER_EDGES].add(-missing).at[:, LOWER_EDGES].add(missing)
 
@@ -78,3 +84,9 @@ def lip_gap(points: Landmarks, face: Landmarks) -> Float[Array, " B"]:
     across = between_eyes(face)
     down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
     return jnp.maximum(_gaps(points, down)[:, LIP_PAIRS].mean(1), 0)
+
+
+def smooth_step(t: Array) -> Array:
+    """A smooth step from 0 where t is 0 or less to 1 where it is 1 or more."""
+    t = jnp.clip(t, 0, 1)
+    return t * t * (3 - 2 * t)

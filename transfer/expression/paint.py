@@ -120,4 +120,5 @@ def _displaced(
     pixels = em.warp_pictures(model, images.astype(jnp.float32), landmarks, displacements)
     pixels = jax.image.resize(pixels, (len(pixels), side, side, pixels.shape[3]), "linear")
     colours = em.face_colour(images, landmarks)
-    return *points, em.limited(model, change, pixels, colours)
+    change = em.limited(model, change, pixels, colours)
+    return *points, em.with_closed_lids(model, change, images, landmarks, displacements)

@@ -33,7 +33,9 @@ LOG_GAIN, LOG_GAIN_DEVIATION = np.log(0.92), 0.12
 LOG_GAIN_STEPS = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
 OFFSET_DEVIATION = 8.0  # grey levels
 OFFSET_STEPS = np.array([-12.0, -6.0, 0.0, 6.0, 12.0])
-MIN_PASTE_PX, MAX_PASTE_PX = 256, 1024  # side of the mouth's crop for a photograph
+# Side of the mouth's crop for a photograph. It is resampled three times: at the face's own size
+# that leaves half of the finest details.
+MIN_PASTE_PX, MAX_PASTE_PX = 512, 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +186,9 @@ def _mean(codec: Codec, nats: np.ndarray, steps: np.ndarray, sd: float) -> np.nd
 
 
 def paste_side(side_px: float) -> int:
-    """Side of a crop for a photograph: a power of two, so that few shapes are compiled."""
-    side = 1 << max(0, int(np.ceil(side_px)) - 1).bit_length()
+    """Side of a crop for a photograph, at least twice that of the face where the limit allows.
+
+    It is a power of two, so that few shapes are compiled.
+    """
+    side = 1 << max(0, 2 * int(np.ceil(side_px)) - 1).bit_length()
     return int(np.clip(side, MIN_PASTE_PX, MAX_PASTE_PX))

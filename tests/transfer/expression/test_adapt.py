@@ -112,6 +112,11 @@ def test_pairs_change_displacements_and_residual() -> None:
     changed = np.abs(np.asarray(model.residual) - np.asarray(start.residual)).max((2, 3, 4))
     assert changed[0, 0] > 1  # the bar, grey levels
     assert model.slope[0] != start.slope[0] and model.slope[1] == start.slope[1]
+    shown = taught[1]
+    raw = np.asarray(RAW(model, jnp.asarray(shown.images)))[:, 1]
+    after = np.flatnonzero(shown.bases >= 0)
+    rms = np.sqrt(((raw[after] - raw[shown.bases[after]]) ** 2).mean())
+    np.testing.assert_allclose(model.noise[1], max(start.noise[1], 1.5 * rms), rtol=1e-4)
 
 
 def test_people_with_one_picture_are_compared_with_each_other() -> None:

@@ -237,7 +237,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "corrections of a hundred stages": (
         {"corrections": np.zeros((100, 1, 1), np.float16)},
-        "corrections has shape (100, 1, 1), not (8, 5",
+        "corrections has shape (100, 1, 1), not (3, 5",
+    ),
+    "corrections of four stages": (
+        {"corrections": np.zeros((4, *STAGE_SHAPE), np.float16)},
+        "corrections has shape (4, 5033, 136), not (3, 5033, 136)",
     ),
     "corrections of nothing": ({"corrections": np.float32(0)}, "corrections has shape ()"),
     "a population of nothing": ({"population": np.float32(0)}, "population"),

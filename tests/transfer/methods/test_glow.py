@@ -246,7 +246,7 @@ def test_a_photograph_gets_the_mouth_of_the_sources_photograph(
 
 
 @pytest.mark.parametrize(
-    ("side_px", "side"), [(90.0, 256), (256.0, 256), (300.5, 512), (9e3, 1024)]
+    ("side_px", "side"), [(90.0, 512), (256.0, 512), (300.5, 1024), (9e3, 1024)]
 )
-def test_the_mouths_crop_has_the_photographs_resolution(side_px: float, side: int) -> None:
+def test_the_mouths_crop_has_twice_the_photographs_resolution(side_px: float, side: int) -> None:
     assert paste_side(side_px) == side
