@@ -36,9 +36,8 @@ from jax.experimental import serialize_executable
 from jax.experimental.compilation_cache import compilation_cache
 from jaxlib import lapack
 
+from glow_jax.io import kept_files
 from glow_jax.io.cache_folders import private_folder
-from glow_jax.io.errors import InputError, OutputError
-from glow_jax.io.files import read_bytes, write_atomically
 
 ENDING, RESULT_ENDING = ".program", ".result"
 MAX_RESULT_BYTES = 2**25
@@ -46,7 +45,6 @@ PACKAGES = (jax, jaxlib, flax, np, ml_dtypes)  # on which a traced program depen
 SOURCES = ("glow_jax", "transfer")
 UNUSED_S = 30 * 86400.0  # seconds after which programs of other code are removed
 ELSEWHERE = ("jax_compilation_cache_dir", "jax_log_compiles")  # settings that change no program
-DIGEST_BYTES = 32
 LAPACK = b"lapack_"  # begins the names of LAPACK's functions in a program
 WITHOUT_LIBRARY = frozenset({"Sharding"})  # names of calls that XLA itself replaces
 
@@ -211,23 +209,18 @@ def _loaded(path: Path, tree: Any) -> Any:
             payload, tree, out_tree, execution_devices=jax.devices()[:1]
         )
     except Exception:  # of another build of JAX of the same version; it raises many types
-        with contextlib.suppress(OSError):
-            path.unlink()
+        kept_files.remove(path)
         return None
 
 
 def _read(path: Path) -> Any:
     """What a file holds; None if there is no such file, or a damaged one, which is removed."""
-    try:
-        data = read_bytes(path, follow_link=False)
-    except (OSError, InputError):
-        return None
-    digest, data = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-    if hashlib.sha256(data).digest() == digest:
-        with contextlib.suppress(Exception):  # of a class that another version has elsewhere
+    data = kept_files.read(path)
+    if data is not None:
+        try:
             return pickle.loads(data)
-    with contextlib.suppress(OSError):
-        path.unlink()
+        except Exception:  # of a class that another version has elsewhere
+            kept_files.remove(path)
     return None
 
 
@@ -264,15 +257,13 @@ def _serialised(lowered: Any, program: Any) -> bytes | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file, after its hash; a full disk only means that it is not there.
+    """Write a file.
 
     Nothing is written once source code or settings are others than those that name the folder, as
     after an update while a page is served: the result may be that of the new ones.
     """
-    if path.parent.name != environment():
-        return
-    with contextlib.suppress(InputError, OutputError):
-        write_atomically(path, hashlib.sha256(data).digest() + data)
+    if path.parent.name == environment():
+        kept_files.write(path, data)
 
 
 def _remove_unused(home: Path) -> None:

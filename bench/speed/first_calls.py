@@ -28,7 +28,7 @@ CLIP = DEMO / "clips" / "smile-and-blink.mp4"
 GOALS = {"cold": 6.0, "cached": 3.0}  # CPU seconds
 COLD = ("encode", "decode", "sample")  # the verbs that have a goal when nothing is cached
 STATES = tuple(GOALS)
-PICTURES = (".png", ".webp", ".npz", ".gif")  # endings of the files that are hashed
+PICTURES = (".png", ".webp", ".npz", ".gif", ".mp4")  # endings of the files that are hashed
 Row = dict[str, Any]
 
 # Name of a case -> the words after `glow-jax`. {out} is a path that does not exist yet, {job} a job

@@ -82,6 +82,23 @@ def test_threads_do_not_disturb_each_other() -> None:
                 np.testing.assert_array_equal(found[0].landmarks, one.landmarks)
 
 
+def test_the_detector_is_unpacked_once_and_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GLOW_JAX_CACHE", str(tmp_path))
+    faces._detector_bytes.cache_clear()
+    taken = photographs.photograph("36_1", width=900, height=600, scale=0.9).pixels
+    box = [(b.left(), b.top(), b.right(), b.bottom()) for b in faces._detector()(taken, 0)]
+    assert len(list((tmp_path / "dlib").iterdir())) == 1
+    own = faces.load_dlib().get_frontal_face_detector()(taken, 0)
+    assert box == [(b.left(), b.top(), b.right(), b.bottom()) for b in own] != []
+
+    faces._detector_bytes.cache_clear()  # as in another process
+    monkeypatch.setattr(faces.load_dlib(), "get_frontal_face_detector", None)
+    assert len(faces._detector()(taken, 0)) == 1
+    faces._detector_bytes.cache_clear()
+
+
 def test_a_face_at_the_border(capfd: pytest.CaptureFixture[str]) -> None:
     taken = photographs.photograph("36_1", width=900, height=900, scale=1.5)
     left = int(taken.landmarks[:, 0].min()) - 5

@@ -487,6 +487,24 @@ def test_any_number_of_images_runs_in_batches_of_one_size() -> None:
     assert sizes == [4, 4, 4]
 
 
+def test_on_a_cpu_copies_that_fill_a_batch_are_not_computed() -> None:
+    seen = []
+
+    def bits_per_dim(images: np.ndarray) -> np.ndarray:
+        seen.append(images)
+        return images.astype(np.float64).mean((1, 2, 3))
+
+    codec, images = in_batches(linear_codec(bits_per_dim=bits_per_dim), 16), portraits(6)
+    copies = np.repeat(images[:1], 10, axis=0)
+    filled = np.concatenate([images, copies])
+    found = codec.bits_per_dim(filled)
+    np.testing.assert_array_equal(found, filled.astype(np.float64).mean((1, 2, 3)))
+    assert [len(batch) for batch in seen] == [4, 4]
+    assert len(codec.bits_per_dim(copies)) == 10 and len(seen) == 3
+    equal = np.concatenate([images[:1], images[:2]])  # a copy before another row is computed
+    np.testing.assert_array_equal(codec.bits_per_dim(equal), found[[0, 0, 1]])
+
+
 # -- formats
 
 

@@ -9,6 +9,7 @@ fast on every device.
 import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -61,8 +62,15 @@ def features(
         landmarks: right and down, in sides of the picture.
         template: (68, 2) a mean face in the frame of its eyes; see `make_template`.
     """
-    one, _ = sided_features(images, landmarks, template)
-    other, _ = sided_features(images[:, :, ::-1], mirrored(landmarks), template)
+    sides = (
+        jnp.stack([images, images[:, :, ::-1]]),
+        jnp.stack([landmarks, mirrored(landmarks)]),
+    )
+
+    def of(side: tuple[Array, Array]) -> Array:
+        return sided_features(side[0], side[1], template)[0]
+
+    one, other = jax.lax.map(of, sides)  # a loop, so that one side is compiled
     return (one + other) / 2
 
 

@@ -64,14 +64,19 @@ def corrected(
     """
     height, width = images.shape[1:3]
     size = jnp.array([width, height], landmarks.dtype)[None, None]
-    for number, stage in enumerate(jnp.asarray(corrections, landmarks.dtype)):
-        if not is_for(number, images):
-            break
-        seen, turn = patch_features(images, landmarks, template, SCALES[number])
-        shift = jnp.dot(seen, stage[:-1], precision="highest") + stage[-1:]
+    n_stages = sum(is_for(number, images) for number in range(len(corrections)))
+
+    def after(landmarks: Landmarks, stage: tuple[Array, Array]) -> tuple[Landmarks, None]:
+        weights, scale = stage
+        seen, turn = patch_features(images, landmarks, template, scale)
+        shift = jnp.dot(seen, weights[:-1], precision="highest") + weights[-1:]
         local = shift.reshape(-1, N_LANDMARKS, 2)
-        landmarks += jnp.einsum("bij,bkj->bki", turn, local, precision="highest") / size
-    return landmarks
+        moved = jnp.einsum("bij,bkj->bki", turn, local, precision="highest") / size
+        return landmarks + moved, None
+
+    stages = jnp.asarray(corrections[:n_stages], landmarks.dtype)
+    scales = jnp.asarray(SCALES[:n_stages], landmarks.dtype)
+    return jax.lax.scan(after, landmarks, (stages, scales))[0]
 
 
 def is_for(number: int, images: np.ndarray | Array) -> bool:

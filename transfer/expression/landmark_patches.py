@@ -28,7 +28,7 @@ def patch_features(
     images: UInt8[Array, "B H W 3"],
     landmarks: Float[Array, "B 68 2"],
     template: np.ndarray | Array,
-    scale: float,
+    scale: float | Array,
 ) -> tuple[Float[Array, "B F"], Float[Array, "B 2 2"]]:
     """The features of landmarks, F = N_PATCH_FEATURES, in which left and right differ.
 
@@ -44,7 +44,7 @@ def patch_features(
     luma = images.astype(jnp.float32) @ jnp.asarray(LUMA)
     points, turn, shift = placed(luma, landmarks, template)
     down, right = np.mgrid[:SIDE, :SIDE].astype(np.float32) + 0.5 - SIDE / 2
-    square = jnp.asarray(np.stack([right, down], -1) / scale, jnp.float32)
+    square = jnp.asarray(np.stack([right, down], -1)) / scale
     place = jnp.einsum("bij,hwj->bhwi", turn, square)[:, None] + points[:, :, None, None]
     edges = histograms(bilinear(luma, place).reshape(-1, SIDE, SIDE))
     parts = edges.reshape(len(luma), -1), shape_of(points, turn, shift, template)

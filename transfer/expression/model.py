@@ -199,11 +199,13 @@ def find_landmarks(model: ExpressionModel, images: Images) -> Landmarks:
     detector, corrections = model.landmark_detector, model.corrections
     if corrections is None:
         return detect_landmarks(detector, images)
-    found = [
-        corrected(corrections, some, detect_landmarks(detector, some), model.template)
-        for some in (images, images[:, :, ::-1])
-    ]
-    return (found[0] + mirrored(found[1])) / 2
+
+    def found(some: Images) -> Landmarks:
+        return corrected(corrections, some, detect_landmarks(detector, some), model.template)
+
+    # A loop, so that one side is compiled.
+    one, other = jax.lax.map(found, jnp.stack([images, images[:, :, ::-1]]))
+    return (one + mirrored(other)) / 2
 
 
 def raw_activations(model: ExpressionModel, images: Images) -> Activations:

@@ -12,6 +12,7 @@ between lips that were shut, 0 outside them. Pure functions of arrays; the gain 
 `transfer.methods.glow`.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -56,10 +57,10 @@ def source_mouth(
     Returns:
         Grey levels of the mouth (three channels), and w. All w are 0 if `activations` are.
     """
-    landmarks = find_landmarks(model, images)
+    faces = jnp.stack([images, expressions])
+    landmarks, shown = jax.lax.map(lambda some: find_landmarks(model, some), faces)
     before = landmarks + em.displace(model, -own, landmarks)
     after = landmarks + em.displace(model, activations - own, landmarks)
-    shown = find_landmarks(model, expressions)
     colours = em.face_colour(images, landmarks), em.face_colour(expressions, shown)
     tinted = details * tint(*colours).astype(details.dtype)[:, None, None]
     return mouth_between(model, before, after, shown, tinted)

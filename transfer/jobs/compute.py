@@ -165,7 +165,8 @@ class Compute:
         alphas, decoded = self._decoded(batch)
         images, clipped = decoded.images, decoded.clipped
         notes = self.method(batch.groups[0].method).notes(batch.prepared)
-        bits = np.asarray(self._models.codec.bits_per_dim(images)) if self._likelihood else None
+        n = max(batch.places.values()) + 1
+        bits = np.asarray(self._models.codec.bits_per_dim(images[:n])) if self._likelihood else None
         seconds = (time.perf_counter() - started) / len(batch.places)
         made = {}
         for row, place in batch.places.items():

@@ -14,13 +14,13 @@ in docs/results/truth.md.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from transfer.codec import Codec, FloatImages, Images, to_bytes
+from transfer.codec import Codec, FloatImages, Images, n_without_copies, padded, to_bytes
 from transfer.expression.model import smoothing_of
 from transfer.expression.paint import displaced, mouths, with_expression
 from transfer.methods.base import Decoded, Photograph, Rows
@@ -74,7 +74,9 @@ class Glow(Warp):
         base = with_expression(self._model, images, activations - own, devices)
         shown = prepared.expressions
         mouth = mouths(self._model, images, activations, own, shown, shown, devices)
-        values = with_mouth(base, mouth, light_of(self._codec, base, mouth))
+        n = n_without_copies((images, activations, own, shown))  # the others fill the batch
+        light = light_of(self._codec, base[:n], mouth[:n], len(images))
+        values = with_mouth(base, mouth, Light(*(padded(part, len(images)) for part in light)))
         return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))
 
     def of_activations(self, target: int, activations: np.ndarray, shown: Images) -> PreparedMouths:
@@ -133,7 +135,7 @@ def edit_with_mouth(edit: np.ndarray, mouth: np.ndarray, share: np.ndarray) -> n
     return np.concatenate([added, removed], -1)
 
 
-def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray) -> Light:
+def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray, size: int = 1) -> Light:
     """The posterior mean of the light of each mouth, under the flow; float32.
 
     Where no mouth opens, the flow is not asked.
@@ -142,6 +144,7 @@ def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray) -> Light:
         codec: the flow.
         base: (B, H, W, 3) grey levels of method "warp".
         mouth: (B, H, W, 4) of `source_mouth`.
+        size: pictures that the flow gets at once, so that one shape is compiled.
 
     Raises:
         InputError: the model has no likelihood.
@@ -151,22 +154,29 @@ def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray) -> Light:
     if not mouth[..., 3].any():
         return light
 
-    def nats(light: Light) -> np.ndarray:
-        picture = to_bytes(with_mouth(base, mouth, light))
-        bits = np.asarray(codec.bits_per_dim(picture), np.float64)
-        return -bits * np.log(2) * picture[0].size
+    def nats(lights: list[Light]) -> np.ndarray:
+        pictures = np.concatenate([to_bytes(with_mouth(base, mouth, light)) for light in lights])
+        bits = _bits(codec, pictures, size).reshape(len(lights), n)
+        return -bits * np.log(2) * base[0].size
 
     lights = [light._replace(gain=light.gain * np.exp(d)) for d in LOG_GAIN_STEPS]
-    step = _mean(codec, map(nats, lights), LOG_GAIN_STEPS, LOG_GAIN_DEVIATION)
+    step = _mean(codec, nats(lights), LOG_GAIN_STEPS, LOG_GAIN_DEVIATION)
     light = light._replace(gain=(light.gain * np.exp(step)).astype(np.float32))
     lights = [light._replace(offset=light.offset + d) for d in OFFSET_STEPS]
-    step = _mean(codec, map(nats, lights), OFFSET_STEPS, OFFSET_DEVIATION)
+    step = _mean(codec, nats(lights), OFFSET_STEPS, OFFSET_DEVIATION)
     return light._replace(offset=step.astype(np.float32))
 
 
-def _mean(codec: Codec, nats: Iterable[np.ndarray], steps: np.ndarray, sd: float) -> np.ndarray:
-    """(B,) posterior means of a step, from log-likelihoods (B,) of each, and a prior N(0, sd²)."""
-    logs = np.stack(list(nats)) - ((steps / sd) ** 2 / 2)[:, None]
+def _bits(codec: Codec, pictures: Images, size: int) -> np.ndarray:
+    """Bits/dim of pictures, float64, computed `size` at once."""
+    parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
+    found = [np.asarray(codec.bits_per_dim(padded(part, size)), np.float64) for part in parts]
+    return np.concatenate(found)[: len(pictures)]
+
+
+def _mean(codec: Codec, nats: np.ndarray, steps: np.ndarray, sd: float) -> np.ndarray:
+    """(B,) posterior means of a step, from the log-likelihood of each (S, B), and N(0, sd²)."""
+    logs = nats - ((steps / sd) ** 2 / 2)[:, None]
     if np.isnan(logs).any():
         raise InputError(
             f"model {codec.name!r} has no likelihood, which method glow needs; use `method` warp"

@@ -182,6 +182,22 @@ def test_the_light_is_what_the_flow_finds_likely() -> None:
         assert lit(mouth, light).mean() == pytest.approx(grey, abs=6)
 
 
+def test_the_flow_gets_all_steps_of_a_light_at_once() -> None:
+    asked = []
+
+    def preferring_bright(images: np.ndarray) -> np.ndarray:
+        asked.append(len(images))
+        return -images.astype(np.float64).mean((1, 2, 3)) / 1000
+
+    codec = linear_codec(bits_per_dim=preferring_bright)
+    mouth, base = mouth_and_base()
+    lights = [light_of(codec, base, mouth, size) for size in (1, 8)]
+    np.testing.assert_array_equal(lights[0].gain, lights[1].gain)
+    np.testing.assert_array_equal(lights[0].offset, lights[1].offset)
+    steps = 2 * 5 * len(base)  # of the gain, then of the offset
+    assert asked == [1] * steps + [8] * (2 * -(-5 * len(base) // 8))
+
+
 def test_a_shut_mouth_does_not_ask_the_flow() -> None:
     def never(images: np.ndarray) -> np.ndarray:
         raise AssertionError("the flow was asked")
