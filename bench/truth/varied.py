@@ -8,11 +8,11 @@ from PIL import Image
 
 ZOOM, TURN, SHIFT = 0.04, 4.0, 0.02  # at most: of the scale, degrees, shares of the side
 GAMMA, TINT = 0.25, 0.06  # largest logarithm of the exponent; deviation of each colour's factor
-PLANE = 0.15  # light from one side: at most this share brighter there
+PLANE = 0.15  # light from a side: at most this share brighter there, of each of two sides
 
 
 def varied(rng: np.random.Generator, picture: np.ndarray, side: int) -> np.ndarray:
-    """A copy, uint8 (side, side, 3), of a square picture, uint8 (S, S, 3).
+    """A copy, uint8 (side, side, 3), of a picture of a face, uint8 (S, S, 3), of any side S.
 
     It is mirrored or not, turned, scaled, moved, and lit anew.
     """

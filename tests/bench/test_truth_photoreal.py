@@ -122,7 +122,7 @@ def test_means_of_many_pictures_add_copies(tmp_path: Path) -> None:
     assert abs(float(mean.mean() - own.mean())) < 25
 
 
-def test_varied_copies_keep_the_picture(tmp_path: Path) -> None:
+def test_varied_copies_keep_the_picture() -> None:
     across = np.linspace(0, 255, SIDE).astype(np.uint8)
     picture = np.repeat(np.tile(across, (SIDE, 1))[..., None], 3, 2)
     copies = [varied(np.random.default_rng(seed), picture, 64) for seed in range(8)]

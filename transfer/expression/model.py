@@ -352,6 +352,9 @@ def with_closed_lids(
         images: before they are warped.
         landmarks: of `images`.
         displacements: of `landmarks`.
+
+    Returns:
+        An edit as large as `edit`. Where no eye shuts, `edit`.
     """
     if model.smoothing is None:
         return edit
