@@ -64,6 +64,7 @@ def closed_lids(
 
 
 def _opening(landmarks: Landmarks, eye: int) -> Float[Array, " B"]:
+    """The mean distance between the lids of an eye, in sides of the picture."""
     gaps = landmarks[:, LOWER[eye]] - landmarks[:, UPPER[eye]]
     return jnp.linalg.norm(gaps, axis=-1).mean(1)
 
