@@ -494,7 +494,7 @@ def test_on_a_cpu_copies_that_fill_a_batch_are_not_computed() -> None:
         seen.append(images)
         return images.astype(np.float64).mean((1, 2, 3))
 
-    codec, images = in_batches(linear_codec(bits_per_dim=bits_per_dim), 16), portraits(6)
+    codec, images = in_batches(linear_codec(bits_per_dim=bits_per_dim), 4), portraits(6)
     copies = np.repeat(images[:1], 10, axis=0)
     filled = np.concatenate([images, copies])
     found = codec.bits_per_dim(filled)
@@ -503,6 +503,21 @@ def test_on_a_cpu_copies_that_fill_a_batch_are_not_computed() -> None:
     assert len(codec.bits_per_dim(copies)) == 10 and len(seen) == 3
     equal = np.concatenate([images[:1], images[:2]])  # a copy before another row is computed
     np.testing.assert_array_equal(codec.bits_per_dim(equal), found[[0, 0, 1]])
+
+
+@pytest.mark.parametrize(("few", "size"), [(1000, 4), (0, 16)])
+def test_a_small_job_computes_few_images_at_once(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few: int, size: int
+) -> None:
+    monkeypatch.setattr("transfer.jobs.run.FEW_IMAGES", few)
+    sizes = []
+
+    def bits_per_dim(images: np.ndarray) -> np.ndarray:
+        sizes.append(len(images))
+        return np.zeros(len(images))
+
+    make(job_of(home), tmp_path / "out", linear_models(bits_per_dim=bits_per_dim), batch_size=16)
+    assert set(sizes) == {size}
 
 
 # -- formats

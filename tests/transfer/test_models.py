@@ -8,9 +8,7 @@ import pytest
 
 from glow_jax import checkpoints
 from glow_jax.config import GlowConfig
-from tests.support.linear import linear_codec
 from tests.support.models import glow, random_images
-from transfer.codec import in_batches
 from transfer.models import codec_of, load_models
 
 
@@ -55,35 +53,3 @@ def test_three_passes_are_certified_on_a_tpu_and_absent_elsewhere(
     fast = load_models(tmp_path / "model", "fast").codec
     assert fast.round_trip_bound == 0.5
     assert fast.exact is not None
-
-
-@pytest.mark.parametrize(
-    ("n", "sizes"), [(1, [4]), (5, [4, 4]), (8, [8]), (19, [8, 8, 4]), (24, [8, 8, 8])]
-)
-def test_whole_batches_are_computed_at_once_and_the_rest_in_small_parts(
-    n: int, sizes: list[int]
-) -> None:
-    computed: list[int] = []
-
-    def encode(images: np.ndarray) -> tuple[np.ndarray]:
-        computed.append(len(images))
-        return (np.asarray(images, np.float32),)
-
-    images = np.random.default_rng(n).integers(0, 256, (n, 8, 8, 3), np.uint8)
-    (found,) = in_batches(linear_codec(encode=encode), 8).encode(images)
-    assert computed == sizes
-    np.testing.assert_array_equal(found, images)
-
-
-def test_copies_that_fill_a_batch_are_not_computed() -> None:
-    computed: list[int] = []
-
-    def encode(images: np.ndarray) -> tuple[np.ndarray]:
-        computed.append(len(images))
-        return (np.asarray(images, np.float32),)
-
-    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    filled = np.concatenate([images, np.repeat(images[:1], 5, 0)])
-    (found,) = in_batches(linear_codec(encode=encode), 8).encode(filled)
-    assert computed == [4]
-    np.testing.assert_array_equal(found, filled)

@@ -29,6 +29,9 @@ from transfer.methods import method_names
 from transfer.methods.base import Models
 
 CACHE_BYTES = 4 * 10**9
+# Images that the flow computes at once on a CPU in a job of few images: fewer copies fill its
+# batches. In others larger batches take a tenth less time an image.
+SMALL_BATCH, FEW_IMAGES = 4, 64
 N_READ_THREADS = 4
 N_WRITE_THREADS = 4
 N_DEVICE_BATCHES = 2  # batches on a GPU at once: one computes while results of the other are copied
@@ -159,6 +162,11 @@ def describe(
     } | ({"edit": job.plan.title} if job.plan.title else {})
 
 
+def _is_small(job: Job) -> bool:
+    """Whether a job reads and makes FEW_IMAGES at most."""
+    return len(job.plan.files) + len(job.order) <= FEW_IMAGES
+
+
 class Worker:
     """Makes chunks of a job. Reading, computing and writing overlap, with bounded queues.
 
@@ -178,7 +186,10 @@ class Worker:
         cache_bytes: int = CACHE_BYTES,
     ):
         """The arguments are those of `run`."""
-        codec = in_batches(models.codec, batch_size * models.codec.n_devices)
+        size = batch_size
+        if models.codec.round_trip_there is None and _is_small(job):  # on a CPU
+            size = min(size, SMALL_BATCH)
+        codec = in_batches(models.codec, size * models.codec.n_devices)
         models = dataclasses.replace(models, codec=codec)
         load = load or (lambda path: read_image(path, codec.size, codec.channels))
         self._stack = contextlib.ExitStack()
