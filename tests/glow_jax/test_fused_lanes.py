@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from glow_jax import flow_step, fused_lanes, lanes
+from glow_jax import fused_lanes, lanes
 from glow_jax.config import GlowConfig
 from glow_jax.coupling_network import NetworkWeights
 from glow_jax.model import Glow
 from glow_jax.products import Products
+from tests.support.forms import folded, in_form, small_flow
 
 
 def one_network(n_in: int, n_out: int, hidden: int) -> lanes.LaneWeights:
@@ -78,21 +79,6 @@ def test_the_kernel_is_the_reference(
     np.testing.assert_array_equal(by_reference, expected)
 
 
-def flow(monkeypatch: pytest.MonkeyPatch, form: str, **fields: Any) -> tuple[Any, Any]:
-    """Graph and state of a folded model of 8 x 16 pixels; its last convolutions are not zero."""
-    monkeypatch.setattr(flow_step, "form_for", lambda *_: form)
-    config = GlowConfig(8, 16, n_levels=2, n_steps=2, hidden_width=8, **fields)
-    model = Glow(config, rngs=nnx.Rngs(0))
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(
-        lambda a: a + 0.05 * rng.standard_normal(a.shape, np.float32), nnx.state(model, nnx.Param)
-    )
-    nnx.update(model, params)
-    platform = "cpu" if form == "rows" else "tpu"
-    split: tuple[Any, Any] = nnx.split(model.fold("high", platform=platform))
-    return split
-
-
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of 8 lanes, blocks of at most 16 (2 images of the first level), groups of 3 blocks."""
     monkeypatch.setattr(fused_lanes, "LANES", 8)
@@ -120,19 +106,8 @@ def test_the_kernel_gives_the_same_flow(
     monkeypatch.setattr(jax.lax, "platform_dependent", as_on_tpu)
     x = jnp.asarray(np.random.default_rng(1).uniform(-0.5, 0.5, (6, 8, 16, 3)), jnp.float32)
 
-    def results(form: str) -> Any:
-        graph, state = flow(monkeypatch, form, **fields)
-
-        @jax.jit
-        def run(state: Any, x: jax.Array) -> Any:
-            folded = nnx.merge(graph, state)
-            eps = folded.encode_x(x)
-            slope = jax.grad(lambda x: folded.log_prob(x).sum())(x)
-            return eps, folded.log_prob(x), slope, folded.decode_x(eps)
-
-        return run(state, x)
-
-    found, expected = results("fused"), results("rows")
+    model = small_flow(**fields)
+    found, expected = (in_form(monkeypatch, model, form, x, "high") for form in ("fused", "rows"))
     assert set(ran) == {(4, 6, 48), (2, 12, 24)}
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert float(jnp.abs(b).max()) > 0.1
@@ -144,7 +119,7 @@ def test_only_a_program_for_a_tpu_has_the_kernel(monkeypatch: pytest.MonkeyPatch
     """Also with a symbolic batch, whose groups have one image."""
     monkeypatch.setattr(fused_lanes, "LANES", 8)
     monkeypatch.setattr(lanes, "LANES", 8)
-    graph, state = flow(monkeypatch, "fused")
+    graph, state = folded(monkeypatch, small_flow(), "fused", "high")
 
     arrays, structure = jax.tree.flatten(state)
 

@@ -11,6 +11,7 @@ from flax import nnx
 from glow_jax import flow_step, lanes
 from glow_jax.config import GlowConfig
 from glow_jax.model import Glow
+from tests.support.forms import in_form, small_flow
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "additive": {"coupling": "additive"},
@@ -18,19 +19,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tanh": {"coupling": "affine", "scale": "exp_tanh", "conditioning": "second"},
     "input norm": {"coupling": "affine", "input_norm": True, "leaky_slope": 0.1},
 }
-
-
-def perturbed(**fields: Any) -> Glow:
-    """A model of 8 x 16 pixels whose last convolutions are not zero."""
-    model = Glow(
-        GlowConfig(8, 16, n_levels=2, n_steps=2, hidden_width=8, **fields), rngs=nnx.Rngs(0)
-    )
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(
-        lambda a: a + 0.05 * rng.standard_normal(a.shape, np.float32), nnx.state(model, nnx.Param)
-    )
-    nnx.update(model, params)
-    return model
 
 
 @pytest.mark.parametrize(
@@ -42,25 +30,12 @@ def perturbed(**fields: Any) -> Glow:
 )
 def test_lanes_are_the_same_flow(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 6 images, in groups of 3 at the first level; each group is a program's loop."""
-    model = perturbed(**VARIANTS[variant])
+    model = small_flow(**VARIANTS[variant])
     x = jnp.asarray(np.random.default_rng(1).uniform(-0.5, 0.5, (6, 8, 16, 3)), jnp.float32)
     monkeypatch.setattr(lanes, "GROUP_BYTES", 4 * 3 * 4 * 8 * 8)
     monkeypatch.setattr(lanes, "LANES", 8)  # 8 at both levels
 
-    def results(form: str) -> Any:
-        monkeypatch.setattr(flow_step, "form_for", lambda *_: form)
-        graph, state = nnx.split(model.fold(platform="cpu" if form == "rows" else "tpu"))
-
-        @jax.jit
-        def run(state: Any, x: jax.Array) -> Any:
-            folded = nnx.merge(graph, state)
-            eps = folded.encode_x(x)
-            slope = jax.grad(lambda x: folded.log_prob(x).sum())(x)
-            return eps, folded.log_prob(x), slope, folded.decode_x(eps)
-
-        return run(state, x)
-
-    found, expected = results("lanes"), results("rows")
+    found, expected = (in_form(monkeypatch, model, form, x) for form in ("lanes", "rows"))
     assert lanes.group_size(6, 4 * 8, 8, "exact") == 3
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert float(jnp.abs(b).max()) > 0.1

@@ -198,6 +198,22 @@ def bilinear(luma: Float[Array, "B H W"], place: Float[Array, "B ... 2"]) -> Flo
     return above * (1 - v) + below * v
 
 
+def mean_colour(
+    images: UInt8[Array, "B H W 3"], places: Float[Array, "B N 2"]
+) -> Float[Array, "B 3"]:
+    """The mean RGB of the pixels at places, grey levels.
+
+    Args:
+        images: RGB bytes.
+        places: right and down, in sides of the picture; those beyond it count at its border.
+    """
+    height, width = images.shape[1:3]
+    across = jnp.clip((places[..., 0] * width).astype(int), 0, width - 1)
+    down = jnp.clip((places[..., 1] * height).astype(int), 0, height - 1)
+    rows = jnp.arange(len(images))[:, None]
+    return images[rows, down, across].astype(jnp.float32).mean(1)
+
+
 def histograms(luma: Float[Array, "B h w"]) -> Float[Array, "B K r c"]:
     """Histograms of oriented gradients in cells of CELL pixels, normalised by nearby cells."""
     height, width = luma.shape[1:]

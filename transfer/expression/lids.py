@@ -7,8 +7,10 @@ and adds the skin above the lid, darker where the lashes lie. Pure functions of 
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
+from glow_jax.io.landmarks68 import LOWER_EDGES, UPPER_EDGES
+from transfer.expression.features import mean_colour
 from transfer.expression.openings import between_eyes, smooth_step
 
 Landmarks = Float[Array, "B 68 2"]
@@ -16,8 +18,7 @@ Landmarks = Float[Array, "B 68 2"]
 # Landmarks of the right and of the left eye: the outer and inner corners, the upper lids, and the
 # lower lids below them; and, above the upper lids, of the brows.
 CORNERS = np.array([[36, 39], [42, 45]])
-UPPER = np.array([[37, 38], [43, 44]])
-LOWER = np.array([[41, 40], [47, 46]])
+UPPER, LOWER = (edges[:4].reshape(2, 2) for edges in (UPPER_EDGES, LOWER_EDGES))
 BROWS = np.array([[19, 20], [23, 24]])
 SKIN = 0.4  # where the colour of a lid is taken: share of the way from the lid to the brow
 # Opening of the eye, as a share of its opening before, with which the line begins, and is whole.
@@ -30,12 +31,12 @@ SHADOW = 0.85  # brightness of a shut lid, in that of the skin above it
 
 
 def closed_lids(
-    images: Float[Array, "B H W 3"], before: Landmarks, after: Landmarks, size: tuple[int, int]
+    images: UInt8[Array, "B H W 3"], before: Landmarks, after: Landmarks, size: tuple[int, int]
 ) -> Float[Array, "B h w 4"]:
     """The lines of both eyes, as an edit of pictures whose landmarks were displaced.
 
     Args:
-        images: before the expression, grey levels.
+        images: before the expression, RGB bytes.
         before: landmarks of `images`, in sides of the picture.
         after: the same landmarks with the expression.
         size: (h, w), height and width of the result.
@@ -76,15 +77,11 @@ def _shut(before: Landmarks, after: Landmarks, eye: int) -> Float[Array, " B"]:
 
 
 def _lid_colour(
-    images: Float[Array, "B H W 3"], landmarks: Landmarks, eye: int
+    images: UInt8[Array, "B H W 3"], landmarks: Landmarks, eye: int
 ) -> Float[Array, "B 3"]:
     """The mean colour between an upper lid and its brow, grey levels."""
     lid, brow = landmarks[:, UPPER[eye]], landmarks[:, BROWS[eye]]
-    places = lid + SKIN * (brow - lid)
-    height, width = images.shape[1:3]
-    across = jnp.clip((places[..., 0] * width).astype(int), 0, width - 1)
-    down = jnp.clip((places[..., 1] * height).astype(int), 0, height - 1)
-    return images[jnp.arange(len(images))[:, None], down, across].mean(1)
+    return mean_colour(images, lid + SKIN * (brow - lid))
 
 
 def _line(

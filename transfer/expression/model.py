@@ -28,7 +28,7 @@ from glow_jax.io.landmarks68 import NOSE
 from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.creases import with_creases
-from transfer.expression.features import features, mirrored
+from transfer.expression.features import features, mean_colour, mirrored
 from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
 from transfer.expression.lids import closed_lids
@@ -359,8 +359,7 @@ def with_closed_lids(
     if model.smoothing is None:
         return edit
     size = (edit.shape[1], edit.shape[2])
-    pixels = images.astype(jnp.float32)
-    line = closed_lids(pixels, landmarks, landmarks + displacements, size)
+    line = closed_lids(images, landmarks, landmarks + displacements, size)
     return line + edit - line[..., 3:] * edit
 
 
@@ -411,11 +410,7 @@ def face_colour(images: Images, landmarks: Landmarks) -> Float[Array, "B 3"]:
 
     The nose is free of hair, lids and lips.
     """
-    height, width = images.shape[1:3]
-    across = jnp.clip((landmarks[:, NOSE, 0] * width).astype(int), 0, width - 1)
-    down = jnp.clip((landmarks[:, NOSE, 1] * height).astype(int), 0, height - 1)
-    rows = jnp.arange(len(images))[:, None]
-    return images[rows, down, across].astype(jnp.float32).mean(1)
+    return mean_colour(images, landmarks[:, NOSE])
 
 
 def colour_deviations(model: ExpressionModel, colours: Float[Array, "B 3"]) -> Float[Array, "B 3"]:

@@ -35,7 +35,7 @@ def shut(face: np.ndarray, share: float, eyes: slice = slice(0, 4)) -> np.ndarra
 
 
 def line(face: np.ndarray, after: np.ndarray, size: tuple[int, int] = SIZE) -> np.ndarray:
-    images = jnp.full((len(face), *SIZE, 3), GREY, jnp.float32)
+    images = jnp.full((len(face), *SIZE, 3), GREY, jnp.uint8)
     return np.asarray(closed_lids(images, jnp.asarray(face), jnp.asarray(after), size))
 
 
