@@ -57,6 +57,8 @@ class Generator:
         mapping = core.read_model(network_file("mapping"))
         synthesis = _cut(openvino, core.read_model(network_file("synthesis")))
         how = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        # OpenVINO would pin the thread of every process to the same processor, the first.
+        how["ENABLE_CPU_PINNING"] = False
         self._mapping = core.compile_model(mapping, "CPU", how)
         self._synthesis = core.compile_model(synthesis, "CPU", how)
         latents = np.random.Generator(np.random.PCG64(0)).standard_normal((_MEAN_OF, N_LATENT))

@@ -1,7 +1,11 @@
 """Pairs are kept where checks pass; TFDS reads folders; the real networks repeat themselves."""
 
 import json
+import os
+import threading
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +147,23 @@ def test_tfds_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
 
 
 # The real networks.
+
+
+@pytest.mark.weights
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux")
+def test_generators_in_several_processes_do_not_share_one_processor() -> None:
+    pytest.importorskip("openvino")
+    from glow_jax.data.photoreal_faces.generator import Generator
+
+    generator, before = Generator(), os.sched_getaffinity(0)
+    style, this, seen = generator.style(Person(0, 9)), threading.get_native_id(), []
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(lambda: [generator.picture(style) for _ in range(3)])
+        while not work.done():
+            threads = [int(name) for name in os.listdir("/proc/self/task")]
+            seen += [os.sched_getaffinity(thread) for thread in threads if thread != this]
+            time.sleep(0.02)
+    assert seen and all(processors == before for processors in seen)
 
 
 @pytest.mark.slow
