@@ -54,16 +54,17 @@ def read(models: Models, images: Images, neutral: Images | None = None) -> Float
         InputError: there is no expression model, or it cannot read absolutely.
     """
     model = _model_of(models)
-    raw = estimate.raw_activations(model, images)
+    shown = estimate.read(model, images)
     if neutral is not None:
-        others = estimate.raw_activations(model, neutral)
-        return np.stack([estimate.expression_activations(model, one, others) for one in raw])
+        others = estimate.read(model, neutral)
+        each = [estimate.Read(raw[None], marks[None]) for raw, marks in zip(*shown, strict=True)]
+        return np.stack([estimate.expression_activations(model, one, others) for one in each])
     if model.population is None:
         raise InputError(
             f"the expressions.npz of model {models.codec.name!r} is of version 0.1, and cannot "
             "read an expression without a neutral picture: give `neutral`"
         )
-    return np.asarray(_absolute_of_raw(model, raw))
+    return np.asarray(_absolute_of_raw(model, shown.raw))
 
 
 def edit(

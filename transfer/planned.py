@@ -71,7 +71,7 @@ def plan_request(request: TransferRequest, models: Models | None, notify: Notify
     if method not in METHODS:
         raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
     faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
-    load = functools.cache(faces)
+    load = kept_in_memory(faces)
     keep = None
     if request.n_neutral is not None:
         keep = keep_most_neutral(request.n_neutral, faces, load, notify)
@@ -121,7 +121,12 @@ def plan_edit_request(request: EditRequest, models: Models | None, notify: Notif
         title,
         None if request.reference is None else Path(request.reference),
     )
-    return Planned(plan, models, method, faces, functools.cache(faces), alignment)
+    return Planned(plan, models, method, faces, kept_in_memory(faces), alignment)
+
+
+def kept_in_memory(faces: AlignedFaces | Load) -> AlignedFaces | Load:
+    """A loader that keeps what it has read, as `AlignedFaces` do themselves."""
+    return faces if isinstance(faces, AlignedFaces) else functools.cache(faces)
 
 
 def parsed(alphas: Sequence[float | str] | None) -> tuple[float, ...] | None:

@@ -310,18 +310,14 @@ class World:
     def case(self, request: Request) -> Any:
         """The inputs of a method."""
         from bench.truth.methods import Case
-        from transfer.expression.estimate import (
-            are_neutral,
-            expression_activations,
-            raw_activations,
-        )
+        from transfer.expression.estimate import are_neutral, expression_activations, read
 
         picture, source, target, base, _ = self.names(request)
         stacks = [np.stack([self.pictures[n] for n in names]) for names in (source, target)]
         vectors = [np.stack([self.latents[n] for n in names]) for names in (source, target)]
         expression = self.pictures[picture]
-        raw_source, raw_target = (raw_activations(self.expression_model, stack) for stack in stacks)
-        shown = raw_activations(self.expression_model, expression[None])[0]
+        of_source, of_target = (read(self.expression_model, stack) for stack in stacks)
+        shown = read(self.expression_model, expression[None])
         return Case(
             expression=expression,
             z_expression=self.latents[picture],
@@ -329,11 +325,11 @@ class World:
             target=stacks[1],
             z_source=vectors[0],
             z_target=vectors[1],
-            source_neutral=are_neutral(raw_source),
-            target_neutral=are_neutral(raw_target),
+            source_neutral=are_neutral(of_source.raw),
+            target_neutral=are_neutral(of_target.raw),
             base=target.index(base),
             others=self._others(request),
-            activations=expression_activations(self.expression_model, shown, raw_source),
+            activations=expression_activations(self.expression_model, shown, of_source),
             raw_vector=self.raw[picture] - np.mean([self.raw[n] for n in source], 0),
             raw_target=np.mean([self.raw[n] for n in target], 0),
         )

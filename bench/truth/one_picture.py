@@ -71,14 +71,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def estimates(model: Any, pictures: dict[str, np.ndarray], labels: dict[str, Any]) -> None:
     """Print how well activations of pictures in a condition of their own are estimated."""
-    from transfer.expression.estimate import absolute_activations, raw_activations
+    from transfer.expression.estimate import absolute_activations, read
 
     names = [n for n in sorted(pictures) if n.partition("_")[2].startswith(("photo_", "shot_"))]
-    raw = {name: raw_activations(model, pictures[name][None])[0] for name in names}
-    absolute = np.stack([absolute_activations(model, raw[name]) for name in names])
+    seen = {name: read(model, pictures[name][None]) for name in names}
+    absolute = np.stack([absolute_activations(model, seen[name].raw[0]) for name in names])
     true = np.array([[labels[n]["aus"].get(au, 0.0) for au in model.aus] for n in names])
     shown = true.any(1)
-    against = np.stack([_relative(model, raw, name) for name in names])
+    against = np.stack([_relative(model, seen, name) for name in names])
     print(f"{len(names)} pictures of {len({labels[n]['identity'] for n in names})} people")
     print("estimate                 r   slope    rms   rms of neutral ones")
     rows = {"absolute": (absolute, true), "absolute, expressions": (absolute[shown], true[shown])}
@@ -93,11 +93,11 @@ def estimates(model: Any, pictures: dict[str, np.ndarray], labels: dict[str, Any
     print("r of each unit: " + ", ".join(cells))
 
 
-def _relative(model: Any, raw: dict[str, np.ndarray], name: str) -> np.ndarray:
+def _relative(model: Any, seen: dict[str, Any], name: str) -> np.ndarray:
     from transfer.expression.estimate import expression_activations
 
-    neutral = raw[f"{name.partition('_')[0]}_photo_0"]
-    return expression_activations(model, raw[name], neutral[None])
+    neutral = seen[f"{name.partition('_')[0]}_photo_0"]
+    return expression_activations(model, seen[name], neutral)
 
 
 def _rms(values: np.ndarray) -> float:
@@ -133,16 +133,16 @@ def output(model: Any, pictures: dict[str, np.ndarray], case: Case) -> np.ndarra
     from transfer.expression import estimate
     from transfer.expression.paint import with_expression
 
-    def raw(name: str) -> np.ndarray:
-        return estimate.raw_activations(model, pictures[name][None])[0]
+    def read(name: str) -> estimate.Read:
+        return estimate.read(model, pictures[name][None])
 
     if case.neutral is None:
-        activations = estimate.absolute_activations(model, raw(case.expression))
+        activations = estimate.absolute_activations(model, read(case.expression).raw[0])
     else:
-        neutral = raw(case.neutral)[None]
-        activations = estimate.expression_activations(model, raw(case.expression), neutral)
+        neutral = read(case.neutral)
+        activations = estimate.expression_activations(model, read(case.expression), neutral)
     if case.neutralise:
-        activations = activations - estimate.absolute_activations(model, raw(case.edited))
+        activations = activations - estimate.absolute_activations(model, read(case.edited).raw[0])
     return to_bytes(with_expression(model, pictures[case.edited][None], activations[None]))[0]
 
 

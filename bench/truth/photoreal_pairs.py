@@ -35,6 +35,7 @@ from bench.truth.scores import ssim_map
 from bench.truth.varied import varied
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
+from transfer.photos.aligned_faces import DETAIL
 
 SIDE = 256  # pixels of the photographs
 MIN_OPENING = 0.0015  # area between the lips, as a share of the picture: 98 pixels of 256 x 256
@@ -209,6 +210,10 @@ class Album:
         side = self._codec.size[0]
         return np.stack([self._read(self.names[i], side) for i in pictures])
 
+    def detailed(self, pictures: Sequence[int]) -> np.ndarray:
+        side = DETAIL * self._codec.size[0]
+        return np.stack([self._read(self.names[i], side) for i in pictures])
+
     def large(self, name: str) -> np.ndarray:
         """uint8 (SIDE, SIDE, 3)."""
         return self._read(name, SIDE)
@@ -248,7 +253,8 @@ class Album:
         whole = np.array([[1 / SIDE, 0, 0], [0, 1 / SIDE, 0]])
         box = (*marks.min(0).tolist(), *marks.max(0).tolist())
         small = self.pixels([picture])[0]
-        face = Aligned(small, whole, marks, box, 1, 1, pose_of(marks), 1.0, 0.0)
+        details = self.detailed([picture])[0]
+        face = Aligned(small, whole, marks, box, 1, 1, pose_of(marks), 1.0, 0.0, details)
         return Photograph(picture, self.large(name), face)
 
 

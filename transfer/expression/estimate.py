@@ -1,5 +1,8 @@
 """Estimate an expression's activations, relative to the neutral pictures of the same person.
 
+With an expression model that was adapted to photographs, what is estimated from edges is corrected
+by how far the landmarks moved (`transfer.expression.movement`).
+
 If there is no picture of the person but the expression's, activations are estimated absolutely,
 relative to the neutral pictures of many people (`transfer.expression.absolute`).
 """
@@ -8,24 +11,38 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 
 from glow_jax.kept_programs import kept
 from transfer.codec import Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
+from transfer.expression.movement import corrected, movement
 
 # A picture is neutral whose `distance_from_neutral` exceeds the person's least one by at most this.
 MAX_ABOVE_NEUTRAL = 0.15
 MAX_KEPT = 65_536  # people, and expressions, whose activations are kept in memory
 MULTIPLE = 8  # pictures are padded to a multiple of it, so that few shapes are compiled
 
-_raw, _denoised = kept(em.raw_activations), kept(em.denoise)
+_read_faces, _denoised = kept(em.read_faces), kept(em.denoise)
 _absolute = kept(em.absolute_activations)
 
 
-def raw_activations(model: ExpressionModel, images: Images) -> np.ndarray:
-    """(N, A) raw activations of pictures: only differences between one person's are meaningful."""
-    return np.asarray(_raw(model, _padded(images)))[: len(images)]
+class Read(NamedTuple):
+    """What is read in pictures.
+
+    Attributes:
+        raw: (N, A) raw activations: only differences between one person's are meaningful.
+        landmarks: (N, 68, 2), right and down in sides of the picture.
+    """
+
+    raw: Float[np.ndarray, "N A"]
+    landmarks: Float[np.ndarray, "N 68 2"]
+
+
+def read(model: ExpressionModel, images: Images) -> Read:
+    """What is read in pictures of faces, uint8 (N, H, W, 3)."""
+    return Read(*(np.asarray(a)[: len(images)] for a in _read_faces(model, _padded(images))))
 
 
 def are_neutral(raw: np.ndarray) -> np.ndarray:
@@ -36,21 +53,24 @@ def are_neutral(raw: np.ndarray) -> np.ndarray:
 
 def most_neutral(model: ExpressionModel, images: Images) -> int:
     """Index of the most neutral of a person's pictures."""
-    return int(em.distance_from_neutral(raw_activations(model, images)).argmin())
+    return int(em.distance_from_neutral(read(model, images).raw).argmin())
 
 
-def expression_activations(
-    model: ExpressionModel, expression: np.ndarray, source: np.ndarray
-) -> np.ndarray:
+def expression_activations(model: ExpressionModel, expression: Read, source: Read) -> np.ndarray:
     """(A,) activations of an expression, relative to the neutral pictures of the same person.
 
     Args:
         model: the expression model.
-        expression: (A,) raw activations of the expression's picture.
-        source: (N, A) raw activations of the person's pictures.
+        expression: of the expression's picture, N = 1.
+        source: of the person's pictures.
     """
-    change = expression - source[are_neutral(source)].mean(0)
-    return denoised_changes(model, change[None])[0]
+    neutral = are_neutral(source.raw)
+    change = expression.raw - source.raw[neutral].mean(0)
+    activations = denoised_changes(model, change)[0]
+    if model.smoothing is None:
+        return activations
+    moved = [movement(expression.landmarks[0], own) for own in source.landmarks[neutral]]
+    return corrected(model, activations, np.mean(moved, 0))
 
 
 def denoised_changes(model: ExpressionModel, change: np.ndarray) -> np.ndarray:
@@ -97,6 +117,10 @@ class Faces(Protocol):
         """uint8 (N, H, W, 3)."""
         ...
 
+    def detailed(self, pictures: Sequence[int]) -> Images:
+        """The same faces as they are read, uint8 (N, h, w, 3): not smaller than `pixels`."""
+        ...
+
 
 class Estimate(NamedTuple):
     """An expression as activations (A,), and whether it was estimated absolutely."""
@@ -111,24 +135,26 @@ class PeopleActivations:
     def __init__(self, model: ExpressionModel, faces: Faces):
         """Nothing is estimated yet."""
         self._model, self._faces = model, faces
-        self._raw: dict[int, np.ndarray] = {}
+        self._read: dict[int, Read] = {}
         self._expressions: dict[tuple[int, int], Estimate] = {}
 
-    def raw(self, person: int) -> np.ndarray:
-        """(N, A) raw activations of a person's pictures that can be used."""
-        if person not in self._raw:
-            if len(self._raw) >= MAX_KEPT:
-                self._raw.clear()
-            pixels = self._faces.pixels(self._faces.usable(person))
-            self._raw[person] = raw_activations(self._model, pixels)
-        return self._raw[person]
+    def read(self, person: int) -> Read:
+        """What is read in a person's pictures that can be used."""
+        if person not in self._read:
+            if len(self._read) >= MAX_KEPT:
+                self._read.clear()
+            self._read[person] = self._read_pictures(self._faces.usable(person))
+        return self._read[person]
+
+    def _read_pictures(self, pictures: Sequence[int]) -> Read:
+        return read(self._model, self._faces.detailed(pictures))
 
     def most_neutral(self, person: int) -> int:
         """A person's most neutral picture."""
         usable = self._faces.usable(person)
         if len(usable) == 1:
             return usable[0]
-        return usable[int(em.distance_from_neutral(self.raw(person)).argmin())]
+        return usable[int(em.distance_from_neutral(self.read(person).raw).argmin())]
 
     def expression(self, picture: int, source: int) -> "Estimate":
         """The activations of an expression, relative to the source's neutral pictures.
@@ -143,15 +169,14 @@ class PeopleActivations:
             if absolute:
                 activations = self.own(picture)
             else:
-                shown = raw_activations(self._model, self._faces.pixels([picture]))[0]
-                activations = expression_activations(self._model, shown, self.raw(source))
+                shown = self._read_pictures([picture])
+                activations = expression_activations(self._model, shown, self.read(source))
             self._expressions[key] = Estimate(activations, absolute)
         return self._expressions[key]
 
     def own(self, picture: int) -> np.ndarray:
         """(A,) the activations of a picture, estimated absolutely."""
-        shown = raw_activations(self._model, self._faces.pixels([picture]))[0]
-        return absolute_activations(self._model, shown)
+        return absolute_activations(self._model, self._read_pictures([picture]).raw[0])
 
     def _is_alone(self, picture: int, source: int) -> bool:
         """Whether an expression's picture, or copies of it, are the person's only pictures."""

@@ -210,8 +210,13 @@ def find_landmarks(model: ExpressionModel, images: Images) -> Landmarks:
 
 def raw_activations(model: ExpressionModel, images: Images) -> Activations:
     """AU activations plus an unknown offset per person: only differences are meaningful."""
+    return read_faces(model, images)[0]
+
+
+def read_faces(model: ExpressionModel, images: Images) -> tuple[Activations, Landmarks]:
+    """`raw_activations` and `find_landmarks` of the same pictures."""
     landmarks = find_landmarks(model, images)
-    return predict(model.au_regressor, features(images, landmarks, model.template))
+    return predict(model.au_regressor, features(images, landmarks, model.template)), landmarks
 
 
 def denoise(model: ExpressionModel, change: Activations) -> Activations:

@@ -14,7 +14,7 @@ between lips that were shut, 0 outside them. Pure functions of arrays; the gain 
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from transfer.expression import model as em
 from transfer.expression.model import (
@@ -41,7 +41,7 @@ def source_mouth(
     images: Images,
     activations: Activations,
     own: Activations,
-    expressions: Images,
+    expressions: UInt8[Array, "B M N 3"],
     details: Float[Array, "B h w 3"],
 ) -> Float[Array, "B h w 4"]:
     """The source's mouth in the frame of the target's picture after the expression.
@@ -51,14 +51,17 @@ def source_mouth(
         images: the targets' pictures.
         activations: of the expressions, already multiplied by alpha.
         own: activations that are removed from `images`.
-        expressions: the sources' pictures, for the landmarks.
+        expressions: the sources' pictures, for the landmarks, of any size.
         details: the same pictures at the size of the result, grey levels.
 
     Returns:
         Grey levels of the mouth (three channels), and w. All w are 0 if `activations` are.
     """
-    faces = jnp.stack([images, expressions])
-    landmarks, shown = jax.lax.map(lambda some: find_landmarks(model, some), faces)
+    if images.shape == expressions.shape:  # a loop, so that one detector is compiled
+        faces = jnp.stack([images, expressions])
+        landmarks, shown = jax.lax.map(lambda some: find_landmarks(model, some), faces)
+    else:
+        landmarks, shown = (find_landmarks(model, some) for some in (images, expressions))
     before = landmarks + em.displace(model, -own, landmarks)
     after = landmarks + em.displace(model, activations - own, landmarks)
     colours = em.face_colour(images, landmarks), em.face_colour(expressions, shown)

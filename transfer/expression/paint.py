@@ -48,7 +48,7 @@ def mouths(
     images: Images,
     activations: np.ndarray,
     own: np.ndarray,
-    expressions: Images,
+    expressions: UInt8[np.ndarray, "B M N C"],
     details: UInt8[np.ndarray, "B h w C"],
     devices: Sequence[jax.Device] = (),
 ) -> np.ndarray:
@@ -59,7 +59,7 @@ def mouths(
         images: the targets' pictures, uint8 (B, H, W, 3).
         activations: (B, A), already multiplied by alpha.
         own: (B, A) activations that are removed from `images`.
-        expressions: the sources' pictures, uint8 (B, H, W, 3).
+        expressions: the sources' pictures, uint8 (B, M, N, 3), of any size.
         details: the same pictures at the size of the result, uint8 (B, h, w, 3).
         devices: as in `with_expression`.
     """

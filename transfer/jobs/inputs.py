@@ -20,6 +20,7 @@ from transfer.codec import Codec, Images, Latents, RoundTrip
 from transfer.jobs.disk_cache import DiskCache
 from transfer.jobs.job import Job
 from transfer.jobs.prefetch import LoadPicture, Prefetcher
+from transfer.photos.aligned_faces import AlignedFaces
 
 UNKNOWN, USABLE, BAD = 0, 1, 2
 PIXELS_SHARE = 0.2  # of the cache; the latents of a picture are four times as large as its pixels
@@ -64,6 +65,7 @@ class Inputs:
             codec: the flow; it takes `rows * codec.n_devices` images at once.
             rows: images of a batch per device.
             load: function that reads one picture; called in the pool's threads.
+                `AlignedFaces` also give the details in which expressions are read.
             folder: folder for the cache.
             cache_bytes: size of the cache.
             pool: threads that read.
@@ -77,6 +79,7 @@ class Inputs:
         self.n_encoded_again = 0
         self._rank, self._chunk, _ = job.first_use
         self._by_rank = np.argsort(self._rank)
+        self._detailed = load.detailed if isinstance(load, AlignedFaces) else None
         self._prefetcher = Prefetcher(
             load, job.plan.files, pool, max(MIN_AHEAD, 2 * self.batch_size)
         )
@@ -179,6 +182,12 @@ class Inputs:
             found[i] = pixels
             self._pixels.put(i, pixels)
         return np.stack([found[i] for i in pictures])
+
+    def detailed(self, pictures: Sequence[int]) -> Images:
+        """(N, h, w, C) of usable pictures, as expressions are read in them."""
+        if self._detailed is None:
+            return self.pixels(pictures)
+        return np.stack([self._detailed(self.job.plan.files[i]) for i in pictures])
 
     # -- people
 

@@ -149,6 +149,9 @@ class CroppedFaces:
     def pixels(self, pictures: Sequence[int]) -> Images:
         return np.stack([self._faces(self._job.plan.files[i]) for i in pictures])
 
+    def detailed(self, pictures: Sequence[int]) -> Images:
+        return np.stack([self._faces.detailed(self._job.plan.files[i]) for i in pictures])
+
 
 def reduced(photograph: Photograph, max_side_px: int) -> Photograph:
     """A photograph with its longest side reduced to `max_side_px`, and its face with it."""

@@ -18,7 +18,7 @@ from transfer.expression.edits import Edit, change, check_units, read_units
 from transfer.expression.estimate import Estimate, noise_floor
 from transfer.expression.model import ExpressionModel, fingerprint
 from transfer.methods.base import Models
-from transfer.methods.warp import Warp
+from transfer.methods.warp import Warp, reading_recipe
 
 
 class ActionUnitEdit(Warp):
@@ -54,7 +54,9 @@ class ActionUnitEdit(Warp):
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
         """The expression model and the edit determine the outputs."""
-        return {"expressions": fingerprint(_model_of(models)), "edit": _edit_of(models).text}
+        model, edit = _model_of(models), _edit_of(models)
+        recipe = {"expressions": fingerprint(model), "edit": edit.text}
+        return recipe | (reading_recipe(model) if edit.reads else {})
 
     @classmethod
     def recipe_without_source(cls, models: Models) -> dict[str, str]:

@@ -38,6 +38,9 @@ from transfer.photos.paste import paste_warp
 
 # Of the strongest AU; weaker expressions count as this one in `max_alphas_of`.
 MIN_ACTIVATION = 1e-6
+# Version of the reading by models that were adapted to photographs; increased whenever the same
+# pictures give other activations.
+READING = "2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Warp:
     def recipe(cls, models: Models) -> dict[str, str]:
         """The expression model determines the outputs, and with `neutralise` its population."""
         model = _model_of(models)
-        recipe = {"expressions": fingerprint(model)}
+        recipe = {"expressions": fingerprint(model)} | reading_recipe(model)
         if models.neutralise:
             recipe["neutralise"] = population_fingerprint(_population_of(models, model))
         return recipe
@@ -196,12 +199,17 @@ class Warp:
             shown: the source's picture with the expression, uint8 (1, S, S, 3); not used here.
             details: returns the source's photograph; not called here.
         """
-        picture = self._faces.pixels([photograph.picture])
+        picture = photograph.as_read(self._faces.pixels([photograph.picture]))
         change = displaced(
             self._model, picture, (activations - self._own(photograph.picture))[None]
         )
         smoothing = float(smoothing_of(self._model))
         return paste_warp(photograph.pixels, photograph.face.transform, *change, smoothing)
+
+
+def reading_recipe(model: ExpressionModel) -> dict[str, str]:
+    """How expressions are read, for the recipe of a model that was adapted to photographs."""
+    return {} if model.smoothing is None else {"reading": READING}
 
 
 def max_alphas_of(activations: np.ndarray) -> np.ndarray:

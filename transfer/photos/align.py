@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt8
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import crop_transform
@@ -51,6 +52,7 @@ class Face(Protocol):
 
 FaceDetector = Callable[[Pixels], Sequence[Face]]
 """A function from a photograph to all faces in it."""
+Details = UInt8[np.ndarray, "D D 3"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Aligned:
         pose: degrees.
         sharpness: see `sharpness_of`, 1/pixel.
         outside: share (0-1) of the crop that is outside the photograph, filled by its reflection.
+        details: the same crop, larger, in which expressions are read; None where none are.
     """
 
     pixels: Crop
@@ -78,6 +81,7 @@ class Aligned:
     pose: Pose
     sharpness: float
     outside: float
+    details: Details | None = None
 
     @property
     def side_px(self) -> float:

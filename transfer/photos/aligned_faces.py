@@ -12,11 +12,13 @@ from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import read_image
 from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
+from transfer.photos.crop import crop
 from transfer.photos.judge_adapter import check_measuring, face_detector
 
 VERSION = 1  # of the alignment; increased whenever the same photograph gives other pixels
 DEFAULT_LIMITS = Limits()
 MAX_KEPT_FACES = 4096  # aligned faces that are kept in memory
+DETAIL = 2  # side of the crop in which a face is read, in sides of the model's pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,8 +97,18 @@ class AlignedFaces:
             return np.rint(pixels @ np.array(LUMA)).astype(np.uint8)[..., None]
         return pixels
 
+    def detailed(self, path: str) -> np.ndarray:
+        """The same face as it is read, uint8 (DETAIL * size, DETAIL * size, 3).
+
+        Raises:
+            InputError: as `__call__`.
+        """
+        details = self.face(path).details
+        assert details is not None
+        return details
+
     def _face(self, path: str) -> Aligned:
-        """The aligned face of a photograph.
+        """The aligned face of a photograph, with details.
 
         Raises:
             InputError: the photograph cannot be read, or its face cannot be used.
@@ -114,7 +126,8 @@ class AlignedFaces:
             raise InputError(f"{one_line(path)}: {bad[0]}")
         if which == "largest" and good[0].count > 1:
             self.unchosen[path] = good[0].number, good[0].count
-        return good[0]
+        details = crop(photograph, good[0].transform, DETAIL * settings.size)
+        return dataclasses.replace(good[0], details=details)
 
 
 def unchosen_line(path: str, number: int, count: int) -> str:

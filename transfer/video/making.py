@@ -49,6 +49,11 @@ class Target:
         """uint8 (N, S, S, 3)."""
         return np.repeat(self.face, len(pictures), axis=0)
 
+    def detailed(self, pictures: Sequence[int]) -> Images:
+        """uint8 (N, h, w, 3): the face as it is read."""
+        details = None if self.taken is None else self.taken.face.details
+        return self.pixels(pictures) if details is None else np.stack([details] * len(pictures))
+
     def photograph(self, picture: int) -> Photograph:
         """The photograph."""
         assert self.taken is not None

@@ -20,7 +20,7 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_json_object, write_atomically
 from glow_jax.io.npz import read_npz
 from glow_jax.io.video_reader import Clip, Frame, frames_of
-from transfer.expression.estimate import raw_activations
+from transfer.expression.estimate import read
 from transfer.expression.model import ExpressionModel
 from transfer.jobs.run import Progress
 from transfer.photos.align import Box, FaceDetector
@@ -109,7 +109,7 @@ class FaceReader:
         pixels = [crop[0] for crop in crops if crop is not None]
         raw = np.zeros((len(found), len(self._model.aus)), np.float32)
         parts = [
-            raw_activations(self._model, np.stack(pixels[start : start + BATCH]))
+            read(self._model, np.stack(pixels[start : start + BATCH])).raw
             for start in range(0, len(pixels), BATCH)
         ]
         if parts:

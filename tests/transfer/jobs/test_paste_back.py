@@ -12,6 +12,9 @@ from glow_jax.io.landmarks68 import crop_transform
 from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import read_provenance
 from tests.support import photographs
+from tests.support.paths import ROOT
+from transfer.expression import estimate
+from transfer.expression.model import ExpressionModel
 from transfer.photos.crop import crop, transform_points
 
 PASTED = ("--paste-back", "--paste-format", "png", "--alpha", "0", "1")
@@ -57,6 +60,32 @@ def done(album: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The wall is skipped and told, so the exit code is 1.
     assert main(command(album, out, *PASTED)) == 1
     return out
+
+
+def test_expressions_are_read_in_details_of_photographs(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the job and where its results are pasted; pictures that are aligned have no more."""
+    sides, read = [], estimate.read
+
+    def noted(model: ExpressionModel, images: np.ndarray) -> estimate.Read:
+        sides.append(images.shape[1])
+        return read(model, images)
+
+    monkeypatch.setattr(estimate, "read", noted)
+    assert main(command(album, tmp_path / "photographs", *PASTED)) == 1
+    assert len(sides) >= 4 and set(sides) == {128}
+    sides.clear()
+    faces = f"{ROOT}/transfer/demo"
+    words = [
+        "--expression",
+        f"{faces}/expressions/smile.png",
+        "--source",
+        f"{faces}/people/person-41",
+    ]
+    target = ["--target", f"{faces}/people/person-16", "-o", str(tmp_path / "aligned")]
+    assert main(["transfer", *words, *target]) == 0
+    assert sides and set(sides) == {64}
 
 
 def test_the_photograph_wears_the_expression(album: Path, done: Path) -> None:

@@ -56,6 +56,15 @@ def test_a_number_in_the_path_chooses_the_face(group: Path) -> None:
     assert first.unchosen == {}
 
 
+def test_a_face_is_read_at_twice_its_size(group: Path) -> None:
+    faces = AlignedFaces(both, SETTINGS)
+    for number, landmarks in ((1, LEFT.landmarks), (2, BOTH.landmarks)):
+        wanted = crop(BOTH.pixels, crop_transform(landmarks), 128)
+        np.testing.assert_array_equal(faces.detailed(f"{group}#{number}"), wanted)
+    with pytest.raises(InputError, match="group.png#3: there is no face 3: 2 found"):
+        faces.detailed(f"{group}#3")
+
+
 def test_which_face_was_taken_is_said_where_none_was_chosen(group: Path) -> None:
     faces, said = AlignedFaces(both, SETTINGS), list[str]()
     faces(str(group))

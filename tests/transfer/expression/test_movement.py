@@ -1,0 +1,89 @@
+"""How far landmarks moved corrects activations, and a turn of the head does not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from glow_jax.io.landmarks68 import JAW
+from tests.support.expressions import portraits, random_expressions
+from transfer.expression.estimate import expression_activations, read
+from transfer.expression.model import MAX_ACTIVATION, ExpressionModel
+from transfer.expression.movement import POSES, STRENGTH, corrected, movement
+from transfer.models import load_models
+from transfer.photos.pose import MEAN_FACE
+
+
+@pytest.fixture(scope="module")
+def model() -> ExpressionModel:
+    found = load_models("photo64").expression_model
+    assert found is not None
+    return found
+
+
+def turned(yaw: float, pitch: float) -> np.ndarray:
+    """The mean face's landmarks after a turn in degrees, as they are seen from the front."""
+    a, b = np.deg2rad([yaw, pitch])
+    x, y, z = ((MEAN_FACE - MEAN_FACE.mean(0)) * (1, -1, 1)).T
+    x, z = np.cos(a) * x + np.sin(a) * z, np.cos(a) * z - np.sin(a) * x
+    return np.stack([x, np.cos(b) * y + np.sin(b) * z], 1) / 20 + 0.5
+
+
+def test_a_movement_is_measured_in_the_frame_of_the_eyes() -> None:
+    before = turned(0, 0)
+    after = before + np.where(np.arange(68) == 57, 0.02, 0)[:, None] * (0.0, 1.0)
+    plain = movement(after, before)
+    assert plain[57, 1] > 0 and np.abs(np.delete(plain, 57, 0)).max() == 0
+    c, s = np.cos(0.4), np.sin(0.4)
+    turn = 3 * np.array([[c, s], [-s, c]])
+    np.testing.assert_allclose(movement(after @ turn, before @ turn), plain, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", ["AU12", "AU26", "AU2", "AU4", "AU45"])
+def test_an_estimate_comes_nearer_to_what_the_landmarks_did(
+    model: ExpressionModel, unit: str
+) -> None:
+    """In landmarks: units that move the same ones share the correction."""
+    true = np.where(np.array(model.aus) == unit, 0.6, 0).astype(np.float32)
+    displacements = np.asarray(model.displacements, float).reshape(len(true), -1)
+    moved = (true @ displacements).reshape(68, 2)
+    for start in (0.3, 0.9):
+        found = corrected(model, true * start / 0.6, moved) / STRENGTH
+        assert (found[true > 0] - start).item() * (0.6 - start) > 0
+        before, after = (
+            np.linalg.norm((a - true) @ displacements) for a in (true * start / 0.6, found)
+        )
+        assert after < 0.8 * before
+    agreed = corrected(model, true, moved)
+    np.testing.assert_allclose(agreed, STRENGTH * true, atol=1e-5)
+
+
+def test_what_cannot_be_taught_is_left_as_it_is(model: ExpressionModel) -> None:
+    rng = np.random.default_rng(0)
+    before = np.array([0.1] * len(model.aus), np.float32)
+    after = corrected(model, before, 0.05 * rng.standard_normal((68, 2)))
+    untaught = np.isin(model.aus, ["AU5", "AU6", "AU9", "AU14"])
+    np.testing.assert_allclose(after[untaught], STRENGTH * before[untaught], atol=1e-6)
+    assert (np.abs(after - STRENGTH * before)[~untaught] > 1e-3).all()
+    assert np.abs(corrected(model, 9 * before, before[0] * POSES[0])).max() <= MAX_ACTIVATION
+
+
+@pytest.mark.parametrize(("yaw", "pitch"), [(0, 0), (15, 0), (-25, 0), (0, 12), (20, -10)])
+def test_a_turned_head_is_no_expression(model: ExpressionModel, yaw: float, pitch: float) -> None:
+    """Not more than a weak one, although the landmarks move by a quarter of the eyes' distance."""
+    moved = movement(turned(yaw, pitch), turned(0, 0))
+    nothing = np.zeros(len(model.aus), np.float32)
+    assert np.abs(corrected(model, nothing, moved)).max() < 0.1
+    if yaw or pitch:
+        assert np.abs(np.delete(moved, JAW, 0)).max() > 0.05
+
+
+def test_only_models_of_photographs_are_corrected(model: ExpressionModel) -> None:
+    shown, own = portraits(1, seed=4), portraits(2, seed=5)
+    plain = random_expressions()
+    assert plain.smoothing is None
+    adapted = dataclasses.replace(plain, smoothing=np.array(1e-4, np.float32))
+    first, second = (
+        expression_activations(one, read(one, shown), read(one, own)) for one in (plain, adapted)
+    )
+    assert np.abs(first - second).max() > 1e-3 and second.dtype == np.float32
