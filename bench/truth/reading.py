@@ -6,8 +6,8 @@ made, and renders of `glow-jax render --setting truth`):
 - landmarks: median distance to MediaPipe's, put at the renders' points, and of renders to the
   truth, in shares of the distance between the eyes;
 - Action Units: correlation r of readings with MediaPipe's, absolute over the people of a single
-  picture each, and of the change from a person's neutral picture over pairs; of renders with the
-  true activations.
+  picture each, and of the change from a person's neutral picture over pairs, as estimated from
+  edges and then corrected by how far landmarks moved; of renders with the true activations.
 
 MediaPipe is also the teacher of the model under test: the figures say how well it was imitated.
 """
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def photoreal(model: Any, folders: Sequence[Path]) -> None:
     """Print the figures of photoreal people."""
     from glow_jax.data.photoreal_faces.shards import read_made
+    from transfer.expression.movement import corrected, movement
     from transfer.expression.teacher import FULL_READING, UNREAD, at_renders_points
 
     rows = [(f, r) for f in folders for r in read_made(f) if r["split"] == "test"]
@@ -76,6 +77,10 @@ def photoreal(model: Any, folders: Sequence[Path]) -> None:
             found = change(model, raw[after] - raw[before])
             true = wanted[after] - wanted[before]
             print_units(f"change, {side} px", model.aus, found, true, UNREAD)
+            if model.smoothing is not None:
+                moved = zip(found, landmarks[after], landmarks[before], strict=True)
+                found = np.stack([corrected(model, a, movement(x, y)) for a, x, y in moved])
+                print_units(f"the same, corrected, {side} px", model.aus, found, true, UNREAD)
 
 
 def renders(model: Any, folder: Path) -> None:
@@ -111,17 +116,10 @@ def read(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks (N, 68, 2) and raw activations (N, A)."""
     import jax
 
-    from transfer.expression.au_regressor import predict
     from transfer.expression.batches import in_batches
-    from transfer.expression.features import features
-    from transfer.expression.model import find_landmarks
+    from transfer.expression.model import read_faces
 
-    @jax.jit
-    def both(model: Any, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        landmarks = find_landmarks(model, images)
-        return landmarks, predict(model.au_regressor, features(images, landmarks, model.template))
-
-    landmarks, activations = in_batches(partial(both, model), images)
+    activations, landmarks = in_batches(partial(jax.jit(read_faces), model), images)
     return landmarks, activations
 
 
