@@ -14,7 +14,7 @@ MediaPipe is also the teacher of the model under test: the figures say how well 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,15 @@ PARTS = {
     "lips": slice(48, 68),
 }
 SIZES_PX = (64, 128)
+MOVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "gap of the lips": lambda m: m[:, [65, 66, 67], 1].mean(1) - m[:, [61, 62, 63], 1].mean(1),
+    "width of the mouth": lambda m: m[:, 54, 0] - m[:, 48, 0],
+    "its corners, down": lambda m: m[:, [48, 54], 1].mean(1),
+    "brows, down": lambda m: m[:, PARTS["brows"], 1].mean(1),
+    "gap of the lids": lambda m: (
+        m[:, [40, 41, 46, 47], 1].mean(1) - m[:, [37, 38, 43, 44], 1].mean(1)
+    ),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def photoreal(model: Any, folders: Sequence[Path]) -> None:
     """Print the figures of photoreal people."""
     from glow_jax.data.photoreal_faces.shards import read_made
-    from transfer.expression.movement import corrected, movement
+    from transfer.expression.movement import corrected
     from transfer.expression.teacher import FULL_READING, UNREAD, at_renders_points
 
     rows = [(f, r) for f in folders for r in read_made(f) if r["split"] == "test"]
@@ -78,9 +87,36 @@ def photoreal(model: Any, folders: Sequence[Path]) -> None:
             true = wanted[after] - wanted[before]
             print_units(f"change, {side} px", model.aus, found, true, UNREAD)
             if model.smoothing is not None:
-                moved = zip(found, landmarks[after], landmarks[before], strict=True)
-                found = np.stack([corrected(model, a, movement(x, y)) for a, x, y in moved])
-                print_units(f"the same, corrected, {side} px", model.aus, found, true, UNREAD)
+                moved = movements(landmarks[after], landmarks[before])
+                better = np.stack(
+                    [corrected(model, *both) for both in zip(found, moved, strict=True)]
+                )
+                print_units(f"the same, corrected, {side} px", model.aus, better, true, UNREAD)
+                wanted_moves = movements(points[after], points[before])
+                print_movements(f"activations, {side} px", by(model, found), wanted_moves)
+                print_movements(f"landmarks, {side} px", moved, wanted_moves)
+                print_movements(f"corrected, {side} px", by(model, better), wanted_moves)
+
+
+def movements(after: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) of `transfer.expression.movement`."""
+    from transfer.expression.movement import movement
+
+    return np.stack([movement(*both) for both in zip(after, before, strict=True)])
+
+
+def by(model: Any, activations: np.ndarray) -> np.ndarray:
+    """(N, 68, 2) movements that follow from activations (N, A)."""
+    return np.einsum("na,akc->nkc", activations, np.asarray(model.displacements))
+
+
+def print_movements(title: str, found: np.ndarray, true: np.ndarray) -> None:
+    """Print r and slope of how far parts of the face moved, against MediaPipe's landmarks."""
+    cells = []
+    for name, of in MOVES.items():
+        x, y = of(true).ravel(), of(found).ravel()
+        cells.append(f"{name} {np.corrcoef(x, y)[0, 1]:.2f} ({(x @ y) / (x @ x):.2f})")
+    print(f"movement by {title}, r (slope): {', '.join(cells)}")
 
 
 def renders(model: Any, folder: Path) -> None:
