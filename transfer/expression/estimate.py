@@ -66,11 +66,24 @@ def expression_activations(model: ExpressionModel, expression: Read, source: Rea
     """
     neutral = are_neutral(source.raw)
     change = expression.raw - source.raw[neutral].mean(0)
-    activations = denoised_changes(model, change)[0]
+    activations = denoised_changes(model, change)
+    return with_movement(model, activations, expression.landmarks, source.landmarks[neutral])[0]
+
+
+def with_movement(
+    model: ExpressionModel,
+    activations: np.ndarray,
+    landmarks: Float[np.ndarray, "N 68 2"],
+    neutral: Float[np.ndarray, "M 68 2"],
+) -> np.ndarray:
+    """(N, A) activations, corrected by how far landmarks moved from those of neutral pictures.
+
+    Unchanged for a model that was not adapted to photographs.
+    """
     if model.smoothing is None:
         return activations
-    moved = [movement(expression.landmarks[0], own) for own in source.landmarks[neutral]]
-    return corrected(model, activations, np.mean(moved, 0))
+    moved = [np.mean([movement(one, own) for own in neutral], 0) for one in landmarks]
+    return np.stack([corrected(model, *both) for both in zip(activations, moved, strict=True)])
 
 
 def denoised_changes(model: ExpressionModel, change: np.ndarray) -> np.ndarray:

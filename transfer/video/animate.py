@@ -1,6 +1,7 @@
 """`transfer.animate`: a video drives a photograph.
 
     a(t)    = denoise( smooth( raw(t) - mean of raw over the driver's neutral frames ) )
+              (then corrected by the landmarks, smoothed too: `transfer.expression.movement`)
     y(t)    = method( target, alpha a(t) )
 
 The driver's face is read in every frame first (`reading`), because neutral frames and the filter
@@ -32,7 +33,7 @@ from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import EXTRA, Clip, frames_of, read_clip, sha256_of
 from glow_jax.io.video_writer import MAX_SIDE, TICKS, join
-from transfer.expression.estimate import absolute_activations_of, denoised_changes
+from transfer.expression.estimate import absolute_activations_of, denoised_changes, with_movement
 from transfer.expression.model import ExpressionModel
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.run import Progress, no_progress
@@ -194,9 +195,13 @@ def activations_of(
         raise ValueError("the expression model has no population")
     raw = held(readings.raw.astype(np.float64), readings.known, start.astype(np.float64))
     even = smoothed(raw, seconds, smooth_s)
-    if neutral.any():
-        return denoised_changes(model, (even - start).astype(np.float32))
-    return absolute_activations_of(model, even.astype(np.float32))
+    if not neutral.any():
+        return absolute_activations_of(model, even.astype(np.float32))
+    activations = denoised_changes(model, (even - start).astype(np.float32))
+    own = readings.landmarks[neutral].mean(0, dtype=np.float64)
+    marks = readings.landmarks.reshape(len(raw), -1).astype(np.float64)
+    marks = smoothed(held(marks, readings.known, own.ravel()), seconds, smooth_s)
+    return with_movement(model, activations, marks.reshape(-1, *own.shape), own[None])
 
 
 def _prepared(

@@ -3,7 +3,7 @@
 reading-00000.npz   what was found in the frames of a chunk
 reading.json        number of frames; written when all chunks are
 
-Only the readings are kept, some hundred bytes for each frame: memory does not grow with the
+Only the readings are kept, about 900 bytes for each frame: memory does not grow with the
 pictures of a clip.
 """
 
@@ -18,13 +18,15 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.files import read_json_object, write_atomically
+from glow_jax.io.landmarks68 import N_LANDMARKS
 from glow_jax.io.npz import read_npz
 from glow_jax.io.video_reader import Clip, Frame, frames_of
 from transfer.expression.estimate import read
 from transfer.expression.model import ExpressionModel
 from transfer.jobs.run import Progress
 from transfer.photos.align import Box, FaceDetector
-from transfer.photos.aligned_faces import Photographs
+from transfer.photos.aligned_faces import DETAIL, Photographs
+from transfer.photos.crop import crop
 from transfer.video.timeline import CHUNK
 from transfer.video.tracking import Seen, follow
 
@@ -39,6 +41,7 @@ class Readings(NamedTuple):
 
     Attributes:
         raw: (T, A) float32 raw activations; 0 where no face can be used.
+        landmarks: (T, 68, 2) float32, right and down in sides of the crop; 0 as `raw`.
         known: (T,) bool: a face can be used.
         transform: (T, 2, 3) from a frame's pixels to sides of the crop; NaN where there is none.
         box: (T, 4) of the face, or of the last face before it; NaN before the first face.
@@ -47,6 +50,7 @@ class Readings(NamedTuple):
     """
 
     raw: np.ndarray
+    landmarks: np.ndarray
     known: np.ndarray
     transform: np.ndarray
     box: np.ndarray
@@ -93,7 +97,7 @@ class FaceReader:
         return self._readings(found, crops, times)
 
     def _seen(self, frame: Frame, last: Box | None) -> tuple[Seen, tuple | None]:
-        """What was found, and the crop with its transform."""
+        """What was found, and the crop in which the face is read, with its transform."""
         if frame.damaged:
             return Seen(None, "the frame is damaged", last), None
         if self._photographs is None or self._detector is None:
@@ -102,24 +106,27 @@ class FaceReader:
         seen = follow(
             frame.pixels, last, self._detector, self._size, settings.which, settings.limits
         )
-        return seen, None if seen.face is None else (seen.face.pixels, seen.face.transform)
+        if seen.face is None:
+            return seen, None
+        transform = seen.face.transform
+        return seen, (crop(frame.pixels, transform, DETAIL * self._size), transform)
 
     def _readings(self, found: Sequence[Seen], crops: Sequence, times: Sequence) -> Readings:
         known = np.array([crop is not None for crop in crops], bool)
         pixels = [crop[0] for crop in crops if crop is not None]
         raw = np.zeros((len(found), len(self._model.aus)), np.float32)
-        parts = [
-            read(self._model, np.stack(pixels[start : start + BATCH])).raw
-            for start in range(0, len(pixels), BATCH)
-        ]
-        if parts:
-            raw[known] = np.concatenate(parts)
+        landmarks = np.zeros((len(found), N_LANDMARKS, 2), np.float32)
+        frames = np.flatnonzero(known)
+        for start in range(0, len(pixels), BATCH):
+            some = slice(start, start + BATCH)
+            raw[frames[some]], landmarks[frames[some]] = read(self._model, np.stack(pixels[some]))
         nowhere = np.full((2, 3), np.nan)
         transform = [nowhere if crop is None else crop[1] for crop in crops]
         box = [(np.nan,) * 4 if seen.box is None else seen.box for seen in found]
         fractions = [(0, 0) if t is None else t.as_integer_ratio() for t in times]
         return Readings(
             raw,
+            landmarks,
             known,
             np.array(transform, np.float64),
             np.array(box, np.float64),

@@ -251,10 +251,25 @@ def test_absolute_readings_are_against_the_population() -> None:
     population = Population(np.array([0.1, 0.2, 0.3], np.float32), zeros + 2, zeros, zeros)
     model = dataclasses.replace(MODEL, population=population)
     raw = np.array([[0.1, 0.2, 0.3], [0.2, 0.1, 0.3]], np.float32)
-    known, nothing = np.ones(2, bool), np.zeros((2, 0))
-    readings = reading.Readings(raw, known, nothing, nothing, nothing, nothing)
+    known, nothing, marks = np.ones(2, bool), np.zeros((2, 0)), np.zeros((2, 68, 2), np.float32)
+    readings = reading.Readings(raw, marks, known, nothing, nothing, nothing, nothing)
     found = animation.activations_of(model, readings, ~known, np.arange(2.0), 0.0)
     np.testing.assert_allclose(found, [[0, 0, 0], [0.2, -0.2, 0]], atol=1e-6)
+
+
+def test_landmarks_of_frames_correct_their_activations() -> None:
+    """Of a model that was adapted to photographs; frames without a face hold the last one."""
+    marks = np.stack([face()] * 4).astype(np.float32)
+    marks[1:, 57, 1] += 0.02  # the lower lip
+    known, nothing = np.array([True, True, False, True]), np.zeros((4, 0))
+    raw = np.zeros((4, len(MODEL.aus)), np.float32)
+    readings = reading.Readings(raw, marks * known[:, None, None], known, *[nothing] * 4)
+    neutral = np.array([True, False, False, False])
+    adapted = dataclasses.replace(MODEL, smoothing=np.array(1e-4, np.float32))
+    found = animation.activations_of(adapted, readings, neutral, np.arange(4.0), 0.0)
+    assert not found[0].any() and np.abs(found[1]).max() > 1e-3
+    assert np.array_equal(found[2], found[1]) and np.array_equal(found[3], found[1])
+    assert not animation.activations_of(MODEL, readings, neutral, np.arange(4.0), 0.0).any()
 
 
 def test_a_result_does_not_replace_an_input(tmp_path: Path, photo: Path) -> None:
