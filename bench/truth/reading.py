@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def photoreal(model: Any, folders: Sequence[Path]) -> None:
     """Print the figures of photoreal people."""
     from glow_jax.data.photoreal_faces.shards import read_made
-    from transfer.expression.movement import corrected
+    from transfer.expression.movement import agreeing
     from transfer.expression.teacher import FULL_READING, UNREAD, at_renders_points
 
     rows = [(f, r) for f in folders for r in read_made(f) if r["split"] == "test"]
@@ -88,9 +88,7 @@ def photoreal(model: Any, folders: Sequence[Path]) -> None:
             print_units(f"change, {side} px", model.aus, found, true, UNREAD)
             if model.smoothing is not None:
                 moved = movements(landmarks[after], landmarks[before])
-                better = np.stack(
-                    [corrected(model, *both) for both in zip(found, moved, strict=True)]
-                )
+                better = agreeing(model, found, moved)
                 print_units(f"the same, corrected, {side} px", model.aus, better, true, UNREAD)
                 wanted_moves = movements(points[after], points[before])
                 print_movements(f"activations, {side} px", by(model, found), wanted_moves)

@@ -17,7 +17,7 @@ from glow_jax.kept_programs import kept
 from transfer.codec import Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
-from transfer.expression.movement import corrected, movement
+from transfer.expression.movement import agreeing, movement, noise_of
 
 # A picture is neutral whose `distance_from_neutral` exceeds the person's least one by at most this.
 MAX_ABOVE_NEUTRAL = 0.15
@@ -32,8 +32,8 @@ class Read(NamedTuple):
     """What is read in pictures.
 
     Attributes:
-        raw: (N, A) raw activations: only differences between one person's are meaningful.
-        landmarks: (N, 68, 2), right and down in sides of the picture.
+        raw: (N, A) float32 raw activations: only differences between one person's are meaningful.
+        landmarks: (N, 68, 2) float32, right and down in sides of the picture.
     """
 
     raw: Float[np.ndarray, "N A"]
@@ -83,7 +83,7 @@ def with_movement(
     if model.smoothing is None:
         return activations
     moved = [np.mean([movement(one, own) for own in neutral], 0) for one in landmarks]
-    return np.stack([corrected(model, *both) for both in zip(activations, moved, strict=True)])
+    return agreeing(model, activations, np.stack(moved))
 
 
 def denoised_changes(model: ExpressionModel, change: np.ndarray) -> np.ndarray:
@@ -115,7 +115,9 @@ def noise_floor(model: ExpressionModel, absolute: bool) -> np.ndarray:
     slope, noise = model.slope, model.noise
     if absolute and model.population is not None:
         slope, noise = model.population.slope, model.population.noise
-    return np.asarray(slope) * noise / 2
+    floor = np.asarray(slope) * noise / 2
+    is_corrected = model.smoothing is not None and not absolute
+    return np.maximum(floor, noise_of(model)) if is_corrected else floor
 
 
 @runtime_checkable
@@ -131,7 +133,10 @@ class Faces(Protocol):
         ...
 
     def detailed(self, pictures: Sequence[int]) -> Images:
-        """The same faces as they are read, uint8 (N, h, w, 3): not smaller than `pixels`."""
+        """The same faces, larger if there is more of them, uint8 (N, h, w, 3).
+
+        Models that were adapted to photographs read expressions in these.
+        """
         ...
 
 
@@ -160,7 +165,8 @@ class PeopleActivations:
         return self._read[person]
 
     def _read_pictures(self, pictures: Sequence[int]) -> Read:
-        return read(self._model, self._faces.detailed(pictures))
+        faces, adapted = self._faces, self._model.smoothing is not None
+        return read(self._model, faces.detailed(pictures) if adapted else faces.pixels(pictures))
 
     def most_neutral(self, person: int) -> int:
         """A person's most neutral picture."""

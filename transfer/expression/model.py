@@ -48,6 +48,9 @@ AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled func
 
 # Estimated activations are clipped to +- this; 1 is the full strength of an AU.
 MAX_ACTIVATION = 1.1
+# Version of the reading by models that were adapted to photographs; increased whenever the same
+# photographs give other activations.
+READING = "2"
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
 # Attributes by their names in expressions.npz, in the order in which `fingerprint` hashes them.
@@ -165,6 +168,12 @@ def fingerprint(model: ExpressionModel) -> str:
         digest.update(f"{label} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
+
+
+def expressions_recipe(model: ExpressionModel) -> dict[str, str]:
+    """What determines what a model reads and makes, by name; ids of outputs depend on it."""
+    adapted = {} if model.smoothing is None else {"expression_reading": READING}
+    return {"expressions": fingerprint(model)} | adapted
 
 
 def smoothing_of(model: ExpressionModel) -> Smoothing:

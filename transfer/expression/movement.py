@@ -1,14 +1,18 @@
 """Correct activations by how far landmarks moved between two pictures of one person.
 
-Activations are estimated from edges (`transfer.expression.features`), and a displacement of the
+Activations are estimated from edges (`transfer.expression.features`), and a movement of the
 landmarks follows from them; the landmarks themselves are found in both pictures, too. Where the two
-disagree, the posterior mean under a linear Gaussian model is taken:
+disagree, the posterior mean of a under a linear Gaussian model is taken:
 
     moved = D a + P p + e,    a ~ N(estimate, ACTIVATION_ERROR²),    p ~ N(0, 1),
-                              e ~ N(0, LANDMARK_ERROR²)
+                              e ~ N(0, LANDMARK_ERROR²), of the jaw line N(0, JAW_ERROR²)
 
-D are the displacements at activation 1, P what a turned head, another lens and another crop do to
-the landmarks of a mean face. So a turn between the two pictures is not taken for an expression.
+D are the displacements at activation 1; P is what a turned head, another lens and another crop do
+to the landmarks of a mean face, so that a turn between the two pictures is not taken for an
+expression. Only models that were adapted to photographs (`ExpressionModel.smoothing`) use this
+module: landmarks of others are too inexact.
+
+Source: Rasmussen & Williams 2006, section 2.1 (Bayesian linear regression).
 """
 
 import numpy as np
@@ -19,12 +23,14 @@ from transfer.expression.model import MAX_ACTIVATION, ExpressionModel
 from transfer.expression.teacher import UNREAD
 from transfer.photos.pose import MEAN_FACE
 
-# Standard deviations: of an estimated activation, and of a landmark's movement, in distances
-# between the eyes.
-ACTIVATION_ERROR, LANDMARK_ERROR, JAW_ERROR = 0.1, 0.03, 0.055
-STRENGTH = 1.1  # with it landmarks move as far in the target as in the source, on average
+ACTIVATION_ERROR = 0.1  # standard deviation of an estimated activation
+# Standard deviations of a landmark's movement, in distances between the eyes.
+LANDMARK_ERROR, JAW_ERROR = 0.03, 0.055
+# Factor of the activations of a transfer: landmarks move as far in the target as in the source.
+STRENGTH = 1.1
 
 Points = Float[np.ndarray, "68 2"]
+Activations = Float[np.ndarray, "N A"]
 
 
 def movement(after: Points, before: Points) -> Points:
@@ -40,30 +46,56 @@ def movement(after: Points, before: Points) -> Points:
     return (after - before) @ np.array([[x, -y], [y, x]]) / (x * x + y * y)
 
 
-def corrected(
-    model: ExpressionModel, activations: Float[np.ndarray, " A"], moved: Points
-) -> Float[np.ndarray, " A"]:
+def agreeing(
+    model: ExpressionModel, activations: Activations, moved: Float[np.ndarray, "N 68 2"]
+) -> Activations:
     """Activations that agree better with what the landmarks did, float32; see the module.
 
-    Units that MediaPipe could not teach (`transfer.expression.teacher`) are left as they are.
+    Units that MediaPipe could not teach (`transfer.expression.teacher`) are left as they are, and
+    all are clipped to +- MAX_ACTIVATION.
 
     Args:
         model: of expressions.
         activations: estimated from edges.
-        moved: of `movement`.
+        moved: of `movement`, in each picture.
     """
     displacements = np.asarray(model.displacements, np.float64).reshape(len(model.aus), -1)
-    error = np.full((N_LANDMARKS, 2), LANDMARK_ERROR)
-    error[JAW] = JAW_ERROR
+    missing = moved.reshape(len(moved), -1) - activations @ displacements
+    found = activations + missing @ _gain(model)
+    return np.clip(found, -MAX_ACTIVATION, MAX_ACTIVATION).astype(np.float32)
+
+
+def as_strong(
+    model: ExpressionModel, activations: Float[np.ndarray, "*N A"]
+) -> Float[np.ndarray, "*N A"]:
+    """The activations of a transfer: multiplied by STRENGTH if the model was adapted."""
+    if model.smoothing is None:
+        return activations
+    return np.clip(np.float32(STRENGTH) * activations, -MAX_ACTIVATION, MAX_ACTIVATION)
+
+
+def noise_of(model: ExpressionModel) -> Float[np.ndarray, " A"]:
+    """Standard deviations of the change that `agreeing` makes where no landmark moved."""
+    return np.linalg.norm(_errors()[:, None] * _gain(model), axis=0)
+
+
+def _gain(model: ExpressionModel) -> Float[np.ndarray, "136 A"]:
+    """From movements that an estimate does not explain to its correction."""
+    displacements = np.asarray(model.displacements, np.float64).reshape(len(model.aus), -1)
     known = np.array([unit not in UNREAD for unit in model.aus])
     causes = np.concatenate([displacements[known], POSES.reshape(len(POSES), -1)])
     deviation = np.where(np.arange(len(causes)) < known.sum(), ACTIVATION_ERROR, 1.0)
-    weighted = causes / error.ravel() ** 2
+    weighted = causes / _errors() ** 2
     precision = weighted @ causes.T + np.diag(deviation**-2.0)
-    missing = moved.ravel() - activations @ displacements
-    found = np.array(activations, np.float64)
-    found[known] += np.linalg.solve(precision, weighted @ missing)[: known.sum()]
-    return np.clip(STRENGTH * found, -MAX_ACTIVATION, MAX_ACTIVATION).astype(np.float32)
+    gain = np.zeros(displacements.T.shape)
+    gain[:, known] = np.linalg.solve(precision, weighted).T[:, : known.sum()]
+    return gain
+
+
+def _errors() -> Float[np.ndarray, "136"]:
+    errors = np.full((N_LANDMARKS, 2), LANDMARK_ERROR)
+    errors[JAW] = JAW_ERROR
+    return errors.ravel()
 
 
 def _poses() -> Float[np.ndarray, "7 68 2"]:

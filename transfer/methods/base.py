@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkab
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
 
 from transfer.codec import Codec, FloatImages, Images, Latents, Quantised, n_clipped, to_bytes
 from transfer.directions import Direction
@@ -239,7 +238,3 @@ class Photograph(NamedTuple):
     picture: int
     pixels: np.ndarray
     face: Aligned
-
-    def as_read(self, aligned: Images) -> UInt8[np.ndarray, "1 s s C"]:
-        """The face as expressions are read in it, uint8 (1, s, s, 3); `aligned` without details."""
-        return aligned if self.face.details is None else self.face.details[None]

@@ -16,9 +16,9 @@ from glow_jax.io.output_schema import ABSOLUTE, NOTHING
 from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.edits import Edit, change, check_units, read_units
 from transfer.expression.estimate import Estimate, noise_floor
-from transfer.expression.model import ExpressionModel, fingerprint
+from transfer.expression.model import ExpressionModel, expressions_recipe
 from transfer.methods.base import Models
-from transfer.methods.warp import Warp, reading_recipe
+from transfer.methods.warp import Warp
 
 
 class ActionUnitEdit(Warp):
@@ -55,8 +55,7 @@ class ActionUnitEdit(Warp):
     def recipe(cls, models: Models) -> dict[str, str]:
         """The expression model and the edit determine the outputs."""
         model, edit = _model_of(models), _edit_of(models)
-        recipe = {"expressions": fingerprint(model), "edit": edit.text}
-        return recipe | (reading_recipe(model) if edit.reads else {})
+        return expressions_recipe(model) | {"edit": edit.text}
 
     @classmethod
     def recipe_without_source(cls, models: Models) -> dict[str, str]:
@@ -81,7 +80,7 @@ class ActionUnitEdit(Warp):
         if not self._edit.reads:
             nothing = np.zeros((1, len(self._model.aus)), np.float32)
             return Estimate(change(self._edit, self._model.aus, nothing)[0], False)
-        own = super()._expression(expression, source)
+        own = self._people.expression(expression, source)
         return Estimate(change(self._edit, self._model.aus, own.activations[None])[0], own.absolute)
 
     def _note(self, found: Estimate) -> str:

@@ -93,7 +93,7 @@ class Glow(Warp):
     ) -> np.ndarray:
         """As `Warp.pasted`; the mouth comes from the source's photograph, in the output's light."""
         picture, added = self._faces.pixels([photograph.picture]), activations[None]
-        fine = photograph.as_read(picture)
+        fine = self._as_read(photograph, picture)
         own = self._own(photograph.picture)[None]
         base = with_expression(self._model, picture, added - own)
         small = mouths(self._model, picture, added, own, shown, shown)
@@ -105,7 +105,7 @@ class Glow(Warp):
         side = paste_side(photograph.face.side_px)
         other = details()
         large_shown = crop(other.pixels, other.face.transform, side)[None]
-        large = mouths(self._model, fine, added, own, other.as_read(shown), large_shown)
+        large = mouths(self._model, fine, added, own, self._as_read(other, shown), large_shown)
         points, displacements, edit = displaced(self._model, fine, added - own, side)
         edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
         change = (points, displacements, edit)

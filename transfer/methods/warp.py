@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import UInt8
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import ABSOLUTE, NOTHING
@@ -29,18 +30,16 @@ from transfer.expression.estimate import Estimate, PeopleActivations, is_below_n
 from transfer.expression.model import (
     MAX_ACTIVATION,
     ExpressionModel,
-    fingerprint,
+    expressions_recipe,
     smoothing_of,
 )
+from transfer.expression.movement import as_strong
 from transfer.expression.paint import displaced, with_expression
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.photos.paste import paste_warp
 
 # Of the strongest AU; weaker expressions count as this one in `max_alphas_of`.
 MIN_ACTIVATION = 1e-6
-# Version of the reading by models that were adapted to photographs; increased whenever the same
-# pictures give other activations.
-READING = "2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Warp:
     def recipe(cls, models: Models) -> dict[str, str]:
         """The expression model determines the outputs, and with `neutralise` its population."""
         model = _model_of(models)
-        recipe = {"expressions": fingerprint(model)} | reading_recipe(model)
+        recipe = expressions_recipe(model)
         if models.neutralise:
             recipe["neutralise"] = population_fingerprint(_population_of(models, model))
         return recipe
@@ -131,7 +130,10 @@ class Warp:
 
     def _expression(self, expression: int, source: int) -> Estimate:
         """The activations that alpha multiplies."""
-        return self._people.expression(expression, source)
+        found = self._people.expression(expression, source)
+        if found.absolute:
+            return found
+        return found._replace(activations=as_strong(self._model, found.activations))
 
     def _own(self, picture: int) -> np.ndarray:
         """(A,) activations to remove from a target's picture."""
@@ -199,17 +201,17 @@ class Warp:
             shown: the source's picture with the expression, uint8 (1, S, S, 3); not used here.
             details: returns the source's photograph; not called here.
         """
-        picture = photograph.as_read(self._faces.pixels([photograph.picture]))
+        picture = self._as_read(photograph, self._faces.pixels([photograph.picture]))
         change = displaced(
             self._model, picture, (activations - self._own(photograph.picture))[None]
         )
         smoothing = float(smoothing_of(self._model))
         return paste_warp(photograph.pixels, photograph.face.transform, *change, smoothing)
 
-
-def reading_recipe(model: ExpressionModel) -> dict[str, str]:
-    """How expressions are read, for the recipe of a model that was adapted to photographs."""
-    return {} if model.smoothing is None else {"reading": READING}
+    def _as_read(self, photograph: Photograph, aligned: Images) -> UInt8[np.ndarray, "1 s s C"]:
+        """The face as the model reads it: larger than `aligned`, if the model was adapted."""
+        details = photograph.face.details
+        return aligned if details is None or self._model.smoothing is None else details[None]
 
 
 def max_alphas_of(activations: np.ndarray) -> np.ndarray:

@@ -69,7 +69,8 @@ class Aligned:
         pose: degrees.
         sharpness: see `sharpness_of`, 1/pixel.
         outside: share (0-1) of the crop that is outside the photograph, filled by its reflection.
-        details: the same crop, larger, in which expressions are read; None where none are.
+        details: the same crop, larger (`transfer.photos.aligned_faces.DETAIL`); None where nobody
+            asked for it.
     """
 
     pixels: Crop
@@ -95,7 +96,7 @@ class Limits:
 
     Attributes:
         side_px: smallest side of the crop, pixels of the photograph; None is the crop's size in
-            pixels, so that no face is enlarged.
+            pixels, so that no face is enlarged for the flow.
         sharpness: smallest `sharpness_of`, 1/pixel; 0.6 lies between a Gaussian blur of 1 pixel
             and one of 2 pixels of the crop.
         yaw_deg, pitch_deg: largest absolute yaw and pitch, degrees.

@@ -17,7 +17,7 @@ from transfer.photos.judge_adapter import check_measuring, face_detector
 
 VERSION = 1  # of the alignment; increased whenever the same photograph gives other pixels
 DEFAULT_LIMITS = Limits()
-MAX_KEPT_FACES = 4096  # aligned faces that are kept in memory
+KEPT_BYTES = 2**30  # of aligned faces that are kept in memory
 DETAIL = 2  # side of the crop in which a face is read, in sides of the model's pictures
 
 
@@ -84,7 +84,8 @@ class AlignedFaces:
         self._face_detector, self.settings, self._channels = face_detector, settings, channels
         self.unchosen: dict[str, tuple[int, int]] = {}
         # A face that was read for its crop is needed again to paste a result back.
-        self.face = functools.lru_cache(MAX_KEPT_FACES)(self._face)
+        face_bytes = 3 * (1 + DETAIL**2) * max(1, settings.size) ** 2
+        self.face = functools.lru_cache(max(1, KEPT_BYTES // face_bytes))(self._face)
 
     def __call__(self, path: str) -> np.ndarray:
         """uint8 (size, size, channels).

@@ -35,6 +35,7 @@ from glow_jax.io.video_reader import EXTRA, Clip, frames_of, read_clip, sha256_o
 from glow_jax.io.video_writer import MAX_SIDE, TICKS, join
 from transfer.expression.estimate import absolute_activations_of, denoised_changes, with_movement
 from transfer.expression.model import ExpressionModel
+from transfer.expression.movement import as_strong
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.run import Progress, no_progress
 from transfer.methods import default_method, method_class
@@ -52,7 +53,7 @@ from transfer.video.smoothing import held, smoothed
 from transfer.video.table import held_ranges, write_frames
 from transfer.video.timeline import durations_of, is_variable, ranges_of, ticks_of
 
-VERSION = 1  # of the readings and parts in a work folder
+VERSION = 2  # of the readings and parts in a work folder
 REQUEST, LOCK = "request.json", ".lock"
 
 Notify = Callable[[str], None]
@@ -199,9 +200,13 @@ def activations_of(
         return absolute_activations_of(model, even.astype(np.float32))
     activations = denoised_changes(model, (even - start).astype(np.float32))
     own = readings.landmarks[neutral].mean(0, dtype=np.float64)
-    marks = readings.landmarks.reshape(len(raw), -1).astype(np.float64)
-    marks = smoothed(held(marks, readings.known, own.ravel()), seconds, smooth_s)
-    return with_movement(model, activations, marks.reshape(-1, *own.shape), own[None])
+    held_marks = held(
+        readings.landmarks.reshape(len(raw), -1).astype(np.float64), readings.known, own.ravel()
+    )
+    parts = np.split(held_marks, len(own) // 4, axis=1)  # so that little memory is used at once
+    marks = np.concatenate([smoothed(part, seconds, smooth_s) for part in parts], 1)
+    found = with_movement(model, activations, marks.reshape(-1, *own.shape), own[None])
+    return as_strong(model, found)
 
 
 def _prepared(

@@ -7,9 +7,9 @@ import pytest
 
 from glow_jax.io.landmarks68 import JAW
 from tests.support.expressions import portraits, random_expressions
-from transfer.expression.estimate import expression_activations, read
+from transfer.expression.estimate import expression_activations, noise_floor, read
 from transfer.expression.model import MAX_ACTIVATION, ExpressionModel
-from transfer.expression.movement import POSES, STRENGTH, corrected, movement
+from transfer.expression.movement import POSES, STRENGTH, agreeing, as_strong, movement, noise_of
 from transfer.models import load_models
 from transfer.photos.pose import MEAN_FACE
 
@@ -48,32 +48,32 @@ def test_an_estimate_comes_nearer_to_what_the_landmarks_did(
     displacements = np.asarray(model.displacements, float).reshape(len(true), -1)
     moved = (true @ displacements).reshape(68, 2)
     for start in (0.3, 0.9):
-        found = corrected(model, true * start / 0.6, moved) / STRENGTH
+        found = agreeing(model, true[None] * start / 0.6, moved[None])[0]
         assert (found[true > 0] - start).item() * (0.6 - start) > 0
         before, after = (
             np.linalg.norm((a - true) @ displacements) for a in (true * start / 0.6, found)
         )
         assert after < 0.8 * before
-    agreed = corrected(model, true, moved)
-    np.testing.assert_allclose(agreed, STRENGTH * true, atol=1e-5)
+    agreed = agreeing(model, true[None], moved[None])[0]
+    np.testing.assert_allclose(agreed, true, atol=1e-5)
 
 
 def test_what_cannot_be_taught_is_left_as_it_is(model: ExpressionModel) -> None:
     rng = np.random.default_rng(0)
     before = np.array([0.1] * len(model.aus), np.float32)
-    after = corrected(model, before, 0.05 * rng.standard_normal((68, 2)))
+    after = agreeing(model, before[None], 0.05 * rng.standard_normal((1, 68, 2)))[0]
     untaught = np.isin(model.aus, ["AU5", "AU6", "AU9", "AU14"])
-    np.testing.assert_allclose(after[untaught], STRENGTH * before[untaught], atol=1e-6)
-    assert (np.abs(after - STRENGTH * before)[~untaught] > 1e-3).all()
-    assert np.abs(corrected(model, 9 * before, before[0] * POSES[0])).max() <= MAX_ACTIVATION
+    np.testing.assert_array_equal(after[untaught], before[untaught])
+    assert (np.abs(after - before)[~untaught] > 1e-4).all()
+    assert np.abs(agreeing(model, 9 * before[None], POSES[:1])).max() <= MAX_ACTIVATION
 
 
 @pytest.mark.parametrize(("yaw", "pitch"), [(0, 0), (15, 0), (-25, 0), (0, 12), (20, -10)])
 def test_a_turned_head_is_no_expression(model: ExpressionModel, yaw: float, pitch: float) -> None:
     """Not more than a weak one, although the landmarks move by a quarter of the eyes' distance."""
     moved = movement(turned(yaw, pitch), turned(0, 0))
-    nothing = np.zeros(len(model.aus), np.float32)
-    assert np.abs(corrected(model, nothing, moved)).max() < 0.1
+    nothing = np.zeros((1, len(model.aus)), np.float32)
+    assert np.abs(agreeing(model, nothing, moved[None])).max() < 0.1
     if yaw or pitch:
         assert np.abs(np.delete(moved, JAW, 0)).max() > 0.05
 
@@ -87,3 +87,21 @@ def test_only_models_of_photographs_are_corrected(model: ExpressionModel) -> Non
         expression_activations(one, read(one, shown), read(one, own)) for one in (plain, adapted)
     )
     assert np.abs(first - second).max() > 1e-3 and second.dtype == np.float32
+
+
+def test_inexact_landmarks_alone_are_below_the_noise(model: ExpressionModel) -> None:
+    """Of landmarks that did not move, found with the errors that the model assumes."""
+    noise = noise_of(model)
+    assert (noise[~np.isin(model.aus, ["AU5", "AU6", "AU9", "AU14"])] > 0.005).all()
+    assert noise.max() < 0.1 and (noise_floor(model, absolute=False) >= noise).all()
+    jitter = 0.03 * np.random.default_rng(1).standard_normal((400, 68, 2))
+    jitter[:, JAW] *= 0.055 / 0.03
+    found = agreeing(model, np.zeros((400, len(noise)), np.float32), jitter)
+    np.testing.assert_allclose(found.std(0), noise, rtol=0.15, atol=1e-6)
+
+
+def test_a_transfer_is_stronger_and_a_reading_is_not(model: ExpressionModel) -> None:
+    some = np.array([[0.5, -0.2, 1.05]], np.float32)
+    np.testing.assert_allclose(as_strong(model, some), [[0.55, -0.22, MAX_ACTIVATION]], rtol=1e-6)
+    np.testing.assert_array_equal(as_strong(random_expressions(), some), some)
+    assert STRENGTH > 1

@@ -1,6 +1,7 @@
 """Photographs in, photographs out: `transfer --align --paste-back --neutral`."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,8 @@ def test_expressions_are_read_in_details_of_photographs(
     monkeypatch.setattr(estimate, "read", noted)
     assert main(command(album, tmp_path / "photographs", *PASTED)) == 1
     assert len(sides) >= 4 and set(sides) == {128}
+    how = json.loads((tmp_path / "photographs" / "job.json").read_text())["how"]
+    assert json.loads(how["reading"])["size"] == 64 and how["expression_reading"]
     sides.clear()
     faces = f"{ROOT}/transfer/demo"
     words = [
