@@ -26,6 +26,9 @@ from transfer.photos.pose import MEAN_FACE
 ACTIVATION_ERROR = 0.1  # standard deviation of an estimated activation
 # Standard deviations of a landmark's movement, in distances between the eyes.
 LANDMARK_ERROR, JAW_ERROR = 0.03, 0.055
+# Units that are not corrected: those that MediaPipe could not teach, and the jaw drop, because a
+# chin moves down in a nod too (r .79 fell to .65 with it).
+KEPT = (*UNREAD, "AU26")
 # Factor of the activations of a transfer: landmarks move as far in the target as in the source.
 STRENGTH = 1.1
 
@@ -51,8 +54,7 @@ def agreeing(
 ) -> Activations:
     """Activations that agree better with what the landmarks did, float32; see the module.
 
-    Units that MediaPipe could not teach (`transfer.expression.teacher`) are left as they are, and
-    all are clipped to +- MAX_ACTIVATION.
+    The units of KEPT are left as they are; all are clipped to +- MAX_ACTIVATION.
 
     Args:
         model: of expressions.
@@ -82,7 +84,7 @@ def noise_of(model: ExpressionModel) -> Float[np.ndarray, " A"]:
 def _gain(model: ExpressionModel) -> Float[np.ndarray, "136 A"]:
     """From movements that an estimate does not explain to its correction."""
     displacements = np.asarray(model.displacements, np.float64).reshape(len(model.aus), -1)
-    known = np.array([unit not in UNREAD for unit in model.aus])
+    known = np.array([unit not in KEPT for unit in model.aus])
     causes = np.concatenate([displacements[known], POSES.reshape(len(POSES), -1)])
     deviation = np.where(np.arange(len(causes)) < known.sum(), ACTIVATION_ERROR, 1.0)
     weighted = causes / _errors() ** 2
