@@ -207,11 +207,12 @@ class Album:
         return sorted(others, key=lambda i: self.names[i] != neutral)
 
     def pixels(self, pictures: Sequence[int]) -> np.ndarray:
-        side = self._codec.size[0]
-        return np.stack([self._read(self.names[i], side) for i in pictures])
+        return self._stack(pictures, self._codec.size[0])
 
     def detailed(self, pictures: Sequence[int]) -> np.ndarray:
-        side = DETAIL * self._codec.size[0]
+        return self._stack(pictures, DETAIL * self._codec.size[0])
+
+    def _stack(self, pictures: Sequence[int], side: int) -> np.ndarray:
         return np.stack([self._read(self.names[i], side) for i in pictures])
 
     def large(self, name: str) -> np.ndarray:

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from glow_jax.io.landmarks68 import BROWS, LIP_PAIRS, LOWER_EDGES, MOUTH_CORNERS, UPPER_EDGES
+
 PARTS = {
     "all": slice(0, 68),
     "jaw": slice(0, 17),
@@ -31,14 +33,18 @@ PARTS = {
 }
 SIZES_PX = (64, 128)
 MOVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "gap of the lips": lambda m: m[:, [65, 66, 67], 1].mean(1) - m[:, [61, 62, 63], 1].mean(1),
-    "width of the mouth": lambda m: m[:, 54, 0] - m[:, 48, 0],
-    "its corners, down": lambda m: m[:, [48, 54], 1].mean(1),
-    "brows, down": lambda m: m[:, PARTS["brows"], 1].mean(1),
-    "gap of the lids": lambda m: (
-        m[:, [40, 41, 46, 47], 1].mean(1) - m[:, [37, 38, 43, 44], 1].mean(1)
-    ),
+    "gap of the lips": lambda m: gaps(m)[:, LIP_PAIRS].mean(1),
+    "width of the mouth": lambda m: m[:, MOUTH_CORNERS[1], 0] - m[:, MOUTH_CORNERS[0], 0],
+    "its corners, down": lambda m: m[:, MOUTH_CORNERS, 1].mean(1),
+    "brows, down": lambda m: m[:, BROWS, 1].mean(1),
+    "gap of the lids": lambda m: gaps(m)[:, : LIP_PAIRS.start].mean(1),
 }
+
+
+def gaps(moves: np.ndarray) -> np.ndarray:
+    """(N, 7) how far the edges of lids, then of lips, moved apart downwards."""
+    apart: np.ndarray = moves[:, LOWER_EDGES, 1] - moves[:, UPPER_EDGES, 1]
+    return apart
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -61,7 +61,7 @@ def agreeing(
         activations: estimated from edges.
         moved: of `movement`, in each picture.
     """
-    displacements = np.asarray(model.displacements, np.float64).reshape(len(model.aus), -1)
+    displacements = _displacements(model)
     missing = moved.reshape(len(moved), -1) - activations @ displacements
     found = activations + missing @ _gain(model)
     return np.clip(found, -MAX_ACTIVATION, MAX_ACTIVATION).astype(np.float32)
@@ -83,7 +83,7 @@ def noise_of(model: ExpressionModel) -> Float[np.ndarray, " A"]:
 
 def _gain(model: ExpressionModel) -> Float[np.ndarray, "136 A"]:
     """From movements that an estimate does not explain to its correction."""
-    displacements = np.asarray(model.displacements, np.float64).reshape(len(model.aus), -1)
+    displacements = _displacements(model)
     known = np.array([unit not in KEPT for unit in model.aus])
     causes = np.concatenate([displacements[known], POSES.reshape(len(POSES), -1)])
     deviation = np.where(np.arange(len(causes)) < known.sum(), ACTIVATION_ERROR, 1.0)
@@ -92,6 +92,10 @@ def _gain(model: ExpressionModel) -> Float[np.ndarray, "136 A"]:
     gain = np.zeros(displacements.T.shape)
     gain[:, known] = np.linalg.solve(precision, weighted).T[:, : known.sum()]
     return gain
+
+
+def _displacements(model: ExpressionModel) -> Float[np.ndarray, "A 136"]:
+    return np.asarray(model.displacements, np.float64).reshape(len(model.aus), -1)
 
 
 def _errors() -> Float[np.ndarray, "136"]:

@@ -199,6 +199,8 @@ def activations_of(
     if not neutral.any():
         return absolute_activations_of(model, even.astype(np.float32))
     activations = denoised_changes(model, (even - start).astype(np.float32))
+    if model.smoothing is None:  # its landmarks are not used
+        return activations
     own = readings.landmarks[neutral].mean(0, dtype=np.float64)
     held_marks = held(
         readings.landmarks.reshape(len(raw), -1).astype(np.float64), readings.known, own.ravel()
