@@ -32,6 +32,8 @@ PHOTOGRAPH_NETWORK_SIDE = 480  # the same for photographs, in which faces are sm
 NETWORK_LEAST = 40  # smallest side in pixels that the network's filters accept
 LONG_SIDE = 640
 SEARCHED_SIDE = 1600  # longer side in pixels at which photographs are searched
+CERTAIN = 1.0  # score of dlib's fast detector above which a face is upright; see `_score`
+SCORED_SIDE = 160  # side in pixels to which a face's box is resized for `_score`
 REFINED_SIDE = 240  # side in pixels to which a face's box is resized to find its landmarks
 
 Box = tuple[int, int, int, int]
@@ -132,13 +134,30 @@ def find_faces(
     A large photograph is searched at `SEARCHED_SIDE` pixels. Landmarks are the mean of those of
     the face and of its mirror image, both resized to `REFINED_SIDE` pixels.
 
+    dlib's landmarks are those of upright faces, while its network and detectors of DeepFace find
+    others too. Where no face is upright for certain, the photograph is turned by quarter turns, and
+    searched as it then is if a face is upright for certain.
+
     Args:
-        picture: (H, W, 3) uint8 RGB, any size, upright.
+        picture: (H, W, 3) uint8 RGB, any size.
         boxes_in: function from a picture to boxes like dlib's, from the brows to the chin.
 
     Raises:
         InputError: dlib or its landmark file is not installed.
     """
+    found = _search(picture, boxes_in)
+    if max((_score(picture, face) for face in found), default=0.0) < CERTAIN:
+        small = working_size(picture)
+        scores = [_best_score(np.rot90(small, turns)) for turns in (1, 2, 3)]
+        if max(scores) >= CERTAIN:
+            turns = 1 + int(np.argmax(scores))
+            turned = np.ascontiguousarray(np.rot90(picture, turns))
+            found = [_turned_back(face, turned, turns) for face in _search(turned, boxes_in)]
+    return found
+
+
+def _search(picture: np.ndarray, boxes_in: Callable[[np.ndarray], list[Box]]) -> list[Found]:
+    """All faces of a photograph that is upright."""
     height, width = picture.shape[:2]
     scale = min(max(1.0, SHORT_SIDE / min(height, width)), SEARCHED_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -146,6 +165,41 @@ def find_faces(
     x, y = width / size[0], height / size[1]
     boxes = [(b[0] * x, b[1] * y, (b[2] + 1) * x, (b[3] + 1) * y) for b in boxes_in(searched)]
     return [Found(_refined(picture, box), box) for box in boxes]
+
+
+def _score(picture: np.ndarray, face: Found) -> float:
+    """The score of dlib's fast detector for the surroundings of a face, or 0.
+
+    Of 120 photographs, 110 have more than 1, and the others 0.3 or more; upside down, all have at
+    most 0.75, and on their sides 0.
+    """
+    side = max(face.box[2] - face.box[0], face.box[3] - face.box[1], 1.0)
+    left, top = (max(0, int(v - side / 2)) for v in face.box[:2])
+    part = picture[top : int(face.box[3] + side / 2) + 1, left : int(face.box[2] + side / 2) + 1]
+    if not part.size:
+        return 0.0
+    scale = 2 * SCORED_SIDE / max(part.shape[:2])
+    size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
+    return _best_score(np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BICUBIC)), 0)
+
+
+def _best_score(picture: np.ndarray, upsampled: int = 1) -> float:
+    """The highest score of dlib's fast detector in a picture, or 0.
+
+    It finds faces of 80 pixels, or with `upsampled` 1 of 40.
+    """
+    _, scores, _ = _own("quick", _detector).run(np.ascontiguousarray(picture), upsampled, 0.0)
+    return max(scores, default=0.0)
+
+
+def _turned_back(face: Found, picture: np.ndarray, turns: int) -> Found:
+    """A face of a picture that was turned counter-clockwise by quarter turns, before the turns."""
+    points = np.concatenate([face.landmarks, np.reshape(face.box, (2, 2))])
+    for turn in range(turns):
+        width = picture.shape[turn % 2]
+        points = np.column_stack([width - points[:, 1], points[:, 0]])
+    corners = points[-2:]
+    return Found(points[:-2], (*corners.min(0), *corners.max(0)))
 
 
 def _refined(picture: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:

@@ -19,6 +19,7 @@ from glow_jax.io.tables import Row, read_rows
 from transfer.expression.edits import Edit
 from transfer.jobs import batch as batches
 from transfer.jobs import output_folder
+from transfer.jobs.alphas import large_alpha_line
 from transfer.jobs.animate import Animated
 from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.inputs import Trouble, check_inputs, check_pictures
@@ -106,6 +107,8 @@ def complete(
     out, is_edit = Path(request.out), method in EDITS
     for note in plan.notes:
         notify(note)
+    if (line := large_alpha_line(plan.alpha)) is not None:
+        notify(line)
     format = request.format if isinstance(request, TransferRequest) else "png"
     job = make_job(plan, models, format=format, alignment=alignment)
     output_folder.check(out, job)
@@ -132,7 +135,7 @@ def complete(
     if isinstance(faces, AlignedFaces):
         notify_of_unchosen(faces, notify)
     _notify_of_auto(job, out, notify)
-    _notify_of_nothing(job, out, notify)
+    _notify_of_nothing(job, out, models.neutralise, notify)
     pasted = None
     if isinstance(faces, AlignedFaces):
         if not isinstance(request, InterpolateRequest) and request.paste_back:
@@ -223,15 +226,16 @@ def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
     notify(f"alpha auto took {counts or 'nothing: no image could be made'}")
 
 
-def _notify_of_nothing(job: Job, out: Path, notify: Notify) -> None:
+def _notify_of_nothing(job: Job, out: Path, neutralised: bool, notify: Notify) -> None:
     """A notice for each output without an expression, at most MAX_LINES of them."""
+    made = "neutral only" if neutralised else "no edit"
     ids = {item.id for item in job.items}
     rows = [r for r in read_rows(out / RESULTS) if r["id"] in ids and NOTHING in r["note"]]
     for row in rows[:MAX_LINES]:
-        notify(f"no edit: {row['file']}: {_why_nothing(row)}")
+        notify(f"{made}: {row['file']}: {_why_nothing(row)}")
     if len(rows) > MAX_LINES:
         more = counted(len(rows) - MAX_LINES, "more output")
-        notify(f"no edit: {more} (results.csv, column note)")
+        notify(f"{made}: {more} (results.csv, column note)")
 
 
 def _why_nothing(row: Row) -> str:

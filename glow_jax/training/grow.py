@@ -1,5 +1,7 @@
 """Grow a model: more steps of flow and wider coupling networks that compute the same function.
 
+A model of fewer pixels is enlarged first (`glow_jax.training.enlarge`).
+
 New hidden channels have zero output weights. A new step has a coupling that adds zero, an actnorm
 that is the identity, and a 1x1 convolution that exchanges the two halves of the channels, so that
 its coupling changes the half that its neighbour's does not; the next step's actnorm and 1x1
@@ -22,6 +24,7 @@ from glow_jax.flow_step import Step
 from glow_jax.io.errors import InputError
 from glow_jax.layers import LOGSCALE_FACTOR, ActNorm, ChannelPermutation, Conv1x1
 from glow_jax.model import Glow
+from glow_jax.training.enlarge import enlarge, enlarged, n_doublings
 
 FREE = ("n_bits", "checkpoint_coupling")  # fields that do not change the weights
 GROWING = ("n_steps", "hidden_width")
@@ -38,8 +41,11 @@ def check_growth(name: str, old: GlowConfig, new: GlowConfig) -> None:
 
     Raises:
         InputError: more than `n_steps` and `hidden_width` differ, one of them would shrink, or a
-            new step cannot be the identity.
+            new step cannot be the identity. Sides may be 2, 4, ... times as long, with as many
+            levels more.
     """
+    if times := n_doublings(old, new):
+        old = enlarged(name, old, new.steps[:times])
     wrong = [
         f"{f.name} is {getattr(old, f.name)}, not {getattr(new, f.name)}"
         for f in dataclasses.fields(GlowConfig)
@@ -73,13 +79,16 @@ def grow(model: Glow, config: GlowConfig, *, rngs: nnx.Rngs) -> Glow:
     Args:
         model: in training form; it is not changed.
         config: as `model.config`, with as many steps in every level or more, and as many hidden
-            channels or more.
+            channels or more. It may have twice the sides and one level more, and so on: then only
+            the averages of 2x2 pixels have the density of `model`.
         rngs: a `params` stream of random keys, for the first layers of the new channels.
 
     Raises:
         InputError: `model` cannot be grown to `config`; see `check_growth`.
     """
     check_growth(model.name, model.config, config)
+    for n_steps in reversed(config.steps[: n_doublings(model.config, config)]):
+        model = enlarge(model, n_steps, rngs=rngs)
     grown = Glow(config, rngs=rngs, dtype=model.dtype)
     nnx.update(grown.splits, nnx.state(model.splits))
     nnx.update(grown.top, nnx.state(model.top))

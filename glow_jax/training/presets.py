@@ -96,11 +96,20 @@ PRESETS = {
         data="photoreal_faces",
         bundled="photo64",
     ),
-    "faces128": Preset(
-        GlowConfig(128, 128, n_levels=5, n_steps=10, hidden_width=128, permutation="lu", n_bits=5),
+    "photo128": Preset(
+        GlowConfig(
+            128,
+            128,
+            n_levels=5,
+            n_steps=(6, 10, 14, 20, 24),
+            hidden_width=128,
+            permutation="lu",
+            n_bits=5,
+        ),
         published_bits_per_dim=None,
-        source="renders of this project's own, which nobody else has trained on",
-        data="synthetic_faces",
+        source="the bundled model photo128, on photoreal pictures of held-out people",
+        batch_size=16,
+        data="photoreal_faces",
     ),
     "debug": Preset(
         GlowConfig(16, 16, n_levels=2, n_steps=2, hidden_width=16, n_bits=5),

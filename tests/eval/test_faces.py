@@ -11,8 +11,12 @@ from eval import detectors, faces
 from eval.faces import find_faces
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import crop_transform
+from glow_jax.io.pictures import read_image
 from tests.support import photographs
+from tests.support.paths import ROOT
 from transfer.photos.crop import inverse, side_of, transform_points
+
+PEOPLE = ROOT / "transfer" / "demo" / "photographs"
 
 
 def errors(found: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -61,11 +65,37 @@ def test_where_there_is_no_face_none_is_found() -> None:
 
 def test_the_network_looks_closer_at_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the quick detector is blind."""
+
+    class Blind:
+        def __call__(self, picture: np.ndarray, upsampled: int) -> list:
+            return []
+
+        def run(self, picture: np.ndarray, upsampled: int, threshold: float) -> tuple:
+            return [], [], []
+
     monkeypatch.setattr(faces, "_own", lambda name, make: make())
-    monkeypatch.setattr(faces, "_detector", lambda: lambda *_: [])
+    monkeypatch.setattr(faces, "_detector", Blind)
     taken = photographs.photograph("36_1", width=1200, height=900, scale=1.4)
     (face,) = find_faces(taken.pixels)
     assert np.abs(errors(face.landmarks, taken.landmarks)).max() < 0.06
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_photograph_has_the_landmarks_of_the_upright_one(turns: int) -> None:
+    photograph = read_image(sorted(PEOPLE.rglob("*.jpg"))[0])
+    (upright,) = find_faces(photograph)
+    (turned,) = find_faces(np.ascontiguousarray(np.rot90(photograph, turns)))
+    height, width = photograph.shape[:2]
+
+    def back(points: np.ndarray) -> np.ndarray:
+        x, y = points.T
+        return np.stack(
+            {1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[turns], -1
+        )
+
+    np.testing.assert_allclose(back(turned.landmarks), upright.landmarks, atol=1e-6)
+    corners = back(np.reshape(turned.box, (2, 2)))
+    np.testing.assert_allclose((*corners.min(0), *corners.max(0)), upright.box, atol=1e-6)
 
 
 def test_threads_do_not_disturb_each_other() -> None:

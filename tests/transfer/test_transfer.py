@@ -14,7 +14,7 @@ from glow_jax.io.provenance import Provenance, read_provenance
 from tests.support.linear import SIZE, linear_models, picture, rows_of, run
 from transfer.cli.report import exit_code, lines_of_totals
 from transfer.codec import to_bytes
-from transfer.jobs.alphas import parse_alphas
+from transfer.jobs.alphas import large_alpha_line, parse_alphas
 from transfer.jobs.inputs import check_inputs
 from transfer.jobs.job import Job, make_job
 from transfer.jobs.plan import plan_transfer
@@ -287,6 +287,10 @@ def test_alphas() -> None:
     assert parse_alphas(["0.3", "1"]) == (0.3, 1.0)
     assert parse_alphas(["0.30:0.50:0.02"]) == tuple(round(0.3 + 0.02 * i, 10) for i in range(11))
     assert parse_alphas(["0.5", "0.5:0.5:1"]) == (0.5,)
+    assert large_alpha_line(np.array([0.5, np.nan, 3.0])) is None
+    assert large_alpha_line(np.array([np.nan])) is large_alpha_line(np.array([])) is None
+    said = large_alpha_line(np.array([1, -5, np.nan]))
+    assert said is not None and "alpha -5 is 5 times what the source shows" in said
     assert parse_alphas(["0:1:0.1"])[-1] == 1  # where binary fractions would end at 0.9
     for word in ("x", "", "nan", "inf", "1:2", "1:0:0.1", "0:1:0", "0:1:-1", "0:1:1e-9", "::"):
         with pytest.raises(InputError, match="alpha"):

@@ -10,6 +10,7 @@ from glow_jax.io.messages import one_line
 
 MAX_ALPHAS = 1000  # limit for one job
 MAX_ALPHA = 1e6
+LARGE_ALPHA = 3.0  # beyond it faces were seen to tear
 MIN_STEP = 1e-9  # of a range, whose alphas are rounded to 10 decimals
 AUTO = "auto"  # the largest alpha inside a trust region; stored as NaN among numbers
 
@@ -70,6 +71,18 @@ def _range(word: str, first: float, last: float, step: float) -> list[float]:
             f"{above}, or use another STEP"
         )
     return [round(first + i * step, 10) for i in range(n_steps + 1)]
+
+
+def large_alpha_line(alphas: np.ndarray) -> str | None:
+    """A notice about the largest of alphas (N,), NaN for "auto"; None if it is not large."""
+    known = alphas[np.isfinite(alphas)]
+    largest = known[np.abs(known).argmax()] if len(known) else 0.0
+    if abs(largest) <= LARGE_ALPHA:
+        return None
+    return (
+        f"alpha {largest:g} is {abs(largest):g} times what the source shows: beyond "
+        f"{LARGE_ALPHA:g} faces may tear"
+    )
 
 
 def parse_alpha(text: str) -> float:

@@ -8,6 +8,7 @@ import jax
 
 from glow_jax.io.packages import need, version
 from transfer.jobs import output_folder
+from transfer.jobs.alphas import large_alpha_line
 from transfer.jobs.job import CHUNK_SIZE, SHARDS, Job, make_job
 from transfer.jobs.paste_back import Pasted, paste_back
 from transfer.jobs.plan import Plan, kept, with_method
@@ -58,7 +59,8 @@ def prepare(
         devices: JAX devices to compute on; empty means all local devices.
         models: what `load_models` returned for the request's model, precision and devices, where
             several requests share them; None loads them.
-        notify: called with lines for the user: the pictures that `n_neutral` selects.
+        notify: called with lines for the user: the pictures that `n_neutral` selects,
+            and a large alpha.
 
     Raises:
         InputError: the model is not found, a method of the plan does not work with the model, or
@@ -78,6 +80,8 @@ def prepare(
     if request.n_neutral is not None:
         plan = kept(plan, keep_most_neutral(request.n_neutral, load, load, notify))
     job = make_job(plan, models, chunk_size=size, format=request.format, alignment=alignment)
+    if (line := large_alpha_line(plan.alpha)) is not None:
+        notify(line)
     return Prepared(job, models, load, batch_size_of(request, job, models, Path(request.out)))
 
 

@@ -23,6 +23,7 @@ from glow_jax.io.errors import InputError
 from transfer.codec import Codec, FloatImages, Images, n_without_copies, padded, to_bytes
 from transfer.expression.model import smoothing_of
 from transfer.expression.paint import displaced, mouths, with_expression
+from transfer.grey import as_grey_as
 from transfer.methods.base import Decoded, Photograph, Rows
 from transfer.methods.warp import PreparedPictures, Warp
 from transfer.photos.crop import crop
@@ -77,6 +78,7 @@ class Glow(Warp):
         n = n_without_copies((images, activations, own, shown))  # the others fill the batch
         light = light_of(self._codec, base[:n], mouth[:n], len(images))
         values = with_mouth(base, mouth, Light(*(padded(part, len(images)) for part in light)))
+        values = as_grey_as(images, values)
         return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))
 
     def of_activations(self, target: int, activations: np.ndarray, shown: Images) -> PreparedMouths:

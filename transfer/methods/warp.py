@@ -35,6 +35,7 @@ from transfer.expression.model import (
 )
 from transfer.expression.movement import as_strong
 from transfer.expression.paint import displaced, with_expression
+from transfer.grey import as_grey_as
 from transfer.methods.base import Decoded, Models, Photograph, Reference, Rows
 from transfer.photos.paste import paste_warp
 
@@ -153,6 +154,7 @@ class Warp:
             prepared.activations * alphas[:, None] - prepared.own,
             self._codec.devices,
         )
+        values = as_grey_as(prepared.pictures, values)
         return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))
 
     def notes(self, prepared: PreparedPictures) -> list[str]:

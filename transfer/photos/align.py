@@ -15,6 +15,7 @@ from jaxtyping import UInt8
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import crop_transform
+from transfer.grey import LUMA
 from transfer.photos.crop import (
     Crop,
     Pixels,
@@ -32,7 +33,6 @@ Box = tuple[float, float, float, float]
 MAX_CUT = 0.02  # sides of the crop by which a landmark may be outside the photograph
 MAX_OUTSIDE = 0.5  # share of the crop that may be outside the photograph
 OUTSIDE_SAMPLES = 64  # points per side of the crop at which that share is measured
-LUMA = (0.299, 0.587, 0.114)
 
 
 @runtime_checkable

@@ -11,7 +11,8 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import read_image
-from transfer.photos.align import LUMA, Aligned, FaceDetector, Limits, Which, faces_in
+from transfer.grey import LUMA
+from transfer.photos.align import Aligned, FaceDetector, Limits, Which, faces_in
 from transfer.photos.crop import crop
 from transfer.photos.judge_adapter import check_measuring, face_detector
 

@@ -34,6 +34,7 @@ from PIL import Image, ImageDraw
 from glow_jax.io.landmarks68 import N_LANDMARKS, raised_brows
 from glow_jax.kept_programs import kept
 from transfer.expression.warp import SMOOTHING, warp
+from transfer.grey import is_grey, without_colour
 from transfer.photos.crop import Pixels, Transform, crop, inverse, transform_points
 
 Landmarks = Float[np.ndarray, "68 2"]
@@ -79,6 +80,8 @@ def paste_warp(
     landmarks, moves = points[:N_LANDMARKS], displacements[:N_LANDMARKS]
     mask = face_mask(np.concatenate([landmarks, landmarks + moves]))
     edit = np.asarray(edit, np.float32)
+    if is_grey(photograph):
+        edit = np.concatenate([without_colour(edit[..., :3]), edit[..., 3:]], -1)
     has_shift, has_edit = shift.any(), edit.any()
     result = photograph.copy()
     if not (has_shift or has_edit):
@@ -121,6 +124,8 @@ def paste_picture(
     match = membrane(crop(photograph, transform, MEMBRANE_SIDE), picture, mask)
     result = photograph.copy()
     new = picture.astype(np.float32)
+    if is_grey(photograph):
+        new, match = without_colour(new), without_colour(match)
     for rows, columns, places in _bands(photograph, transform):
         weight = _at(mask, places)[..., None]
         face = _enlarged(new, transform, rows, columns) + _enlarged(match, transform, rows, columns)

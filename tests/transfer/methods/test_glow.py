@@ -34,6 +34,7 @@ from transfer.photos.align import Aligned
 from transfer.photos.pose import pose_of
 
 JAW = 2  # of `UNITS`: AU26
+SKIN = np.array([122, 120, 118], np.uint8)  # not quite grey: grey pictures get no colour
 RED, BLUE = np.array([200, 20, 20]), np.array([20, 20, 200])
 
 
@@ -130,6 +131,17 @@ def test_at_alpha_0_the_picture_is_unchanged_to_the_bit() -> None:
     found = glow().edit(prepared, np.zeros(3, np.float32))
     np.testing.assert_array_equal(found.values, prepared.pictures + np.float32(0.5))
     assert not found.lost.any() and (found.kept == 1).all()
+
+
+def test_a_grey_picture_stays_grey() -> None:
+    """The mouths that are shown are red; the other picture of the batch keeps its colours."""
+    prepared = prepared_rows(2)
+    pictures = prepared.pictures.copy()
+    pictures[0] = pictures[0, ..., :1]
+    alphas = np.ones(2, np.float32)
+    made = glow().edit(dataclasses.replace(prepared, pictures=pictures), alphas).values
+    one, other = made.max(-1) - made.min(-1)
+    assert (made[0] != pictures[0] + np.float32(0.5)).any() and one.max() < 1e-3 < other.max()
 
 
 def test_a_mouth_that_opens_shows_the_sources() -> None:
@@ -234,7 +246,7 @@ def test_an_edit_of_a_photograph_is_the_edit_of_the_picture() -> None:
 def test_a_photograph_gets_the_mouth_of_the_sources_photograph(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shots = Portraits(open_mouthed(BLUE, 256), np.full((256, 256, 3), 120, np.uint8))
+    shots = Portraits(open_mouthed(BLUE, 256), np.full((256, 256, 3), SKIN, np.uint8))
     method = Glow(painting_models(opening_model()), shots)
     monkeypatch.setattr(
         method._people, "expression", lambda *_: Estimate(activations(1.0)[0], False)
@@ -245,7 +257,7 @@ def test_a_photograph_gets_the_mouth_of_the_sources_photograph(
     assert (
         farthest_of_nearest(pasted, BLUE) < 25 < 60 < farthest_of_nearest(photograph.pixels, BLUE)
     )
-    assert (pasted[:40] == 120).all()
+    assert (pasted[:40] == SKIN).all()
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,21 @@ def test_where_nothing_is_edited_the_photograph_comes_back(place: str) -> None:
     assert made is not photograph
 
 
+def test_a_grey_photograph_stays_grey() -> None:
+    (height, width), transform = PLACES["upright"]
+    grey = np.repeat(waves(height, width)[..., :1], 3, -1)
+    red = NONE.copy()
+    red[100:150, 100:150] = (90, 10, 10, 0.5)
+    made = paste_warp(grey, transform, face(), smile(), red)
+    np.testing.assert_array_equal(made, np.repeat(made[..., :1], 3, -1))
+    assert (made != grey).any()
+    picture = np.full((SIDE, SIDE, 3), (200, 40, 40), np.uint8)
+    made = paste_picture(grey, transform, face(), picture)
+    np.testing.assert_array_equal(made, np.repeat(made[..., :1], 3, -1))
+    coloured = paste_warp(waves(height, width), transform, face(), 0 * smile(), red)
+    assert (coloured != np.repeat(coloured[..., :1], 3, -1)).any()
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_nothing_outside_the_crop_or_in_what_was_given_changes(place: str) -> None:
     (height, width), transform = PLACES[place]
@@ -98,6 +113,7 @@ def test_the_photograph_moves_as_its_crop_does(place: str) -> None:
 
 def test_an_addition_is_added_in_the_face_and_dies_away() -> None:
     photograph = np.full((500, 600, 3), 100, np.uint8)
+    photograph[0, 0] = (100, 101, 102)  # not grey, or no colour would be added
     transform = PLACES["upright"][1]
     change = np.zeros((64, 64, 4), np.float32) + np.float32([10, -20, 30, 0])
     result = paste_warp(photograph, transform, face(), 0 * smile(), change).astype(int)
