@@ -178,7 +178,7 @@ def check_new(path: Path) -> None:
 
 @overload
 def load(
-    name_or_path: Literal["faces64", "photo64"],
+    name_or_path: Literal["faces64", "photo64", "photo128"],
     *,
     fold: bool = ...,
     precision: Precision = ...,

@@ -24,7 +24,7 @@ from glow_jax.model import Glow
 from glow_jax.products import Products
 from transfer.codec import Codec, on_accelerator, to_bytes
 from transfer.expression.absolute import mean_error
-from transfer.expression.file import NAME, load_expression_model
+from transfer.expression.file import expression_file, load_expression_model
 from transfer.methods.base import Models
 
 AXIS = "batch"
@@ -108,8 +108,8 @@ def load_models(
         raise InputError(
             f"model {model.name!r} has classes; transfer needs a model without classes"
         )
-    file = find(name) / NAME
-    expression_model = load_expression_model(file) if file.exists() else None
+    file = expression_file(find(name))
+    expression_model = None if file is None else load_expression_model(file)
     platform = devices[0].platform if devices else jax.default_backend()
     codec = codec_of(_folded(model, "exact", platform), "exact", devices=devices)
     if precision == "fast":

@@ -35,7 +35,7 @@ from bench.truth.scores import ssim_map
 from bench.truth.varied import varied
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
-from transfer.photos.aligned_faces import DETAIL
+from transfer.photos.aligned_faces import READ_PX
 
 SIDE = 256  # pixels of the photographs
 MIN_OPENING = 0.0015  # area between the lips, as a share of the picture: 98 pixels of 256 x 256
@@ -210,7 +210,7 @@ class Album:
         return self._stack(pictures, self._codec.size[0])
 
     def detailed(self, pictures: Sequence[int]) -> np.ndarray:
-        return self._stack(pictures, DETAIL * self._codec.size[0])
+        return self._stack(pictures, READ_PX)
 
     def _stack(self, pictures: Sequence[int], side: int) -> np.ndarray:
         return np.stack([self._read(self.names[i], side) for i in pictures])

@@ -110,6 +110,7 @@ PRESETS = {
         source="the bundled model photo128, on photoreal pictures of held-out people",
         batch_size=16,
         data="photoreal_faces",
+        bundled="photo128",
     ),
     "debug": Preset(
         GlowConfig(16, 16, n_levels=2, n_steps=2, hidden_width=16, n_bits=5),

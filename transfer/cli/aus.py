@@ -65,11 +65,12 @@ def _draw(args: argparse.Namespace) -> None:
     from glow_jax.io.pictures import read_image, write_image
     from glow_jax.io.provenance import Provenance
     from transfer.au_sheet import PERSON, au_sheet
-    from transfer.expression.file import NAME, load_expression_model
+    from transfer.expression.file import NAME, expression_file, load_expression_model
 
     folder = find(args.model)
-    if not (folder / NAME).exists():
+    file = expression_file(folder)
+    if file is None:
         raise InputError(f"model {one_line(args.model)} has no {NAME}, which Action Units need")
-    sheet = au_sheet(load_expression_model(folder / NAME), read_image(PERSON))
+    sheet = au_sheet(load_expression_model(file), read_image(PERSON))
     provenance = Provenance("compositeSynthetic", folder.name, {"sheet": True})
     write_image(args.out, sheet, provenance)

@@ -69,7 +69,7 @@ class Aligned:
         pose: degrees.
         sharpness: see `sharpness_of`, 1/pixel.
         outside: share (0-1) of the crop that is outside the photograph, filled by its reflection.
-        details: the same crop, larger (`transfer.photos.aligned_faces.DETAIL`); None where nobody
+        details: the same crop of `transfer.photos.aligned_faces.READ_PX` pixels; None where nobody
             asked for it.
     """
 

@@ -19,7 +19,7 @@ from transfer.photos.judge_adapter import check_measuring, face_detector
 VERSION = 1  # of the alignment; increased whenever the same photograph gives other pixels
 DEFAULT_LIMITS = Limits()
 KEPT_BYTES = 2**30  # of aligned faces that are kept in memory
-DETAIL = 2  # side of the crop in which a face is read, in sides of the model's pictures
+READ_PX = 128  # side of the crop in which an adapted model reads a face, pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class AlignedFaces:
         self._face_detector, self.settings, self._channels = face_detector, settings, channels
         self.unchosen: dict[str, tuple[int, int]] = {}
         # A face that was read for its crop is needed again to paste a result back.
-        face_bytes = 3 * (1 + DETAIL**2) * max(1, settings.size) ** 2
+        face_bytes = 3 * (max(1, settings.size) ** 2 + READ_PX**2)
         self.face = functools.lru_cache(max(1, KEPT_BYTES // face_bytes))(self._face)
 
     def __call__(self, path: str) -> np.ndarray:
@@ -100,7 +100,7 @@ class AlignedFaces:
         return pixels
 
     def detailed(self, path: str) -> np.ndarray:
-        """The same face as it is read, uint8 (DETAIL * size, DETAIL * size, 3).
+        """The same face as it is read, uint8 (READ_PX, READ_PX, 3).
 
         Raises:
             InputError: as `__call__`.
@@ -128,7 +128,7 @@ class AlignedFaces:
             raise InputError(f"{one_line(path)}: {bad[0]}")
         if which == "largest" and good[0].count > 1:
             self.unchosen[path] = good[0].number, good[0].count
-        details = crop(photograph, good[0].transform, DETAIL * settings.size)
+        details = crop(photograph, good[0].transform, READ_PX)
         return dataclasses.replace(good[0], details=details)
 
 

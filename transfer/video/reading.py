@@ -25,7 +25,7 @@ from transfer.expression.estimate import read
 from transfer.expression.model import ExpressionModel
 from transfer.jobs.run import Progress
 from transfer.photos.align import Box, FaceDetector
-from transfer.photos.aligned_faces import DETAIL, Photographs
+from transfer.photos.aligned_faces import READ_PX, Photographs
 from transfer.photos.crop import crop
 from transfer.video.timeline import CHUNK
 from transfer.video.tracking import Seen, follow
@@ -111,7 +111,7 @@ class FaceReader:
         transform = seen.face.transform
         if self._model.smoothing is None:
             return seen, (seen.face.pixels, transform)
-        return seen, (crop(frame.pixels, transform, DETAIL * self._size), transform)
+        return seen, (crop(frame.pixels, transform, READ_PX), transform)
 
     def _readings(self, found: Sequence[Seen], crops: Sequence, times: Sequence) -> Readings:
         known = np.array([crop is not None for crop in crops], bool)

@@ -7,7 +7,7 @@ from typing import Any
 from glow_jax.cli.ui.gather import ALIGNED, BY_SIZE, PHOTOGRAPHS, SUITABLE
 from glow_jax.cli.ui.parts import QUICK, file_box, picture_box
 
-MODELS = [("suitable for the pictures", SUITABLE), "faces64", "photo64"]
+MODELS = [("suitable for the pictures", SUITABLE), "faces64", "photo64", "photo128"]
 METHODS = {
     SUITABLE: "suitable: glow for photographs, warp for aligned faces",
     "warp": "warp: the picture is warped",

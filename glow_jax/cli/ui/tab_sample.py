@@ -21,7 +21,7 @@ EMPTY = (
     "Press Draw: the model invents faces of people who do not exist. The first time takes up to a "
     "minute."
 )
-BUNDLED = ("faces64", "photo64")
+BUNDLED = ("faces64", "photo64", "photo128")
 
 
 def sample_words(model: str, n: int, temperature: float, seed: int) -> list[str]:

@@ -167,7 +167,7 @@ def test_train_asks_for_steps_and_for_held_out_images(home: Path, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "preset", ["cifar10", "celeba64", "celebahq256", "faces64", "photo64", "faces128"]
+    "preset", ["cifar10", "celeba64", "celebahq256", "faces64", "photo64", "photo128"]
 )
 def test_every_preset_has_a_debug_run(home: Path, tmp_path: Path, capsys, preset: str) -> None:
     words = ["train", "--data", f"folder:{home}/ann", "--held-out", f"folder:{home}/bob"]
@@ -473,7 +473,9 @@ def test_an_interrupt_is_one_line(home: Path, tmp_path: Path, capsys, monkeypatc
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["faces64", pytest.param("photo64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["faces64", *(pytest.param(n, marks=pytest.mark.slow) for n in ("photo64", "photo128"))]
+)
 def test_a_bundled_model_is_whole(name: str, capsys) -> None:
     model = gj.load(name)
     images = np.asarray(model.sample(jax.random.key(0), 2, 0.7))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.paths import ROOT
 from transfer.expression.absolute import Population
 from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.file import (
+    expression_file,
     load_expression_model,
     load_landmark_detector,
     save_expression_model,
@@ -275,6 +277,24 @@ def test_the_bundled_models_fingerprint_is_that_of_version_0_1() -> None:
     """It enters the ids of outputs: renaming an attribute must not change it."""
     wanted = "068d5481cf41da0ca141cb99ab584ac816ddff01da9c225b8aa15d73e1014561"
     assert fingerprint(load_expression_model(BUNDLED)) == wanted
+
+
+def test_a_flow_may_share_the_expression_model_of_a_bundled_one(copy: Path) -> None:
+    folder = copy.parent
+
+    def card(**fields: Any) -> None:
+        (folder / "card.json").write_text(json.dumps(fields))
+
+    card(expressions="faces64")
+    assert expression_file(folder) == copy  # its own comes first
+    copy.unlink()
+    assert expression_file(folder) == BUNDLED
+    card(origin="elsewhere")
+    assert expression_file(folder) is None
+    for wrong in ("../faces64", "nobody", "", ["faces64"], 1):
+        card(expressions=wrong)
+        with pytest.raises(InputError, match="card.json: expressions is .*; use one of faces64"):
+            expression_file(folder)
 
 
 def test_every_array_of_the_model_is_named_and_enters_the_fingerprint(whole: Path) -> None:
