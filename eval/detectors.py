@@ -23,7 +23,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def face_detector(
-    name: str = DLIB, home: Path | None = None
+    name: str = DLIB, home: Path | None = None, *, turned: bool = True
 ) -> Callable[[np.ndarray], list[Found]]:
     """`find_faces` with a detector, by name; it may be called from several threads.
 
@@ -31,18 +31,20 @@ def face_detector(
         name: "dlib", or a detector of DeepFace, such as "retinaface".
         home: folder for the weights that DeepFace downloads; None is
             `glow_jax.io.cache_folders.cache_home()`.
+        turned: whether faces are found in photographs that lie on their side, too.
 
     Raises:
         InputError: there is no such detector, or a package that it needs is not installed.
     """
     load_dlib()  # its landmarks are used with every detector
     if name == DLIB:
-        return find_faces
+        return functools.partial(find_faces, turned=turned)
     need("eval", "deepface")
     home = cache_folder() if home is None else home
     build = load_deepface(home).modules.modeling.build_model
     quietly(f"face detector {one_line(name)}", build, "face_detector", name)
-    return functools.partial(find_faces, boxes_in=functools.partial(deepface_boxes, name, home))
+    boxes_in = functools.partial(deepface_boxes, name, home)
+    return functools.partial(find_faces, boxes_in=boxes_in, turned=turned)
 
 
 def deepface_boxes(name: str, home: Path, picture: np.ndarray) -> list[Box]:

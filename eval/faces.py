@@ -32,7 +32,7 @@ PHOTOGRAPH_NETWORK_SIDE = 480  # the same for photographs, in which faces are sm
 NETWORK_LEAST = 40  # smallest side in pixels that the network's filters accept
 LONG_SIDE = 640
 SEARCHED_SIDE = 1600  # longer side in pixels at which photographs are searched
-CERTAIN = 1.0  # score of dlib's fast detector above which a face is upright; see `_score`
+CERTAIN = 1.0  # score of dlib's fast detector from which a face is upright; see `_score`
 SCORED_SIDE = 160  # side in pixels to which a face's box is resized for `_score`
 REFINED_SIDE = 240  # side in pixels to which a face's box is resized to find its landmarks
 
@@ -127,37 +127,51 @@ def photograph_boxes(picture: np.ndarray) -> list[Box]:
 
 
 def find_faces(
-    picture: np.ndarray, boxes_in: Callable[[np.ndarray], list[Box]] = photograph_boxes
+    picture: np.ndarray,
+    boxes_in: Callable[[np.ndarray], list[Box]] = photograph_boxes,
+    *,
+    turned: bool = True,
 ) -> list[Found]:
     """All faces of a photograph, with landmarks found at one resolution for all faces.
 
     A large photograph is searched at `SEARCHED_SIDE` pixels. Landmarks are the mean of those of
     the face and of its mirror image, both resized to `REFINED_SIDE` pixels.
 
-    dlib's landmarks are those of upright faces, while its network and detectors of DeepFace find
-    others too. Where no face is upright for certain, the photograph is turned by quarter turns, and
-    searched as it then is if a face is upright for certain.
+    dlib's landmarks need an upright face, but its network and DeepFace's detectors also find turned
+    ones. If no face has a `_score` of CERTAIN, the photograph is searched after the quarter turn
+    that gives dlib's fast detector the highest score, and the faces that are found so are the
+    result if one of them has that score. Coordinates are those of the photograph as given.
 
     Args:
         picture: (H, W, 3) uint8 RGB, any size.
+        turned: whether the photograph may be turned.
         boxes_in: function from a picture to boxes like dlib's, from the brows to the chin.
 
     Raises:
         InputError: dlib or its landmark file is not installed.
     """
     found = _search(picture, boxes_in)
-    if max((_score(picture, face) for face in found), default=0.0) < CERTAIN:
-        small = working_size(picture)
-        scores = [_best_score(np.rot90(small, turns)) for turns in (1, 2, 3)]
-        if max(scores) >= CERTAIN:
-            turns = 1 + int(np.argmax(scores))
-            turned = np.ascontiguousarray(np.rot90(picture, turns))
-            found = [_turned_back(face, turned, turns) for face in _search(turned, boxes_in)]
-    return found
+    if not turned or _is_upright(picture, found):
+        return found
+    small = working_size(picture)
+    scores = [_best_score(np.rot90(small, turns)) for turns in (1, 2, 3)]
+    if max(scores) <= 0:
+        return found
+    turns = 1 + int(np.argmax(scores))
+    other = np.ascontiguousarray(np.rot90(picture, turns))
+    in_other = _search(other, boxes_in)
+    if not _is_upright(other, in_other):
+        return found
+    return [_turned_back(face, other, turns) for face in in_other]
+
+
+def _is_upright(picture: np.ndarray, faces: list[Found]) -> bool:
+    """Whether one of a picture's faces is upright for certain."""
+    return any(_score(picture, face) >= CERTAIN for face in faces)
 
 
 def _search(picture: np.ndarray, boxes_in: Callable[[np.ndarray], list[Box]]) -> list[Found]:
-    """All faces of a photograph that is upright."""
+    """All faces of a photograph, as if it were upright."""
     height, width = picture.shape[:2]
     scale = min(max(1.0, SHORT_SIDE / min(height, width)), SEARCHED_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -170,8 +184,8 @@ def _search(picture: np.ndarray, boxes_in: Callable[[np.ndarray], list[Box]]) ->
 def _score(picture: np.ndarray, face: Found) -> float:
     """The score of dlib's fast detector for the surroundings of a face, or 0.
 
-    Of 120 photographs, 110 have more than 1, and the others 0.3 or more; upside down, all have at
-    most 0.75, and on their sides 0.
+    Of the faces of 120 photographs, 110 score above 1 and the others 0.3 or more; of photographs
+    that are upside down, faces score at most 0.75, and of those on their sides 0.
     """
     side = max(face.box[2] - face.box[0], face.box[3] - face.box[1], 1.0)
     left, top = (max(0, int(v - side / 2)) for v in face.box[:2])
@@ -193,7 +207,7 @@ def _best_score(picture: np.ndarray, upsampled: int = 1) -> float:
 
 
 def _turned_back(face: Found, picture: np.ndarray, turns: int) -> Found:
-    """A face of a picture that was turned counter-clockwise by quarter turns, before the turns."""
+    """A face of `picture`, a photograph turned counter-clockwise, in the photograph itself."""
     points = np.concatenate([face.landmarks, np.reshape(face.box, (2, 2))])
     for turn in range(turns):
         width = picture.shape[turn % 2]

@@ -107,7 +107,7 @@ def complete(
     out, is_edit = Path(request.out), method in EDITS
     for note in plan.notes:
         notify(note)
-    if (line := large_alpha_line(plan.alpha)) is not None:
+    if not is_edit and (line := large_alpha_line(plan.alpha)) is not None:
         notify(line)
     format = request.format if isinstance(request, TransferRequest) else "png"
     job = make_job(plan, models, format=format, alignment=alignment)
@@ -227,19 +227,19 @@ def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
 
 
 def _notify_of_nothing(job: Job, out: Path, neutralised: bool, notify: Notify) -> None:
-    """A notice for each output without an expression, at most MAX_LINES of them."""
-    made = "neutral only" if neutralised else "no edit"
+    """A notice for each output to which nothing was added, at most MAX_LINES of them."""
+    prefix = "only neutralised" if neutralised else "no edit"
     ids = {item.id for item in job.items}
     rows = [r for r in read_rows(out / RESULTS) if r["id"] in ids and NOTHING in r["note"]]
     for row in rows[:MAX_LINES]:
-        notify(f"{made}: {row['file']}: {_why_nothing(row)}")
+        notify(f"{prefix}: {row['file']}: {_why_nothing(row)}")
     if len(rows) > MAX_LINES:
         more = counted(len(rows) - MAX_LINES, "more output")
-        notify(f"{made}: {more} (results.csv, column note)")
+        notify(f"{prefix}: {more} (results.csv, column note)")
 
 
 def _why_nothing(row: Row) -> str:
-    """Why an output is the unedited picture."""
+    """Why nothing was added to an output."""
     name = one_line(Path(row["expression"]).name)
     if row["method"] == "edit":
         return f"{name} shows what is stated already, or differs by less than the noise of reading"

@@ -1,4 +1,4 @@
-"""Grey photographs stay grey: the colour that an edit would add to them is taken out.
+"""Grey pictures: what methods add to them, and what is pasted into them, gets no colour either.
 
 Pure functions of arrays.
 """
@@ -24,8 +24,7 @@ def as_grey_as(
     pictures: UInt8[np.ndarray, "B H W C"], values: Float[np.ndarray, "B H W C"]
 ) -> Float[np.ndarray, "B H W C"]:
     """Edited pictures, without colour where the unedited ones have none."""
-    grey = is_grey(pictures)
-    if pictures.shape[-1] != 3 or not grey.any():
+    if pictures.shape[-1] != 3 or not (grey := is_grey(pictures)).any():
         return values
     values = values.copy()
     values[grey] = without_colour(values[grey])

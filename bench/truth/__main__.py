@@ -155,7 +155,8 @@ class World:
         import glow_jax as gj
         from glow_jax.checkpoints import find
         from glow_jax.data.synthetic_faces.people import AUS, CANONICAL
-        from transfer.expression.file import NAME, load_expression_model
+        from glow_jax.io.errors import InputError
+        from transfer.expression.file import expression_file, load_expression_model
         from transfer.models import codec_of
 
         self.gj, self.aus = gj, AUS
@@ -164,12 +165,13 @@ class World:
         self.model = gj.load(args.model)
         self.codec = codec_of(self.model, "exact")
         shapes = self.model.config.latent_shapes
-        self.expression_model = load_expression_model(find(args.model) / NAME)
+        file = expression_file(find(args.model))
+        if file is None:
+            raise InputError(f"{args.model}: it has no expression model")
+        self.expression_model = load_expression_model(file)
         self.pictures, self.labels = read_faces(args.faces)
         people = sorted({label["identity"] for label in self.labels.values()})
         if len(people) - args.skip < 3:
-            from glow_jax.io.errors import InputError
-
             raise InputError(f"{args.faces}: {len(people)} people; use 3 or more after --skip")
         self.people = people[args.skip :][: args.targets]
         self.material = self._material(args.train, shapes)

@@ -51,10 +51,13 @@ def main(argv: list[str] | None = None) -> int:
     from bench.truth.__main__ import read_faces
     from glow_jax.checkpoints import find
     from glow_jax.io.errors import InputError
-    from transfer.expression.file import NAME, load_expression_model
+    from transfer.expression.file import expression_file, load_expression_model
 
     try:
-        model = load_expression_model(find(args.model) / NAME)
+        file = expression_file(find(args.model))
+        if file is None:
+            raise InputError(f"{args.model}: it has no expression model")
+        model = load_expression_model(file)
         if model.population is None:
             raise InputError(f"{args.model}: its expression model has no population")
         pictures, labels = read_faces(args.faces)

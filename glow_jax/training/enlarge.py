@@ -1,11 +1,11 @@
-"""Enlarge a model: one of twice the pixels, which has the same density of the averages.
+"""Double the sides of a model's pictures: it keeps its density of the averages of 2x2 pixels.
 
 The first step of the new finest level is a Haar transform: of every 2x2 pixels and each colour, it
-computes the average and three details. The next steps leave the averages as they are, and exchange
-the details, so that the coupling changes each of them. Inside the levels of the old model, which
-follow, the averages pass through its weights, and those details that were not split off go beside
-them, without an effect on the averages and under a standard normal prior. Training then moves all
-weights.
+computes the average and three details. The next steps leave the averages as they are, and move each
+group of details in turn to the half of the channels that the coupling changes. In the levels of the
+old model, which follow, its weights act on the averages alone. The details that were not split off
+take up the other channels; they have no effect on the averages, and a standard normal prior.
+Training then moves all weights.
 
 The model so begins as a flow of details beside that of the coarser picture, after Yu, Derpanis and
 Brubaker 2020, "Wavelet Flow"; but it is a Glow like any other, and trained as a whole.
@@ -29,23 +29,27 @@ from glow_jax.prior import SplitPrior, TopPrior
 
 Places = Int[np.ndarray, " n"]
 HAAR = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 4
+IDENTITY_SCALES = ("exp", "exp_tanh")  # scales that are 1 where the network's output is 0
 DETAIL_SCALE = 64.0  # details of photographs at 5 bits have deviations of about 1 / 64
 
 
 def n_doublings(old: GlowConfig, new: GlowConfig) -> int:
-    """How often the sides of `old` are doubled in `new`, with one level more each time; or 0."""
+    """How often the sides of `old` must be doubled to give those of `new`.
+
+    0 unless `new` has as many more levels.
+    """
     times = max(0, new.n_levels - old.n_levels)
     sides = (old.image_height << times, old.image_width << times)
     return times if (new.image_height, new.image_width) == sides else 0
 
 
 def enlarged(name: str, config: GlowConfig, n_steps: tuple[int, ...]) -> GlowConfig:
-    """The config with sides doubled for each of `n_steps`, the K of the new levels, finest first.
+    """The config with sides doubled once for each of `n_steps`.
 
     Args:
         name: of the model, for the message.
         config: of the model.
-        n_steps: see above.
+        n_steps: K of each new level, finest first.
 
     Raises:
         InputError: a model of `config` cannot be enlarged; the message names the field.
@@ -55,10 +59,18 @@ def enlarged(name: str, config: GlowConfig, n_steps: tuple[int, ...]) -> GlowCon
         for field, accepted in _ACCEPTED.items()
         if getattr(config, field) not in accepted
     ]
+    scales = config.coupling == "affine" and config.scale not in IDENTITY_SCALES
+    if scales and config.conditioning == "second":  # couplings would scale the averages
+        wrong.append(f"conditioning second with scale {config.scale}")
     if wrong:
         raise InputError(
-            f"init: {name} has {' and '.join(wrong)}, and cannot be grown to more pixels; it needs "
-            "1x1 convolutions, halves of channels in its couplings, conditional priors and no logit"
+            f"init: {name} cannot be grown to more pixels, because it has {' and '.join(wrong)}; "
+            "such a model needs 1x1 convolutions, couplings of halves of the channels, conditional "
+            "priors and no logit"
+        )
+    if min(n_steps) < 2:
+        raise InputError(
+            f"init: a new level has {min(n_steps)} step; 2 or more are needed to reach all details"
         )
     times = len(n_steps)
     return dataclasses.replace(
@@ -79,7 +91,7 @@ _ACCEPTED = {
 
 
 def enlarge(model: Glow, n_steps: int, *, rngs: nnx.Rngs) -> Glow:
-    """A model of twice the sides whose density of 2x2 averages is the density of `model`.
+    """A model of pictures with twice the sides, whose density of 2x2 averages is that of `model`.
 
     Args:
         model: in training form; it is not changed.
@@ -119,7 +131,7 @@ def _set_finest(steps: Step, n: int) -> None:
     exchange = np.eye(4 * n)[[*range(n), *range(3 * n, 4 * n), *range(n, 3 * n)]]
     _set_matrices(steps, np.stack([haar] + [exchange] * (n_steps - 1)))
     logs = np.zeros((n_steps, 4 * n))
-    logs[1:2, n:] = np.log(DETAIL_SCALE) / LOGSCALE_FACTOR
+    logs[1, n:] = np.log(DETAIL_SCALE) / LOGSCALE_FACTOR
     _set(steps.norm.logs, logs)
 
 
@@ -131,12 +143,12 @@ def _fill(old: Step, new: Step) -> None:
     """
     n_steps, n = old.norm.bias.shape
     places, details = _places(n), _places(n) + n // 2
-    exchanged = np.roll(details, n // 2)
+    detail_outputs = np.roll(details, n // 2)
     old_matrices, matrices = _matrices(old), np.zeros((n_steps, 2 * n, 2 * n))
     for i in range(n_steps):
-        came, came_details = (np.arange(n), n + np.arange(n)) if i == 0 else (places, details)
-        matrices[i][np.ix_(came, places)] = old_matrices[i]
-        matrices[i][came_details, exchanged] = 1
+        inputs, detail_inputs = (np.arange(n), n + np.arange(n)) if i == 0 else (places, details)
+        matrices[i][np.ix_(inputs, places)] = old_matrices[i]
+        matrices[i][detail_inputs, detail_outputs] = 1
     _set_matrices(new, matrices)
     for name in ("bias", "logs"):
         values, wider = np.asarray(getattr(old.norm, name)[...]), np.zeros((n_steps, 2 * n))
@@ -146,7 +158,7 @@ def _fill(old: Step, new: Step) -> None:
 
 
 def _places(n: int) -> Places:
-    """The places of n channels among 2 n, after the first step of a level."""
+    """The channels that hold the n old ones, among 2 n, after the first step of a level."""
     return np.concatenate([np.arange(n // 2), n + np.arange(n // 2)])
 
 

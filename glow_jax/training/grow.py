@@ -24,15 +24,16 @@ from glow_jax.flow_step import Step
 from glow_jax.io.errors import InputError
 from glow_jax.layers import LOGSCALE_FACTOR, ActNorm, ChannelPermutation, Conv1x1
 from glow_jax.model import Glow
-from glow_jax.training.enlarge import enlarge, enlarged, n_doublings
+from glow_jax.training.enlarge import IDENTITY_SCALES, enlarge, enlarged, n_doublings
 
 FREE = ("n_bits", "checkpoint_coupling")  # fields that do not change the weights
 GROWING = ("n_steps", "hidden_width")
-IDENTITY_SCALES = ("exp", "exp_tanh")  # scales that are 1 where the network's output is 0
 
 
 def check_growth(name: str, old: GlowConfig, new: GlowConfig) -> None:
     """Check that a model of `old` can be grown to `new`, or has its shape.
+
+    `new` may have 2, 4, ... times the sides, with one level more for each doubling.
 
     Args:
         name: of the model, for the message.
@@ -40,11 +41,12 @@ def check_growth(name: str, old: GlowConfig, new: GlowConfig) -> None:
         new: config to grow it to.
 
     Raises:
-        InputError: more than `n_steps` and `hidden_width` differ, one of them would shrink, or a
-            new step cannot be the identity. Sides may be 2, 4, ... times as long, with as many
-            levels more.
+        InputError: something else than sides, levels, `n_steps`, `hidden_width`, `n_bits` and
+            `checkpoint_coupling` differs, one would shrink, or a new step cannot be the identity.
     """
-    if times := n_doublings(old, new):
+    times = n_doublings(old, new)
+    doubles = new.image_height % (2 * old.image_height) == 0
+    if times:
         old = enlarged(name, old, new.steps[:times])
     wrong = [
         f"{f.name} is {getattr(old, f.name)}, not {getattr(new, f.name)}"
@@ -56,8 +58,9 @@ def check_growth(name: str, old: GlowConfig, new: GlowConfig) -> None:
     if new.hidden_width < old.hidden_width:
         wrong.append(f"hidden_width is {old.hidden_width}, more than {new.hidden_width}")
     if wrong:
+        hint = "" if times or not doubles else "; twice the sides need one level more"
         raise InputError(
-            f"init: {name} is another model than the one to train: its {'; its '.join(wrong)}"
+            f"init: {name} is another model than the one to train: its {'; its '.join(wrong)}{hint}"
         )
     if new.n_steps == old.n_steps:
         return
@@ -74,13 +77,15 @@ def check_growth(name: str, old: GlowConfig, new: GlowConfig) -> None:
 
 
 def grow(model: Glow, config: GlowConfig, *, rngs: nnx.Rngs) -> Glow:
-    """A model of a larger config that computes the same function as `model`, to rounding.
+    """A model of a larger config: the same function as `model`, to rounding.
+
+    With more pixels it has the same density of their averages (of 2x2, 4x4, ...) instead.
 
     Args:
         model: in training form; it is not changed.
         config: as `model.config`, with as many steps in every level or more, and as many hidden
-            channels or more. It may have twice the sides and one level more, and so on: then only
-            the averages of 2x2 pixels have the density of `model`.
+            channels or more; it may have 2, 4, ... times the sides, with one level more for each
+            doubling.
         rngs: a `params` stream of random keys, for the first layers of the new channels.
 
     Raises:

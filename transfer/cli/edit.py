@@ -71,8 +71,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="how much of the edit is made: 0 none, 1 all of it; numbers, FIRST:LAST:STEP (whose "
         "steps must end at LAST), or auto (the largest alpha whose result the flow finds about as "
-        "likely as the unedited picture). Write a range from below 0 as --alpha=-1:1:0.5 (default: "
-        "1)",
+        "likely as the unedited picture). A range that begins below 0 is --alpha=-1:1:0.5 "
+        "(default: 1)",
     )
     _add_words(parser)
     add_align_option(parser)

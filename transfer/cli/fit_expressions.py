@@ -104,7 +104,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit the model and write the file; returns the exit code."""
     from glow_jax.checkpoints import find, read_config
-    from transfer.expression.file import NAME, save_expression_model
+    from transfer.expression.file import NAME, expression_file, save_expression_model
 
     out = args.out or find(args.model) / NAME
     check_options(args)
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     start_jax(args.compile_cache)
     config = read_config(find(args.model))
     size = (config.image_height, config.image_width)
-    model = fitted(args, size, find(args.model) / NAME)
+    model = fitted(args, size, expression_file(find(args.model)) or find(args.model) / NAME)
     save_expression_model(out, model)
     figures = {"out": out, "action_units": list(model.aus)}
     return Output.of(args).summary([f"expressions: {one_line(out)}"], figures)
@@ -139,7 +139,7 @@ def fitted(args: argparse.Namespace, size: tuple[int, int], own: Path) -> "Expre
     Args:
         args: of the command line.
         size: height and width of the model's pictures.
-        own: path of the model's own expression model.
+        own: path of the expression model that the model uses.
     """
     from glow_jax.data.synthetic_faces.dataset import read_labels
     from glow_jax.data.synthetic_faces.people import AUS
@@ -172,7 +172,7 @@ def photoreal_pictures(
 ) -> "tuple[list[Taught], list[Taught]]":
     """Photoreal pictures to fit on (split "train") and to calibrate on (split "validation").
 
-    Those of every other shard are of twice the model's size, where there is this size.
+    Those of every other shard are of READ_PX pixels, the size at which photographs are read.
 
     Raises:
         InputError: a folder is not one of `glow-jax generate`.
@@ -180,6 +180,7 @@ def photoreal_pictures(
     from glow_jax.data.photoreal_faces.people import SIZES_PX
     from glow_jax.data.photoreal_faces.shards import PEOPLE_PER_SHARD, read_made
     from transfer.expression.teacher import taught
+    from transfer.photos.aligned_faces import READ_PX
 
     def shard(row: dict) -> int:
         return row["identity"] // PEOPLE_PER_SHARD
@@ -187,7 +188,7 @@ def photoreal_pictures(
     found: dict[str, list[Taught]] = {"train": [], "validation": []}
     for split, groups in found.items():
         labels = [(f, row) for f in folders for row in read_made(f) if row["split"] == split]
-        sizes = [s for s in (side, 2 * side) if s in SIZES_PX]
+        sizes = [s for s in dict.fromkeys((side, READ_PX)) if s in SIZES_PX]
         for number, pixels in enumerate(sizes):
             chosen = [(f, row) for f, row in labels if shard(row) % len(sizes) == number]
             paths = [folder / str(pixels) / row["file"] for folder, row in chosen]

@@ -64,8 +64,8 @@ def lines_of_totals(totals: Totals, out: Path) -> list[str]:
         )
     if totals.nothing:
         lines.append(
-            f"{counted(totals.nothing, 'image')} without a change of expression: what was to "
-            "be changed differs by no more than the noise of reading (results.csv, column note)"
+            f"{counted(totals.nothing, 'image')} to which no expression was added: it is "
+            "within the noise of its estimate (results.csv, column note)"
         )
     if totals.reduced:
         have = "has" if totals.reduced == 1 else "have"

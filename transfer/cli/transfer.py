@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="A",
         help="how much of the expression is added: 0 none, 1 all of it; numbers, FIRST:LAST:STEP "
         "(whose steps must end at LAST), or auto (the largest alpha whose result the flow finds "
-        "about as likely as the unedited picture). Write a range from below 0 as --alpha=-1:1:0.5 "
+        "about as likely as the unedited picture). A range that begins below 0 is --alpha=-1:1:0.5 "
         "(default: 1 for warp and glow; 0.3 0.4 0.5 for paper, as in the paper)",
     )
     add_neutral_option(parser)

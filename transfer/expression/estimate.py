@@ -133,9 +133,9 @@ class Faces(Protocol):
         ...
 
     def detailed(self, pictures: Sequence[int]) -> Images:
-        """The same faces, larger if there is more of them, uint8 (N, h, w, 3).
+        """The faces as models that were adapted to photographs read them, uint8 (N, h, w, 3).
 
-        Models that were adapted to photographs read expressions in these.
+        In photographs of `transfer.photos.aligned_faces.READ_PX` pixels, else as `pixels`.
         """
         ...
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from glow_jax.io.landmarks68 import LEFT_EYE, MIRROR, RIGHT_EYE, STEADY
+from transfer.grey import LUMA
 
 Images = UInt8[Array, "B H W 3"]
 Landmarks = Float[Array, "B 68 2"]
@@ -24,7 +25,6 @@ CELL = 4  # side in pixels of the cell of one histogram
 MAX_EDGE = 0.4  # normalised histograms are clipped at this value, as in FHOG
 # Weight of a landmark's displacement by one pixel, beside edges from 0 to MAX_EDGE.
 SHAPE_WEIGHT = 0.03
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Window(NamedTuple):
@@ -82,7 +82,9 @@ def sided_features(
     Returns:
         The features, and rotation times scale from the template to the picture, pixels.
     """
-    return _one_side(images.astype(jnp.float32) @ jnp.asarray(LUMA), landmarks, template)
+    return _one_side(
+        images.astype(jnp.float32) @ jnp.asarray(LUMA, jnp.float32), landmarks, template
+    )
 
 
 def mirrored(landmarks: Landmarks) -> Landmarks:

@@ -26,7 +26,7 @@ NAME = "expressions.npz"
 POPULATION = "population"  # rows: the fields of `Population`; files of version 0.1 have none
 CORRECTIONS = "corrections"  # files of version 0.1 have none
 SMOOTHING = "smoothing"  # files of version 0.1 have none
-SHARED = "expressions"  # in a card: name of the bundled model with the expressions.npz
+SHARED = "expressions_of"  # in a card: name of the bundled model with the expressions.npz
 MAX_BYTES = 2**30  # of all arrays of a file together, after unpacking
 
 

@@ -12,13 +12,13 @@ from jaxtyping import Array, Float, UInt8
 from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.expression.features import (
     CELL,
-    LUMA,
     N_ORIENTATIONS,
     bilinear,
     histograms,
     placed,
     shape_of,
 )
+from transfer.grey import LUMA
 
 SIDE = 12  # pixels of a square
 N_PATCH_FEATURES = N_LANDMARKS * (N_ORIENTATIONS * (SIDE // CELL) ** 2 + 2)
@@ -41,7 +41,7 @@ def patch_features(
     Returns:
         The features, and rotation times scale from the template to the picture, pixels.
     """
-    luma = images.astype(jnp.float32) @ jnp.asarray(LUMA)
+    luma = images.astype(jnp.float32) @ jnp.asarray(LUMA, jnp.float32)
     points, turn, shift = placed(luma, landmarks, template)
     down, right = np.mgrid[:SIDE, :SIDE].astype(np.float32) + 0.5 - SIDE / 2
     square = jnp.asarray(np.stack([right, down], -1)) / scale

@@ -26,12 +26,12 @@ from transfer.expression.model import (
 )
 from transfer.expression.openings import lip_gap, newly_open, smooth_step
 from transfer.expression.warp import warp_to
+from transfer.grey import LUMA
 
 # `newly_open` of a mouth that shows nothing of the source's, and of one that shows only that.
 OWN_MOUTH, SOURCE_MOUTH = 0.2, 0.6
 WARMTH = 0.6  # exponent of the ratio of two faces' red to blue
 MIN_COLOUR = 8.0  # grey levels that are added to a colour, for dark pictures
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue (Rec. 601)
 # The share of the target's gap that the source's gap must have, so that the source's mouth is used.
 MIN_GAP_RATIO = 0.5
 

@@ -13,8 +13,9 @@ from transfer.codec import FloatImages, Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
 from transfer.expression.mouth import source_mouth
+from transfer.expression.warp import warp_to
 
-CROP_PX = 256  # side of the residual that is computed for a photograph
+EDIT_PX = 256  # side of the residual that is computed for a photograph
 
 _warped, _with_expression = kept(em.warped), kept(em.with_expression)
 _source_mouth = kept(source_mouth)
@@ -83,13 +84,36 @@ def _on_devices(
     return np.concatenate([np.asarray(one) for one in found])
 
 
+def moved_to(
+    model: ExpressionModel, images: Images, landmarks: np.ndarray, to: np.ndarray
+) -> Images:
+    """Pictures, uint8 (B, S, S, 3), warped so that their landmarks are at those of other faces.
+
+    Args:
+        model: the expression model, for the spline's smoothing.
+        images: uint8 (B, S, S, 3).
+        landmarks: (B, 68, 2), of `images`, in sides of the picture.
+        to: (B, 68, 2), where they shall be.
+    """
+    arrays = (np.asarray(a, np.float32) for a in (images, landmarks, to))
+    moved = _moved_to(*arrays, np.float32(em.smoothing_of(model)), len(images[0]))
+    return np.clip(np.rint(np.asarray(moved)), 0, 255).astype(np.uint8)
+
+
+@partial(kept, static=(4,))
+def _moved_to(
+    images: jax.Array, landmarks: jax.Array, to: jax.Array, smoothing: jax.Array, side: int
+) -> jax.Array:
+    return warp_to(images, landmarks, to, (side, side), smoothing)
+
+
 def warped(model: ExpressionModel, images: Images, activations: np.ndarray) -> np.ndarray:
     """(B, H, W, 3) grey levels of warped pictures, without the residual."""
     return np.asarray(_warped(model, np.asarray(images), np.asarray(activations, np.float32))[0])
 
 
 def displaced(
-    model: ExpressionModel, image: Images, activations: np.ndarray, side: int = CROP_PX
+    model: ExpressionModel, image: Images, activations: np.ndarray, side: int = EDIT_PX
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The displacements and the residual of an expression in one crop, for `paste_warp`.
 

@@ -74,15 +74,12 @@ def _range(word: str, first: float, last: float, step: float) -> list[float]:
 
 
 def large_alpha_line(alphas: np.ndarray) -> str | None:
-    """A notice about the largest of alphas (N,), NaN for "auto"; None if it is not large."""
-    known = alphas[np.isfinite(alphas)]
-    largest = known[np.abs(known).argmax()] if len(known) else 0.0
+    """A notice about the largest of alphas (N,), NaN for "auto"; None if none is large."""
+    low, high = np.fmin.reduce(alphas, initial=0.0), np.fmax.reduce(alphas, initial=0.0)
+    largest = high if high >= -low else low
     if abs(largest) <= LARGE_ALPHA:
         return None
-    return (
-        f"alpha {largest:g} is {abs(largest):g} times what the source shows: beyond "
-        f"{LARGE_ALPHA:g} faces may tear"
-    )
+    return f"alpha {largest:g}: beyond {LARGE_ALPHA:g} and -{LARGE_ALPHA:g} faces may tear"
 
 
 def parse_alpha(text: str) -> float:

@@ -9,7 +9,9 @@ mouth is the inside of the source's mouth, warped between the target's lips, and
 pixel (`transfer.expression.mouth`). The light of two photographs differs, by an unknown factor g
 and an unknown offset b in grey levels. The flow's likelihood of the whole picture, over a few
 values of each, tells which ones suit the target's face; the posterior means are used. The prior is
-narrow, because the likelihood prefers dark teeth in dark faces. What this changes, with figures, is
+narrow, because the likelihood prefers dark teeth in dark faces. Where both faces shut their eyes, a
+photograph also shows the source's lids (`transfer.photos.lids`); pictures of the flow's size have
+drawn ones. What this changes, with figures, is
 in docs/results/truth.md.
 """
 
@@ -20,14 +22,17 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.codec import Codec, FloatImages, Images, n_without_copies, padded, to_bytes
+from transfer.expression.estimate import read
 from transfer.expression.model import smoothing_of
-from transfer.expression.paint import displaced, mouths, with_expression
+from transfer.expression.paint import EDIT_PX, displaced, mouths, moved_to, with_expression
 from transfer.grey import as_grey_as
 from transfer.methods.base import Decoded, Photograph, Rows
 from transfer.methods.warp import PreparedPictures, Warp
 from transfer.photos.crop import crop
-from transfer.photos.paste import paste_warp
+from transfer.photos.lids import lids_mask, shuts_an_eye
+from transfer.photos.paste import paste_lids, paste_warp
 
 # The values that the flow compares: mean and deviation of the prior, and steps from the mean.
 LOG_GAIN, LOG_GAIN_DEVIATION = np.log(0.92), 0.12
@@ -93,25 +98,36 @@ class Glow(Warp):
         shown: Images,
         details: Callable[[], Photograph],
     ) -> np.ndarray:
-        """As `Warp.pasted`; the mouth comes from the source's photograph, in the output's light."""
+        """As `Warp.pasted`; a mouth that opens and lids that shut are the source's photograph's.
+
+        The mouth has the output's light, and the lids have its colours.
+        """
         picture, added = self._faces.pixels([photograph.picture]), activations[None]
         fine = self._as_read(photograph, picture)
         own = self._own(photograph.picture)[None]
         base = with_expression(self._model, picture, added - own)
         small = mouths(self._model, picture, added, own, shown, shown)
         transform, smoothing = photograph.face.transform, float(smoothing_of(self._model))
-        if not small[..., 3].any():
-            change = displaced(self._model, fine, added - own)
-            return paste_warp(photograph.pixels, transform, *change, smoothing)
-        light = light_of(self._codec, base, small)
-        side = paste_side(photograph.face.side_px)
+        opens, side = small[..., 3].any(), paste_side(photograph.face.side_px)
+        points, moves, edit = displaced(self._model, fine, added - own, side if opens else EDIT_PX)
+        before = points[:N_LANDMARKS]
+        after = before + moves[:N_LANDMARKS]
+        if not (opens or shuts_an_eye(before, after)):
+            return paste_warp(photograph.pixels, transform, points, moves, edit, smoothing)
         other = details()
+        other_fine = self._as_read(other, shown)
         large_shown = crop(other.pixels, other.face.transform, side)[None]
-        large = mouths(self._model, fine, added, own, self._as_read(other, shown), large_shown)
-        points, displacements, edit = displaced(self._model, fine, added - own, side)
-        edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
-        change = (points, displacements, edit)
-        return paste_warp(photograph.pixels, transform, *change, smoothing)
+        if opens:
+            light = light_of(self._codec, base, small)
+            large = mouths(self._model, fine, added, own, other_fine, large_shown)
+            edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
+        result = paste_warp(photograph.pixels, transform, points, moves, edit, smoothing)
+        marks = read(self._model, other_fine).landmarks
+        mask = lids_mask(before, after, marks[0])
+        if not mask.any():
+            return result
+        lids = moved_to(self._model, large_shown, marks, after[None])[0]
+        return paste_lids(result, transform, mask, lids)
 
 
 def lit(mouth: np.ndarray, light: Light) -> FloatImages:

@@ -211,7 +211,7 @@ class Warp:
         return paste_warp(photograph.pixels, photograph.face.transform, *change, smoothing)
 
     def _as_read(self, photograph: Photograph, aligned: Images) -> UInt8[np.ndarray, "1 s s C"]:
-        """The face as the model reads it: larger than `aligned`, if the model was adapted."""
+        """The face as the model reads it: of READ_PX pixels, if the model was adapted."""
         details = photograph.face.details
         return aligned if details is None or self._model.smoothing is None else details[None]
 

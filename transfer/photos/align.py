@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import crop_transform
@@ -32,6 +32,10 @@ Box = tuple[float, float, float, float]
 
 MAX_CUT = 0.02  # sides of the crop by which a landmark may be outside the photograph
 MAX_OUTSIDE = 0.5  # share of the crop that may be outside the photograph
+# Mean luma (0-255) of the darkest face that is used. The root mean square error of activations, of
+# 16 people made darker, is 0.03 at luma 58, 0.09 at 29 and 0.14 at 17. The darkest of 3000
+# photoreal people has 51.
+MIN_LUMA = 16.0
 OUTSIDE_SAMPLES = 64  # points per side of the crop at which that share is measured
 
 
@@ -116,12 +120,17 @@ def sharpness_of(pixels: Crop) -> float:
     """
     from scipy import ndimage  # late: imports of scipy take a tenth of a first call
 
-    n = len(pixels)
-    inner = pixels[n // 5 : n - n // 6, n // 5 : n - n // 5].astype(np.float64) @ np.array(LUMA)
+    inner = _inner_luma(pixels)
     down, right = np.gradient(inner)
     slope = float((down**2 + right**2).mean())
     bend = ndimage.laplace(inner)[1:-1, 1:-1]
     return float(np.sqrt((bend**2).mean() / slope)) if slope > 0 else 0.0
+
+
+def _inner_luma(pixels: Crop) -> Float[np.ndarray, "H W"]:
+    """The luma (0-255) of the face in an aligned crop."""
+    n = len(pixels)
+    return pixels[n // 5 : n - n // 6, n // 5 : n - n // 5].astype(np.float64) @ np.array(LUMA)
 
 
 def outside_of(transform: Transform, height: int, width: int) -> float:
@@ -137,7 +146,7 @@ def align(photograph: Pixels, face: Face, size: int, number: int = 1, count: int
     """Cut a face out of a photograph and measure it.
 
     Args:
-        photograph: upright.
+        photograph: uint8 RGB; the face may be turned in it.
         face: in the photograph.
         size: side of the crop, pixels.
         number, count: see `Aligned`.
@@ -191,6 +200,10 @@ def why_not(face: Aligned, height: int, width: int, limits: Limits) -> str | Non
         if abs(angle) > most:
             turned = _rounded_up(abs(angle), 1)
             return f"the face is turned too far: {name} {turned:g} degrees; at most {most:g}"
+    luma = _inner_luma(face.pixels).mean()
+    if luma < MIN_LUMA:
+        darkness = _rounded_down(float(luma), 1)
+        return f"the face is too dark: mean luma {darkness:g} of 255; {MIN_LUMA:g} is needed"
     if face.sharpness < limits.sharpness:
         return (
             f"the face is too blurred: sharpness {_rounded_down(face.sharpness, 2)}; "
@@ -237,7 +250,7 @@ def faces_in(
     """The chosen faces of a photograph that can be used, and reasons why others cannot.
 
     Args:
-        photograph: uint8 RGB, upright.
+        photograph: uint8 RGB.
         face_detector: finds all faces of a photograph.
         size: side of the crops, pixels.
         which: selects the faces.

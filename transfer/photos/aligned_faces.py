@@ -16,7 +16,7 @@ from transfer.photos.align import Aligned, FaceDetector, Limits, Which, faces_in
 from transfer.photos.crop import crop
 from transfer.photos.judge_adapter import check_measuring, face_detector
 
-VERSION = 1  # of the alignment; increased whenever the same photograph gives other pixels
+VERSION = 2  # of the alignment; increased whenever the same photograph gives other pixels
 DEFAULT_LIMITS = Limits()
 KEPT_BYTES = 2**30  # of aligned faces that are kept in memory
 READ_PX = 128  # side of the crop in which an adapted model reads a face, pixels

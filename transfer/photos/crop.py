@@ -53,7 +53,7 @@ def crop(photograph: Pixels, transform: Transform, size: int) -> Crop:
     Memory grows with `size`, not with the side of the square in the photograph.
 
     Args:
-        photograph: upright.
+        photograph: uint8 RGB.
         transform: from its pixels to sides of the crop.
         size: side of the crop, pixels.
 

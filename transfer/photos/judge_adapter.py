@@ -15,15 +15,19 @@ from transfer.photos.align import FaceDetector
 from transfer.photos.pose import Pose, pose_of
 
 
-def face_detector(name: str) -> FaceDetector:
+def face_detector(name: str, *, turned: bool = True) -> FaceDetector:
     """A face detector of the judge, by name, such as "dlib".
+
+    Args:
+        name: of the detector.
+        turned: whether faces are found in photographs that lie on their side, too.
 
     Raises:
         InputError: there is no such detector, or a package that it needs is not installed.
     """
     from eval.detectors import face_detector as detector
 
-    return detector(name)
+    return detector(name, turned=turned)
 
 
 def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -18,13 +18,17 @@ matching adds the membrane c,
 
 so that photograph and picture agree at the edge, and the picture keeps its gradients inside.
 
+`paste_lids` blends in shut lids in the same way, but the logarithms of grey levels are matched:
+lashes of a face in bright light, in a dark one, stay lashes and do not become black holes.
+
 Pure functions of arrays. Points and transforms are those of `transfer.photos.crop`; landmarks are
 in sides of the crop (0-1).
 
 Sources: Pérez, Gangnet, Blake 2003 (the membrane); Keys 1981 (cubic convolution).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -51,6 +55,7 @@ FOREHEAD_HEIGHT = 0.22  # height of the mask above the brows, in distances from 
 MEMBRANE_SIDE = 96  # side in pixels of the picture on which colours are matched
 SEAM_BLUR = 0.02  # sigma of the blur of the matched colours, in sides of that picture
 MIN_SHIFT_PX = 0.02  # displacements below it, in pixels, are taken as 0
+LOG_OFFSET = 8.0  # grey levels that are added before the logarithm, which spares noise in the dark
 BAND_ROWS = 256  # rows of the photograph that are computed at once, to bound the memory
 
 
@@ -120,17 +125,59 @@ def paste_picture(
     Returns:
         uint8, as large as the photograph.
     """
-    mask = face_mask(landmarks)
-    match = membrane(crop(photograph, transform, MEMBRANE_SIDE), picture, mask)
-    result = photograph.copy()
-    new = picture.astype(np.float32)
+    return _blended(photograph, transform, face_mask(landmarks), picture, LINEAR)
+
+
+def paste_lids(
+    photograph: Pixels, transform: Transform, mask: Mask, picture: UInt8[np.ndarray, "S S 3"]
+) -> Pixels:
+    """A photograph with the lids of another picture of the face blended in; see the module.
+
+    Args:
+        photograph: after `paste_warp`.
+        transform: from the photograph's pixels to sides of the crop.
+        mask: (G, G) share of the picture that is shown.
+        picture: uint8 (S, S, 3), with the alignment of the crop.
+
+    Returns:
+        uint8, as large as the photograph.
+    """
+    return _blended(photograph, transform, mask, picture, LOGARITHMIC)
+
+
+class Scale(NamedTuple):
+    """The scale on which colours are matched: a function of grey levels, and its inverse."""
+
+    of_levels: Callable[[np.ndarray], np.ndarray]
+    to_levels: Callable[[np.ndarray], np.ndarray]
+
+
+LINEAR = Scale(lambda levels: levels, lambda values: values)
+LOGARITHMIC = Scale(
+    lambda levels: np.log(np.maximum(levels, 0) + LOG_OFFSET),
+    lambda values: np.exp(np.minimum(values, 8)) - LOG_OFFSET,  # of 255 it is 5.6
+)
+
+
+def _blended(
+    photograph: Pixels,
+    transform: Transform,
+    mask: Mask,
+    picture: UInt8[np.ndarray, "S S 3"],
+    scale: Scale,
+) -> Pixels:
+    """A photograph with a picture blended in by a mask, its colours matched at the mask's edge."""
     if is_grey(photograph):
-        new, match = without_colour(new), without_colour(match)
+        picture = np.rint(without_colour(picture.astype(np.float32))).astype(np.uint8)
+    match = membrane(crop(photograph, transform, MEMBRANE_SIDE), picture, mask, scale)
+    result = photograph.copy()
+    new = scale.of_levels(picture.astype(np.float32))
     for rows, columns, places in _bands(photograph, transform):
         weight = _at(mask, places)[..., None]
         face = _enlarged(new, transform, rows, columns) + _enlarged(match, transform, rows, columns)
         before = photograph[rows, columns].astype(np.float32)
-        result[rows, columns] = np.clip(np.rint(before + weight * (face - before)), 0, 255)
+        change = scale.to_levels(face) - before
+        result[rows, columns] = np.clip(np.rint(before + weight * change), 0, 255)
     return result
 
 
@@ -186,7 +233,10 @@ def face_mask(landmarks: Float[np.ndarray, "N 2"]) -> Mask:
 
 
 def membrane(
-    around: UInt8[np.ndarray, "M M 3"], picture: UInt8[np.ndarray, "S S 3"], mask: Mask
+    around: UInt8[np.ndarray, "M M 3"],
+    picture: UInt8[np.ndarray, "S S 3"],
+    mask: Mask,
+    scale: Scale = LINEAR,
 ) -> Float[np.ndarray, "M M 3"]:
     """The membrane: its sum with a picture agrees with the photograph at a mask's edge.
 
@@ -194,16 +244,18 @@ def membrane(
         around: the crop of the photograph.
         picture: picture of the same square, of any size.
         mask: (G, G); inside is where it is above 0.5.
+        scale: on which the two are compared.
 
     Returns:
-        Grey levels: the blurred difference outside the mask, its harmonic continuation inside.
+        On that scale: the blurred difference outside the mask, its harmonic continuation inside.
     """
     from scipy import ndimage, sparse  # late: imports of scipy take a tenth of a first call
     from scipy.sparse.linalg import spsolve
 
     n = len(around)
     small = Image.fromarray(picture).resize((n, n), Image.Resampling.BICUBIC)
-    missing = around.astype(np.float64) - np.asarray(small, np.float64)
+    one, other = (scale.of_levels(np.asarray(a, np.float64)) for a in (around, small))
+    missing = one - other
     # The difference is blurred, so that colours are matched and not details.
     missing = ndimage.gaussian_filter(missing, (SEAM_BLUR * n, SEAM_BLUR * n, 0))
     inside = np.asarray(Image.fromarray(mask).resize((n, n), Image.Resampling.BILINEAR)) > 0.5

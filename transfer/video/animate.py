@@ -230,8 +230,10 @@ def _prepared(
         if any(written.exists() and written.samefile(path) for written in (out, table)):
             raise InputError(f"{one_line(path)}: is an input; name another file for the result")
     wanted = parse_neutral(request.source_neutral)
+    of_frames = face_detector
     if request.photographs is not None and face_detector is None:
         face_detector = detector_of(request.photographs.detector)
+        of_frames = detector_of(request.photographs.detector, turned=False)
     clip = read_clip(Path(request.driving), request.rate)
     models = models or load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, neutralise=request.neutralise)
@@ -253,7 +255,7 @@ def _prepared(
     if photographs is not None:
         photographs = dataclasses.replace(photographs, size=height)
     target = _target_of(request.target, photographs, face_detector, height)
-    reader = FaceReader(model, height, photographs, face_detector)
+    reader = FaceReader(model, height, photographs, of_frames)
     job = _Job(request, clip, method, models, model, target, reader, wanted)
     if max(job.size) > MAX_SIDE:
         raise InputError(

@@ -285,15 +285,15 @@ def test_a_flow_may_share_the_expression_model_of_a_bundled_one(copy: Path) -> N
     def card(**fields: Any) -> None:
         (folder / "card.json").write_text(json.dumps(fields))
 
-    card(expressions="faces64")
+    card(expressions_of="faces64")
     assert expression_file(folder) == copy  # its own comes first
     copy.unlink()
     assert expression_file(folder) == BUNDLED
     card(origin="elsewhere")
     assert expression_file(folder) is None
     for wrong in ("../faces64", "nobody", "", ["faces64"], 1):
-        card(expressions=wrong)
-        with pytest.raises(InputError, match="card.json: expressions is .*; use one of faces64"):
+        card(expressions_of=wrong)
+        with pytest.raises(InputError, match="card.json: expressions_of is .*; use one of faces64"):
             expression_file(folder)
 
 

@@ -178,6 +178,13 @@ def test_a_good_face(taken: photographs.Photograph) -> None:
     assert abs(face.pose.yaw - photographs.labels()["36_1"]["pose_deg"][0]) < 6
 
 
+def test_a_face_in_the_dark_is_refused(taken: photographs.Photograph) -> None:
+    dark, detector = taken.pixels // 20, finder(face_of(taken.landmarks))
+    good, (why,) = faces_in(dark, detector, 64)
+    assert not good and "too dark: mean luma " in why and "of 255; 16 is needed" in why
+    assert faces_in(taken.pixels // 4, detector, 64)[0]
+
+
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
