@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,15 +20,18 @@ from glow_jax.checkpoints import far_limit, find, load
 from glow_jax.config import Precision
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import one_line
 from glow_jax.kept_programs import kept
 from glow_jax.model import Glow
+from glow_jax.model_card import BUNDLED, CARD, read_card
 from glow_jax.products import Products
 from transfer.codec import Codec, on_accelerator, to_bytes
 from transfer.expression.absolute import mean_error
-from transfer.expression.file import expression_file, load_expression_model
+from transfer.expression.file import NAME, load_expression_model
 from transfer.methods.base import Models
 
 AXIS = "batch"
+SHARED = "expressions_of"  # in a card: name of the bundled model whose expression model is used
 UNKNOWN_WIDTH = 512  # assumed of a graph model's coupling networks
 # Images of a batch on a CPU: more are not faster (faces64: 6.4 ms per image from 8 on).
 CPU_PIXELS = 16 * 64 * 64
@@ -118,6 +122,27 @@ def load_models(
         high = codec_of(_folded(model, "high", platform), "exact", codec, devices)
         codec = dataclasses.replace(high, round_trip_bound=HIGH_BOUND)
     return Models(codec, expression_model, neutralise)
+
+
+def expression_file(folder: Path) -> Path | None:
+    """The expressions.npz of a flow: in its directory, or that of the flow that its card names.
+
+    Raises:
+        InputError: the card cannot be read, or names something else than a bundled model with such
+            a file.
+    """
+    if (folder / NAME).exists():
+        return folder / NAME
+    name = read_card(folder).get(SHARED)
+    if name is None:
+        return None
+    sharing = sorted(path.parent.name for path in BUNDLED.glob(f"*/{NAME}"))
+    if name not in sharing:
+        raise InputError(
+            f"{one_line(folder / CARD)}: {SHARED} is {one_line(str(name))!r}; use one of "
+            f"{', '.join(sharing)}"
+        )
+    return BUNDLED / name / NAME
 
 
 def _folded(model: Glow | GraphGlow, products: Products, platform: str) -> Glow | GraphGlow:

@@ -156,8 +156,8 @@ class World:
         from glow_jax.checkpoints import find
         from glow_jax.data.synthetic_faces.people import AUS, CANONICAL
         from glow_jax.io.errors import InputError
-        from transfer.expression.file import expression_file, load_expression_model
-        from transfer.models import codec_of
+        from transfer.expression.file import load_expression_model
+        from transfer.models import codec_of, expression_file
 
         self.gj, self.aus = gj, AUS
         self.canonical = [name for name in CANONICAL if name != "neutral"]

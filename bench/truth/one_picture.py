@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     from bench.truth.__main__ import read_faces
     from glow_jax.checkpoints import find
     from glow_jax.io.errors import InputError
-    from transfer.expression.file import expression_file, load_expression_model
+    from transfer.expression.file import load_expression_model
+    from transfer.models import expression_file
 
     try:
         file = expression_file(find(args.model))

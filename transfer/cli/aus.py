@@ -65,7 +65,8 @@ def _draw(args: argparse.Namespace) -> None:
     from glow_jax.io.pictures import read_image, write_image
     from glow_jax.io.provenance import Provenance
     from transfer.au_sheet import PERSON, au_sheet
-    from transfer.expression.file import NAME, expression_file, load_expression_model
+    from transfer.expression.file import NAME, load_expression_model
+    from transfer.models import expression_file
 
     folder = find(args.model)
     file = expression_file(folder)

@@ -104,7 +104,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Fit the model and write the file; returns the exit code."""
     from glow_jax.checkpoints import find, read_config
-    from transfer.expression.file import NAME, expression_file, save_expression_model
+    from transfer.expression.file import NAME, save_expression_model
+    from transfer.models import expression_file
 
     out = args.out or find(args.model) / NAME
     check_options(args)

@@ -1,7 +1,4 @@
-"""The file expressions.npz, which holds an expression model; it is beside a flow's weights.
-
-A flow's card may name a bundled flow instead, whose expression model it shares.
-"""
+"""The file expressions.npz, which holds an expression model; it is beside a flow's weights."""
 
 import io
 import os
@@ -13,7 +10,6 @@ from glow_jax.io.errors import InputError
 from glow_jax.io.files import write_atomically
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.npz import read_npz
-from glow_jax.model_card import BUNDLED, CARD, read_card
 from transfer.expression.absolute import N_ROWS, Population
 from transfer.expression.au_regressor import AuRegressor
 from transfer.expression.features import N_FEATURES
@@ -26,7 +22,6 @@ NAME = "expressions.npz"
 POPULATION = "population"  # rows: the fields of `Population`; files of version 0.1 have none
 CORRECTIONS = "corrections"  # files of version 0.1 have none
 SMOOTHING = "smoothing"  # files of version 0.1 have none
-SHARED = "expressions_of"  # in a card: name of the bundled model with the expressions.npz
 MAX_BYTES = 2**30  # of all arrays of a file together, after unpacking
 
 
@@ -55,27 +50,6 @@ def save_expression_model(path: str | os.PathLike, model: ExpressionModel) -> No
     out = io.BytesIO()
     np.savez_compressed(out, allow_pickle=False, **arrays)
     write_atomically(Path(path), out.getvalue())
-
-
-def expression_file(folder: Path) -> Path | None:
-    """The expressions.npz of a flow: in its directory, or that of the flow that its card names.
-
-    Raises:
-        InputError: the card cannot be read, or names something else than a bundled model with such
-            a file.
-    """
-    if (folder / NAME).exists():
-        return folder / NAME
-    name = read_card(folder).get(SHARED)
-    if name is None:
-        return None
-    sharing = sorted(path.parent.name for path in BUNDLED.glob(f"*/{NAME}"))
-    if name not in sharing:
-        raise InputError(
-            f"{one_line(folder / CARD)}: {SHARED} is {one_line(str(name))!r}; use one of "
-            f"{', '.join(sharing)}"
-        )
-    return BUNDLED / name / NAME
 
 
 def load_expression_model(path: str | os.PathLike) -> ExpressionModel:

@@ -18,13 +18,13 @@ from tests.support.paths import ROOT
 from transfer.expression.absolute import Population
 from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.file import (
-    expression_file,
     load_expression_model,
     load_landmark_detector,
     save_expression_model,
 )
 from transfer.expression.landmark_corrections import SHAPE as STAGE_SHAPE
 from transfer.expression.model import NAMES_ON_DISK, fingerprint, named_arrays
+from transfer.models import expression_file
 
 
 @pytest.fixture(scope="module")
