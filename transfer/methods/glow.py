@@ -112,7 +112,8 @@ class Glow(Warp):
         points, moves, edit = displaced(self._model, fine, added - own, side if opens else EDIT_PX)
         before = points[:N_LANDMARKS]
         after = before + moves[:N_LANDMARKS]
-        if not (opens or shuts_an_eye(before, after)):
+        shuts = shuts_an_eye(before, after)
+        if not (opens or shuts):
             return paste_warp(photograph.pixels, transform, points, moves, edit, smoothing)
         other = details()
         other_fine = self._as_read(other, shown)
@@ -122,6 +123,8 @@ class Glow(Warp):
             large = mouths(self._model, fine, added, own, other_fine, large_shown)
             edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
         result = paste_warp(photograph.pixels, transform, points, moves, edit, smoothing)
+        if not shuts:
+            return result
         marks = read(self._model, other_fine).landmarks
         mask = lids_mask(before, after, marks[0])
         if not mask.any():
