@@ -144,8 +144,8 @@ def find_faces(
 
     Args:
         picture: (H, W, 3) uint8 RGB, any size.
-        turned: whether the photograph may be turned.
         boxes_in: function from a picture to boxes like dlib's, from the brows to the chin.
+        turned: whether the photograph may be turned.
 
     Raises:
         InputError: dlib or its landmark file is not installed.

@@ -28,6 +28,7 @@ from glow_jax.products import Products
 from transfer.codec import Codec, on_accelerator, to_bytes
 from transfer.expression.absolute import mean_error
 from transfer.expression.file import NAME, load_expression_model
+from transfer.expression.model import ExpressionModel
 from transfer.methods.base import Models
 
 AXIS = "batch"
@@ -122,6 +123,21 @@ def load_models(
         high = codec_of(_folded(model, "high", platform), "exact", codec, devices)
         codec = dataclasses.replace(high, round_trip_bound=HIGH_BOUND)
     return Models(codec, expression_model, neutralise)
+
+
+def load_expressions(name: str | os.PathLike[str]) -> ExpressionModel:
+    """The expression model of a flow.
+
+    Args:
+        name: a bundled name, or a checkpoint directory.
+
+    Raises:
+        InputError: there is no such model, or it has no expression model.
+    """
+    file = expression_file(find(name))
+    if file is None:
+        raise InputError(f"model {one_line(name)} has no {NAME}, which Action Units need")
+    return load_expression_model(file)
 
 
 def expression_file(folder: Path) -> Path | None:

@@ -153,11 +153,9 @@ class World:
 
     def __init__(self, args: argparse.Namespace):
         import glow_jax as gj
-        from glow_jax.checkpoints import find
         from glow_jax.data.synthetic_faces.people import AUS, CANONICAL
         from glow_jax.io.errors import InputError
-        from transfer.expression.file import load_expression_model
-        from transfer.models import codec_of, expression_file
+        from transfer.models import codec_of, load_expressions
 
         self.gj, self.aus = gj, AUS
         self.canonical = [name for name in CANONICAL if name != "neutral"]
@@ -165,10 +163,7 @@ class World:
         self.model = gj.load(args.model)
         self.codec = codec_of(self.model, "exact")
         shapes = self.model.config.latent_shapes
-        file = expression_file(find(args.model))
-        if file is None:
-            raise InputError(f"{args.model}: it has no expression model")
-        self.expression_model = load_expression_model(file)
+        self.expression_model = load_expressions(args.model)
         self.pictures, self.labels = read_faces(args.faces)
         people = sorted({label["identity"] for label in self.labels.values()})
         if len(people) - args.skip < 3:

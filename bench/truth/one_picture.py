@@ -49,16 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     args = parser.parse_args(argv)
     from bench.truth.__main__ import read_faces
-    from glow_jax.checkpoints import find
     from glow_jax.io.errors import InputError
-    from transfer.expression.file import load_expression_model
-    from transfer.models import expression_file
+    from transfer.models import load_expressions
 
     try:
-        file = expression_file(find(args.model))
-        if file is None:
-            raise InputError(f"{args.model}: it has no expression model")
-        model = load_expression_model(file)
+        model = load_expressions(args.model)
         if model.population is None:
             raise InputError(f"{args.model}: its expression model has no population")
         pictures, labels = read_faces(args.faces)

@@ -12,7 +12,6 @@ from glow_jax.cli.options import (
     start_jax,
 )
 from glow_jax.cli.output import Output, add_output_options
-from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 from transfer.expression.action_units import ACTION_UNITS, COMBINATIONS
 
@@ -65,13 +64,9 @@ def _draw(args: argparse.Namespace) -> None:
     from glow_jax.io.pictures import read_image, write_image
     from glow_jax.io.provenance import Provenance
     from transfer.au_sheet import PERSON, au_sheet
-    from transfer.expression.file import NAME, load_expression_model
-    from transfer.models import expression_file
+    from transfer.models import load_expressions
 
     folder = find(args.model)
-    file = expression_file(folder)
-    if file is None:
-        raise InputError(f"model {one_line(args.model)} has no {NAME}, which Action Units need")
-    sheet = au_sheet(load_expression_model(file), read_image(PERSON))
+    sheet = au_sheet(load_expressions(args.model), read_image(PERSON))
     provenance = Provenance("compositeSynthetic", folder.name, {"sheet": True})
     write_image(args.out, sheet, provenance)
