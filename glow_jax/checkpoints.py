@@ -5,6 +5,9 @@
     config.json   the GlowConfig
     card.json     origin, licence, data, bits/dim (`model_card`)
 
+A card may name a bundled model whose levels are the coarser ones of this model; weights/ then holds
+the others only (`shared_levels`).
+
 A model that is a TensorFlow graph (`graph_model`) has program.json and constants.npz in place of
 config.json and weights/. A checkpoint is written to a temporary directory and then renamed, so it
 is complete or absent.
@@ -47,6 +50,7 @@ from glow_jax.io.unfinished import unfinished
 from glow_jax.kept_programs import kept_result
 from glow_jax.model import Glow
 from glow_jax.model_card import BUNDLED, CARD, calibrate, far_limit, read_card
+from glow_jax.shared_levels import COARSER, joined, left_out, n_own, own_levels
 from glow_jax.weight_files import (
     Weights,
     check_arrays,
@@ -104,6 +108,7 @@ FINGERPRINTED_IF_SET = (
     "input_norm",
     "prior",
     "logit_alpha",
+    "n_detail_levels",
 )
 
 
@@ -113,6 +118,7 @@ def save(
     card: Mapping[str, Any],
     dtype: DTypeLike | None = None,
     files: Mapping[str, bytes] | None = None,
+    coarser: str | None = None,
 ) -> None:
     """Write a checkpoint directory, atomically.
 
@@ -123,17 +129,26 @@ def save(
             JSON-able.
         dtype: to store floating-point weights in, such as bfloat16; the model's by default.
         files: further files for the directory, by name, such as a training curve.
+        coarser: name of a bundled model with whose levels this one's coarser levels are shared,
+            so that they are left out of the checkpoint (`shared_levels`); None stores all.
 
     Raises:
-        InputError: the path exists, or its parent does not.
-        ValueError: the model is folded.
+        InputError: the path exists, or its parent does not; or the config is not that of
+            `coarser` with levels of details.
+        ValueError: the model is folded, or a level that would be left out differs.
     """
     if model.folded:
         raise ValueError("a folded model cannot be saved; save its training form")
     weights = weights_of(model)
     if dtype is not None:
         weights = jax.tree.map(lambda a: _cast(a, dtype), weights)
-    save_weights(model.config, weights, path, card, files)
+    if coarser is None:
+        save_weights(model.config, weights, path, card, files)
+        return
+    check_new(Path(path))
+    n, others = _coarser(coarser, model.config)
+    own = left_out(weights, others, n)
+    _write(model.config, own, Path(path), {**card, COARSER: coarser}, files)
 
 
 def save_weights(
@@ -152,6 +167,16 @@ def save_weights(
     path = Path(path)
     check_new(path)
     check_arrays(path, _expected(config), weights)
+    _write(config, weights, path, card, files)
+
+
+def _write(
+    config: GlowConfig,
+    weights: Weights,
+    path: Path,
+    card: Mapping[str, Any],
+    files: Mapping[str, bytes] | None,
+) -> None:
     with _renamed_into(path) as partial:
         (partial / "config.json").write_text(config.to_json())
         (partial / CARD).write_text(json.dumps(dict(card), indent=2) + "\n")
@@ -319,7 +344,34 @@ def _checked_weights(path: Path, config: GlowConfig) -> Weights:
         saved = read_json_object(path / "files.json")
     except InputError as error:
         raise InputError(f"{path}: not a whole checkpoint: {error}") from None
-    folder, expected = (path / "weights").resolve(), _expected(config)
+    name = read_card(path).get(COARSER) if (path / CARD).exists() else None
+    if name is None:
+        return _read_weights(path, config, saved, _expected(config))
+    try:
+        n, others = _coarser(name, config)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    own = _read_weights(path, config, saved, own_levels(_expected(config), n))
+    return joined(own, others, n)
+
+
+def _coarser(name: Any, config: GlowConfig) -> tuple[int, Weights]:
+    """How many levels a model does not share with the bundled model `name`, and that one's arrays.
+
+    Raises:
+        InputError: there is no such bundled model, or its levels are not those of `config`.
+    """
+    folder = BUNDLED / str(name)
+    if not isinstance(name, str) or folder.parent != BUNDLED or not folder.is_dir():
+        raise InputError(f"{COARSER} is {name!r}, which is no bundled model")
+    coarser = _read_glow_config(folder)
+    return n_own(config, coarser), _checked_weights(folder, coarser)
+
+
+def _read_weights(
+    path: Path, config: GlowConfig, saved: Mapping[str, Any], expected: Weights
+) -> Weights:
+    folder = (path / "weights").resolve()
     n_elements = sum(math.prod(a.shape) for a in jax.tree.leaves(expected))
     check_files(path, folder, saved, MAX_OVERHEAD_BYTES + 2 * MAX_ITEM_BYTES * n_elements)
     facts = json.dumps([saved, config.to_json()], sort_keys=True)

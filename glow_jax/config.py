@@ -63,6 +63,10 @@ class GlowConfig:
             per class if there are classes (normflows' base distributions).
         logit_alpha: a > 0 applies y = logit(a + (1 - 2 a)(x + 0.5)) before the flow
             (chrischute/glow with a = 0.05, normflows `Logit`); 0 is no transform.
+        n_detail_levels: how many of the levels, finest first, pass only `n_channels` channels on to
+            the next level, a picture of half the sides, and split off the rest, its details (Yu et
+            al. 2020, "Wavelet Flow"); the other levels split off half of their channels, as
+            Glow's do.
 
     Raises:
         InputError: a field is out of range; the message names the field and the accepted values.
@@ -87,12 +91,14 @@ class GlowConfig:
     input_norm: bool = False
     prior: Prior = "conditional"
     logit_alpha: float = 0.0
+    n_detail_levels: int = 0
 
     def __post_init__(self) -> None:
         _check_int(self, "n_levels", 1, 12)
         self._check_steps()
         _check_int(self, "n_bits", 1, 8)
         _check_int(self, "n_classes", 0, 1_000_000)
+        _check_int(self, "n_detail_levels", 0, self.n_levels - 1)
         for name in ("image_height", "image_width", "hidden_width", "n_channels"):
             _check_int(self, name, 1, MAX_DIMENSION)
         for name in ("image_height", "image_width"):
@@ -146,14 +152,21 @@ class GlowConfig:
     def level_shape(self, level: int) -> tuple[int, int, int]:
         """(H, W, C) inside level `level`, after its squeeze; 0 is the finest."""
         scale = 2 ** (level + 1)
-        channels = self.n_channels * 2 ** (level + 2)
+        channels = self.n_channels * 2 ** (max(0, level - self.n_detail_levels) + 2)
         return self.image_height // scale, self.image_width // scale, channels
+
+    def n_passed(self, level: int) -> int:
+        """Channels that level `level` passes on to the next; 0 of the last level."""
+        if level == self.n_levels - 1:
+            return 0
+        is_detail = level < self.n_detail_levels
+        return self.n_channels if is_detail else self.level_shape(level)[2] // 2
 
     @property
     def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """(H, W, C) of each level's latent, finest first; all but the top are half a level."""
+        """(H, W, C) of each level's latent, finest first: what the level does not pass on."""
         shapes = [self.level_shape(level) for level in range(self.n_levels)]
-        return (*((h, w, c // 2) for h, w, c in shapes[:-1]), shapes[-1])
+        return tuple((h, w, c - self.n_passed(i)) for i, (h, w, c) in enumerate(shapes))
 
     def to_json(self) -> str:
         """The config as JSON text, one field a line."""

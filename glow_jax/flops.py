@@ -22,7 +22,7 @@ def flops_per_image(config: GlowConfig) -> int:
         # same as those of half the channels at all pixels, the hidden layer's is half.
         hidden = width**2 // 2 if config.conditioning in ("odd", "even") else width**2
         step = 9 * half * width + hidden + 9 * width * n_out + mixing
-        has_split = level < config.n_levels - 1 and config.prior == "conditional"
-        split = 9 * half * channels if has_split else 0
+        passed = config.n_passed(level)
+        split = 9 * passed * 2 * (channels - passed) if config.prior == "conditional" else 0
         total += 2 * height * columns * (config.steps[level] * step + split)
     return total

@@ -202,7 +202,10 @@ class Glow(nnx.Module):
             splits = [PositionPrior(config, i, dtype=self.dtype) for i in range(last)]
             self.top: TopPrior | PositionPrior = PositionPrior(config, last, dtype=self.dtype)
         else:
-            splits = [SplitPrior(c, dtype=self.dtype) for c in channels[:-1]]
+            splits = [
+                SplitPrior(config.n_passed(i), config.latent_shapes[i][2], dtype=self.dtype)
+                for i in range(config.n_levels - 1)
+            ]
             self.top = TopPrior(config, dtype=self.dtype)
         self.splits = nnx.List(splits)
 
@@ -396,7 +399,7 @@ class Glow(nnx.Module):
 
         Returns:
             z: raw latents, finest first.
-            z1: the half of each split that is the next level's input, finest first.
+            z1: the part of each split that is the next level's input, finest first.
             logdet: log |det dz/dx|, nats.
         """
         if x.shape[1:] != self.config.image_shape:
@@ -410,23 +413,23 @@ class Glow(nnx.Module):
             h, level_logdet = level.forward(squeeze(h))
             logdet = logdet + level_logdet
             if i < len(self.splits):
-                h, z2 = jnp.split(h, 2, axis=-1)
+                h, z2 = jnp.split(h, [self.config.n_passed(i)], axis=-1)
                 z.append(z2)
                 z1.append(h)
         return (*z, h), z1, logdet
 
     def _inverse(
-        self, latents: Latents, z2_of: Callable[[int, BHWC], BHWC]
+        self, latents: Latents, z2_of: Callable[[int, OfLevel], OfLevel]
     ) -> tuple[BHWC, list[OfLevel], PerSample]:
         """From coarse to fine.
 
         Args:
             latents: the last one is the raw top latent; of the others only the shapes are used.
-            z2_of: function from a level and z1, its other half, to the level's raw latent z2.
+            z2_of: function from a level and z1, what it passes on, to the level's raw latent z2.
 
         Returns:
             x: the images, not clipped.
-            z1: the other half of each split, finest first.
+            z1: what each split passes on, finest first.
             logdet: log |det dx/dz|, nats.
         """
         _check_latents(latents, self.config)
@@ -476,7 +479,7 @@ class Glow(nnx.Module):
         top = unstandardise(eps[-1], *self.top.statistics(eps[-1], label))
         z: list[OfLevel] = [top]
 
-        def z2_of(i: int, z1: BHWC) -> BHWC:
+        def z2_of(i: int, z1: OfLevel) -> OfLevel:
             z.insert(0, unstandardise(eps[i], *self.splits[i].statistics(z1, label)))
             return z[0]
 
@@ -488,10 +491,8 @@ class Glow(nnx.Module):
 def _initialised(graph: Any, state: Any, h: BHWC) -> Any:
     model = nnx.merge(graph, state)
     h, _ = model._enter(h)
-    for level in model.levels:
-        h = level.initialise(squeeze(h))
-        if level is not model.levels[-1]:
-            h = jnp.split(h, 2, axis=-1)[0]
+    for i, level in enumerate(model.levels):
+        h = level.initialise(squeeze(h))[..., : model.config.n_passed(i)]
     return nnx.state(model)
 
 

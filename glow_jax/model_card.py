@@ -1,7 +1,7 @@
 """A model's card, card.json: its origin, licence and data, and the likelihood of held-out pictures.
 
-The fields are free (origin, licence, data, ...), except for those in this module and
-`expressions_of` (`transfer.models`).
+The fields are free (origin, licence, data, ...), except for those in this module,
+`expressions_of` (`transfer.models`) and `coarser_levels_of` (`shared_levels`).
 """
 
 import json

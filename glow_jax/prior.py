@@ -1,6 +1,6 @@
 """The Gaussian priors of the latents, and the standardisation z <-> eps.
 
-The mean and log standard deviation of a level's latent z2 are predicted from the other half z1, the
+The mean and log standard deviation of a level's latent z2 are predicted from the other part z1, the
 next level's input; those of the top latent are learned, or it is standard normal.
 
 Source: Kingma & Dhariwal 2018, section 3.1; openai/glow `model.py: split2d, prior`,
@@ -21,6 +21,7 @@ from glow_jax.layers import LOGSCALE_FACTOR, ZeroConv
 from glow_jax.products import conv3x3, matmul
 
 BHWC = Float[Array, "B H W C"]
+OfLatent = Float[Array, "B H W D"]
 PerSample = Float[Array, " B"]
 Labels = Int[Array, " B"] | Float[Array, "B Y"]
 
@@ -64,13 +65,13 @@ def draw_eps(
 
 
 class SplitPrior(nnx.Module):
-    """mu and logs of a level's z2, from z1, the half that is the next level's input."""
+    """mu and logs of a level's z2, from z1, the part that is the next level's input."""
 
-    def __init__(self, n_channels: int, *, dtype: jnp.dtype):
-        self.conv = ZeroConv(n_channels // 2, n_channels, dtype=dtype)
+    def __init__(self, n_passed: int, n_split: int, *, dtype: jnp.dtype):
+        self.conv = ZeroConv(n_passed, 2 * n_split, dtype=dtype)
 
-    def statistics(self, z1: BHWC, label: Labels | None = None) -> tuple[BHWC, BHWC]:
-        """mu and logs, each of z1's shape; interleaved in the convolution's output."""
+    def statistics(self, z1: BHWC, label: Labels | None = None) -> tuple[OfLatent, OfLatent]:
+        """mu and logs, each of z2's shape; interleaved in the convolution's output."""
         del label  # only the top prior depends on it
         kernel, bias = self.conv.weights()
         h = conv3x3(z1, kernel) + bias[None, None, None]

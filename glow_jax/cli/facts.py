@@ -14,6 +14,7 @@ SHOWN_IF_SET = (  # fields of GlowConfig that are shown only if they differ from
     "input_norm",
     "prior",
     "logit_alpha",
+    "n_detail_levels",
 )
 
 

@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         refuse_given(args, ("distributed",), "has no meaning with --coordinator")
     if args.init is not None:
         refuse_given(args, ("init_images",), "has no meaning with --init, which is initialised")
+    else:
+        refuse_given(args, ("trained_levels",), "needs --init, whose other levels are kept")
     named = [words for words in (args.data, args.held_out) if words is not None]
     for words in named:
         check_data(words)
@@ -197,4 +199,5 @@ def _recipe(args: argparse.Namespace, preset: Any) -> Any:
         logdet_penalty=args.logdet_penalty,
         precision=args.precision,
         recompute=args.recompute,
+        n_trained_levels=args.trained_levels,
     )

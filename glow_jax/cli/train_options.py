@@ -105,6 +105,13 @@ def _add_start_options(p: Any) -> None:
         "to train, it is grown to it, the same function at first (default: random weights)",
     )
     p.add_argument(
+        "--trained-levels",
+        type=whole_number(1, 12),
+        metavar="N",
+        help="train the finest N levels only; the weights of the others, from --init, stay as they "
+        "are (default: all levels)",
+    )
+    p.add_argument(
         "--precision",
         choices=("exact", "fast"),
         default="exact",

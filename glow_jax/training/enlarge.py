@@ -2,13 +2,16 @@
 
 The first step of the new finest level is a Haar transform: of every 2x2 pixels and each colour, it
 computes the average and three details. The next steps leave the averages as they are, and move each
-group of details in turn to the half of the channels that the coupling changes. In the levels of the
-old model, which follow, its weights act on the averages alone. The details that were not split off
-take up the other channels; they have no effect on the averages, and a standard normal prior.
-Training then moves all weights.
+group of details in turn to the half of the channels that the coupling changes.
+
+A detail level splits off all details, and the levels of the old model follow as they are. Any other
+level splits off half of its channels: in the levels of the old model, which follow, the old weights
+then act on the averages alone, and the details that were not split off take up the other channels,
+with no effect on the averages and a standard normal prior.
 
 The model so begins as a flow of details beside that of the coarser picture, after Yu, Derpanis and
-Brubaker 2020, "Wavelet Flow"; but it is a Glow like any other, and trained as a whole.
+Brubaker 2020, "Wavelet Flow". Training then moves all weights, or those of the new levels
+(`TrainConfig.n_trained_levels`).
 """
 
 import dataclasses
@@ -43,13 +46,14 @@ def n_doublings(old: GlowConfig, new: GlowConfig) -> int:
     return times if (new.image_height, new.image_width) == sides else 0
 
 
-def enlarged(name: str, config: GlowConfig, n_steps: tuple[int, ...]) -> GlowConfig:
+def enlarged(name: str, config: GlowConfig, n_steps: tuple[int, ...], details: bool) -> GlowConfig:
     """The config with sides doubled once for each of `n_steps`.
 
     Args:
         name: of the model, for the message.
         config: of the model.
         n_steps: K of each new level, finest first.
+        details: whether the new levels are detail levels (`GlowConfig.n_detail_levels`).
 
     Raises:
         InputError: a model of `config` cannot be enlarged; the message names the field.
@@ -79,6 +83,7 @@ def enlarged(name: str, config: GlowConfig, n_steps: tuple[int, ...]) -> GlowCon
         image_width=config.image_width << times,
         n_levels=config.n_levels + times,
         n_steps=(*n_steps, *config.steps),
+        n_detail_levels=config.n_detail_levels + details * times,
     )
 
 
@@ -90,20 +95,30 @@ _ACCEPTED = {
 }
 
 
-def enlarge(model: Glow, n_steps: int, *, rngs: nnx.Rngs) -> Glow:
+def enlarge(model: Glow, n_steps: int, details: bool, *, rngs: nnx.Rngs) -> Glow:
     """A model of pictures with twice the sides, whose density of 2x2 averages is that of `model`.
 
     Args:
         model: in training form; it is not changed.
         n_steps: K of the new finest level.
+        details: whether it is a detail level; then the others are those of `model`.
         rngs: a `params` stream of random keys, for the coupling networks of that level.
 
     Raises:
         InputError: `model` cannot be enlarged; see `enlarged`.
     """
-    large = Glow(enlarged(model.name, model.config, (n_steps,)), rngs=rngs, dtype=model.dtype)
+    config = enlarged(model.name, model.config, (n_steps,), details)
+    large = Glow(config, rngs=rngs, dtype=model.dtype)
     finest, *others = large.levels
     _set_finest(_steps(finest), model.config.n_channels)
+    if details:
+        for before, after in (
+            *zip(model.levels, others, strict=True),
+            *zip(model.splits, large.splits[1:], strict=True),
+            (model.top, large.top),
+        ):
+            nnx.update(after, nnx.state(before))
+        return large
     for old, new in zip(model.levels, others, strict=True):
         _fill(_steps(old), _steps(new))
     for before, after in zip(model.splits, large.splits[1:], strict=True):

@@ -47,7 +47,7 @@ def check_growth(name: str, old: GlowConfig, new: GlowConfig) -> None:
     times = n_doublings(old, new)
     doubles = new.image_height % (2 * old.image_height) == 0
     if times:
-        old = enlarged(name, old, new.steps[:times])
+        old = enlarged(name, old, new.steps[:times], new.n_detail_levels > 0)
     wrong = [
         f"{f.name} is {getattr(old, f.name)}, not {getattr(new, f.name)}"
         for f in dataclasses.fields(GlowConfig)
@@ -93,7 +93,7 @@ def grow(model: Glow, config: GlowConfig, *, rngs: nnx.Rngs) -> Glow:
     """
     check_growth(model.name, model.config, config)
     for n_steps in reversed(config.steps[: n_doublings(model.config, config)]):
-        model = enlarge(model, n_steps, rngs=rngs)
+        model = enlarge(model, n_steps, config.n_detail_levels > 0, rngs=rngs)
     grown = Glow(config, rngs=rngs, dtype=model.dtype)
     nnx.update(grown.splits, nnx.state(model.splits))
     nnx.update(grown.top, nnx.state(model.top))

@@ -112,6 +112,22 @@ PRESETS = {
         data="photoreal_faces",
         bundled="photo128",
     ),
+    "photo256": Preset(
+        GlowConfig(
+            256,
+            256,
+            n_levels=6,
+            n_steps=(6, 6, 10, 14, 20, 24),
+            hidden_width=128,
+            permutation="lu",
+            n_bits=5,
+            n_detail_levels=1,
+        ),
+        published_bits_per_dim=None,
+        source="photo128 with a level of details, on photoreal pictures of held-out people",
+        batch_size=8,
+        data="photoreal_faces",
+    ),
     "debug": Preset(
         GlowConfig(16, 16, n_levels=2, n_steps=2, hidden_width=16, n_bits=5),
         published_bits_per_dim=None,

@@ -217,13 +217,17 @@ def describe(
     """The content of run.json: model, recipe, data and initial weights of a run.
 
     `recompute` is left out, so that a run may be resumed with another value, on devices with more
-    or less memory.
+    or less memory; and so are fields that older versions lack, where they have no effect.
     """
-    recipe = dataclasses.asdict(config)
+    model, recipe = dataclasses.asdict(model_config), dataclasses.asdict(config)
     del recipe["recompute"]
+    if config.n_trained_levels is None:
+        del recipe["n_trained_levels"]
+    if not model_config.n_detail_levels:
+        del model["n_detail_levels"]
     start = {} if init is None else {"init": {"name": init.name, "fingerprint": init.fingerprint}}
     return {
-        "model": dataclasses.asdict(model_config),
+        "model": model,
         "recipe": recipe,
         "train_images": len(train),
         "train_sha256": train.sha256(),

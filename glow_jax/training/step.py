@@ -6,6 +6,7 @@ counted, and changes nothing else. Pure functions: no file is read or written he
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
@@ -55,6 +56,8 @@ class TrainConfig:
             bfloat16 with float32 sums, activations and weights.
         recompute: whether the backward pass recomputes every step of flow from its input, which
             needs less memory and more time; None recomputes on every platform except CPU.
+        n_trained_levels: how many of the levels, finest first, are trained, with their priors; the
+            weights of the others stay as they are. None trains all.
     """
 
     n_steps: int
@@ -71,6 +74,7 @@ class TrainConfig:
     logdet_penalty: float = 0.0
     precision: Precision = "exact"
     recompute: bool | None = None
+    n_trained_levels: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("n_steps", "batch_size", "n_init"):
@@ -83,6 +87,10 @@ class TrainConfig:
             raise InputError("training: n_warmup is 0 or more, ema_decay from 0 to below 1")
         if not 0 <= self.logdet_penalty < float("inf"):
             raise InputError(f"training: logdet_penalty is {self.logdet_penalty}; use 0 or more")
+        if self.n_trained_levels is not None and self.n_trained_levels < 1:
+            raise InputError(
+                f"training: n_trained_levels is {self.n_trained_levels}; use 1 or more, or None"
+            )
         if self.recompute not in (None, False, True):
             raise InputError(f"training: recompute is {self.recompute!r}; use true, false or None")
         choices = {"optimiser": Optimiser, "schedule": Schedule, "precision": Precision}
@@ -215,14 +223,26 @@ def initialise(model: Glow, config: TrainConfig, images: UInt8[Array, "N H W C"]
 
 
 def started(model: Glow, config: TrainConfig) -> tuple[nnx.GraphDef, nnx.State, TrainState]:
-    """The state at step 0 of a run that starts from the weights of `model`, in training form."""
-    graph, params, fixed = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
+    """The state at step 0 of a run that starts from the weights of `model`, in training form.
+
+    Weights of levels that are not trained are among the fixed values.
+    """
+    trained: Any = nnx.Param
+    if config.n_trained_levels is not None:
+        trained = nnx.All(nnx.Param, functools.partial(_is_of_finest, config.n_trained_levels))
+    graph, params, fixed = nnx.split(model, trained, ...)  # type: ignore[misc]
     ema = jax.tree.map(jnp.copy, params)
     moments = optimiser(config).init(params)
     # Three arrays, because each is donated.
     step, skipped, in_a_row = (jnp.int32(0) for _ in range(3))
     state = TrainState(step, params, ema, moments, jnp.float32(1), skipped, in_a_row)
     return graph, fixed, state
+
+
+def _is_of_finest(n: int, path: tuple[Any, ...], value: Any) -> bool:
+    """Whether an array is of the finest n levels, or of their priors."""
+    del value
+    return path[0] in ("levels", "splits") and path[1] < n
 
 
 # -- the 1x1 convolutions

@@ -27,6 +27,7 @@ from glow_jax.cli import facts
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
+from glow_jax.training.grow import grow
 from tests.support.models import glow, random_x
 
 CONFIG = GlowConfig(8, 8, n_levels=2, n_steps=2, hidden_width=3, permutation="lu", n_classes=2)
@@ -548,3 +549,66 @@ def test_two_models_of_one_shape_share_no_arrays(tiny: GlowConfig) -> None:
     models = [from_weights(tiny, weights) for weights in (first, second)]
     for model, weights in zip(models, (first, second), strict=True):
         jax.tree.map(np.testing.assert_array_equal, weights_of(model), weights)
+
+
+@pytest.fixture
+def grown(model: Glow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Glow, Path]:
+    """A model with a level of details over the "bundled" model `coarse`, and where to save it."""
+    bundled = tmp_path / "bundled"
+    bundled.mkdir()
+    monkeypatch.setattr("glow_jax.checkpoints.BUNDLED", bundled)
+    save(model, bundled / "coarse", CARD)
+    coarse = load(bundled / "coarse", fold=False)
+    assert isinstance(coarse, Glow)
+    config = dataclasses.replace(
+        CONFIG,
+        image_height=2 * CONFIG.image_height,
+        image_width=2 * CONFIG.image_width,
+        n_levels=CONFIG.n_levels + 1,
+        n_steps=(2, *CONFIG.steps),
+        n_detail_levels=1,
+    )
+    return grow(coarse, config, rngs=nnx.Rngs(0)), tmp_path / "model"
+
+
+def test_levels_of_a_bundled_model_may_be_left_out(grown: tuple[Glow, Path]) -> None:
+    model, path = grown
+    save(model, path, CARD, coarser="coarse")
+    whole = path.with_name("whole")
+    save(model, whole, CARD)
+    stored, all_files = (
+        sum(f.stat().st_size for f in (p / "weights").rglob("*") if f.is_file())
+        for p in (path, whole)
+    )
+    assert stored < all_files
+    loaded, other = load(path, fold=False), load(whole, fold=False)
+    assert isinstance(loaded, Glow) and isinstance(other, Glow)
+    jax.tree.map(np.testing.assert_array_equal, weights_of(loaded), weights_of(other))
+    assert loaded.fingerprint == other.fingerprint
+
+
+def test_levels_that_differ_are_not_left_out(grown: tuple[Glow, Path]) -> None:
+    model, path = grown
+    bias = model.levels[1].steps.norm.bias
+    bias[...] = bias[...] + 1
+    with pytest.raises(ValueError, match="other levels are not those"):
+        save(model, path, CARD, coarser="coarse")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", ["nothing", "../bundled/coarse", "", 3])
+def test_levels_are_of_bundled_models_only(grown: tuple[Glow, Path], name: Any) -> None:
+    model, path = grown
+    save(model, path, CARD, coarser="coarse")
+    (path / "card.json").write_text(json.dumps({**CARD, "coarser_levels_of": name}))
+    with pytest.raises(InputError, match=f"coarser_levels_of is .*{name}.*no bundled model"):
+        load(path)
+
+
+def test_levels_of_another_shape_are_told(grown: tuple[Glow, Path]) -> None:
+    model, path = grown
+    save(model, path, CARD, coarser="coarse")
+    config = path / "config.json"
+    config.write_text(config.read_text().replace('"n_detail_levels": 1', '"n_detail_levels": 0'))
+    with pytest.raises(InputError, match=r"model: config\.json is not that of its coarser levels"):
+        load(path)

@@ -40,6 +40,8 @@ CLASSES: dict[str, dict[str, Any]] = {
     },
     "checkerboard, additive": {"conditioning": "even", "prior": "position"},
     "exp, lu": {"coupling": "affine", "scale": "exp", "permutation": "lu"},
+    "a level of details": {"n_levels": 3, "n_detail_levels": 1, "coupling": "affine"},
+    "two levels of details": {"n_levels": 3, "n_detail_levels": 2, "n_channels": 1},
 }
 
 
@@ -53,7 +55,7 @@ def _slogdet(matrix: jax.Array) -> jax.Array:
     return jnp.linalg.slogdet(matrix)[1]
 
 
-SLOW = ("checkerboard, additive", "exp, lu")
+SLOW = ("checkerboard, additive", "exp, lu", "two levels of details")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,7 @@ WRONG = {
     "conditioning": ({"conditioning": "both"}, "use one of first"),
     "slope": ({"leaky_slope": -1}, "leaky_slope is -1"),
     "logit": ({"logit_alpha": 0.5}, "logit_alpha is 0.5"),
+    "details": ({"n_detail_levels": 2}, "n_detail_levels is 2"),
     "checkerboard of an odd width": (
         {"conditioning": "odd", "image_width": 12},
         "needs one divisible by 2 ** (n_levels + 1) = 8",

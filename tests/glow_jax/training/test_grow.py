@@ -13,6 +13,7 @@ from glow_jax.checkpoints import weights_of
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.training.grow import check_growth, grow, old_positions
+from glow_jax.training.step import TrainConfig, make_step, started
 from tests.support.models import glow
 
 SMALL = GlowConfig(8, 8, n_levels=2, n_steps=2, hidden_width=6, permutation="lu", n_bits=5)
@@ -99,6 +100,60 @@ def test_a_model_of_more_pixels_is_the_same_function_of_averages(changes: dict[s
         np.testing.assert_allclose(jnp.linalg.slogdet(square)[1], logdet[0], rtol=1e-10)
 
 
+@pytest.mark.parametrize("coupling", ["additive", pytest.param("affine", marks=pytest.mark.slow)])
+def test_levels_of_details_leave_the_model_as_it_is(coupling: Any) -> None:
+    with jax.enable_x64(True):
+        small = dataclasses.replace(SMALL, coupling=coupling, scale="exp")
+        old = glow(small, jnp.float64)
+        config = dataclasses.replace(
+            small,
+            image_height=32,
+            image_width=32,
+            n_levels=4,
+            n_steps=(3, 2, 2, 2),
+            n_detail_levels=2,
+        )
+        new = grow(old, config, rngs=nnx.Rngs(1))
+        assert new.config == config
+        assert config.latent_shapes[:2] == ((16, 16, 9), (8, 8, 9))
+        assert config.latent_shapes[2:] == small.latent_shapes
+        x = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 32, 32, 3))
+        averages = x.reshape(3, 8, 4, 8, 4, 3).mean((2, 4))
+        (z_old, _), (z_new, logdet) = old.forward(averages), new.forward(x)
+        for a, b in zip(z_old, z_new[2:], strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(new.inverse(z_new)[0], x, atol=1e-9)
+        np.testing.assert_allclose(new.decode_x(new.encode_x(x)), x, atol=1e-9)
+        jacobian = jax.jacobian(lambda x: jnp.concatenate([z.ravel() for z in new.forward(x)[0]]))
+        square = jacobian(jnp.asarray(x[:1])).reshape(config.n_dims, config.n_dims)
+        np.testing.assert_allclose(jnp.linalg.slogdet(square)[1], logdet[0], rtol=1e-10)
+
+
+def test_the_finest_levels_may_be_trained_alone() -> None:
+    config = dataclasses.replace(SMALL, **TWICE, n_steps=(3, 2, 2), n_detail_levels=1)
+    old = glow(SMALL)
+    new = grow(old, config, rngs=nnx.Rngs(1))
+    recipe = TrainConfig(n_steps=3, batch_size=4, n_warmup=0, n_trained_levels=1)
+    graph, fixed, state = started(new, recipe)
+    assert len(jax.tree.leaves(state.params)) < len(jax.tree.leaves(fixed))
+    step = make_step(graph, fixed, recipe)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    first = jax.tree.map(np.asarray, state.params)
+    for _ in range(3):
+        state, _ = step(state, jnp.asarray(pictures))
+    moved = jax.tree.leaves(
+        jax.tree.map(lambda a, b: bool((np.asarray(a) != b).any()), state.params, first)
+    )
+    assert sum(moved) > len(moved) / 2
+    trained = weights_of(nnx.merge(graph, state.ema, fixed))
+    coarse: Any = weights_of(old)
+    for kind in ("levels", "splits"):
+        for i, weights in coarse[kind].items():
+            after = trained[kind][str(int(i) + 1)]
+            jax.tree.map(np.testing.assert_array_equal, after, weights)
+    jax.tree.map(np.testing.assert_array_equal, trained["top"], coarse["top"])
+
+
 def test_sides_may_be_doubled_twice() -> None:
     with jax.enable_x64(True):
         old = glow(SMALL, jnp.float64)
@@ -158,6 +213,9 @@ def test_old_steps_are_evenly_spaced_and_end_last() -> None:
         ({}, TWICE | {"n_steps": (2, 2, 1)}, r"n_steps is 2, more than \(2, 2, 1\)"),
         ({}, TWICE | {"n_levels": 2, "n_steps": 2}, "image_height is 8, not 16; .*one level more"),
         ({}, TWICE | {"n_steps": (1, 2, 2)}, "a new level has 1 step"),
+        ({}, TWICE | {"n_steps": 2, "n_detail_levels": 2}, "n_detail_levels is 1, not 2"),
+        ({"n_detail_levels": 1}, TWICE | {"n_steps": 2}, "n_detail_levels is 2, not 1"),
+        ({}, {"n_steps": 2, "n_detail_levels": 1}, "n_detail_levels is 0, not 1"),
     ],
 )
 def test_what_cannot_grow_is_named(old: dict, new: dict, said: str) -> None:
