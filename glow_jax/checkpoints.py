@@ -49,7 +49,7 @@ from glow_jax.io.messages import reason
 from glow_jax.io.unfinished import unfinished
 from glow_jax.kept_programs import kept_result
 from glow_jax.model import Glow
-from glow_jax.model_card import BUNDLED, CARD, calibrate, far_limit, read_card
+from glow_jax.model_card import BUNDLED, CARD, bundled_names, calibrate, far_limit, read_card
 from glow_jax.shared_levels import COARSER, joined, left_out, n_own, own_levels
 from glow_jax.weight_files import (
     Weights,
@@ -293,10 +293,9 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     if not path.is_dir() and path.parent == Path(".") and (BUNDLED / path.name).is_dir():
         path = BUNDLED / path.name
     if not path.is_dir() or not str(name_or_path):
-        bundled = sorted(p.name for p in BUNDLED.iterdir()) if BUNDLED.is_dir() else []
         raise InputError(
             f"{str(name_or_path)!r}: no such model; give a checkpoint directory or one of the "
-            f"bundled models: {', '.join(bundled) or 'none'}"
+            f"bundled models: {', '.join(bundled_names()) or 'none'}"
         )
     return path
 

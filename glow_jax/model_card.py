@@ -24,6 +24,11 @@ QUANTILES = (0.5, 0.95, 0.99, 0.999)
 FAR_QUANTILE = "0.999"
 
 
+def bundled_names() -> list[str]:
+    """Names of the models in the package."""
+    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}"))
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """The `card.json` of a checkpoint directory.
 

@@ -108,8 +108,9 @@ def _train(
     from glow_jax.checkpoints import load
     from glow_jax.data import default_held_out, open_data
     from glow_jax.training import parallel
-    from glow_jax.training.run import Reporting, check_init, run
+    from glow_jax.training.run import Reporting, check_init, check_trained_levels, run
 
+    check_trained_levels(model_config, config)
     init = None if args.init is None else load(args.init, fold=False)
     init = check_init(model_config, init)
     parallel.check_divides(parallel.batch_mesh(), config.batch_size)
@@ -167,6 +168,7 @@ def _model_config(args: argparse.Namespace, preset: Any) -> Any:
     given = {
         "n_levels": args.levels,
         "n_steps": args.depth,
+        "n_detail_levels": args.detail_levels,
         "hidden_width": args.width,
         "coupling": args.coupling,
         "n_bits": args.bits,

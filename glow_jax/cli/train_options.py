@@ -148,6 +148,14 @@ def add_shape_options(p: Any) -> None:
         "10,12,16,20 (default: the preset's)",
     )
     p.add_argument(
+        "--detail-levels",
+        type=whole_number(0, 11),
+        metavar="N",
+        help="the finest N levels pass a picture of half the sides on to the next level, and split "
+        "off its details; the other levels split off half of their channels (default: the "
+        "preset's)",
+    )
+    p.add_argument(
         "--coupling",
         choices=("additive", "affine"),
         help="kind of coupling layers (default: the preset's)",

@@ -130,6 +130,7 @@ def run(
     train, held_out = _source(train), _source(held_out)
     mesh = parallel.batch_mesh()
     parallel.check_divides(mesh, config.batch_size)
+    check_trained_levels(model_config, config)
     check_init(model_config, init)
     description = describe(model_config, config, train, held_out, init)
     last = config.n_steps if stop_after is None else min(stop_after, config.n_steps)
@@ -235,6 +236,16 @@ def _trained(
 
 
 # -- start, batches, stretches of steps, log rows
+
+
+def check_trained_levels(model_config: GlowConfig, config: TrainConfig) -> None:
+    """Raise InputError if the levels to train alone are all levels of the model, or more."""
+    n, most = config.n_trained_levels, model_config.n_levels - 1
+    if n is not None and n > most:
+        raise InputError(
+            f"training: n_trained_levels is {n}, and the model has {most + 1} of them; give fewer, "
+            "or none to train all"
+        )
 
 
 def check_init(model_config: GlowConfig, init: Glow | GraphGlow | None) -> Glow | None:

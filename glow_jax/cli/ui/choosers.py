@@ -6,8 +6,9 @@ from typing import Any
 
 from glow_jax.cli.ui.gather import ALIGNED, BY_SIZE, PHOTOGRAPHS, SUITABLE
 from glow_jax.cli.ui.parts import QUICK, file_box, picture_box
+from glow_jax.model_card import bundled_names
 
-MODELS = [("suitable for the pictures", SUITABLE), "faces64", "photo64", "photo128"]
+MODELS = [("suitable for the pictures", SUITABLE), *bundled_names()]
 METHODS = {
     SUITABLE: "suitable: glow for photographs, warp for aligned faces",
     "warp": "warp: the picture is warped",

@@ -13,6 +13,7 @@ from glow_jax.cli.ui.finish import recipe_of, write_zip
 from glow_jax.cli.ui.forms import command_text
 from glow_jax.cli.ui.parts import PRIVATE, downloads, failing, ready
 from glow_jax.io.pictures import write_image
+from glow_jax.model_card import bundled_names
 
 FILE = "samples.png"
 MAX_SAMPLES = 64
@@ -21,7 +22,6 @@ EMPTY = (
     "Press Draw: the model invents faces of people who do not exist. The first time takes up to a "
     "minute."
 )
-BUNDLED = ("faces64", "photo64", "photo128")
 
 
 def sample_words(model: str, n: int, temperature: float, seed: int) -> list[str]:
@@ -60,7 +60,7 @@ def build(gr: Any, engine: Engine) -> None:
     """Add the tab's components and events to the open page."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
-            model = gr.Radio(list(BUNDLED), value=BUNDLED[0], label="Model")
+            model = gr.Radio(bundled_names(), value="faces64", label="Model")
             temperature = gr.Slider(
                 *(0.0, 1.2, 0.7),
                 step=0.05,

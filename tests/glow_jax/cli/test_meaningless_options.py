@@ -35,6 +35,7 @@ CASES = [
     (["render", "-o", "OUT", "--setting", "matched", "--pictures", "5"], "--pictures has no mean"),
     ([*TRAIN, "--data-dir", "DIR"], "--data-dir has no meaning for folders"),
     ([*TRAIN, "--init", "faces64", "--init-images", "256"], "--init-images has no meaning with"),
+    ([*TRAIN, "--trained-levels", "1"], "--trained-levels needs --init"),
     (
         [*TRAIN, "--distributed", "--coordinator", "h:1", "--process", "0/2"],
         "--distributed has no meaning with --coordinator",

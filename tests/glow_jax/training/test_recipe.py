@@ -80,6 +80,7 @@ def test_the_learning_rate_warms_up_then_falls_or_stays() -> None:
         {"logdet_penalty": -1.0},
         {"logdet_penalty": float("nan")},
         {"recompute": "yes"},
+        {"n_trained_levels": 0},
     ],
     ids=str,
 )
