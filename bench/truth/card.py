@@ -1,23 +1,27 @@
 """Pictures of a model's card: `python -m bench.truth.card MODEL --train DIR --held-out DIR -o DIR`.
 
 Writes curve.png (bits/dim of training and held-out people; from the model's log.csv, or --log),
-samples.png (three temperatures), neighbours.png (samples beside the nearest training pictures,
-which would show copies) and failures.png (the least likely pictures and samples).
+samples.jpg (three temperatures), neighbours.jpg (samples beside the nearest training pictures,
+which would show copies) and failures.jpg (the least likely pictures and samples).
 """
 
 import argparse
 import csv
+import io
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from bench import plots
+from glow_jax.io.jpeg import JpegQuality
 
 TEMPERATURES = (0.5, 0.7, 1.0)
 COLUMNS = 8
 SAMPLED = 24  # per temperature
+QUALITY = 90  # of the JPEGs, as Pillow counts it
 COARSE = 16  # pixels a side at which pictures are compared with the training set
 
 
@@ -60,7 +64,7 @@ def write_card(args: argparse.Namespace) -> None:
     def save(name: str, picture: np.ndarray) -> None:
         recipe = {"made_by": "python -m bench.truth.card", "seed": args.seed}
         provenance = Provenance("compositeWithTrainedAlgorithmicMedia", model.name, recipe)
-        write_image(args.out / name, picture, provenance)
+        write_image(args.out / name, picture, provenance, jpeg_of(QUALITY))
         print(args.out / name)
 
     log = args.log or find(args.model) / "log.csv"
@@ -77,7 +81,7 @@ def write_card(args: argparse.Namespace) -> None:
         drawn[temperature] = np.asarray(model.sample(key, SAMPLED, temperature))
     tiles = [list(drawn[t][:COLUMNS]) for t in TEMPERATURES]
     labels = [f"temperature {t:g}" for t in TEMPERATURES]
-    save("samples.png", grid(tiles, [""] * COLUMNS, labels))
+    save("samples.jpg", grid(tiles, [""] * COLUMNS, labels))
 
     shown = drawn[0.7][:COLUMNS]
     near, distances = nearest(shown, train)
@@ -85,7 +89,7 @@ def write_card(args: argparse.Namespace) -> None:
     print(f"rms distance to the nearest training picture, grey levels at {COARSE} pixels:")
     print(f"  samples {np.median(distances):.1f}, held-out people {np.median(apart):.1f} (medians)")
     words = ["samples, temperature 0.7", "nearest training picture"]
-    save("neighbours.png", grid([list(shown), list(near)], [""] * COLUMNS, words))
+    save("neighbours.jpg", grid([list(shown), list(near)], [""] * COLUMNS, words))
 
     bits = bits_of(model, held_out)
     worst = np.argsort(-bits)[:COLUMNS]
@@ -97,7 +101,16 @@ def write_card(args: argparse.Namespace) -> None:
         f"least likely of {len(everything)} samples",
     ]
     tiles = [list(held_out[worst]), list(everything[unlikely])]
-    save("failures.png", grid(tiles, [""] * COLUMNS, words))
+    save("failures.jpg", grid(tiles, [""] * COLUMNS, words))
+
+
+def jpeg_of(quality: int) -> JpegQuality:
+    """The tables of a quality of Pillow's (1-100), without subsampling."""
+    data = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(data, "JPEG", quality=quality)
+    with Image.open(data) as image:
+        tables = image.quantization  # type: ignore[attr-defined]
+    return JpegQuality(tuple(tuple(table) for table in tables.values()), 0)
 
 
 def bits_of(model: Any, images: np.ndarray) -> np.ndarray:
