@@ -45,6 +45,7 @@ LAYERS = [  # of glow_jax; each may import those before it
     "model",
     "model_card",
     "weight_files",
+    "shared_levels",
     "checkpoints",
     "convert",
     "latents",
