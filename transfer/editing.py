@@ -17,19 +17,15 @@ import numpy as np
 from jaxtyping import Float
 
 from glow_jax.io.errors import InputError
-from glow_jax.kept_programs import kept
 from transfer.codec import Images, to_bytes
 from transfer.directions import Direction
 from transfer.expression import estimate
 from transfer.expression.edits import Edit, change
 from transfer.expression.model import ExpressionModel
-from transfer.expression.model import absolute_activations as _absolute
 from transfer.expression.paint import with_expression
 from transfer.methods.base import Interpolation, Models
 from transfer.methods.latent_edits import DirectionEdit, InterpolationEdit, PreparedLatents
 from transfer.requests import Rule
-
-_absolute_of_raw = kept(_absolute)
 
 
 def units(models: Models) -> tuple[str, ...]:
@@ -64,7 +60,7 @@ def read(models: Models, images: Images, neutral: Images | None = None) -> Float
             f"the expressions.npz of model {models.codec.name!r} is of version 0.1, and cannot "
             "read an expression without a neutral picture: give `neutral`"
         )
-    return np.asarray(_absolute_of_raw(model, shown.raw))
+    return estimate.absolute_activations(model, shown)
 
 
 def edit(

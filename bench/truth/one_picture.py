@@ -74,7 +74,7 @@ def estimates(model: Any, pictures: dict[str, np.ndarray], labels: dict[str, Any
 
     names = [n for n in sorted(pictures) if n.partition("_")[2].startswith(("photo_", "shot_"))]
     seen = {name: read(model, pictures[name][None]) for name in names}
-    absolute = np.stack([absolute_activations(model, seen[name].raw[0]) for name in names])
+    absolute = np.stack([absolute_activations(model, seen[name])[0] for name in names])
     true = np.array([[labels[n]["aus"].get(au, 0.0) for au in model.aus] for n in names])
     shown = true.any(1)
     against = np.stack([_relative(model, seen, name) for name in names])
@@ -136,12 +136,12 @@ def output(model: Any, pictures: dict[str, np.ndarray], case: Case) -> np.ndarra
         return estimate.read(model, pictures[name][None])
 
     if case.neutral is None:
-        activations = estimate.absolute_activations(model, read(case.expression).raw[0])
+        activations = estimate.absolute_activations(model, read(case.expression))[0]
     else:
         neutral = read(case.neutral)
         activations = estimate.expression_activations(model, read(case.expression), neutral)
     if case.neutralise:
-        activations = activations - estimate.absolute_activations(model, read(case.edited).raw[0])
+        activations = activations - estimate.absolute_activations(model, read(case.edited))[0]
     return to_bytes(with_expression(model, pictures[case.edited][None], activations[None]))[0]
 
 

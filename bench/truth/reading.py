@@ -85,7 +85,7 @@ def photoreal(model: Any, folders: Sequence[Path]) -> None:
             print_landmarks(f"photoreal {side} px, to MediaPipe's{name}", landmarks, true)
         wanted = np.array([[row["aus"][au] for au in model.aus] for row in labels]) / FULL_READING
         single = np.array(["neutral" not in row for row in labels])
-        found = absolute(model, raw)[single]
+        found = absolute(model, raw, landmarks)[single]
         print_units(f"absolute, {side} px", model.aus, found, wanted[single], UNREAD)
         after, before = pairs_of(labels)
         if after:
@@ -134,7 +134,7 @@ def renders(model: Any, folder: Path) -> None:
     landmarks, raw = read(model, stack)
     print_landmarks(f"renders {stack.shape[1]} px, to the truth", landmarks, points)
     true = np.array([[labels[n]["aus"].get(au, 0.0) for au in model.aus] for n in names])
-    print_units("absolute, renders", model.aus, absolute(model, raw), true)
+    print_units("absolute, renders", model.aus, absolute(model, raw, landmarks), true)
     people = np.array([labels[n]["identity"] for n in names])
     shown = np.flatnonzero(true.any(1))
     base = np.stack([raw[(people == people[i]) & ~true.any(1)].mean(0) for i in shown])
@@ -163,10 +163,10 @@ def read(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return landmarks, activations
 
 
-def absolute(model: Any, raw: np.ndarray) -> np.ndarray:
-    from transfer.expression.estimate import absolute_activations
+def absolute(model: Any, raw: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    from transfer.expression.estimate import Read, absolute_activations
 
-    return np.stack([absolute_activations(model, row) for row in raw])
+    return absolute_activations(model, Read(raw, landmarks))
 
 
 def change(model: Any, difference: np.ndarray) -> np.ndarray:

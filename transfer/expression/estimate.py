@@ -4,7 +4,8 @@ With an expression model that was adapted to photographs, what is estimated from
 by how far the landmarks moved (`transfer.expression.movement`).
 
 If there is no picture of the person but the expression's, activations are estimated absolutely,
-relative to the neutral pictures of many people (`transfer.expression.absolute`).
+relative to the neutral pictures of many people (`transfer.expression.absolute`), and bounded by how
+far the eyes are open (`transfer.expression.seen_lids`).
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from transfer.codec import Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
 from transfer.expression.movement import agreeing, movement, noise_of
+from transfer.expression.seen_lids import no_more_shut
 
 # A picture is neutral whose `distance_from_neutral` exceeds the person's least one by at most this.
 MAX_ABOVE_NEUTRAL = 0.15
@@ -91,18 +93,13 @@ def denoised_changes(model: ExpressionModel, change: np.ndarray) -> np.ndarray:
     return np.asarray(_denoised(model, change))
 
 
-def absolute_activations(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
-    """(A,) activations of one picture's raw activations (A,), without a neutral picture.
+def absolute_activations(model: ExpressionModel, shown: Read) -> np.ndarray:
+    """(N, A) activations of single pictures, without neutral pictures of the same people.
 
     Raises:
         ValueError: the model has no population.
     """
-    return absolute_activations_of(model, raw[None])[0]
-
-
-def absolute_activations_of(model: ExpressionModel, raw: np.ndarray) -> np.ndarray:
-    """(N, A): `absolute_activations` of several pictures."""
-    return np.asarray(_absolute(model, raw))
+    return no_more_shut(model, np.asarray(_absolute(model, shown.raw)), shown.landmarks)
 
 
 def is_below_noise(model: ExpressionModel, activations: np.ndarray, absolute: bool) -> bool:
@@ -195,7 +192,7 @@ class PeopleActivations:
 
     def own(self, picture: int) -> np.ndarray:
         """(A,) the activations of a picture, estimated absolutely."""
-        return absolute_activations(self._model, self._read_pictures([picture]).raw[0])
+        return absolute_activations(self._model, self._read_pictures([picture]))[0]
 
     def _is_alone(self, picture: int, source: int) -> bool:
         """Whether an expression's picture, or copies of it, are the person's only pictures."""

@@ -24,6 +24,7 @@ from jaxtyping import UInt8
 from glow_jax.io.errors import InputError
 from glow_jax.io.output_schema import ABSOLUTE, NOTHING
 from transfer.codec import Images
+from transfer.expression import seen_lids
 from transfer.expression.absolute import Population
 from transfer.expression.absolute import fingerprint as population_fingerprint
 from transfer.expression.estimate import Estimate, PeopleActivations, is_below_noise
@@ -91,7 +92,7 @@ class Warp:
         model = _model_of(models)
         recipe = expressions_recipe(model)
         if models.neutralise:
-            recipe["neutralise"] = population_fingerprint(_population_of(models, model))
+            recipe["neutralise"] = _absolute_recipe(models)
         return recipe
 
     @classmethod
@@ -101,8 +102,7 @@ class Warp:
         Raises:
             InputError: the expression model has none.
         """
-        population = _population_of(models, _model_of(models))
-        return cls.recipe(models) | {"population": population_fingerprint(population)}
+        return cls.recipe(models) | {"population": _absolute_recipe(models)}
 
     def prepare(self, rows: Rows) -> PreparedPictures:
         """See `Method`."""
@@ -228,6 +228,13 @@ def _model_of(models: Models) -> ExpressionModel:
             "`glow-jax fit-expressions`, or use `method` paper"
         )
     return models.expression_model
+
+
+def _absolute_recipe(models: Models) -> str:
+    """What determines absolute activations, beside the expression model."""
+    model = _model_of(models)
+    found = population_fingerprint(_population_of(models, model))
+    return found if model.smoothing is None else f"{found}, {seen_lids.UNITS}"
 
 
 def _population_of(models: Models, model: ExpressionModel) -> Population:

@@ -33,7 +33,12 @@ from glow_jax.io.pictures import read_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.video_reader import EXTRA, Clip, frames_of, read_clip, sha256_of
 from glow_jax.io.video_writer import MAX_SIDE, TICKS, join
-from transfer.expression.estimate import absolute_activations_of, denoised_changes, with_movement
+from transfer.expression.estimate import (
+    Read,
+    absolute_activations,
+    denoised_changes,
+    with_movement,
+)
 from transfer.expression.model import ExpressionModel
 from transfer.expression.movement import as_strong
 from transfer.jobs.commit import SOURCE_TYPE
@@ -196,18 +201,21 @@ def activations_of(
         raise ValueError("the expression model has no population")
     raw = held(readings.raw.astype(np.float64), readings.known, start.astype(np.float64))
     even = smoothed(raw, seconds, smooth_s)
-    if not neutral.any():
-        return absolute_activations_of(model, even.astype(np.float32))
-    activations = denoised_changes(model, (even - start).astype(np.float32))
-    if model.smoothing is None:  # its landmarks are not used
-        return activations
-    own = readings.landmarks[neutral].mean(0, dtype=np.float64)
+    if neutral.any():
+        activations = denoised_changes(model, (even - start).astype(np.float32))
+        if model.smoothing is None:  # its landmarks are not used
+            return activations
+    own = readings.landmarks[neutral if neutral.any() else readings.known]
+    own = own.mean(0, dtype=np.float64)
     held_marks = held(
         readings.landmarks.reshape(len(raw), -1).astype(np.float64), readings.known, own.ravel()
     )
     parts = np.split(held_marks, len(own) // 4, axis=1)  # so that little memory is used at once
     marks = np.concatenate([smoothed(part, seconds, smooth_s) for part in parts], 1)
-    found = with_movement(model, activations, marks.reshape(-1, *own.shape), own[None])
+    marks = marks.reshape(-1, *own.shape)
+    if not neutral.any():
+        return absolute_activations(model, Read(even.astype(np.float32), marks))
+    found = with_movement(model, activations, marks, own[None])
     return as_strong(model, found)
 
 
