@@ -197,6 +197,16 @@ def test_a_person_without_a_usable_picture_is_an_error(people: Path) -> None:
         check_inputs(job, lambda path: read_image(path, (16, 16)))
 
 
+def test_a_target_without_a_usable_picture_does_not_stop_the_others(people: Path) -> None:
+    (people / "cid").mkdir()
+    (people / "cid" / "1.png").write_bytes(b"")
+    asked = plan_transfer(
+        [people / "shots"], people / "ann", [people / "bob", people / "cid"], (0.0,)
+    )
+    job = make_job(asked, linear_models())
+    assert [Path(t.path).parent.name for t in check_inputs(job, read)] == ["cid"]
+
+
 def test_a_target_may_be_called_like_the_source(people: Path, tmp_path: Path) -> None:
     (people / "other").mkdir()
     (people / "bob").rename(people / "other" / "ann")

@@ -176,11 +176,12 @@ def planned_lines(done: "Animated") -> list[str]:
 def held_lines(done: "Animated") -> list[str]:
     """The frames without a usable face, in words."""
     lines = [
-        f"no face: frame{f's {a} to {b}' if b > a else f' {a}'}: {why}; the last expression is held"
+        f"not read: frame{f's {a} to {b}' if b > a else f' {a}'}: {why}; "
+        "the last expression is held"
         for a, b, why in done.held[:MAX_LINES]
     ]
     if len(done.held) > MAX_LINES:
-        lines.append(f"no face: {len(done.held) - MAX_LINES} more (column face of the table)")
+        lines.append(f"not read: {len(done.held) - MAX_LINES} more (column face of the table)")
     return lines
 
 

@@ -114,8 +114,9 @@ def _add_people_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         type=Path,
-        metavar="DIR",
-        help="folder of the source person's pictures, the neutral ones among them (default: the "
+        metavar="IMAGE|DIR",
+        help="picture of the source person without an expression, or a folder of that person's "
+        "pictures, the neutral ones among them (default: the "
         "expression is estimated relative to the neutral faces of many people, which is less "
         "exact; method paper needs --source)",
     )
@@ -125,8 +126,9 @@ def _add_people_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         required=True,
-        metavar="DIR",
-        help="folder of a target person's pictures; repeat the option for several people",
+        metavar="IMAGE|DIR",
+        help="picture of a target person, or a folder of that person's pictures; repeat the option "
+        "for several people",
     )
 
 

@@ -19,6 +19,7 @@ from glow_jax.io.messages import failure, one_line
 from transfer.codec import Codec, Images, Latents, RoundTrip
 from transfer.jobs.disk_cache import DiskCache
 from transfer.jobs.job import Job
+from transfer.jobs.plan import Plan
 from transfer.jobs.prefetch import LoadPicture, Prefetcher
 from transfer.photos.aligned_faces import AlignedFaces
 
@@ -302,15 +303,18 @@ def check_inputs(job: Job, load: LoadPicture) -> list[Trouble]:
     """Read all pictures of a small job before anything is made; returns those that cannot be used.
 
     Raises:
-        InputError: no expression can be used, or none of a person's pictures.
+        InputError: no output can be made, because no expression can be used, or because none of the
+            pictures of every target, or of the source.
     """
     plan, reasons = job.plan, _reasons(job, load)
     expressions = dict.fromkeys(plan.expression.tolist())
     if all(i in reasons for i in expressions):
         raise InputError(f"no expression can be used: {reasons[next(iter(expressions))]}")
-    for name, pictures in zip(plan.names, plan.pictures, strict=True):
-        if all(i in reasons for i in pictures):
-            raise InputError(f"{name}: no picture can be used: {reasons[pictures[0]]}")
+    usable = _usable_people(job.plan, reasons)
+    if not _makes_some(job.plan, reasons, usable):
+        who = usable.index(False)
+        why = reasons[plan.pictures[who][0]]
+        raise InputError(f"{plan.names[who]}: no picture can be used: {why}")
     return [Trouble("read", plan.files[i], why) for i, why in reasons.items()]
 
 
@@ -321,11 +325,20 @@ def check_pictures(job: Job, load: LoadPicture) -> list[Trouble]:
         InputError: no output can be made.
     """
     plan, reasons = job.plan, _reasons(job, load)
-    usable = [any(i not in reasons for i in pictures) for pictures in plan.pictures]
-    rows = zip(plan.expression.tolist(), plan.source.tolist(), plan.target.tolist(), strict=True)
-    if not any(e not in reasons and usable[s] and usable[t] for e, s, t in rows):
+    if not _makes_some(plan, reasons, _usable_people(plan, reasons)):
         raise InputError(f"no picture can be edited: {next(iter(reasons.values()))}")
     return [Trouble("read", plan.files[i], why) for i, why in reasons.items()]
+
+
+def _usable_people(plan: Plan, reasons: dict[int, str]) -> list[bool]:
+    """Which people have a picture that can be used."""
+    return [any(i not in reasons for i in pictures) for pictures in plan.pictures]
+
+
+def _makes_some(plan: Plan, reasons: dict[int, str], usable: list[bool]) -> bool:
+    """Whether an output of the plan can be made."""
+    rows = zip(plan.expression.tolist(), plan.source.tolist(), plan.target.tolist(), strict=True)
+    return any(e not in reasons and usable[s] and usable[t] for e, s, t in rows)
 
 
 def _reasons(job: Job, load: LoadPicture) -> dict[int, str]:

@@ -107,7 +107,7 @@ def test_a_face_that_moves_drives_a_photograph(
     said = capsys.readouterr()
     done = json.loads(said.out)
     assert done["held"] == [[8, 8, "no face found"]] and done["sound"] == "aac"
-    assert "no face: frame 8: no face found; the last expression is held" in said.err
+    assert "not read: frame 8: no face found; the last expression is held" in said.err
     assert done["model"] == "photo64" and not out.with_suffix(".mp4.work").exists()
     with out.with_suffix(".csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
