@@ -203,7 +203,7 @@ def check_new(path: Path) -> None:
 
 @overload
 def load(
-    name_or_path: Literal["faces64", "photo64", "photo128"],
+    name_or_path: Literal["faces64", "photo64", "photo128", "photo256"],
     *,
     fold: bool = ...,
     precision: Precision = ...,

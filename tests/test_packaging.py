@@ -38,6 +38,7 @@ OF_THE_WHEEL = (
     "glow_jax/models/faces64/config.json",
     "glow_jax/models/faces64/expressions.npz",
     "glow_jax/models/photo128/files.json",
+    "glow_jax/models/photo256/files.json",
     "glow_jax/models/photo64/config.json",
     "glow_jax/models/photo64/expressions.npz",
     "glow_jax/models/photo64/files.json",

@@ -22,6 +22,7 @@ TEMPERATURES = (0.5, 0.7, 1.0)
 COLUMNS = 8
 SAMPLED = 24  # per temperature
 QUALITY = 90  # of the JPEGs, as Pillow counts it
+PART = 500  # pictures that are averaged at once
 COARSE = 16  # pixels a side at which pictures are compared with the training set
 
 
@@ -129,9 +130,14 @@ def nearest(images: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def small(images: np.ndarray) -> np.ndarray:
     """(N, COARSE² · 3) float32 of box-averaged pictures."""
-    n, height, width, channels = images.shape
-    tiles = images.reshape(n, COARSE, height // COARSE, COARSE, width // COARSE, channels)
-    return tiles.astype(np.float32).mean((2, 4)).reshape(n, -1)
+    _, height, width, channels = images.shape
+    parts = []
+    for start in range(0, len(images), PART):  # floats of all pictures would not fit in memory
+        part = images[start : start + PART]
+        shape = (len(part), COARSE, height // COARSE, COARSE, width // COARSE, channels)
+        means = part.reshape(shape).astype(np.float32).mean((2, 4))
+        parts.append(means.reshape(len(part), -1))
+    return np.concatenate(parts)
 
 
 def curve(rows: list[dict[str, str]]) -> np.ndarray:

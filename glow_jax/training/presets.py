@@ -124,9 +124,10 @@ PRESETS = {
             n_detail_levels=1,
         ),
         published_bits_per_dim=None,
-        source="photo128 with a level of details, on photoreal pictures of held-out people",
-        batch_size=8,
+        source="the bundled model photo256, on photoreal pictures of held-out people",
+        batch_size=4,
         data="photoreal_faces",
+        bundled="photo256",
     ),
     "debug": Preset(
         GlowConfig(16, 16, n_levels=2, n_steps=2, hidden_width=16, n_bits=5),

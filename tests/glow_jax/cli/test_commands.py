@@ -167,7 +167,7 @@ def test_train_asks_for_steps_and_for_held_out_images(home: Path, tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "preset", ["cifar10", "celeba64", "celebahq256", "faces64", "photo64", "photo128"]
+    "preset", ["cifar10", "celeba64", "celebahq256", "faces64", "photo64", "photo128", "photo256"]
 )
 def test_every_preset_has_a_debug_run(home: Path, tmp_path: Path, capsys, preset: str) -> None:
     words = ["train", "--data", f"folder:{home}/ann", "--held-out", f"folder:{home}/bob"]
@@ -474,7 +474,11 @@ def test_an_interrupt_is_one_line(home: Path, tmp_path: Path, capsys, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "name", ["faces64", *(pytest.param(n, marks=pytest.mark.slow) for n in ("photo64", "photo128"))]
+    "name",
+    [
+        "faces64",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("photo64", "photo128", "photo256")),
+    ],
 )
 def test_a_bundled_model_is_whole(name: str, capsys) -> None:
     model = gj.load(name)

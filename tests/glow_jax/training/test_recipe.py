@@ -209,7 +209,7 @@ def test_the_papers_presets_have_the_papers_figures() -> None:
         assert "no figure (" in PRESETS[name].expectation()
 
 
-@pytest.mark.parametrize("name", ["faces64", "photo64", "photo128"])
+@pytest.mark.parametrize("name", ["faces64", "photo64", "photo128", "photo256"])
 def test_the_figure_and_shape_of_a_bundled_preset_are_its_models(name: str) -> None:
     card = read_card(find(name))
     assert PRESETS[name].bits_per_dim == card["held_out_bits_per_dim"]
