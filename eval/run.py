@@ -260,12 +260,20 @@ def _notes(study: Any) -> list[str]:
             f"The outputs are edits of single pictures ({study.edit}): the target is the picture, "
             "and the expression is what the edit states, in the judge's intensities."
         ]
+    notes = []
+    if len(study.methods) > 1:
+        named = one_line(", ".join(study.methods))
+        notes = [
+            f"The outputs are of {len(study.methods)} methods: {named}. Figures do not tell them "
+            "apart: where each has alphas of its own, to compare alphas is to compare methods."
+        ]
     if not study.absolute:
-        return []
+        return notes
     outputs = counted(len(study.absolute), "output")
     return [
+        *notes,
         f"{outputs}: no picture of the source but the expression's was there, so that its Action "
-        "Units are read in that picture alone."
+        "Units are read in that picture alone.",
     ]
 
 

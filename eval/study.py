@@ -55,6 +55,7 @@ class Study:
             the largest.
         absolute: ids of outputs of whose source no other picture than the expression's was there.
         edit: what job.json says was done to each picture, if not a transfer; see `eval.stated`.
+        methods: names of the outputs' methods, where results.csv names any.
     """
 
     folder: Path
@@ -68,6 +69,7 @@ class Study:
     face: int | None = None
     absolute: frozenset[str] = frozenset()
     edit: str = ""
+    methods: tuple[str, ...] = ()
 
 
 def read_study(folder: str | Path) -> Study:
@@ -108,6 +110,7 @@ def read_study(folder: str | Path) -> Study:
         face,
         frozenset() if edit else absolute,
         edit,
+        tuple(sorted(methods - {""})),
     )
 
 

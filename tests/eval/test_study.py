@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eval.run import _notes
 from eval.study import _references, read_study
 from glow_jax.io.errors import InputError
 from transfer.jobs.plan import file_name
@@ -364,3 +365,14 @@ def test_mean_faces_are_found_under_the_names_that_a_transfer_gives(
     path = tmp_path / "means" / f"target_{file_name(name)}.png"
     path.touch()
     assert _references(tmp_path, {("target", name)}) == {("target", name): path}
+
+
+def test_several_methods_are_told_apart_in_a_note_only(tmp_path: Path) -> None:
+    head = "id,expression,source,target,alpha,file,method\n"
+    one, other = "0,s.png,ann,bob,1,a.png,glow\n", "1,s.png,ann,bob,0.5,b.png,paper\n"
+    study = read_study(foreign(tmp_path / "both", head + one + other))
+    assert study.methods == ("glow", "paper")
+    (note,) = _notes(study)
+    assert note.startswith("The outputs are of 2 methods: glow, paper.")
+    assert _notes(read_study(foreign(tmp_path / "one", head + one))) == []
+    assert read_study(foreign(tmp_path / "none")).methods == ()
