@@ -167,7 +167,8 @@ def save_weights(
     path = Path(path)
     check_new(path)
     check_arrays(path, _expected(config), weights)
-    _write(config, weights, path, card, files)
+    whole = {name: value for name, value in card.items() if name != COARSER}
+    _write(config, weights, path, whole, files)
 
 
 def _write(

@@ -49,7 +49,8 @@ def joined(own: Weights, coarser: Weights, n: int) -> Weights:
     """All arrays: those of the finest n levels, and those of a model's levels as the others."""
     shifted: dict[str, Any] = dict(coarser)
     for kind in OF_LEVELS:
-        others = {str(int(i) + n): arrays for i, arrays in coarser[kind].items()}
+        of_kind = coarser.get(kind, {})  # a model of one level has no splits
+        others = {str(int(i) + n): arrays for i, arrays in of_kind.items()}
         shifted[kind] = {**own[kind], **others}
     return shifted
 

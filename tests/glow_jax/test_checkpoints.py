@@ -27,6 +27,7 @@ from glow_jax.cli import facts
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
+from glow_jax.shared_levels import joined, left_out
 from glow_jax.training.grow import grow
 from tests.support.models import glow, random_x
 
@@ -585,6 +586,22 @@ def test_levels_of_a_bundled_model_may_be_left_out(grown: tuple[Glow, Path]) -> 
     assert isinstance(loaded, Glow) and isinstance(other, Glow)
     jax.tree.map(np.testing.assert_array_equal, weights_of(loaded), weights_of(other))
     assert loaded.fingerprint == other.fingerprint
+
+
+def test_a_model_that_is_stored_whole_names_no_coarser_one(grown: tuple[Glow, Path]) -> None:
+    model, path = grown
+    save(model, path, {**CARD, "coarser_levels_of": "coarse"})
+    assert read_card(path) == CARD
+    assert isinstance(load(path), Glow)
+
+
+def test_a_model_of_one_level_may_be_the_coarser_one() -> None:
+    one = glow(dataclasses.replace(CONFIG, n_levels=1))
+    config = dataclasses.replace(
+        CONFIG, image_height=16, image_width=16, n_steps=2, n_detail_levels=1
+    )
+    whole, coarser = weights_of(grow(one, config, rngs=nnx.Rngs(0))), weights_of(one)
+    assert_same(joined(left_out(whole, coarser, 1), coarser, 1), whole)
 
 
 def test_levels_that_differ_are_not_left_out(grown: tuple[Glow, Path]) -> None:
