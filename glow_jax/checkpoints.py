@@ -50,7 +50,14 @@ from glow_jax.io.unfinished import unfinished
 from glow_jax.kept_programs import kept_result
 from glow_jax.model import Glow
 from glow_jax.model_card import BUNDLED, CARD, bundled_names, calibrate, far_limit, read_card
-from glow_jax.shared_levels import COARSER, joined, left_out, n_own, own_levels
+from glow_jax.shared_levels import (
+    COARSER,
+    COARSER_FINGERPRINT,
+    joined,
+    left_out,
+    n_own,
+    own_levels,
+)
 from glow_jax.weight_files import (
     Weights,
     check_arrays,
@@ -129,12 +136,12 @@ def save(
             JSON-able.
         dtype: to store floating-point weights in, such as bfloat16; the model's by default.
         files: further files for the directory, by name, such as a training curve.
-        coarser: name of a bundled model with whose levels this one's coarser levels are shared,
-            so that they are left out of the checkpoint (`shared_levels`); None stores all.
+        coarser: name of a bundled model whose levels are this model's coarser levels, which are
+            then not stored (`shared_levels`); None stores all.
 
     Raises:
-        InputError: the path exists, or its parent does not; or the config is not that of
-            `coarser` with levels of details.
+        InputError: the path exists, or its parent does not; there is no such bundled model, or the
+            config is not that of it with levels of details.
         ValueError: the model is folded, or a level that would be left out differs.
     """
     if model.folded:
@@ -146,9 +153,10 @@ def save(
         save_weights(model.config, weights, path, card, files)
         return
     check_new(Path(path))
-    n, others = _coarser(coarser, model.config)
+    n, others, found = _coarser(coarser, model.config)
     own = left_out(weights, others, n)
-    _write(model.config, own, Path(path), {**card, COARSER: coarser}, files)
+    named = {COARSER: coarser, COARSER_FINGERPRINT: found}
+    _write(model.config, own, Path(path), {**card, **named}, files)
 
 
 def save_weights(
@@ -167,7 +175,8 @@ def save_weights(
     path = Path(path)
     check_new(path)
     check_arrays(path, _expected(config), weights)
-    whole = {name: value for name, value in card.items() if name != COARSER}
+    shared = (COARSER, COARSER_FINGERPRINT)
+    whole = {name: value for name, value in card.items() if name not in shared}
     _write(config, weights, path, whole, files)
 
 
@@ -344,28 +353,40 @@ def _checked_weights(path: Path, config: GlowConfig) -> Weights:
         saved = read_json_object(path / "files.json")
     except InputError as error:
         raise InputError(f"{path}: not a whole checkpoint: {error}") from None
-    name = read_card(path).get(COARSER) if (path / CARD).exists() else None
+    card = read_card(path) if (path / CARD).exists() else {}
+    name = card.get(COARSER)
     if name is None:
         return _read_weights(path, config, saved, _expected(config))
     try:
-        n, others = _coarser(name, config)
+        n, others, found = _coarser(name, config)
+        if card.get(COARSER_FINGERPRINT) != found:
+            raise InputError(
+                f"the bundled {name} is not the one whose levels this model shares: its "
+                f"fingerprint is not {COARSER_FINGERPRINT} of the card"
+            )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     own = _read_weights(path, config, saved, own_levels(_expected(config), n))
     return joined(own, others, n)
 
 
-def _coarser(name: Any, config: GlowConfig) -> tuple[int, Weights]:
-    """How many levels a model does not share with the bundled model `name`, and that one's arrays.
+def _coarser(name: Any, config: GlowConfig) -> tuple[int, Weights, str]:
+    """Of the bundled model `name`, whose levels a model of `config` shares, and of that model.
+
+    Returns:
+        The number of levels that are not shared, and the bundled model's arrays and fingerprint.
 
     Raises:
         InputError: there is no such bundled model, or its levels are not those of `config`.
     """
-    folder = BUNDLED / str(name)
-    if not isinstance(name, str) or folder.parent != BUNDLED or not folder.is_dir():
-        raise InputError(f"{COARSER} is {name!r}, which is no bundled model")
-    coarser = _read_glow_config(folder)
-    return n_own(config, coarser), _checked_weights(folder, coarser)
+    if name not in bundled_names():
+        raise InputError(
+            f"{COARSER} is {repr(name)[:80]}, which is no bundled model; those are "
+            f"{', '.join(bundled_names())}"
+        )
+    coarser = _read_glow_config(BUNDLED / name)
+    weights = _checked_weights(BUNDLED / name, coarser)
+    return n_own(name, config, coarser), weights, fingerprint(coarser, weights)
 
 
 def _read_weights(
@@ -374,7 +395,8 @@ def _read_weights(
     folder = (path / "weights").resolve()
     n_elements = sum(math.prod(a.shape) for a in jax.tree.leaves(expected))
     check_files(path, folder, saved, MAX_OVERHEAD_BYTES + 2 * MAX_ITEM_BYTES * n_elements)
-    facts = json.dumps([saved, config.to_json()], sort_keys=True)
+    levels = sorted(expected["levels"])  # a part of them, if others are shared
+    facts = json.dumps([saved, config.to_json(), levels], sort_keys=True)
     weights: Weights = kept_result(f"weights {facts}", lambda: read_weights(path, folder, expected))
     return weights
 

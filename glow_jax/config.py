@@ -24,7 +24,8 @@ class GlowConfig:
     """Shape and function class of a Glow, in OpenAI's canonical form.
 
     The fields from `scale` on are OpenAI's by default. Others are there for checkpoints whose
-    function no choice of weights can express in that form; each names the source that needs it.
+    function no choice of weights can express in that form; each names the source that needs it. The
+    last one, `n_detail_levels`, is our own.
 
     Attributes:
         image_height, image_width: pixels; each divisible by 2 ** n_levels.

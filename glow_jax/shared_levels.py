@@ -2,7 +2,7 @@
 
 A model that was grown by levels of details, which alone were trained, has all other levels in
 common with the model that it was grown from. Its checkpoint may leave them out, and name that model
-in its card, under `COARSER`.
+in its card, with its fingerprint.
 """
 
 import dataclasses
@@ -15,13 +15,14 @@ from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.weight_files import Weights
 
-COARSER = "coarser_levels_of"  # field of the card: name of a bundled model
+# Fields of the card: name and fingerprint of a bundled model.
+COARSER, COARSER_FINGERPRINT = "coarser_levels_of", "coarser_levels_fingerprint"
 OF_LEVELS = ("levels", "splits")  # arrays that belong to one level each, by its number
 OF_SIZE = ("image_height", "image_width", "n_levels", "n_steps", "n_detail_levels")
 
 
-def n_own(config: GlowConfig, coarser: GlowConfig) -> int:
-    """How many levels, finest first, a model has beside those of `coarser`.
+def n_own(name: str, config: GlowConfig, coarser: GlowConfig) -> int:
+    """How many levels, finest first, a model has beside those of the model `name`, `coarser`.
 
     Raises:
         InputError: the other levels are not of the form of `coarser`'s.
@@ -36,7 +37,9 @@ def n_own(config: GlowConfig, coarser: GlowConfig) -> int:
         and config.steps[n:] == coarser.steps
     )
     if not same:
-        raise InputError("config.json is not that of its coarser levels with levels of details")
+        raise InputError(
+            f"the model's config is not that of {name} with more levels, which split off details"
+        )
     return n
 
 

@@ -106,7 +106,7 @@ def write_card(args: argparse.Namespace) -> None:
 
 
 def jpeg_of(quality: int) -> JpegQuality:
-    """The tables of a quality of Pillow's (1-100), without subsampling."""
+    """The settings of Pillow's JPEG quality (1-100), with colours at full resolution."""
     data = io.BytesIO()
     Image.new("RGB", (8, 8)).save(data, "JPEG", quality=quality)
     with Image.open(data) as image:

@@ -101,8 +101,8 @@ def _add_start_options(p: Any) -> None:
     p.add_argument(
         "--init",
         metavar="NAME|DIR",
-        help="model whose weights to start from; of fewer steps or hidden channels than the model "
-        "to train, it is grown to it, the same function at first (default: random weights)",
+        help="model whose weights to start from; of fewer steps, hidden channels or pixels than "
+        "the model to train, it is grown to it (default: random weights)",
     )
     p.add_argument(
         "--trained-levels",

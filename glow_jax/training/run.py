@@ -27,6 +27,7 @@ from glow_jax.config import GlowConfig
 from glow_jax.data import ArraySource, Source, prefetched
 from glow_jax.graph_model import GraphGlow
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import counted
 from glow_jax.io.output_folders import make_folder
 from glow_jax.model import Glow
 from glow_jax.training import log as training_log
@@ -115,9 +116,10 @@ def run(
             call makes at least one checkpoint.
         export: whether to export the averaged weights of the last step or of the best checkpoint.
         export_dtype: dtype of the exported weights.
-        init: a model in training form whose weights to start from; with fewer steps or hidden
-            channels than `model_config` it is grown (`glow_jax.training.grow`). None starts from
-            random weights with the data-dependent initialisation.
+        init: a model in training form whose weights to start from; with fewer steps, hidden
+            channels or pixels than `model_config` it is grown (`glow_jax.training.grow`). None
+            starts from random weights with the data-dependent initialisation. Where
+            `config.n_trained_levels` is given, the other levels keep its weights.
 
     Returns:
         Path of the exported model; None if the run stopped at its deadline.
@@ -131,6 +133,8 @@ def run(
     mesh = parallel.batch_mesh()
     parallel.check_divides(mesh, config.batch_size)
     check_trained_levels(model_config, config)
+    if config.n_trained_levels is not None and init is None:
+        raise InputError("training: n_trained_levels needs init, whose other levels are kept")
     check_init(model_config, init)
     description = describe(model_config, config, train, held_out, init)
     last = config.n_steps if stop_after is None else min(stop_after, config.n_steps)
@@ -243,8 +247,8 @@ def check_trained_levels(model_config: GlowConfig, config: TrainConfig) -> None:
     n, most = config.n_trained_levels, model_config.n_levels - 1
     if n is not None and n > most:
         raise InputError(
-            f"training: n_trained_levels is {n}, and the model has {most + 1} of them; give fewer, "
-            "or none to train all"
+            f"training: n_trained_levels is {n}, and the model has {counted(most + 1, 'level')}; "
+            "use fewer, or leave it out to train all"
         )
 
 

@@ -557,7 +557,8 @@ def grown(model: Glow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
     """A model with a level of details over the "bundled" model `coarse`, and where to save it."""
     bundled = tmp_path / "bundled"
     bundled.mkdir()
-    monkeypatch.setattr("glow_jax.checkpoints.BUNDLED", bundled)
+    for module in ("checkpoints", "model_card"):
+        monkeypatch.setattr(f"glow_jax.{module}.BUNDLED", bundled)
     save(model, bundled / "coarse", CARD)
     coarse = load(bundled / "coarse", fold=False)
     assert isinstance(coarse, Glow)
@@ -613,12 +614,35 @@ def test_levels_that_differ_are_not_left_out(grown: tuple[Glow, Path]) -> None:
     assert not path.exists()
 
 
-@pytest.mark.parametrize("name", ["nothing", "../bundled/coarse", "", 3])
+@pytest.mark.parametrize(
+    "name", ["nothing", "../bundled/coarse", "coarse/", "..", "", 3, "a" * 300]
+)
 def test_levels_are_of_bundled_models_only(grown: tuple[Glow, Path], name: Any) -> None:
     model, path = grown
     save(model, path, CARD, coarser="coarse")
     (path / "card.json").write_text(json.dumps({**CARD, "coarser_levels_of": name}))
-    with pytest.raises(InputError, match=f"coarser_levels_of is .*{name}.*no bundled model"):
+    with pytest.raises(
+        InputError, match="coarser_levels_of is .* no bundled model; those are coarse"
+    ):
+        load(path)
+
+
+def test_another_bundled_model_of_that_name_is_told(grown: tuple[Glow, Path]) -> None:
+    model, path = grown
+    save(model, path, CARD, coarser="coarse")
+    coarse = path.with_name("bundled") / "coarse"
+    shutil.rmtree(coarse)
+    save(glow(CONFIG, seed=1), coarse, CARD)
+    with pytest.raises(InputError, match="the bundled coarse is not the one whose levels"):
+        load(path)
+
+
+def test_kept_weights_of_a_part_are_not_those_of_a_whole(grown: tuple[Glow, Path]) -> None:
+    model, path = grown
+    save(model, path, CARD, coarser="coarse")
+    load(path)
+    (path / "card.json").write_text(json.dumps(CARD))
+    with pytest.raises(InputError, match="missing levels"):
         load(path)
 
 
@@ -627,5 +651,5 @@ def test_levels_of_another_shape_are_told(grown: tuple[Glow, Path]) -> None:
     save(model, path, CARD, coarser="coarse")
     config = path / "config.json"
     config.write_text(config.read_text().replace('"n_detail_levels": 1', '"n_detail_levels": 0'))
-    with pytest.raises(InputError, match=r"model: config\.json is not that of its coarser levels"):
+    with pytest.raises(InputError, match="model: the model's config is not that of coarse with"):
         load(path)

@@ -285,7 +285,7 @@ def test_other_directories_are_left_alone(
 
 def test_levels_cannot_all_be_trained_alone(tmp_path: Path) -> None:
     config = dataclasses.replace(RUN, n_trained_levels=1)
-    refused(tmp_path / "out", "n_trained_levels is 1, and the model has 1 of them", config=config)
+    refused(tmp_path / "out", "n_trained_levels is 1, and the model has 1 level", config=config)
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
