@@ -37,8 +37,7 @@ def no_more_shut(
     if model.smoothing is None or not shutting:
         return activations
     moves = np.asarray(model.displacements, np.float64)
-    # Positive where a unit opens eyes.
-    opens = np.mean([(moves[:, LOWER[e], 1] - moves[:, UPPER[e], 1]).mean(1) for e in (0, 1)], 0)
+    opens = (moves[:, LOWER, 1] - moves[:, UPPER, 1]).mean((1, 2))  # by each unit
     change = np.minimum(activations[:, shutting] * opens[shutting], 0)
     mean_face = opening(np.asarray(model.template, np.float64)[None])
     most = np.minimum(opening(landmarks.astype(np.float64)) - (mean_face - NARROWER), 0)

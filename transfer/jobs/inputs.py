@@ -310,8 +310,8 @@ def check_inputs(job: Job, load: LoadPicture) -> list[Trouble]:
     expressions = dict.fromkeys(plan.expression.tolist())
     if all(i in reasons for i in expressions):
         raise InputError(f"no expression can be used: {reasons[next(iter(expressions))]}")
-    usable = _usable_people(job.plan, reasons)
-    if not _makes_some(job.plan, reasons, usable):
+    usable = _usable_people(plan, reasons)
+    if not _makes_some(plan, reasons, usable):
         who = usable.index(False)
         why = reasons[plan.pictures[who][0]]
         raise InputError(f"{plan.names[who]}: no picture can be used: {why}")

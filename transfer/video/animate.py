@@ -201,22 +201,26 @@ def activations_of(
         raise ValueError("the expression model has no population")
     raw = held(readings.raw.astype(np.float64), readings.known, start.astype(np.float64))
     even = smoothed(raw, seconds, smooth_s)
-    if neutral.any():
-        activations = denoised_changes(model, (even - start).astype(np.float32))
-        if model.smoothing is None:  # its landmarks are not used
-            return activations
-    own = readings.landmarks[neutral if neutral.any() else readings.known]
-    own = own.mean(0, dtype=np.float64)
-    held_marks = held(
-        readings.landmarks.reshape(len(raw), -1).astype(np.float64), readings.known, own.ravel()
-    )
-    parts = np.split(held_marks, len(own) // 4, axis=1)  # so that little memory is used at once
-    marks = np.concatenate([smoothed(part, seconds, smooth_s) for part in parts], 1)
-    marks = marks.reshape(-1, *own.shape)
+    used = neutral if neutral.any() else readings.known
+    own = readings.landmarks[used].mean(0, dtype=np.float64)
+    marks = readings.landmarks
+    if model.smoothing is not None:  # else landmarks are not used
+        marks = _smoothed_landmarks(readings, own, seconds, smooth_s)
     if not neutral.any():
         return absolute_activations(model, Read(even.astype(np.float32), marks))
-    found = with_movement(model, activations, marks, own[None])
-    return as_strong(model, found)
+    activations = denoised_changes(model, (even - start).astype(np.float32))
+    return as_strong(model, with_movement(model, activations, marks, own[None]))
+
+
+def _smoothed_landmarks(
+    readings: Readings, start: np.ndarray, seconds: np.ndarray, smooth_s: float
+) -> np.ndarray:
+    """(T, 68, 2) landmarks, smoothed over time; `start` (68, 2) stands before the first known."""
+    flat = readings.landmarks.reshape(len(seconds), -1).astype(np.float64)
+    held_marks = held(flat, readings.known, start.ravel())
+    parts = np.split(held_marks, len(start) // 4, axis=1)  # so that little memory is used at once
+    marks = np.concatenate([smoothed(part, seconds, smooth_s) for part in parts], 1)
+    return marks.reshape(-1, *start.shape)
 
 
 def _prepared(
