@@ -5,7 +5,8 @@ a person is moved to the next person who has it, from one neutral picture of eac
 the target's picture at 256 pixels. The truth is the target's own picture with the expression.
 `--pictures neutral all` adds rows of the same methods that see all pictures of each person except
 the one with the expression that is transferred. With `many` the means of the paper's formula are of
-MANY pictures, as its authors had: those pictures, and copies whose crop and light are varied.
+MANY pictures, as its authors had: those pictures, and copies whose crop and light are varied. With
+`one` the source has no picture but the one with the expression, which is estimated absolutely.
 Needs the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network knows people.
 
 - gain, r: slope and correlation of the AUs' change in the outputs on the change in the source's
@@ -46,7 +47,12 @@ COLUMNS: tuple[str, ...] = ("gain", "r", "truth_gain", "truth_r", "to_target", "
 COLUMNS += ("mouth_mae", "mouth_ssim", "mouth_sharpness")
 MANY = 20  # pictures of each person in the means of rows `many`
 # What ends the title of a row, by the pictures that its method saw.
-ENDINGS = {"neutral": "", "all": ", all pictures", "many": f", {MANY} pictures"}
+ENDINGS = {
+    "neutral": "",
+    "one": ", one picture of each",
+    "all": ", all pictures",
+    "many": f", {MANY} pictures",
+}
 ALPHAS = {"paper": 0.5}  # the others: 1
 
 
@@ -60,6 +66,14 @@ class Case(NamedTuple):
     shown: str
     target: str
     truth: str
+
+    def seen(self, kind: str) -> "Case":
+        """The same transfer, from the pictures of a key of ENDINGS."""
+        if kind == "one":  # the album has no other picture of the source
+            return self._replace(source=self.shown)
+        if kind == "neutral":
+            return self
+        return self.from_all
 
     @property
     def from_all(self) -> "Case":
@@ -124,7 +138,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         models = dataclasses.replace(models, expression_model=other)
     labeller, embed = Labeller(), Embedder()
     album = Album(args.pairs, models.codec, labels)
-    of_many = Album(args.pairs, models.codec, labels, MANY)
+    albums = {
+        "one": Album(args.pairs, models.codec, labels, alone=True),
+        "many": Album(args.pairs, models.codec, labels, MANY),
+    }
     judge = Judge(labels, album, labeller, embed)
     outputs: dict[str, Iterable[np.ndarray]] = {
         "no transfer": [album.large(case.target) for case in cases],
@@ -132,9 +149,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
     for name, kind in itertools.product(args.methods, args.pictures):
         alpha = ALPHAS.get(name, 1.0)
-        few = [case if kind == "neutral" else case.from_all for case in cases]
+        few = [case.seen(kind) for case in cases]
         title = f"{name}, alpha {alpha:g}" + ENDINGS[kind]
-        outputs[title] = pasted(name, alpha, models, of_many if kind == "many" else album, few)
+        outputs[title] = pasted(name, alpha, models, albums.get(kind, album), few)
     rows, made = {}, {}
     for name, pictures in outputs.items():
         made[name] = list(pictures)
@@ -186,12 +203,19 @@ class Album:
     all other pictures of the same person, the neutral one first.
 
     Means are of at least `at_least` pictures: where a person has fewer, copies of them whose crop
-    and light are varied are added.
+    and light are varied are added. With `alone` person i has picture i alone, whatever it shows.
     """
 
-    def __init__(self, folder: Path, codec: Any, labels: dict[str, Any], at_least: int = 1):
+    def __init__(
+        self,
+        folder: Path,
+        codec: Any,
+        labels: dict[str, Any],
+        at_least: int = 1,
+        alone: bool = False,
+    ):
         self._folder, self._codec, self._labels = folder, codec, labels
-        self._at_least = at_least
+        self._at_least, self._alone = at_least, alone
         self.names = sorted(labels)
         self.number = {name: i for i, name in enumerate(self.names)}
         self._shapes: list[tuple[int, ...]] = []
@@ -201,7 +225,7 @@ class Album:
 
     def usable(self, person: int) -> list[int]:
         neutral = Path(self._labels[self.names[person]]["neutral"]).stem
-        if neutral == self.names[person]:
+        if self._alone or neutral == self.names[person]:
             return [person]
         others = [i for i in self._same[neutral] if i != person]
         return sorted(others, key=lambda i: self.names[i] != neutral)

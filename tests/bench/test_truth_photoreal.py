@@ -103,6 +103,11 @@ def test_a_person_named_by_an_expression_has_the_other_pictures(tmp_path: Path) 
     np.testing.assert_allclose(album.mean(number["a_smile"]), both.mean(0), rtol=1e-6)
     case = Case("a_neutral", "a_smile", "b_neutral", "b_smile")
     assert case.from_all == Case("a_smile", "a_smile", "b_smile", "b_smile")
+    assert case.seen("all") == case.seen("many") == case.from_all and case.seen("neutral") == case
+    alone = Album(tmp_path, linear_codec(), rows, alone=True)
+    one = case.seen("one")
+    assert one == Case("a_smile", "a_smile", "b_neutral", "b_smile")
+    assert alone.usable(number[one.source]) == [number["a_smile"]]
 
 
 def test_means_of_many_pictures_add_copies(tmp_path: Path) -> None:
