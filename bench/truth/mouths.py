@@ -68,23 +68,22 @@ def measure(
     codec: Any, model: Any, album: Album, labels: dict[str, Any], cases: list[Case]
 ) -> dict[str, dict[str, float]]:
     """The figures of each way to paint."""
-    from transfer.methods.glow import LOG_GAIN, Light, light_of, with_mouth
+    from transfer.methods.glow import Light, light_of, with_mouth
 
     side = codec.size[0]
     truth = album.pixels([album.number[case.truth] for case in cases])
     inside = np.stack([lips_mask(labels[c.truth]["landmarks"], side) for c in cases])
-    warped, base, mouth = given_landmarks(model, album, labels, cases)
+    warped, base, mouth, tinted = given_landmarks(model, album, labels, cases)
     n = len(cases)
     plain = Light(np.full(n, 1.0, np.float32), np.zeros(n, np.float32))
-    prior = plain._replace(gain=np.full(n, np.exp(LOG_GAIN), np.float32))
-    light = light_of(codec, base, mouth)
+    light = light_of(codec, base, tinted)
     ways = {
         "warp, nothing added": warped,
         "warp with its residual": base,
         "source's mouth as it is": with_mouth(base, mouth, plain),
-        "source's mouth, gain 0.92": with_mouth(base, mouth, prior),
-        "... gain by the flow": with_mouth(base, mouth, light._replace(offset=plain.offset)),
-        "... gain and offset by it": with_mouth(base, mouth, light),
+        "... in the target's colours": with_mouth(base, tinted, plain),
+        "... gain by the flow": with_mouth(base, tinted, light._replace(offset=plain.offset)),
+        "... gain and offset by it": with_mouth(base, tinted, light),
     }
     rows = {}
     for name, pictures in ways.items():
@@ -98,13 +97,13 @@ def measure(
 
 def given_landmarks(
     model: Any, album: Album, labels: dict[str, Any], cases: list[Case]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The targets warped, the same with the residual, and the sources' mouths."""
+) -> tuple[np.ndarray, ...]:
+    """The targets warped, with the residual, and the sources' mouths as they are and tinted."""
     import jax
     import jax.numpy as jnp
 
     from transfer.expression import model as em
-    from transfer.expression.mouth import mouth_between
+    from transfer.expression.mouth import mouth_between, tint
     from transfer.expression.warp import warp
 
     def marks(names: list[str]) -> Any:
@@ -120,16 +119,21 @@ def given_landmarks(
     activations = jnp.asarray(units(truths) - units(targets), jnp.float32)
 
     @jax.jit
-    def painted(images: Any, details: Any) -> tuple[Any, Any, Any]:
+    def painted(images: Any, details: Any) -> tuple[Any, ...]:
         warped = warp(images.astype(jnp.float32), before, after - before)
         edit = em.residual_edit(model, images, before, after - before, activations)
         edit = em.from_mean_shape(model, edit, after, (images.shape[1], images.shape[2]))
-        mouth = mouth_between(model, before, after, at, details.astype(jnp.float32))
-        return warped, em.apply_edit(edit, warped), mouth
+        factors = tint(em.face_colour(images, before), em.face_colour(details, at))
+        plain = details.astype(jnp.float32)
+        mouth, tinted = (
+            mouth_between(model, before, after, at, pixels)
+            for pixels in (plain, plain * factors[:, None, None])
+        )
+        return warped, em.apply_edit(edit, warped), mouth, tinted
 
-    warped, base, mouth = painted(jnp.asarray(pixels), jnp.asarray(shown))
+    warped, base, mouth, tinted = painted(jnp.asarray(pixels), jnp.asarray(shown))
     half = np.float32(0.5)
-    return np.asarray(warped) + half, np.asarray(base) + half, np.asarray(mouth)
+    return np.asarray(warped) + half, np.asarray(base) + half, np.asarray(mouth), np.asarray(tinted)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from transfer.expression.openings import (
     MIN_LID_GAP,
     between_eyes,
     newly_open,
+    opened_as_far,
     uncrossed,
     unfolded,
 )
@@ -48,9 +49,9 @@ AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled func
 
 # Estimated activations are clipped to +- this; 1 is the full strength of an AU.
 MAX_ACTIVATION = 1.1
-# Version of the reading by models that were adapted to photographs; increased whenever the same
-# photographs give other activations.
-READING = "2"
+# Version of the work of models that were adapted to photographs; increased whenever the same
+# photographs give other activations, or the same activations other pictures.
+READING = "3"
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
 # Attributes by their names in expressions.npz, in the order in which `fingerprint` hashes them.
@@ -273,8 +274,8 @@ def distance_from_neutral(raw: np.ndarray) -> np.ndarray:
 def displace(model: ExpressionModel, activations: Activations, landmarks: Landmarks) -> Landmarks:
     """Displacements of landmarks by an expression, in sides of the picture.
 
-    The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross,
-    and lips do not fold where the model has a `smoothing`.
+    The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross.
+    Where the model has a `smoothing`, lips do not fold, and open mouths open less.
     """
     across = between_eyes(landmarks)
     local = jnp.einsum(
@@ -286,6 +287,7 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
     face_down = jnp.stack([-y, x], -1)
     if model.smoothing is None:
         return uncrossed(landmarks, turned, face_down)
+    turned = opened_as_far(landmarks, turned, face_down)
     return unfolded(landmarks, uncrossed(landmarks, turned, face_down, MIN_LID_GAP))
 
 

@@ -2,8 +2,8 @@
 
 A warp cannot make teeth, and a regressed inside of the mouth is the blurred mean of many. The
 picture with the expression shows the inside of the source's mouth, sharply. It is warped so that
-its lips cover the target's lips after the expression, tinted by the colours of the two faces, and
-multiplied by a gain (the lights of two pictures differ):
+its lips cover the target's lips after the expression, tinted by the colours of the two faces
+(the lights of two pictures differ), and multiplied by a gain:
 
     result = base + w (gain * tint * mouth - base)
 
@@ -26,14 +26,19 @@ from transfer.expression.model import (
 )
 from transfer.expression.openings import lip_gap, newly_open, smooth_step
 from transfer.expression.warp import warp_to
-from transfer.grey import LUMA
 
 # `newly_open` of a mouth that shows nothing of the source's, and of one that shows only that.
 OWN_MOUTH, SOURCE_MOUTH = 0.2, 0.6
-WARMTH = 0.6  # exponent of the ratio of two faces' red to blue
+# The colour of teeth goes as this power of the colour of the face: faces differ by their skin, too.
+# Measured on photoreal people (`python -m bench.truth.teeth`).
+TEETH_EXPONENT = 0.64
 MIN_COLOUR = 8.0  # grey levels that are added to a colour, for dark pictures
+MAX_TINT = 2.5
 # The share of the target's gap that the source's gap must have, so that the source's mouth is used.
 MIN_GAP_RATIO = 0.5
+# Gaps of the source's lips, in distances between its eyes, of which nothing and all is used: what
+# is found between lips that meet is lips.
+SHUT, OPEN = 0.015, 0.035
 
 
 def source_mouth(
@@ -70,21 +75,16 @@ def source_mouth(
 
 
 def tint(target: Float[Array, "B 3"], source: Float[Array, "B 3"]) -> Float[Array, "B 3"]:
-    """Factors that give a picture of the source the warmth of the target's light.
-
-    Lights differ between blue and yellow, as daylight does, and little between green and magenta.
-    Of the difference of two faces a part is their skin's, and WARMTH is left for the light.
+    """Factors that give the teeth of the source's picture the target's light.
 
     Args:
         target, source: colours of the faces, grey levels (0-255).
 
     Returns:
-        Of red, green and blue, between 1/2 and 2; brightness is kept.
+        Of red, green and blue, between 1 / MAX_TINT and MAX_TINT; 1 for faces of equal colour.
     """
     ratio = (target + MIN_COLOUR) / (source + MIN_COLOUR)
-    warmth = (ratio[:, 0] / ratio[:, 2]) ** (WARMTH / 2)
-    factors = jnp.stack([warmth, jnp.ones_like(warmth), 1 / warmth], 1)
-    return jnp.clip(factors / (factors @ jnp.asarray(LUMA, factors.dtype))[:, None], 0.5, 2)
+    return jnp.clip(ratio**TEETH_EXPONENT, 1 / MAX_TINT, MAX_TINT)
 
 
 def mouth_between(
@@ -121,5 +121,7 @@ def share(before: Landmarks, after: Landmarks, shown: Landmarks) -> Float[Array,
         0 where the mouth does not open further, or the source's mouth is shut.
     """
     opened = (newly_open(before, after - before) - OWN_MOUTH) / (SOURCE_MOUTH - OWN_MOUTH)
-    gaps = lip_gap(shown, shown) / jnp.maximum(MIN_GAP_RATIO * lip_gap(after, before), 1e-3)
-    return smooth_step(opened) * smooth_step(gaps)
+    gap = lip_gap(shown, shown)
+    enough = gap / jnp.maximum(MIN_GAP_RATIO * lip_gap(after, before), 1e-3)
+    shows = smooth_step((gap - SHUT) / (OPEN - SHUT))
+    return smooth_step(opened) * smooth_step(enough) * shows

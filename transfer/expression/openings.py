@@ -16,6 +16,7 @@ from glow_jax.io.landmarks68 import (
 Landmarks = Float[Array, "B 68 2"]
 
 MIN_THICKNESS = 0.7  # least share of its thickness that a lip keeps
+OPENING_NORM = 1.5  # of the gap between lips and the gap that an expression adds
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 MIN_LID_GAP = 0.012  # the same for lids, where shut eyes are drawn (`transfer.expression.lids`)
 
@@ -44,6 +45,23 @@ def uncrossed(
     wanted = jnp.minimum(before, least[None])
     missing = jnp.maximum(wanted - before - _gaps(displacements, down), 0)[..., None] * down / 2
     return displacements.at[:, UPPER_EDGES].add(-missing).at[:, LOWER_EDGES].add(missing)
+
+
+def opened_as_far(
+    landmarks: Landmarks, displacements: Landmarks, down: Float[Array, "B 1 2"]
+) -> Landmarks:
+    """Displacements under which lips that are apart part less than lips that meet.
+
+    The gap that is there and the one that is added are combined by a norm between their sum and
+    the larger one: a mouth does not open twice. Lower lips move less than before.
+    """
+    before = jnp.maximum(_gaps(landmarks, down)[:, LIP_PAIRS], 0)
+    added = _gaps(displacements, down)[:, LIP_PAIRS]
+    wider = jnp.maximum(added, 0)
+    combined = (before**OPENING_NORM + wider**OPENING_NORM) ** (1 / OPENING_NORM)
+    less = jnp.where(wider > 0, before + wider - combined, 0)[..., None] * down
+    lower = displacements.at[:, LOWER_EDGES[LIP_PAIRS]].add(-less)
+    return lower.at[:, LIP_OUTER_EDGES[3:]].add(-less)
 
 
 def unfolded(landmarks: Landmarks, displacements: Landmarks) -> Landmarks:

@@ -2,17 +2,17 @@
 
     base   = the output of method "warp"
     output = base + w (g mouth + b - base)
-    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( output ) N( log g; log 0.92, 0.12 )
+    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( output ) N( log g; 0, 0.12 )
     b      = E[ b | g ],               p(b) ~ p_flow( output ) N( b; 0, 8 )
 
-mouth is the inside of the source's mouth, warped between the target's lips, and w its share of a
-pixel (`transfer.expression.mouth`). The light of two photographs differs, by an unknown factor g
-and an unknown offset b in grey levels. The flow's likelihood of the whole picture, over a few
-values of each, tells which ones suit the target's face; the posterior means are used. The prior is
-narrow, because the likelihood prefers dark teeth in dark faces. Where both faces shut their eyes, a
-photograph also shows the source's lids (`transfer.photos.lids`); pictures of the flow's size have
-drawn ones. What this changes, with figures, is
-in docs/results/truth.md.
+mouth is the inside of the source's mouth, warped between the target's lips, in the light of the
+target's face (as far as the colours of the two faces tell it), and w its share of a pixel
+(`transfer.expression.mouth`). The light inside two mouths may differ further, by a factor g and an
+offset b in grey levels. The flow's likelihood of the whole picture, over a few values of each,
+tells which ones suit the target's face; the posterior means are used. The prior is narrow, because
+the likelihood prefers dark teeth in dark faces. Where both faces shut their eyes, a photograph also
+shows the source's lids (`transfer.photos.lids`); pictures of the flow's size have drawn ones. What
+this changes, with figures, is in docs/results/truth.md.
 """
 
 import dataclasses
@@ -28,17 +28,18 @@ from transfer.expression.estimate import read
 from transfer.expression.model import smoothing_of
 from transfer.expression.paint import EDIT_PX, displaced, mouths, moved_to, with_expression
 from transfer.grey import as_grey_as
-from transfer.methods.base import Decoded, Photograph, Rows
+from transfer.methods.base import Decoded, Models, Photograph, Rows
 from transfer.methods.warp import PreparedPictures, Warp
 from transfer.photos.crop import crop
 from transfer.photos.lids import lids_mask, shuts_an_eye
 from transfer.photos.paste import paste_lids, paste_warp
 
-# The values that the flow compares: mean and deviation of the prior, and steps from the mean.
-LOG_GAIN, LOG_GAIN_DEVIATION = np.log(0.92), 0.12
+# The values that the flow compares: deviations of the prior, and steps.
+LOG_GAIN_DEVIATION = 0.12
 LOG_GAIN_STEPS = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
 OFFSET_DEVIATION = 8.0  # grey levels
 OFFSET_STEPS = np.array([-12.0, -6.0, 0.0, 6.0, 12.0])
+MOUTHS = "2"  # version; increased whenever the same mouths look otherwise
 # Side of the mouth's crop for a photograph. It is resampled three times: at the face's own size
 # that leaves half of the finest details.
 MIN_PASTE_PX, MAX_PASTE_PX = 512, 1024
@@ -67,6 +68,11 @@ class Glow(Warp):
 
     name: ClassVar[str] = "glow"
     shows_source: ClassVar[bool] = True
+
+    @classmethod
+    def recipe(cls, models: Models) -> dict[str, str]:
+        """As `Warp.recipe`, and how mouths are lit."""
+        return super().recipe(models) | {"mouths": MOUTHS}
 
     def prepare(self, rows: Rows) -> PreparedMouths:
         """See `Method`."""
@@ -172,7 +178,7 @@ def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray, size: int = 1) 
         InputError: the model has no likelihood.
     """
     n = len(base)
-    light = Light(np.full(n, np.exp(LOG_GAIN), np.float32), np.zeros(n, np.float32))
+    light = Light(np.ones(n, np.float32), np.zeros(n, np.float32))
     if not mouth[..., 3].any():
         return light
 

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from glow_jax.io.landmarks68 import LOWER_EDGES, UPPER_EDGES
+from glow_jax.io.landmarks68 import LIP_OUTER_EDGES, LIP_PAIRS, LOWER_EDGES, UPPER_EDGES
 from tests.support.expressions import face
-from transfer.expression.mouth import LUMA, share, tint
-from transfer.expression.openings import between_eyes, lip_gap, newly_open
+from transfer.expression.mouth import share, tint
+from transfer.expression.openings import between_eyes, lip_gap, newly_open, opened_as_far
 
 
 def lips(gap: float) -> jnp.ndarray:
@@ -29,6 +29,7 @@ def test_a_gap_is_measured_in_distances_between_the_eyes() -> None:
         (0.0, 0.2, 0.2, 1.0),  # shut lips part, as the source's
         (0.0, 0.2, 0.12, 1.0),  # the source's mouth is open enough to be stretched
         (0.0, 0.2, 0.0, 0.0),  # the source's mouth shows nothing
+        (0.0, 0.02, 0.015, 0.0),  # the source's lips may meet: what is seen may be lips
         (0.2, 0.2, 0.2, 0.0),  # the mouth does not open further
         (0.2, 0.1, 0.2, 0.0),
         (0.2, 0.24, 0.3, 0.0),  # it opens a little: its own teeth are kept
@@ -52,17 +53,32 @@ def test_newly_open_is_the_part_of_the_gap_that_is_new() -> None:
     np.testing.assert_allclose(newly_open(lips(0.1), lips(0.4) - lips(0.1)), 0.75, atol=1e-2)
 
 
-def test_a_tint_is_the_warmth_of_the_targets_light_and_not_its_brightness() -> None:
-    grey = jnp.full((2, 3), 120.0)
-    warm = jnp.array([[150.0, 100.0, 80.0], [75.0, 50.0, 40.0]])
-    np.testing.assert_allclose(tint(grey, 0.5 * grey), 1, rtol=1e-6)
-    green = grey * jnp.array([[1.0, 1.3, 1.0]])
-    np.testing.assert_allclose(tint(green, grey), 1, rtol=1e-6)
-    found = np.asarray(tint(warm, grey))
-    assert (found[:, 0] > found[:, 1]).all() and (found[:, 1] > found[:, 2]).all()
-    np.testing.assert_allclose(found @ np.array(LUMA), 1, rtol=1e-5)
+def test_an_open_mouth_opens_less_far_and_a_shut_one_as_far() -> None:
+    """The combined gap of .1 and .2 under a norm of 1.5; the upper lip moves as before."""
+    for before, wanted in [(0.0, 0.2), (-0.05, 0.15), (0.1, (0.1**1.5 + 0.2**1.5) ** (2 / 3))]:
+        place = lips(before)
+        across = between_eyes(place)
+        down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
+        wider = lips(before + 0.2) - place
+        moved = opened_as_far(place, wider, down)
+        got = lip_gap(place + moved, place)
+        np.testing.assert_allclose(got, wanted, atol=1e-3)
+        np.testing.assert_array_equal(moved[:, UPPER_EDGES], wider[:, UPPER_EDGES])
+        np.testing.assert_array_equal(opened_as_far(place, -wider, down), -wider)
+        np.testing.assert_array_equal(opened_as_far(place, 0 * wider, down), 0)
+        less = (wider - moved)[:, LOWER_EDGES[LIP_PAIRS]]
+        outer = (wider - moved)[:, LIP_OUTER_EDGES[3:]]  # the lip keeps its thickness
+        np.testing.assert_allclose(outer, less, atol=1e-7)
+
+
+def test_a_tint_is_in_part_the_ratio_of_the_faces_colours() -> None:
+    grey = jnp.full((1, 3), 120.0)
+    np.testing.assert_array_equal(tint(grey, grey), 1)
+    one, other = jnp.array([[142.0, 92.0, 72.0]]), jnp.array([[67.0, 92.0, 192.0]])
+    np.testing.assert_allclose(tint(one, other), [[2**0.64, 1, 0.4**0.64]], rtol=1e-6)
+    np.testing.assert_allclose(tint(one, other) * tint(other, one), 1, rtol=1e-6)
     black, white = jnp.zeros((1, 3)), jnp.full((1, 3), 255.0)
     red = jnp.array([[255.0, 0, 0]])
     for one, other in [(black, white), (red, white), (white, red), (red, 255 - red)]:
         found = np.asarray(tint(one, other))
-        assert np.isfinite(found).all() and found.min() >= 0.5 and found.max() <= 2
+        assert np.isfinite(found).all() and found.min() >= 0.4 and found.max() <= 2.5

@@ -10,9 +10,9 @@ from tests.support.expressions import portraits, random_expressions
 from transfer.expression.estimate import expression_activations, noise_floor, read
 from transfer.expression.model import MAX_ACTIVATION, ExpressionModel
 from transfer.expression.movement import (
+    AS_READ,
     KEPT,
     POSES,
-    STRENGTH,
     agreeing,
     as_strong,
     movement,
@@ -109,7 +109,10 @@ def test_inexact_landmarks_alone_are_below_the_noise(model: ExpressionModel) -> 
 
 
 def test_a_transfer_is_stronger_and_a_reading_is_not(model: ExpressionModel) -> None:
-    some = np.array([[0.5, -0.2, 1.05]], np.float32)
-    np.testing.assert_allclose(as_strong(model, some), [[0.55, -0.22, MAX_ACTIVATION]], rtol=1e-6)
+    """Lips that part and what MediaPipe sees of chins are as they are read."""
+    some = np.array([[0.5] * len(model.aus)], np.float32)
+    wanted = [0.5 if unit in AS_READ else 0.65 for unit in model.aus]
+    np.testing.assert_allclose(as_strong(model, some)[0], wanted, rtol=1e-6)
+    assert as_strong(model, 2 * some).max() == np.float32(MAX_ACTIVATION)
+    np.testing.assert_allclose(as_strong(model, -0.4 * some), -0.4 * as_strong(model, some))
     np.testing.assert_array_equal(as_strong(random_expressions(), some), some)
-    assert STRENGTH > 1

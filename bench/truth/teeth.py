@@ -1,0 +1,91 @@
+"""How teeth follow the light of a face: `python -m bench.truth.teeth PEOPLE`.
+
+PEOPLE is a folder of `glow-jax generate`, at 256 pixels. Of each person of the split `train` whose
+mouth is open, the colour of the face (at the nose) is compared with that of the teeth (the lighter
+half of what is seen between the lips, unless it is as red as the face). Prints the exponents e of
+
+    teeth ~ face ** e
+
+for red, green and blue and of all three: `transfer.expression.mouth.TEETH_EXPONENT`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from bench.truth.photoreal_pairs import LUMA, SIDE, lips_mask
+
+MIN_PIXELS = 150  # of the mouth, without its border
+MIN_WHITER = 0.05  # log of red to green, below the face's
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.truth.teeth", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("people", type=Path, help="folder of glow-jax generate")
+    parser.add_argument("--pictures", type=int, default=6000, help="at most (default: 6000)")
+    args = parser.parse_args(argv)
+    from glow_jax.data.photoreal_faces.shards import read_made
+    from glow_jax.io.errors import InputError
+
+    try:
+        rows = [row for row in read_made(args.people) if row["split"] == "train"]
+        found = [
+            colours(args.people / str(SIDE) / row["file"], np.array(row["landmarks"]))
+            for row in rows[: args.pictures]
+        ]
+    except (InputError, OSError) as error:
+        print(f"bench.truth.teeth: error: {error}", file=sys.stderr)
+        return 2
+    both = np.array([one for one in found if one is not None])
+    if len(both) < 10:
+        print(f"bench.truth.teeth: error: {args.people}: {len(both)} show teeth", file=sys.stderr)
+        return 2
+    faces, teeth = np.moveaxis(np.log(both), 1, 0)
+    print(f"{len(rows[: args.pictures])} pictures, {len(both)} show teeth")
+    for name, channels in {"red": [0], "green": [1], "blue": [2], "all": [0, 1, 2]}.items():
+        exponent, left = exponent_of(faces[:, channels], teeth[:, channels])
+        print(f"{name:6s} exponent {exponent:.2f}, standard deviation of the log left {left:.2f}")
+    return 0
+
+
+def exponent_of(faces: np.ndarray, teeth: np.ndarray) -> tuple[float, float]:
+    """The common slope of (N, C) logarithms, each channel about its mean, and what is left."""
+    x, y = faces - faces.mean(0), teeth - teeth.mean(0)
+    slope = (x * y).sum() / (x * x).sum()
+    return float(slope), float((y - slope * x).std())
+
+
+def colours(file: Path, landmarks: np.ndarray) -> np.ndarray | None:
+    """(2, 3) colours of the face and of the teeth plus MIN_COLOUR; None if no teeth are seen."""
+    from transfer.expression.mouth import MIN_COLOUR
+
+    inside = ndimage.binary_erosion(lips_mask(landmarks * SIDE))
+    if inside.sum() < MIN_PIXELS:
+        return None
+    with Image.open(file) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    mouth = pixels[inside].astype(float)
+    luma = mouth @ LUMA
+    both = np.stack([face_colour(pixels, landmarks), mouth[luma >= np.median(luma)].mean(0)])
+    both += MIN_COLOUR
+    red = np.log(both[:, 0] / both[:, 1])
+    return both if red[1] < red[0] - MIN_WHITER else None
+
+
+def face_colour(pixels: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """`transfer.expression.model.face_colour` of one picture."""
+    import jax.numpy as jnp
+
+    from transfer.expression import model as em
+
+    return np.asarray(em.face_colour(jnp.asarray(pixels[None]), jnp.float32(landmarks[None])))[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
