@@ -41,6 +41,7 @@ from transfer.expression.openings import (
     unfolded,
 )
 from transfer.expression.warp import SMOOTHING, Smoothing, warp, warp_to
+from transfer.grey import LUMA
 
 Images = UInt8[Array, "B H W 3"]
 Landmarks = Float[Array, "B 68 2"]
@@ -333,9 +334,10 @@ def limited(
 ) -> Float[Array, "B H W 4"]:
     """An edit whose additions suit skin and hair; it is fitted on skin of the mean face.
 
-    Where the warped picture is darker than the face, as hair and brows are, the edit darkens it
-    less, in proportion; and the edit makes nothing brighter than the face. Inside lips that part,
-    and for a model without a `smoothing`, the edit is unchanged.
+    Only its luma is used, so that no skin turns grey: what gets darker keeps its hue, and what gets
+    brighter gets the face's. Where the warped picture is darker than the face, as hair and brows
+    are, the edit darkens it less, in proportion; and it makes nothing brighter than the face.
+    Inside lips that part, and for a model without a `smoothing`, the edit is unchanged.
 
     Args:
         model: the expression model.
@@ -345,11 +347,14 @@ def limited(
     """
     if model.smoothing is None:
         return edit
+    weights = jnp.asarray(LUMA, pixels.dtype)
     face = jnp.maximum(colours, 1)[:, None, None]
     added, removed = edit[..., :3], edit[..., 3:]
-    darker = added * jnp.clip(pixels / face, 0, 1)
-    brighter = jnp.minimum(added, jnp.maximum(face - pixels, 0))
-    suited = jnp.where(removed > 0, added, jnp.where(added < 0, darker, brighter))
+    light, luma, face_luma = ((part @ weights)[..., None] for part in (added, pixels, face))
+    darker = light * pixels / jnp.maximum(luma, face_luma)
+    room = jnp.maximum(face_luma - luma, 0)
+    brighter = jnp.clip(light, 0, room) * face / face_luma
+    suited = jnp.where(removed > 0, added, jnp.where(light < 0, darker, brighter))
     return jnp.concatenate([suited, removed], -1)
 
 

@@ -12,6 +12,7 @@ from tests.support.expressions import face, random_expressions
 from transfer.expression import model as em
 from transfer.expression.creases import BROWS, LIDS, NEAR_BROW, NEAR_LID, with_creases
 from transfer.expression.warp import SMOOTHING, warp
+from transfer.grey import LUMA
 
 SIDE = 128
 PLACE = np.asarray(face(), np.float32)[None]
@@ -109,3 +110,23 @@ def test_the_residual_suits_hair_and_skin() -> None:
     got = np.asarray(em.limited(model, edit, pixels, face))
     np.testing.assert_allclose(got[0, 0, :, 0], [-40, -10, 10, 0, 180])
     np.testing.assert_array_equal(got[..., 3], edit[..., 3])
+
+
+def test_the_residual_keeps_the_hue_of_skin() -> None:
+    """A grey edit of a dark brown face: darker skin keeps its hue, lighter gets the face's."""
+    model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
+    face = np.array([[120.0, 80.0, 60.0]], np.float32)
+    pixels = np.array([[[[60, 40, 30], [30, 30, 30], [60, 40, 30], [150, 150, 160]]]], np.float32)
+    edit = np.zeros((1, 1, 4, 4), np.float32)
+    edit[0, 0, :, :3] = np.array([20, 20, -20, -20])[:, None]
+    arrays = (jnp.asarray(part) for part in (edit, pixels, face))
+    got = pixels + np.asarray(em.limited(model, *arrays))[..., :3]
+
+    def hue(colour: np.ndarray) -> np.ndarray:
+        return np.asarray(colour / colour.sum(-1, keepdims=True))
+
+    np.testing.assert_allclose(hue(got[0, 0, [0, 2]]), hue(face).repeat(2, 0), rtol=1e-5)
+    np.testing.assert_allclose(hue(got[0, 0, 3]), hue(pixels[0, 0, 3]), rtol=1e-5)
+    np.testing.assert_allclose(hue(got[0, 0, 1] - pixels[0, 0, 1]), hue(face)[0], rtol=1e-4)
+    luma = (got - pixels) @ np.array(LUMA)
+    np.testing.assert_allclose(luma[0, 0], [20, 20, -10, -20], rtol=1e-5)
