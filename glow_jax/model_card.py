@@ -6,6 +6,7 @@ The fields are free (origin, licence, data, ...), except for those in this modul
 
 import json
 from pathlib import Path
+from string import digits
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ FAR_QUANTILE = "0.999"
 
 
 def bundled_names() -> list[str]:
-    """Names of the models in the package."""
-    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{CARD}"))
+    """Names of the models in the package: by kind, then from small pictures to large ones."""
+    names = [path.parent.name for path in BUNDLED.glob(f"*/{CARD}")]
+    return sorted(names, key=lambda name: (name.rstrip(digits), len(name), name))
 
 
 def read_card(path: Path) -> dict[str, Any]:

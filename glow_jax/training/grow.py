@@ -47,6 +47,7 @@ def check_growth(name: str, old: GlowConfig, new: GlowConfig) -> None:
     times = n_doublings(old, new)
     doubles = new.image_height % (2 * old.image_height) == 0
     if times:
+        _check_new_levels(name, old, new, times)
         old = enlarged(name, old, new.steps[:times], new.n_detail_levels > 0)
     wrong = [
         f"{f.name} is {getattr(old, f.name)}, not {getattr(new, f.name)}"
@@ -73,6 +74,18 @@ def check_growth(name: str, old: GlowConfig, new: GlowConfig) -> None:
         raise InputError(
             f"init: {name} has affine couplings of scale {new.scale}, to which no steps can be "
             "added; give its own n_steps"
+        )
+
+
+def _check_new_levels(name: str, old: GlowConfig, new: GlowConfig, times: int) -> None:
+    """Raise InputError if levels of details are not the finest, or only some of the new ones."""
+    all_details = old.n_detail_levels + times
+    plain = () if old.n_detail_levels else (0,)
+    if new.n_detail_levels not in (all_details, *plain):
+        hint = ", or 0 for plain ones" if plain else ""
+        raise InputError(
+            f"init: n_detail_levels is {new.n_detail_levels}; use {all_details}, so that all "
+            f"levels by which {name} is grown are levels of details{hint}"
         )
 
 

@@ -87,9 +87,10 @@ class TrainConfig:
             raise InputError("training: n_warmup is 0 or more, ema_decay from 0 to below 1")
         if not 0 <= self.logdet_penalty < float("inf"):
             raise InputError(f"training: logdet_penalty is {self.logdet_penalty}; use 0 or more")
-        if self.n_trained_levels is not None and self.n_trained_levels < 1:
+        levels = self.n_trained_levels
+        if levels is not None and (type(levels) is not int or levels < 1):
             raise InputError(
-                f"training: n_trained_levels is {self.n_trained_levels}; use 1 or more, or None"
+                f"training: n_trained_levels is {levels!r}; use a whole number from 1 on, or None"
             )
         if self.recompute not in (None, False, True):
             raise InputError(f"training: recompute is {self.recompute!r}; use true, false or None")

@@ -27,6 +27,7 @@ from glow_jax.cli import facts
 from glow_jax.config import GlowConfig
 from glow_jax.io.errors import InputError
 from glow_jax.model import Glow
+from glow_jax.model_card import bundled_names
 from glow_jax.shared_levels import joined, left_out
 from glow_jax.training.grow import grow
 from tests.support.models import glow, random_x
@@ -653,3 +654,7 @@ def test_levels_of_another_shape_are_told(grown: tuple[Glow, Path]) -> None:
     config.write_text(config.read_text().replace('"n_detail_levels": 1', '"n_detail_levels": 0'))
     with pytest.raises(InputError, match="model: the model's config is not that of coarse with"):
         load(path)
+
+
+def test_bundled_models_are_listed_by_kind_and_size() -> None:
+    assert bundled_names() == ["faces64", "photo64", "photo128", "photo256"]

@@ -17,9 +17,8 @@ from transfer.jobs.totals import Totals
 def lines_of(done: Summary | Run, out: Path) -> list[str]:
     """The summary of a run in words."""
     rate = done.made / done.seconds
-    lines = [
-        f"{counted(done.made, 'image')} made, {done.kept} were already there; {rate:.1f} images/s"
-    ]
+    made = f"{counted(done.made, 'image')} made, {done.kept} were already there"
+    lines = [f"{made}; {rate:.1f} images/s, with reading and writing"]
     if done.encoded_again:
         times = counted(done.encoded_again, "picture")
         lines.append(f"{times} had to be encoded again: a larger --cache-gb avoids this")

@@ -213,8 +213,12 @@ def test_old_steps_are_evenly_spaced_and_end_last() -> None:
         ({}, TWICE | {"n_steps": (2, 2, 1)}, r"n_steps is 2, more than \(2, 2, 1\)"),
         ({}, TWICE | {"n_levels": 2, "n_steps": 2}, "image_height is 8, not 16; .*one level more"),
         ({}, TWICE | {"n_steps": (1, 2, 2)}, "a new level has 1 step"),
-        ({}, TWICE | {"n_steps": 2, "n_detail_levels": 2}, "n_detail_levels is 1, not 2"),
-        ({"n_detail_levels": 1}, TWICE | {"n_steps": 2}, "n_detail_levels is 2, not 1"),
+        (
+            {},
+            TWICE | {"n_steps": 2, "n_detail_levels": 2},
+            "n_detail_levels is 2; use 1, .* 0 for plain",
+        ),
+        ({"n_detail_levels": 1}, TWICE | {"n_steps": 2}, "n_detail_levels is 1; use 2, .*details$"),
         ({}, {"n_steps": 2, "n_detail_levels": 1}, "n_detail_levels is 0, not 1"),
     ],
 )
@@ -244,6 +248,21 @@ def test_what_cannot_have_more_pixels_is_named(changes: dict, said: str) -> None
     )
     with pytest.raises(InputError, match=f"init: small .*{said}"):
         check_growth("small", small, large)
+
+
+def test_levels_of_details_are_grown_by_such_levels() -> None:
+    """The finest levels are those of details: none is put before a plain one, or after."""
+    small = dataclasses.replace(SMALL, n_levels=2, n_detail_levels=1)
+    large = dataclasses.replace(small, image_height=16, image_width=16, n_levels=3)
+    for wrong in (0, 1):
+        with pytest.raises(
+            InputError, match=f"n_detail_levels is {wrong}; use 2, so that all .*s$"
+        ):
+            check_growth("small", small, dataclasses.replace(large, n_detail_levels=wrong))
+    plain = dataclasses.replace(small, n_detail_levels=0)
+    larger = dataclasses.replace(large, image_height=32, image_width=32, n_levels=4)
+    with pytest.raises(InputError, match="n_detail_levels is 1; use 2, .*, or 0 for plain ones$"):
+        check_growth("small", plain, dataclasses.replace(larger, n_detail_levels=1))
 
 
 def test_fixed_permutations_and_sigmoid_scales_can_widen() -> None:

@@ -288,6 +288,12 @@ def test_levels_cannot_all_be_trained_alone(tmp_path: Path) -> None:
     refused(tmp_path / "out", "n_trained_levels is 1, and the model has 1 level", config=config)
 
 
+@pytest.mark.parametrize("levels", [0, -1, True])
+def test_the_number_of_levels_to_train_is_a_whole_number(levels: int) -> None:
+    with pytest.raises(InputError, match="n_trained_levels is .*; use a whole number from 1 on"):
+        dataclasses.replace(RUN, n_trained_levels=levels)
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match="out: "):
