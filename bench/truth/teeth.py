@@ -2,11 +2,8 @@
 
 PEOPLE is a folder of `glow-jax generate`, at 256 pixels. Of each person of the split `train` whose
 mouth is open, the colour of the face (at the nose) is compared with that of the teeth (the lighter
-half of what is seen between the lips, unless it is as red as the face). Prints the exponents e of
-
-    teeth ~ face ** e
-
-for red, green and blue and of all three: `transfer.expression.mouth.TEETH_EXPONENT`.
+half of what is seen between the lips, unless it is as red as the face). Prints the slopes of the
+logarithms of teeth on those of faces: `transfer.expression.mouth.LIGHT`, `WARMTH` and `GREEN`.
 """
 
 import argparse
@@ -32,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     from glow_jax.data.photoreal_faces.shards import read_made
     from glow_jax.io.errors import InputError
+    from transfer.expression.mouth import COMPONENTS
 
     try:
         rows = [row for row in read_made(args.people) if row["split"] == "train"]
@@ -46,17 +44,17 @@ def main(argv: list[str] | None = None) -> int:
     if len(both) < 10:
         print(f"bench.truth.teeth: error: {args.people}: {len(both)} show teeth", file=sys.stderr)
         return 2
-    faces, teeth = np.moveaxis(np.log(both), 1, 0)
+    faces, teeth = np.moveaxis(np.log(both) @ COMPONENTS, 1, 0)
     print(f"{len(rows[: args.pictures])} pictures, {len(both)} show teeth")
-    for name, channels in {"red": [0], "green": [1], "blue": [2], "all": [0, 1, 2]}.items():
-        exponent, left = exponent_of(faces[:, channels], teeth[:, channels])
-        print(f"{name:6s} exponent {exponent:.2f}, standard deviation of the log left {left:.2f}")
+    for i, name in enumerate(("luma", "red to blue", "green to both")):
+        slope, left = slope_of(faces[:, i], teeth[:, i])
+        print(f"{name:14s} slope {slope:.2f}, standard deviation left {left:.3f}")
     return 0
 
 
-def exponent_of(faces: np.ndarray, teeth: np.ndarray) -> tuple[float, float]:
-    """The common slope of (N, C) logarithms, each channel about its mean, and what is left."""
-    x, y = faces - faces.mean(0), teeth - teeth.mean(0)
+def slope_of(faces: np.ndarray, teeth: np.ndarray) -> tuple[float, float]:
+    """The slope of (N,) values, and the standard deviation of what it leaves."""
+    x, y = faces - faces.mean(), teeth - teeth.mean()
     slope = (x * y).sum() / (x * x).sum()
     return float(slope), float((y - slope * x).std())
 

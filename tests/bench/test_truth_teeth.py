@@ -37,9 +37,9 @@ def test_colours_are_of_the_face_and_of_teeth_alone(tmp_path: Path) -> None:
     assert teeth.colours(red, landmarks(0.01)) is None  # a mouth that is shut
 
 
-def test_the_exponent_is_the_common_slope() -> None:
-    faces = np.random.default_rng(0).normal(5, 0.3, (200, 3))
-    slope, left = teeth.exponent_of(faces, 0.7 * faces + (1, 2, 3))
+def test_the_slope_is_about_the_means() -> None:
+    faces = np.random.default_rng(0).normal(5, 0.3, 200)
+    slope, left = teeth.slope_of(faces, 0.7 * faces + 2)
     assert slope == pytest.approx(0.7) and left == pytest.approx(0, abs=1e-9)
 
 

@@ -334,9 +334,10 @@ def limited(
 ) -> Float[Array, "B H W 4"]:
     """An edit whose additions suit skin and hair; it is fitted on skin of the mean face.
 
-    Only its luma is used, so that no skin turns grey: what gets darker keeps its hue, and what gets
-    brighter gets the face's. Where the warped picture is darker than the face, as hair and brows
-    are, the edit darkens it less, in proportion; and it makes nothing brighter than the face.
+    No skin turns grey: what the edit darkens loses the share of each channel that the face's own
+    colour would lose, and what it brightens gets light of the face's hue. Where the warped picture
+    is darker or brighter than the face, as hair and highlights are, the edit darkens it less; and
+    it makes nothing brighter than the face.
     Inside lips that part, and for a model without a `smoothing`, the edit is unchanged.
 
     Args:
@@ -351,7 +352,7 @@ def limited(
     face = jnp.maximum(colours, 1)[:, None, None]
     added, removed = edit[..., :3], edit[..., 3:]
     light, luma, face_luma = ((part @ weights)[..., None] for part in (added, pixels, face))
-    darker = light * pixels / jnp.maximum(luma, face_luma)
+    darker = added * pixels / face * (face_luma / jnp.maximum(luma, face_luma))
     room = jnp.maximum(face_luma - luma, 0)
     brighter = jnp.clip(light, 0, room) * face / face_luma
     suited = jnp.where(removed > 0, added, jnp.where(light < 0, darker, brighter))

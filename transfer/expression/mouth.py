@@ -14,6 +14,7 @@ between lips that were shut, 0 outside them. Pure functions of arrays; the gain 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from transfer.expression import model as em
@@ -26,12 +27,16 @@ from transfer.expression.model import (
 )
 from transfer.expression.openings import lip_gap, newly_open, smooth_step
 from transfer.expression.warp import warp_to
+from transfer.grey import LUMA
 
 # `newly_open` of a mouth that shows nothing of the source's, and of one that shows only that.
 OWN_MOUTH, SOURCE_MOUTH = 0.2, 0.6
-# The colour of teeth goes as this power of the colour of the face: faces differ by their skin, too.
-# Measured on photoreal people (`python -m bench.truth.teeth`).
-TEETH_EXPONENT = 0.64
+# How much of the difference of two faces is light, which teeth get too: of the logarithms' luma, of
+# red to blue, and of green to both. The rest is skin. Measured on photoreal people
+# (`python -m bench.truth.teeth`).
+LIGHT, WARMTH, GREEN = 0.64, 0.56, 0.33
+# Columns: from the logarithms of red, green and blue to these three.
+COMPONENTS = np.array([[*LUMA], [1, 0, -1], [-0.5, 1, -0.5]]).T
 MIN_COLOUR = 8.0  # grey levels that are added to a colour, for dark pictures
 MAX_TINT = 2.5
 # The share of the target's gap that the source's gap must have, so that the source's mouth is used.
@@ -83,8 +88,12 @@ def tint(target: Float[Array, "B 3"], source: Float[Array, "B 3"]) -> Float[Arra
     Returns:
         Of red, green and blue, between 1 / MAX_TINT and MAX_TINT; 1 for faces of equal colour.
     """
-    ratio = (target + MIN_COLOUR) / (source + MIN_COLOUR)
-    return jnp.clip(ratio**TEETH_EXPONENT, 1 / MAX_TINT, MAX_TINT)
+    ratio = jnp.log((target + MIN_COLOUR) / (source + MIN_COLOUR))
+    light, warmth, green = jnp.moveaxis(ratio @ jnp.asarray(COMPONENTS, ratio.dtype), -1, 0)
+    hue = jnp.stack([WARMTH * warmth / 2, GREEN * green, -WARMTH * warmth / 2], -1)
+    luma = hue @ jnp.asarray(LUMA, ratio.dtype)
+    factors = jnp.exp(hue + (LIGHT * light - luma)[..., None])
+    return jnp.clip(factors, 1 / MAX_TINT, MAX_TINT)
 
 
 def mouth_between(

@@ -113,20 +113,21 @@ def test_the_residual_suits_hair_and_skin() -> None:
 
 
 def test_the_residual_keeps_the_hue_of_skin() -> None:
-    """A grey edit of a dark brown face: darker skin keeps its hue, lighter gets the face's."""
+    """A brown face: shadows stay brown, light is brown, and highlights lose no hue of their own."""
     model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
     face = np.array([[120.0, 80.0, 60.0]], np.float32)
     pixels = np.array([[[[60, 40, 30], [30, 30, 30], [60, 40, 30], [150, 150, 160]]]], np.float32)
     edit = np.zeros((1, 1, 4, 4), np.float32)
-    edit[0, 0, :, :3] = np.array([20, 20, -20, -20])[:, None]
+    edit[0, 0, :2, :3] = 20
+    edit[0, 0, 2:, :3] = -0.25 * face
     arrays = (jnp.asarray(part) for part in (edit, pixels, face))
-    got = pixels + np.asarray(em.limited(model, *arrays))[..., :3]
+    added = np.asarray(em.limited(model, *arrays))[0, 0, :, :3]
 
     def hue(colour: np.ndarray) -> np.ndarray:
         return np.asarray(colour / colour.sum(-1, keepdims=True))
 
-    np.testing.assert_allclose(hue(got[0, 0, [0, 2]]), hue(face).repeat(2, 0), rtol=1e-5)
-    np.testing.assert_allclose(hue(got[0, 0, 3]), hue(pixels[0, 0, 3]), rtol=1e-5)
-    np.testing.assert_allclose(hue(got[0, 0, 1] - pixels[0, 0, 1]), hue(face)[0], rtol=1e-4)
-    luma = (got - pixels) @ np.array(LUMA)
-    np.testing.assert_allclose(luma[0, 0], [20, 20, -10, -20], rtol=1e-5)
+    np.testing.assert_allclose(hue(added[:2]), hue(face).repeat(2, 0), rtol=1e-5)
+    np.testing.assert_allclose(hue(-added[2:]), hue(pixels[0, 0, 2:]), rtol=1e-5)
+    luma = added @ np.array(LUMA)
+    dark = -0.25 * float(face[0] @ np.array(LUMA))
+    np.testing.assert_allclose(luma, [20, 20, dark / 2, dark], rtol=1e-5)

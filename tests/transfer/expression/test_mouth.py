@@ -6,8 +6,9 @@ import pytest
 
 from glow_jax.io.landmarks68 import LIP_OUTER_EDGES, LIP_PAIRS, LOWER_EDGES, UPPER_EDGES
 from tests.support.expressions import face
-from transfer.expression.mouth import share, tint
+from transfer.expression.mouth import GREEN, LIGHT, MIN_COLOUR, WARMTH, share, tint
 from transfer.expression.openings import between_eyes, lip_gap, newly_open, opened_as_far
+from transfer.grey import LUMA
 
 
 def lips(gap: float) -> jnp.ndarray:
@@ -72,11 +73,20 @@ def test_an_open_mouth_opens_less_far_and_a_shut_one_as_far() -> None:
 
 
 def test_a_tint_is_in_part_the_ratio_of_the_faces_colours() -> None:
-    grey = jnp.full((1, 3), 120.0)
+    """Light more than warmth, warmth more than green: skins differ between green and magenta."""
+    grey = jnp.full((1, 3), 120.0) - MIN_COLOUR
     np.testing.assert_array_equal(tint(grey, grey), 1)
-    one, other = jnp.array([[142.0, 92.0, 72.0]]), jnp.array([[67.0, 92.0, 192.0]])
-    np.testing.assert_allclose(tint(one, other), [[2**0.64, 1, 0.4**0.64]], rtol=1e-6)
-    np.testing.assert_allclose(tint(one, other) * tint(other, one), 1, rtol=1e-6)
+    np.testing.assert_allclose(tint(2 * grey + MIN_COLOUR, grey), 2**LIGHT, rtol=1e-5)
+    warm = jnp.array([[180.0, 120.0, 80.0]]) - MIN_COLOUR
+    found = np.log(tint(warm, grey))[0]
+    assert found[0] - found[2] == pytest.approx(WARMTH * np.log(180 / 80), rel=1e-4)
+    green = jnp.array([[120.0, 160.0, 120.0]]) - MIN_COLOUR
+    found = np.log(tint(green, grey))[0]
+    assert found[1] - found[0] == pytest.approx(GREEN * np.log(160 / 120), rel=1e-4)
+    assert found[0] == pytest.approx(found[2]) and found @ np.array(LUMA) == pytest.approx(
+        LIGHT * LUMA[1] * np.log(160 / 120), rel=1e-4
+    )
+    np.testing.assert_allclose(tint(warm, green) * tint(green, warm), 1, rtol=1e-5)
     black, white = jnp.zeros((1, 3)), jnp.full((1, 3), 255.0)
     red = jnp.array([[255.0, 0, 0]])
     for one, other in [(black, white), (red, white), (white, red), (red, 255 - red)]:
