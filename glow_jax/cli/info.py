@@ -21,6 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--calibrate",
+        action="extend",
         nargs="+",
         type=Path,
         metavar="DIR",

@@ -29,6 +29,8 @@ LIP_PAIRS = slice(4, 7)  # the pairs that belong to the lips
 # Landmarks on the outer and on the inner edge of the lips, in pairs: upper lip, then lower lip.
 LIP_OUTER_EDGES = np.array([50, 51, 52, 58, 57, 56])
 LIP_INNER_EDGES = np.array([61, 62, 63, 67, 66, 65])
+# Landmarks on the outer edges beside the mouth's corners: upper lip, and lower lip, in pairs.
+BESIDE_UPPER, BESIDE_LOWER = np.array([49, 53]), np.array([59, 55])
 
 # Landmark i of a mirrored picture is landmark MIRROR[i] of the picture.
 MIRROR = np.array(

@@ -66,6 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha",
         dest="alphas",
+        action="extend",
         nargs="+",
         type=_alpha,
         metavar="A",

@@ -75,6 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--photoreal",
         type=Path,
+        action="extend",
         nargs="+",
         metavar="DIR",
         help="also fit on these folders of `glow-jax generate`, complete or not: with them and "

@@ -48,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alpha",
         dest="alphas",
+        action="extend",
         nargs="+",
         metavar="A",
         help="how much of the expression is added: 0 none, 1 all of it; numbers, FIRST:LAST:STEP "
@@ -105,6 +106,7 @@ def _add_people_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expression",
         dest="expressions",
+        action="extend",
         nargs="+",
         type=Path,
         required=True,

@@ -1,9 +1,12 @@
 """The gaps between upper and lower lids and between the lips, and the lips' thickness."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from glow_jax.io.landmarks68 import (
+    BESIDE_LOWER,
+    BESIDE_UPPER,
     LEFT_EYE,
     LIP_INNER_EDGES,
     LIP_OUTER_EDGES,
@@ -16,6 +19,7 @@ from glow_jax.io.landmarks68 import (
 Landmarks = Float[Array, "B 68 2"]
 
 MIN_THICKNESS = 0.7  # least share of its thickness that a lip keeps
+MIN_HEIGHT = 0.4  # least share of the mouth's height beside its corners that is kept
 OPENING_NORM = 1.5  # of the gap between lips and the gap that an expression adds
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 MIN_LID_GAP = 0.012  # the same for lids, where shut eyes are drawn (`transfer.expression.lids`)
@@ -65,17 +69,31 @@ def opened_as_far(
 
 
 def unfolded(landmarks: Landmarks, displacements: Landmarks) -> Landmarks:
-    """Displacements under which each lip keeps MIN_THICKNESS of its thickness.
+    """Displacements under which lips do not fold.
 
-    Without this, thin lips fold. The inner edges move as before, and the outer ones farther.
+    Each lip keeps MIN_THICKNESS of its thickness: inner edges move as before, and outer ones
+    farther. Beside its corners the mouth keeps MIN_HEIGHT of its height.
     """
-    across = landmarks[:, LIP_OUTER_EDGES] - landmarks[:, LIP_INNER_EDGES]
+    missing = _missing(landmarks, displacements, LIP_INNER_EDGES, LIP_OUTER_EDGES, MIN_THICKNESS)
+    displacements = displacements.at[:, LIP_OUTER_EDGES].add(missing)
+    missing = _missing(landmarks, displacements, BESIDE_UPPER, BESIDE_LOWER, MIN_HEIGHT) / 2
+    return displacements.at[:, BESIDE_UPPER].add(-missing).at[:, BESIDE_LOWER].add(missing)
+
+
+def _missing(
+    landmarks: Landmarks,
+    displacements: Landmarks,
+    one: Int[np.ndarray, " P"],
+    other: Int[np.ndarray, " P"],
+    least: float,
+) -> Float[Array, "B P 2"]:
+    """How much farther from `one` landmarks must be of `other`, to keep `least` of the distance."""
+    across = landmarks[:, other] - landmarks[:, one]
     before = jnp.linalg.norm(across, axis=-1, keepdims=True)
     away = across / jnp.maximum(before, 1e-6)
-    change = displacements[:, LIP_OUTER_EDGES] - displacements[:, LIP_INNER_EDGES]
+    change = displacements[:, other] - displacements[:, one]
     after = before + (change * away).sum(-1, keepdims=True)
-    missing = jnp.maximum(MIN_THICKNESS * before - after, 0) * away
-    return displacements.at[:, LIP_OUTER_EDGES].add(missing)
+    return jnp.maximum(least * before - after, 0) * away
 
 
 def _gaps(points: Landmarks, down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]:

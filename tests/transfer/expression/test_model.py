@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from glow_jax.io.landmarks68 import (
+    BESIDE_LOWER,
+    BESIDE_UPPER,
     LIP_INNER_EDGES,
     LIP_OUTER_EDGES,
     LOWER_EDGES,
@@ -17,7 +19,13 @@ from transfer.expression import model as ex
 from transfer.expression.calibration import calibrate
 from transfer.expression.fit import fit_displacements
 from transfer.expression.mean_shape import face_mask, mean_shape_of
-from transfer.expression.openings import MIN_GAP, MIN_THICKNESS, newly_open, unfolded
+from transfer.expression.openings import (
+    MIN_GAP,
+    MIN_HEIGHT,
+    MIN_THICKNESS,
+    newly_open,
+    unfolded,
+)
 from transfer.expression.pairs import Pairs
 
 PLACE = face()
@@ -271,4 +279,23 @@ def test_lips_that_are_pressed_keep_most_of_their_thickness() -> None:
         left = across + got[0, LIP_OUTER_EDGES] - got[0, LIP_INNER_EDGES]
         np.testing.assert_allclose(left, max(share, MIN_THICKNESS) * across, atol=1e-6)
         others = np.delete(np.arange(68), LIP_OUTER_EDGES)
+        np.testing.assert_array_equal(got[0, others], 0)
+
+
+def test_a_mouth_does_not_fold_beside_its_corners() -> None:
+    """Thin lips whose upper edge moves down and whose lower one moves up had folded into rings."""
+    place = jnp.asarray(PLACE)[None]
+    height = np.asarray(place[:, BESIDE_LOWER] - place[:, BESIDE_UPPER])
+    for share in (0.9, 0.1, -0.5):  # of the height that would be left
+        shift = np.zeros((1, 68, 2), np.float32)
+        shift[0, BESIDE_LOWER] = 0.7 * (share - 1) * height[0]
+        shift[0, BESIDE_UPPER] = -0.3 * (share - 1) * height[0]
+        got = np.asarray(unfolded(place, jnp.asarray(shift)))
+        left = height + got[:, BESIDE_LOWER] - got[:, BESIDE_UPPER]
+        np.testing.assert_allclose(left, max(share, MIN_HEIGHT) * height, atol=1e-6)
+        centre = got[:, BESIDE_LOWER] + got[:, BESIDE_UPPER]
+        np.testing.assert_allclose(
+            centre, shift[:, BESIDE_LOWER] + shift[:, BESIDE_UPPER], atol=1e-6
+        )
+        others = np.delete(np.arange(68), [*BESIDE_LOWER, *BESIDE_UPPER])
         np.testing.assert_array_equal(got[0, others], 0)
