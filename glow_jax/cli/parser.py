@@ -9,15 +9,10 @@ from glow_jax.io.messages import one_line
 
 LIKENESS = 0.7  # of two words, 0-1 (difflib), from which one is proposed for the other
 MAX_PROPOSED = 3
-# What `action="append"` and `action="extend"` make; argparse has no public name for it.
-COLLECTING = argparse._AppendAction
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that notes which options are on the command line.
-
-    It takes no abbreviated options, and none with a value twice unless its values are collected:
-    argparse would forget the first value.
+    """A parser that takes no abbreviated options, and notes which are on the command line.
 
     Attributes:
         given: names of the parameters that the words set.
@@ -27,7 +22,6 @@ class Parser(argparse.ArgumentParser):
         """The arguments are those of `argparse.ArgumentParser`."""
         super().__init__(allow_abbrev=False, **settings)
         self.given: set[str] = set()
-        self._taken: set[argparse.Action] = set()
 
     def error(self, message: str) -> NoReturn:
         """End the process with exit code 2, and one line however long a word is."""
@@ -37,7 +31,6 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse's, but an unknown option is the first error that is reported."""
-        self._taken = set()
         options = self._option_string_actions
         for word in args or ():
             name = word.partition("=")[0]
@@ -49,13 +42,25 @@ class Parser(argparse.ArgumentParser):
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """As argparse's, which calls it for every argument that it finds among the words."""
-        if action in self._taken and not isinstance(action, COLLECTING):
-            self.error(f"{action.option_strings[-1]} is given twice; give it once")
-        if action.option_strings and action.nargs != 0:
-            self._taken.add(action)
         if action.option_strings or arg_strings:
             self.given.add(action.dest)
         return super()._get_values(action, arg_strings)
+
+
+class Once(argparse.Action):
+    """An option of one picture or folder: given twice it is an error, where argparse keeps one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} is given twice; put the pictures into one folder")
+        setattr(namespace, self.dest, values)
 
 
 def meant(word: str, known: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from glow_jax.cli.options import add_model_options, refuse_given
 from glow_jax.cli.output import Output, add_output_options
+from glow_jax.cli.parser import Once
 from glow_jax.io.errors import InputError
 from transfer.cli.photographs import (
     add_align_option,
@@ -58,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reference",
+        action=Once,
         type=Path,
         metavar="DIR",
         help="neutral pictures of the person in the photographs, against which the expression is "

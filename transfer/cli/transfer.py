@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from glow_jax.cli.options import add_model_options, start_jax
 from glow_jax.cli.output import Output, add_output_options
+from glow_jax.cli.parser import Once
 from glow_jax.io.messages import one_line
 from transfer.cli.photographs import (
     add_align_option,
@@ -115,6 +116,7 @@ def _add_people_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--source",
+        action=Once,
         type=Path,
         metavar="IMAGE|DIR",
         help="picture of the source person without an expression, or a folder of that person's "
