@@ -352,7 +352,8 @@ def limited(
     face = jnp.maximum(colours, 1)[:, None, None]
     added, removed = edit[..., :3], edit[..., 3:]
     light, luma, face_luma = ((part @ weights)[..., None] for part in (added, pixels, face))
-    darker = added * pixels / face * (face_luma / jnp.maximum(luma, face_luma))
+    share = jnp.clip(added / face, -1, 0)  # of each channel, at most all of it
+    darker = share * pixels * (face_luma / jnp.maximum(luma, face_luma))
     room = jnp.maximum(face_luma - luma, 0)
     brighter = jnp.clip(light, 0, room) * face / face_luma
     suited = jnp.where(removed > 0, added, jnp.where(light < 0, darker, brighter))

@@ -131,3 +131,16 @@ def test_the_residual_keeps_the_hue_of_skin() -> None:
     luma = added @ np.array(LUMA)
     dark = -0.25 * float(face[0] @ np.array(LUMA))
     np.testing.assert_allclose(luma, [20, 20, dark / 2, dark], rtol=1e-5)
+
+
+def test_the_residual_takes_no_more_than_a_pixel_has() -> None:
+    """A face in red light has hardly any blue: white eyes in it stay within the range of bytes."""
+    model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
+    pixels = np.array([[[[255, 255, 255], [0, 0, 255], [250, 250, 250]]]], np.float32)
+    edit = np.zeros((1, 1, 3, 4), np.float32)
+    edit[..., :3] = (-10, -10, -10)
+    edit[0, 0, 2, :3] = (-10, -10, 30)
+    for colour in ([200.0, 60.0, 2.0], [0.0, 0.0, 0.0], [120.0, 80.0, 60.0]):
+        arrays = (jnp.asarray(part) for part in (edit, pixels, np.array([colour], np.float32)))
+        added = np.asarray(em.limited(model, *arrays))[..., :3]
+        assert np.isfinite(added).all() and (added <= 0).all() and (added >= -pixels).all()
