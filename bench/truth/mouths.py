@@ -73,17 +73,17 @@ def measure(
     side = codec.size[0]
     truth = album.pixels([album.number[case.truth] for case in cases])
     inside = np.stack([lips_mask(labels[c.truth]["landmarks"], side) for c in cases])
-    warped, base, mouth, tinted = given_landmarks(model, album, labels, cases)
+    warped, base, mouth, suited = given_landmarks(model, album, labels, cases)
     n = len(cases)
     plain = Light(np.full(n, 1.0, np.float32), np.zeros(n, np.float32))
-    light = light_of(codec, base, tinted)
+    light = light_of(codec, base, suited)
     ways = {
         "warp, nothing added": warped,
         "warp with its residual": base,
         "source's mouth as it is": with_mouth(base, mouth, plain),
-        "... in the target's colours": with_mouth(base, tinted, plain),
-        "... gain by the flow": with_mouth(base, tinted, light._replace(offset=plain.offset)),
-        "... gain and offset by it": with_mouth(base, tinted, light),
+        "... in the target's colours": with_mouth(base, suited, plain),
+        "... gain by the flow": with_mouth(base, suited, light._replace(offset=plain.offset)),
+        "... gain and offset by it": with_mouth(base, suited, light),
     }
     rows = {}
     for name, pictures in ways.items():
@@ -103,7 +103,7 @@ def given_landmarks(
     import jax.numpy as jnp
 
     from transfer.expression import model as em
-    from transfer.expression.mouth import mouth_between, tint
+    from transfer.expression.mouth import mouth_between, tinted
     from transfer.expression.warp import warp
 
     def marks(names: list[str]) -> Any:
@@ -123,17 +123,15 @@ def given_landmarks(
         warped = warp(images.astype(jnp.float32), before, after - before)
         edit = em.residual_edit(model, images, before, after - before, activations)
         edit = em.from_mean_shape(model, edit, after, (images.shape[1], images.shape[2]))
-        factors = tint(em.face_colour(images, before), em.face_colour(details, at))
+        colours = em.face_colour(images, before), em.face_colour(details, at)
         plain = details.astype(jnp.float32)
-        mouth, tinted = (
-            mouth_between(model, before, after, at, pixels)
-            for pixels in (plain, plain * factors[:, None, None])
-        )
-        return warped, em.apply_edit(edit, warped), mouth, tinted
+        kinds = (plain, tinted(plain, *colours))
+        mouths = (mouth_between(model, before, after, at, kind) for kind in kinds)
+        return warped, em.apply_edit(edit, warped), *mouths
 
-    warped, base, mouth, tinted = painted(jnp.asarray(pixels), jnp.asarray(shown))
+    warped, base, *mouths = map(np.asarray, painted(jnp.asarray(pixels), jnp.asarray(shown)))
     half = np.float32(0.5)
-    return np.asarray(warped) + half, np.asarray(base) + half, np.asarray(mouth), np.asarray(tinted)
+    return warped + half, base + half, *mouths
 
 
 if __name__ == "__main__":

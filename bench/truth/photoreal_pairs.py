@@ -36,13 +36,13 @@ from bench.truth.scores import ssim_map
 from bench.truth.varied import varied
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
+from transfer.grey import LUMA
 from transfer.photos.aligned_faces import READ_PX
 
 SIDE = 256  # pixels of the photographs
 MIN_OPENING = 0.0015  # area between the lips, as a share of the picture: 98 pixels of 256 x 256
 TILE, TITLE, GAP = 120, 14, 4  # pixels of the contact sheet
 CHUNK = 16  # outputs that are computed at once
-LUMA = np.array([0.299, 0.587, 0.114])
 COLUMNS: tuple[str, ...] = ("gain", "r", "truth_gain", "truth_r", "to_target", "nearer")
 COLUMNS += ("mouth_mae", "mouth_ssim", "mouth_sharpness")
 MANY = 20  # pictures of each person in the means of rows `many`

@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+from transfer.grey import LUMA
+
 SIDE = 64  # lengths below are in pixels of a picture of this height, and scale with the height
 EDGE_SIGMA = 0.7
 # Pixels: radius for edges in the wrong place, and for edges that neither picture has.

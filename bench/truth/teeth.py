@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from bench.truth.photoreal_pairs import LUMA, SIDE, lips_mask
+from bench.truth.photoreal_pairs import SIDE, lips_mask
+from transfer.grey import LUMA
 
 MIN_PIXELS = 150  # of the mouth, without its border
 MIN_WHITER = 0.05  # log of red to green, below the face's
@@ -32,20 +33,21 @@ def main(argv: list[str] | None = None) -> int:
     from transfer.expression.mouth import COMPONENTS
 
     try:
-        rows = [row for row in read_made(args.people) if row["split"] == "train"]
+        rows = [row for row in read_made(args.people) if row["split"] == "train"][: args.pictures]
         found = [
             colours(args.people / str(SIDE) / row["file"], np.array(row["landmarks"]))
-            for row in rows[: args.pictures]
+            for row in rows
         ]
     except (InputError, OSError) as error:
         print(f"bench.truth.teeth: error: {error}", file=sys.stderr)
         return 2
     both = np.array([one for one in found if one is not None])
     if len(both) < 10:
-        print(f"bench.truth.teeth: error: {args.people}: {len(both)} show teeth", file=sys.stderr)
+        said = f"{args.people}: {len(both)} people show teeth; 10 are needed"
+        print(f"bench.truth.teeth: error: {said}", file=sys.stderr)
         return 2
     faces, teeth = np.moveaxis(np.log(both) @ COMPONENTS, 1, 0)
-    print(f"{len(rows[: args.pictures])} pictures, {len(both)} show teeth")
+    print(f"{len(rows)} pictures, {len(both)} show teeth")
     for i, name in enumerate(("luma", "red to blue", "green to both")):
         slope, left = slope_of(faces[:, i], teeth[:, i])
         print(f"{name:14s} slope {slope:.2f}, standard deviation left {left:.3f}")

@@ -36,7 +36,7 @@ from transfer.expression.openings import (
     MIN_LID_GAP,
     between_eyes,
     newly_open,
-    opened_as_far,
+    parted_less,
     uncrossed,
     unfolded,
 )
@@ -50,8 +50,8 @@ AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled func
 
 # Estimated activations are clipped to +- this; 1 is the full strength of an AU.
 MAX_ACTIVATION = 1.1
-# Version of the work of models that were adapted to photographs; increased whenever the same
-# photographs give other activations, or the same activations other pictures.
+# Version of what is estimated and made with models that were adapted to photographs; increased
+# whenever the same photographs give other activations, or the same activations other pictures.
 READING = "3"
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
@@ -288,7 +288,7 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
     face_down = jnp.stack([-y, x], -1)
     if model.smoothing is None:
         return uncrossed(landmarks, turned, face_down)
-    turned = opened_as_far(landmarks, turned, face_down)
+    turned = parted_less(landmarks, turned, face_down)
     return unfolded(landmarks, uncrossed(landmarks, turned, face_down, MIN_LID_GAP))
 
 
@@ -334,10 +334,11 @@ def limited(
 ) -> Float[Array, "B H W 4"]:
     """An edit whose additions suit skin and hair; it is fitted on skin of the mean face.
 
-    No skin turns grey: what the edit darkens loses the share of each channel that the face's own
-    colour would lose, and what it brightens gets light of the face's hue. Where the warped picture
-    is darker or brighter than the face, as hair and highlights are, the edit darkens it less; and
-    it makes nothing brighter than the face.
+    What it darkens loses the share of each channel that the face's own colour would lose, and at
+    most all; pixels that are lighter than the face lose the same luma as the face, not the same
+    share. What it brightens gets light of the face's hue, up to the face's luma. So no skin turns
+    grey, and hair is hardly darkened.
+
     Inside lips that part, and for a model without a `smoothing`, the edit is unchanged.
 
     Args:

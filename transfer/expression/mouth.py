@@ -31,9 +31,9 @@ from transfer.grey import LUMA
 
 # `newly_open` of a mouth that shows nothing of the source's, and of one that shows only that.
 OWN_MOUTH, SOURCE_MOUTH = 0.2, 0.6
-# How much of the difference of two faces is light, which teeth get too: of the logarithms' luma, of
-# red to blue, and of green to both. The rest is skin. Measured on photoreal people
-# (`python -m bench.truth.teeth`).
+# Shares of the difference between two faces' colours that is light, which falls on teeth too; the
+# rest is skin. They are of logarithms: luma, red over blue, green over the mean of red and blue.
+# Measured on photoreal people (`python -m bench.truth.teeth`).
 LIGHT, WARMTH, GREEN = 0.64, 0.56, 0.33
 # Columns: from the logarithms of red, green and blue to these three.
 COMPONENTS = np.array([[*LUMA], [1, 0, -1], [-0.5, 1, -0.5]]).T
@@ -41,8 +41,8 @@ MIN_COLOUR = 8.0  # grey levels that are added to a colour, for dark pictures
 MAX_TINT = 2.5
 # The share of the target's gap that the source's gap must have, so that the source's mouth is used.
 MIN_GAP_RATIO = 0.5
-# Gaps of the source's lips, in distances between its eyes, of which nothing and all is used: what
-# is found between lips that meet is lips.
+# Gaps of the source's lips, in distances between its eyes: at SHUT or less none of the source's
+# mouth is used, because what seems to be inside is lips; from OPEN on all of it.
 SHUT, OPEN = 0.015, 0.035
 
 
@@ -75,8 +75,14 @@ def source_mouth(
     before = landmarks + em.displace(model, -own, landmarks)
     after = landmarks + em.displace(model, activations - own, landmarks)
     colours = em.face_colour(images, landmarks), em.face_colour(expressions, shown)
-    tinted = details * tint(*colours).astype(details.dtype)[:, None, None]
-    return mouth_between(model, before, after, shown, tinted)
+    return mouth_between(model, before, after, shown, tinted(details, *colours))
+
+
+def tinted(
+    details: Float[Array, "B h w 3"], target: Float[Array, "B 3"], source: Float[Array, "B 3"]
+) -> Float[Array, "B h w 3"]:
+    """The sources' pictures, grey levels, times `tint` of the colours of the faces."""
+    return details * tint(target, source).astype(details.dtype)[:, None, None]
 
 
 def tint(target: Float[Array, "B 3"], source: Float[Array, "B 3"]) -> Float[Array, "B 3"]:

@@ -30,7 +30,8 @@ LANDMARK_ERROR, JAW_ERROR = 0.03, 0.055
 # chin moves down in a nod too (r .79 fell to .65 with it).
 KEPT = (*UNREAD, "AU26")
 # Factors of the activations of a transfer: parts of the target's face move as far as the source's
-# did, by MediaPipe's landmarks of the outputs. Lips and chin do where nothing is added.
+# did, by MediaPipe's landmarks of the outputs. All are STRENGTH, but those of AS_READ (lips and
+# chin) are 1.
 STRENGTH = 1.3
 AS_READ = ("AU15", "AU17", "AU25", "AU26")
 
@@ -72,7 +73,11 @@ def agreeing(
 def as_strong(
     model: ExpressionModel, activations: Float[np.ndarray, "*N A"]
 ) -> Float[np.ndarray, "*N A"]:
-    """The activations of a transfer: if the model was adapted, times STRENGTH but for AS_READ."""
+    """The activations of a transfer from activations that were read against a neutral picture.
+
+    Those of a model that was not adapted are unchanged; others are multiplied by STRENGTH, but for
+    the units of AS_READ, and clipped to +- MAX_ACTIVATION.
+    """
     if model.smoothing is None:
         return activations
     factors = np.where(np.isin(model.aus, AS_READ), 1, STRENGTH).astype(np.float32)

@@ -51,13 +51,18 @@ def uncrossed(
     return displacements.at[:, UPPER_EDGES].add(-missing).at[:, LOWER_EDGES].add(missing)
 
 
-def opened_as_far(
+def parted_less(
     landmarks: Landmarks, displacements: Landmarks, down: Float[Array, "B 1 2"]
 ) -> Landmarks:
-    """Displacements under which lips that are apart part less than lips that meet.
+    """Displacements that open a mouth less far if it is open already.
 
-    The gap that is there and the one that is added are combined by a norm between their sum and
-    the larger one: a mouth does not open twice. Lower lips move less than before.
+    A gap g to which an expression adds a becomes (g^p + a^p)^(1/p) in place of g + a, with p =
+    OPENING_NORM. The lower lip alone moves less than before, but for its ends.
+
+    Args:
+        landmarks: before they are displaced.
+        displacements: in sides of the picture, as `landmarks`.
+        down: as in `uncrossed`.
     """
     before = jnp.maximum(_gaps(landmarks, down)[:, LIP_PAIRS], 0)
     added = _gaps(displacements, down)[:, LIP_PAIRS]

@@ -7,7 +7,7 @@ import pytest
 from glow_jax.io.landmarks68 import LIP_OUTER_EDGES, LIP_PAIRS, LOWER_EDGES, UPPER_EDGES
 from tests.support.expressions import face
 from transfer.expression.mouth import GREEN, LIGHT, MIN_COLOUR, WARMTH, share, tint
-from transfer.expression.openings import between_eyes, lip_gap, newly_open, opened_as_far
+from transfer.expression.openings import between_eyes, lip_gap, newly_open, parted_less
 from transfer.grey import LUMA
 
 
@@ -61,12 +61,12 @@ def test_an_open_mouth_opens_less_far_and_a_shut_one_as_far() -> None:
         across = between_eyes(place)
         down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]
         wider = lips(before + 0.2) - place
-        moved = opened_as_far(place, wider, down)
+        moved = parted_less(place, wider, down)
         got = lip_gap(place + moved, place)
         np.testing.assert_allclose(got, wanted, atol=1e-3)
         np.testing.assert_array_equal(moved[:, UPPER_EDGES], wider[:, UPPER_EDGES])
-        np.testing.assert_array_equal(opened_as_far(place, -wider, down), -wider)
-        np.testing.assert_array_equal(opened_as_far(place, 0 * wider, down), 0)
+        np.testing.assert_array_equal(parted_less(place, -wider, down), -wider)
+        np.testing.assert_array_equal(parted_less(place, 0 * wider, down), 0)
         less = (wider - moved)[:, LOWER_EDGES[LIP_PAIRS]]
         outer = (wider - moved)[:, LIP_OUTER_EDGES[3:]]  # the lip keeps its thickness
         np.testing.assert_allclose(outer, less, atol=1e-7)
