@@ -104,7 +104,6 @@ def given_landmarks(
 
     from transfer.expression import model as em
     from transfer.expression.mouth import mouth_between, tinted
-    from transfer.expression.warp import warp
 
     def marks(names: list[str]) -> Any:
         return jnp.asarray([labels[name]["landmarks"] for name in names], jnp.float32) / 256
@@ -120,14 +119,13 @@ def given_landmarks(
 
     @jax.jit
     def painted(images: Any, details: Any) -> tuple[Any, ...]:
-        warped = warp(images.astype(jnp.float32), before, after - before)
-        edit = em.residual_edit(model, images, before, after - before, activations)
-        edit = em.from_mean_shape(model, edit, after, (images.shape[1], images.shape[2]))
+        warped = em.warp_pictures(model, images.astype(jnp.float32), before, after - before)
+        base = em.with_displaced(model, images, before, after - before, activations)
         colours = em.face_colour(images, before), em.face_colour(details, at)
         plain = details.astype(jnp.float32)
         kinds = (plain, tinted(plain, *colours))
         mouths = (mouth_between(model, before, after, at, kind) for kind in kinds)
-        return warped, em.apply_edit(edit, warped), *mouths
+        return warped, base, *mouths
 
     warped, base, *mouths = map(np.asarray, painted(jnp.asarray(pixels), jnp.asarray(shown)))
     half = np.float32(0.5)

@@ -317,6 +317,17 @@ def with_expression(
     """Pictures with an expression: warped, and the residual added; grey levels (0-255)."""
     landmarks = find_landmarks(model, images)
     displacements = displace(model, activations, landmarks)
+    return with_displaced(model, images, landmarks, displacements, activations)
+
+
+def with_displaced(
+    model: ExpressionModel,
+    images: Images,
+    landmarks: Landmarks,
+    displacements: Landmarks,
+    activations: Activations,
+) -> Float[Array, "B H W 3"]:
+    """`with_expression` for known landmarks and displacements, in sides of the picture."""
     pixels = warp_pictures(model, images.astype(jnp.float32), landmarks, displacements)
     edit = residual_edit(model, images, landmarks, displacements, activations)
     edit = from_mean_shape(

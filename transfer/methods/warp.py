@@ -108,8 +108,8 @@ class Warp:
         """See `Method`."""
         edited = [self._people.most_neutral(t) for t in rows.targets]
         pairs = zip(rows.expressions, rows.sources, strict=True)
-        found = [self._expression(*pair) for pair in pairs]
-        activations = np.stack([one.activations for one in found])
+        found = [self._people.expression(*pair) for pair in pairs]
+        activations = np.stack([self._multiplied(one) for one in found])
         own = np.stack([self._own(i) for i in edited])
         notes = [self._note(one) for one in found]
         return PreparedPictures(self._faces.pixels(edited), activations, own, notes)
@@ -129,12 +129,9 @@ class Warp:
         own = np.repeat(self._own(target)[None], n, axis=0)
         return PreparedPictures(pictures, activations, own, [""] * n)
 
-    def _expression(self, expression: int, source: int) -> Estimate:
-        """The activations that alpha multiplies."""
-        found = self._people.expression(expression, source)
-        if found.absolute:
-            return found
-        return found._replace(activations=as_strong(self._model, found.activations))
+    def _multiplied(self, found: Estimate) -> np.ndarray:
+        """(A,) activations that alpha multiplies."""
+        return found.activations if found.absolute else as_strong(self._model, found.activations)
 
     def _own(self, picture: int) -> np.ndarray:
         """(A,) activations to remove from a target's picture."""
@@ -184,7 +181,7 @@ class Warp:
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> np.ndarray:
         """The photograph itself is warped, and the residual added; `result` is not used."""
-        activations = alpha * self._expression(expression, source).activations
+        activations = alpha * self._multiplied(self._people.expression(expression, source))
         details = partial(self._faces.photograph, expression)
         return self.pasted(photograph, activations, self._faces.pixels([expression]), details)
 

@@ -10,6 +10,7 @@ from glow_jax.io.landmarks68 import (
     BESIDE_UPPER,
     LIP_INNER_EDGES,
     LIP_OUTER_EDGES,
+    LIP_PAIRS,
     LOWER_EDGES,
     MIRROR,
     UPPER_EDGES,
@@ -23,6 +24,7 @@ from transfer.expression.openings import (
     MIN_GAP,
     MIN_HEIGHT,
     MIN_THICKNESS,
+    lip_gap,
     newly_open,
     unfolded,
 )
@@ -90,6 +92,23 @@ def test_lids_and_lips_meet_and_do_not_cross() -> None:
                 np.testing.assert_allclose(gap - was, 0.4, atol=0.02)
             elif activations[0]:
                 np.testing.assert_allclose(gap, np.minimum(was, MIN_GAP), atol=0.005)
+
+
+def test_an_adapted_model_opens_open_mouths_less() -> None:
+    """By the norm of `parted_less`; a model of renders adds the movement to the gap."""
+    moves = np.zeros((3, 68, 2), np.float32)
+    moves[2, LOWER_EDGES] = (0, 0.2)
+    open_ = PLACE.copy()
+    eyes = float(np.linalg.norm(open_[42:48].mean(0) - open_[36:42].mean(0)))
+    open_[LOWER_EDGES[LIP_PAIRS]] = open_[UPPER_EDGES[LIP_PAIRS]] + np.float32((0, 0.1 * eyes))
+    place = jnp.asarray(open_[None])
+    for smoothing, wanted in [
+        (None, 0.3),
+        (np.array(1e-4, np.float32), (0.1**1.5 + 0.2**1.5) ** (2 / 3)),
+    ]:
+        model = random_expressions(displacements=moves, smoothing=smoothing)
+        moved = ex.displace(model, jnp.asarray([[0, 0, 1.0]], jnp.float32), place)
+        np.testing.assert_allclose(lip_gap(place + moved, place), wanted, atol=2e-3)
 
 
 def test_warped_pictures_without_a_code_are_the_pictures() -> None:

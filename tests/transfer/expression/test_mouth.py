@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from glow_jax.io.landmarks68 import LIP_OUTER_EDGES, LIP_PAIRS, LOWER_EDGES, UPPER_EDGES
-from tests.support.expressions import face
-from transfer.expression.mouth import GREEN, LIGHT, MIN_COLOUR, WARMTH, share, tint
+from tests.support.expressions import SIDE, UNITS, face, random_expressions
+from transfer.expression.mouth import GREEN, LIGHT, MIN_COLOUR, WARMTH, share, source_mouth, tint
 from transfer.expression.openings import between_eyes, lip_gap, newly_open, parted_less
 from transfer.grey import LUMA
 
@@ -92,3 +92,16 @@ def test_a_tint_is_in_part_the_ratio_of_the_faces_colours() -> None:
     for one, other in [(black, white), (red, white), (white, red), (red, 255 - red)]:
         found = np.asarray(tint(one, other))
         assert np.isfinite(found).all() and found.min() >= 0.4 and found.max() <= 2.5
+
+
+def test_a_dark_sources_mouth_is_lit_as_the_target() -> None:
+    """Its grey levels are multiplied by the tint of the target's colour over the source's."""
+    model = random_expressions()
+    target, source = (np.full((1, SIDE, SIDE, 3), grey, np.uint8) for grey in (180, 60))
+    nothing = jnp.zeros((1, len(UNITS)), jnp.float32)
+    details = jnp.asarray(source, jnp.float32)
+    faces = jnp.asarray(target), jnp.asarray(source)
+    got = source_mouth(model, faces[0], nothing, nothing, faces[1], details)
+    wanted = 60 * float(tint(jnp.full((1, 3), 180.0), jnp.full((1, 3), 60.0))[0, 0])
+    assert wanted > 100
+    np.testing.assert_allclose(got[0, 20:-20, 20:-20, :3], wanted, rtol=0.01)

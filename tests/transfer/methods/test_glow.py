@@ -11,15 +11,18 @@ import pytest
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import LOWER_EDGES
+from glow_jax.io.output_schema import NOTHING
 from tests.support.expressions import SIDE, face, painting_models, portraits, random_expressions
 from tests.support.linear import linear_codec
-from transfer.expression.estimate import Estimate
+from transfer.expression.estimate import Estimate, noise_floor
 from transfer.expression.mean_shape import mouth_mask_of
 from transfer.expression.model import ExpressionModel, apply_edit
 from transfer.expression.mouth import source_mouth
+from transfer.expression.movement import as_strong
 from transfer.expression.openings import newly_open
-from transfer.methods.base import Models, Photograph
+from transfer.methods.base import Models, Photograph, Rows
 from transfer.methods.glow import (
+    MOUTHS,
     Glow,
     Light,
     PreparedMouths,
@@ -65,8 +68,8 @@ def open_mouthed(colour: np.ndarray, side: int = SIDE) -> np.ndarray:
 
 
 def farthest_of_nearest(picture: np.ndarray, colour: np.ndarray) -> float:
-    """Largest channel's difference from 0.92 times a colour, of the pixel that is nearest to it."""
-    return float(np.abs(picture - 0.92 * colour).max(-1).min())
+    """Largest channel's difference from a colour, of the pixel that is nearest to it."""
+    return float(np.abs(picture - colour).max(-1).min())
 
 
 def prepared_rows(n: int = 3) -> PreparedMouths:
@@ -131,6 +134,27 @@ def test_at_alpha_0_the_picture_is_unchanged_to_the_bit() -> None:
     found = glow().edit(prepared, np.zeros(3, np.float32))
     np.testing.assert_array_equal(found.values, prepared.pictures + np.float32(0.5))
     assert not found.lost.any() and (found.kept == 1).all()
+
+
+def test_what_is_below_the_noise_before_it_is_multiplied_is_no_expression() -> None:
+    """An adapted model's activations are multiplied; the floor is of those that were read."""
+    model = dataclasses.replace(opening_model(), smoothing=np.array(1e-4, np.float32))
+    method = Glow(painting_models(model), NOBODY)
+    floor = noise_floor(model, absolute=False)
+    rows = Rows([0], [0], [1])
+    for share, wanted in [(0.9, NOTHING), (1.1, "")]:
+        found = Estimate((share * floor).astype(np.float32), False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(method._people, "expression", lambda *_, found=found: found)
+            patch.setattr(method._people, "most_neutral", lambda _: 1)
+            prepared = method.prepare(rows)
+        assert method.notes(prepared) == [wanted]
+        np.testing.assert_array_equal(prepared.activations[0], as_strong(model, found.activations))
+
+
+def test_how_mouths_are_lit_determines_outputs_too() -> None:
+    models = painting_models(opening_model())
+    assert Glow.recipe(models) == Warp.recipe(models) | {"mouths": MOUTHS}
 
 
 def test_a_grey_picture_stays_grey() -> None:
