@@ -7,7 +7,8 @@ the target's picture at 256 pixels. The truth is the target's own picture with t
 the one with the expression that is transferred. With `many` the means of the paper's formula are of
 MANY pictures, as its authors had: those pictures, and copies whose crop and light are varied. With
 `one` the source has no picture but the one with the expression, which is estimated absolutely.
-Needs the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network knows people.
+With `--spoiled` the methods see worse copies of all pictures, and "no transfer" and "the truth" are
+such copies; changes and distances are against the originals. Needs the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network knows people.
 
 - gain, r: slope and correlation of the AUs' change in the outputs on the change in the source's
   pictures, and on that in the truth (`truth_`), with 95 % intervals over targets.
@@ -33,6 +34,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from bench.truth.scores import ssim_map
+from bench.truth.spoiled import KINDS, spoiled
 from bench.truth.varied import varied
 from glow_jax.io.pictures import write_image
 from glow_jax.io.provenance import Provenance
@@ -97,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         choices=ENDINGS,
         help="pictures of each person that the methods see (default: neutral)",
     )
+    parser.add_argument("--spoiled", choices=KINDS, help="what makes pictures worse")
     parser.add_argument("--cases", type=int, help="at most, drawn by --seed (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument(
@@ -137,21 +140,22 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         other = load_models(args.expressions).expression_model
         models = dataclasses.replace(models, expression_model=other)
     labeller, embed = Labeller(), Embedder()
-    album = Album(args.pairs, models.codec, labels)
+    album = functools.partial(Album, args.pairs, models.codec, labels)
+    seen = album(kind=args.spoiled)
     albums = {
-        "one": Album(args.pairs, models.codec, labels, alone=True),
-        "many": Album(args.pairs, models.codec, labels, MANY),
+        "one": album(alone=True, kind=args.spoiled),
+        "many": album(MANY, kind=args.spoiled),
     }
-    judge = Judge(labels, album, labeller, embed)
+    judge = Judge(labels, album(), labeller, embed)
     outputs: dict[str, Iterable[np.ndarray]] = {
-        "no transfer": [album.large(case.target) for case in cases],
-        "the truth": [album.large(case.truth) for case in cases],
+        "no transfer": [seen.large(case.target) for case in cases],
+        "the truth": [seen.large(case.truth) for case in cases],
     }
     for name, kind in itertools.product(args.methods, args.pictures):
         alpha = ALPHAS.get(name, 1.0)
         few = [case.seen(kind) for case in cases]
         title = f"{name}, alpha {alpha:g}" + ENDINGS[kind]
-        outputs[title] = pasted(name, alpha, models, albums.get(kind, album), few)
+        outputs[title] = pasted(name, alpha, models, albums.get(kind, seen), few)
     rows, made = {}, {}
     for name, pictures in outputs.items():
         made[name] = list(pictures)
@@ -160,7 +164,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     labeller.close()
     if args.sheet is not None:
         shown = {name: made[name] for name in made if not name.endswith(" pictures")}
-        write_sheet(args.sheet, labels, album, cases, shown)
+        write_sheet(args.sheet, labels, seen, cases, shown)
     return {
         "commit": commit(),
         "model": models.codec.name,
@@ -168,6 +172,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "people": len({case.target for case in cases}),
         "open_mouths": sum(opens(labels, case) for case in cases),
         "splits": args.splits,
+        "spoiled": args.spoiled,
         "seed": args.seed,
         "rows": rows,
     }
@@ -204,6 +209,7 @@ class Album:
 
     Means are of at least `at_least` pictures: where a person has fewer, copies of them whose crop
     and light are varied are added. With `alone` person i has picture i alone, whatever it shows.
+    With a `kind` of `bench.truth.spoiled.KINDS` all pictures are worse copies.
     """
 
     def __init__(
@@ -213,9 +219,10 @@ class Album:
         labels: dict[str, Any],
         at_least: int = 1,
         alone: bool = False,
+        kind: str | None = None,
     ):
         self._folder, self._codec, self._labels = folder, codec, labels
-        self._at_least, self._alone = at_least, alone
+        self._at_least, self._alone, self._kind = at_least, alone, kind
         self.names = sorted(labels)
         self.number = {name: i for i, name in enumerate(self.names)}
         self._shapes: list[tuple[int, ...]] = []
@@ -244,6 +251,13 @@ class Album:
         return self._read(name, SIDE)
 
     def _read(self, name: str, side: int) -> np.ndarray:
+        if self._kind is None:
+            return self._original(name, side)
+        rng = np.random.default_rng(self.number[name])
+        worse = Image.fromarray(spoiled(self._kind, rng, self._original(name, SIDE)))
+        return np.asarray(worse.resize((side, side), Image.Resampling.BOX))
+
+    def _original(self, name: str, side: int) -> np.ndarray:
         with Image.open(self._folder / str(side) / f"{name}.webp") as image:
             return np.asarray(image.convert("RGB"))
 

@@ -19,6 +19,7 @@ from bench.truth.photoreal_pairs import (
     mouth_figures,
     opens,
 )
+from bench.truth.spoiled import KINDS
 from bench.truth.varied import varied
 from glow_jax.io.landmarks68 import INNER_LIPS
 from tests.support.linear import linear_codec
@@ -125,6 +126,26 @@ def test_means_of_many_pictures_add_copies(tmp_path: Path) -> None:
     assert np.abs(mean - own).max() > 1
     # The copies are of the same picture: on average they differ little from it.
     assert abs(float(mean.mean() - own.mean())) < 25
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_album_of_spoiled_pictures_shows_the_same_worse_copy_at_every_size(
+    tmp_path: Path, kind: str
+) -> None:
+    rng, rows = np.random.default_rng(1), labels()
+    (tmp_path / str(SIDE)).mkdir()
+    for name in rows:
+        coarse = Image.fromarray(rng.integers(40, 200, (32, 32, 3), np.uint8))
+        picture = coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        picture.save(tmp_path / str(SIDE) / f"{name}.webp", lossless=True)
+    plain = Album(tmp_path, linear_codec(), rows)
+    album = Album(tmp_path, linear_codec(), rows, kind=kind)
+    worse, original = album.large("a_smile").astype(int), plain.large("a_smile").astype(int)
+    assert worse.shape == (SIDE, SIDE, 3)
+    assert 1 < np.abs(worse - original).mean() < 60
+    np.testing.assert_array_equal(worse, album.large("a_smile"))
+    small = worse.reshape(8, SIDE // 8, 8, SIDE // 8, 3).mean((1, 3))
+    np.testing.assert_allclose(album.pixels([album.number["a_smile"]])[0], small, atol=1)
 
 
 def test_varied_copies_keep_the_picture() -> None:
