@@ -8,7 +8,8 @@ the one with the expression that is transferred. With `many` the means of the pa
 MANY pictures, as its authors had: those pictures, and copies whose crop and light are varied. With
 `one` the source has no picture but the one with the expression, which is estimated absolutely.
 With `--spoiled` the methods see worse copies of all pictures, and "no transfer" and "the truth" are
-such copies; changes and distances are against the originals. Needs the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network knows people.
+such copies; changes and distances are against the originals. Needs the extra `photoreal`:
+MediaPipe reads Action Units (AUs), dlib's network knows people.
 
 - gain, r: slope and correlation of the AUs' change in the outputs on the change in the source's
   pictures, and on that in the truth (`truth_`), with 95 % intervals over targets.
