@@ -83,7 +83,9 @@ def sided_features(
         The features, and rotation times scale from the template to the picture, pixels.
     """
     return _one_side(
-        images.astype(jnp.float32) @ jnp.asarray(LUMA, jnp.float32), landmarks, template
+        jnp.dot(images.astype(jnp.float32), jnp.asarray(LUMA, jnp.float32), precision="highest"),
+        landmarks,
+        template,
     )
 
 
@@ -147,7 +149,7 @@ def shape_of(
     """
     centred = points - shift[:, None]
     scale_squared = (turn**2).sum((1, 2))[:, None, None] / 2
-    local = jnp.einsum("bkd,bdr->bkr", centred, turn) / scale_squared
+    local = jnp.einsum("bkd,bdr->bkr", centred, turn, precision="highest") / scale_squared
     shape = (local - template[None]) * WINDOWS[0].scale
     return shape.reshape(len(shape), -1) * SHAPE_WEIGHT
 
@@ -162,7 +164,7 @@ def _similarity(
     c = (a[None] * b).sum((1, 2)) / square
     s = (a[None, :, 0] * b[..., 1] - a[None, :, 1] * b[..., 0]).sum(1) / square
     turn = jnp.stack([jnp.stack([c, -s], 1), jnp.stack([s, c], 1)], 1)
-    return turn, centre - jnp.einsum("bij,j->bi", turn, middle)
+    return turn, centre - jnp.einsum("bij,j->bi", turn, middle, precision="highest")
 
 
 def _sampled(
@@ -172,7 +174,7 @@ def _sampled(
     y, x = np.mgrid[: window.height, : window.width].astype(np.float32) + 0.5
     local = np.stack([x - window.width / 2, y - window.height / 2], -1) / window.scale
     local = local + np.array([window.x, window.y], np.float32)
-    place = jnp.einsum("bij,hwj->bhwi", turn, jnp.asarray(local, jnp.float32))
+    place = jnp.einsum("bij,hwj->bhwi", turn, jnp.asarray(local, jnp.float32), precision="highest")
     return bilinear(luma, place + shift[:, None, None])
 
 

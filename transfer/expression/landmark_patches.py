@@ -41,11 +41,12 @@ def patch_features(
     Returns:
         The features, and rotation times scale from the template to the picture, pixels.
     """
-    luma = images.astype(jnp.float32) @ jnp.asarray(LUMA, jnp.float32)
+    luma = jnp.dot(images.astype(jnp.float32), jnp.asarray(LUMA, jnp.float32), precision="highest")
     points, turn, shift = placed(luma, landmarks, template)
     down, right = np.mgrid[:SIDE, :SIDE].astype(np.float32) + 0.5 - SIDE / 2
     square = jnp.asarray(np.stack([right, down], -1)) / scale
-    place = jnp.einsum("bij,hwj->bhwi", turn, square)[:, None] + points[:, :, None, None]
+    place = jnp.einsum("bij,hwj->bhwi", turn, square, precision="highest")
+    place = place[:, None] + points[:, :, None, None]
     edges = histograms(bilinear(luma, place).reshape(-1, SIDE, SIDE))
     parts = edges.reshape(len(luma), -1), shape_of(points, turn, shift, template)
     return jnp.concatenate(parts, 1), turn

@@ -95,7 +95,9 @@ def _line(
 
     def local(points: Array) -> tuple[Array, Array]:
         away = points - start.reshape(-1, *[1] * (points.ndim - 2), 2)
-        parts = [jnp.einsum("b...c,bc->b...", away, one) for one in (axis, normal)]
+        parts = [
+            jnp.einsum("b...c,bc->b...", away, one, precision="highest") for one in (axis, normal)
+        ]
         unit = square.reshape(-1, *[1] * (points.ndim - 2))
         return parts[0] / unit, parts[1] / unit
 

@@ -280,7 +280,10 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
     """
     across = between_eyes(landmarks)
     local = jnp.einsum(
-        "ba,anc->bnc", activations, jnp.asarray(model.displacements, activations.dtype)
+        "ba,anc->bnc",
+        activations,
+        jnp.asarray(model.displacements, activations.dtype),
+        precision="highest",
     )
     right, down = local[..., 0], local[..., 1]
     x, y = across[:, :1], across[:, 1:]
@@ -363,7 +366,9 @@ def limited(
     weights = jnp.asarray(LUMA, pixels.dtype)
     face = jnp.maximum(colours, 1)[:, None, None]
     added, removed = edit[..., :3], edit[..., 3:]
-    light, luma, face_luma = ((part @ weights)[..., None] for part in (added, pixels, face))
+    light, luma, face_luma = (
+        jnp.dot(part, weights, precision="highest")[..., None] for part in (added, pixels, face)
+    )
     share = jnp.clip(added / face, -1, 0)  # of each channel, at most all of it
     darker = share * pixels * (face_luma / jnp.maximum(luma, face_luma))
     room = jnp.maximum(face_luma - luma, 0)

@@ -95,9 +95,10 @@ def tint(target: Float[Array, "B 3"], source: Float[Array, "B 3"]) -> Float[Arra
         Of red, green and blue, between 1 / MAX_TINT and MAX_TINT; 1 for faces of equal colour.
     """
     ratio = jnp.log((target + MIN_COLOUR) / (source + MIN_COLOUR))
-    light, warmth, green = jnp.moveaxis(ratio @ jnp.asarray(COMPONENTS, ratio.dtype), -1, 0)
+    parts = jnp.dot(ratio, jnp.asarray(COMPONENTS, ratio.dtype), precision="highest")
+    light, warmth, green = jnp.moveaxis(parts, -1, 0)
     hue = jnp.stack([WARMTH * warmth / 2, GREEN * green, -WARMTH * warmth / 2], -1)
-    luma = hue @ jnp.asarray(LUMA, ratio.dtype)
+    luma = jnp.dot(hue, jnp.asarray(LUMA, ratio.dtype), precision="highest")
     factors = jnp.exp(hue + (LIGHT * light - luma)[..., None])
     return jnp.clip(factors, 1 / MAX_TINT, MAX_TINT)
 
