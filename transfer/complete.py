@@ -116,6 +116,10 @@ def complete(
     notify(f"{plan.origin}: {plan.title}" if is_edit else f"method: {method}")
     for trouble in skipped:
         notify(f"skipped: {trouble.reason}")
+    if job.duplicates:
+        notify(
+            f"left out: {counted(job.duplicates, 'copy', 'copies')} of outputs, of equal pictures"
+        )
     if job.alone.any() and (error := absolute_error(models)) is not None:
         if not is_edit:
             notify(absolute_line(error))

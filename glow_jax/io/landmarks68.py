@@ -16,7 +16,7 @@ NOSE = slice(27, 36)
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 EYES = slice(36, 48)
 MOUTH_CORNERS = (48, 54)
-INNER_LIPS = slice(60, 68)
+LIPS, INNER_LIPS = slice(48, 68), slice(60, 68)
 
 # Nose and corners of the eyes, which expressions hardly move; landmark 36 has twice the weight.
 STEADY = np.array([*range(27, 37), 36, 39, 42, 45])
@@ -31,6 +31,15 @@ LIP_OUTER_EDGES = np.array([50, 51, 52, 58, 57, 56])
 LIP_INNER_EDGES = np.array([61, 62, 63, 67, 66, 65])
 # Landmarks on the outer edges beside the mouth's corners: upper lip, and lower lip, in pairs.
 BESIDE_UPPER, BESIDE_LOWER = np.array([49, 53]), np.array([59, 55])
+# Landmarks at the ends of the mouth, and those of the jaw that are nearest to them, in pairs.
+CHEEKS = tuple(
+    (np.array(mouth), np.array(jaw))
+    for mouth, jaw in [
+        ((48, 54, 59, 55, 60, 64, 49, 53), (4, 12, 5, 11, 4, 12, 4, 12)),
+        ((48, 54, 59, 55, 60, 64, 49, 53), (3, 13, 4, 12, 3, 13, 3, 13)),
+        ((48, 54, 59, 55, 58, 56), (5, 11, 6, 10, 6, 10)),
+    ]
+)
 
 # Landmark i of a mirrored picture is landmark MIRROR[i] of the picture.
 MIRROR = np.array(

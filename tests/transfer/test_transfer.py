@@ -297,10 +297,10 @@ def test_alphas() -> None:
     assert parse_alphas(["0.3", "1"]) == (0.3, 1.0)
     assert parse_alphas(["0.30:0.50:0.02"]) == tuple(round(0.3 + 0.02 * i, 10) for i in range(11))
     assert parse_alphas(["0.5", "0.5:0.5:1"]) == (0.5,)
-    assert large_alpha_line(np.array([0.5, np.nan, 3.0])) is None
+    assert large_alpha_line(np.array([0.5, np.nan, 2.0])) is None
     assert large_alpha_line(np.array([])) is None
     said = large_alpha_line(np.array([1, -5, np.nan]))
-    assert said is not None and said.startswith("alpha -5: beyond 3 and -3 faces may tear")
+    assert said is not None and said.startswith("alpha -5: beyond 2 and -2 faces may tear")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from transfer.expression.openings import (
     uncrossed,
     unfolded,
 )
+from transfer.expression.turned import of_turned, tangents
 from transfer.expression.warp import SMOOTHING, Smoothing, warp, warp_to
 from transfer.grey import LUMA
 
@@ -52,7 +53,7 @@ AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled func
 MAX_ACTIVATION = 1.1
 # Version of what is estimated and made with models that were adapted to photographs; increased
 # whenever the same photographs give other activations, or the same activations other pictures.
-READING = "3"
+READING = "4"
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
 # Attributes by their names in expressions.npz, in the order in which `fingerprint` hashes them.
@@ -276,7 +277,8 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
     """Displacements of landmarks by an expression, in sides of the picture.
 
     The displacements are rotated and scaled as the eyes are. Lids and lips that meet do not cross.
-    Where the model has a `smoothing`, lips do not fold, and open mouths open less.
+    Where the model has a `smoothing`, the far side of a turned face moves less than the near one,
+    lips do not fold, and open mouths open less.
     """
     across = between_eyes(landmarks)
     local = jnp.einsum(
@@ -285,6 +287,8 @@ def displace(model: ExpressionModel, activations: Activations, landmarks: Landma
         jnp.asarray(model.displacements, activations.dtype),
         precision="highest",
     )
+    if model.smoothing is not None:
+        local = of_turned(local, tangents(landmarks))
     right, down = local[..., 0], local[..., 1]
     x, y = across[:, :1], across[:, 1:]
     turned = jnp.stack([right * x - down * y, right * y + down * x], -1)
@@ -351,7 +355,8 @@ def limited(
     What it darkens loses the share of each channel that the face's own colour would lose, and at
     most all; pixels that are lighter than the face lose the same luma as the face, not the same
     share. What it brightens gets light of the face's hue, up to the face's luma. So no skin turns
-    grey, and hair is hardly darkened.
+    grey, and hair is hardly darkened. In a face that is darker than those that the residual knows
+    (MAX_COLOUR_DEVIATIONS), as in little or coloured light, what is added is less in proportion.
 
     Inside lips that part, and for a model without a `smoothing`, the edit is unchanged.
 
@@ -365,14 +370,18 @@ def limited(
         return edit
     weights = jnp.asarray(LUMA, pixels.dtype)
     face = jnp.maximum(colours, 1)[:, None, None]
+    mean, deviation = jnp.asarray(model.colour_statistics, colours.dtype)[:, None]
+    known = mean + colour_deviations(model, colours) * deviation
+    fitted = jnp.maximum(colours, known)[:, None, None]  # the colour that the edit is for
     added, removed = edit[..., :3], edit[..., 3:]
-    light, luma, face_luma = (
-        jnp.dot(part, weights, precision="highest")[..., None] for part in (added, pixels, face)
+    light, luma, face_luma, fitted_luma = (
+        jnp.dot(part, weights, precision="highest")[..., None]
+        for part in (added, pixels, face, fitted)
     )
-    share = jnp.clip(added / face, -1, 0)  # of each channel, at most all of it
+    share = jnp.clip(added / fitted, -1, 0)  # of each channel, at most all of it
     darker = share * pixels * (face_luma / jnp.maximum(luma, face_luma))
     room = jnp.maximum(face_luma - luma, 0)
-    brighter = jnp.clip(light, 0, room) * face / face_luma
+    brighter = jnp.clip(light * face_luma / fitted_luma, 0, room) * face / face_luma
     suited = jnp.where(removed > 0, added, jnp.where(light < 0, darker, brighter))
     return jnp.concatenate([suited, removed], -1)
 

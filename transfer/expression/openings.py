@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 from glow_jax.io.landmarks68 import (
     BESIDE_LOWER,
     BESIDE_UPPER,
+    CHEEKS,
     LEFT_EYE,
     LIP_INNER_EDGES,
     LIP_OUTER_EDGES,
@@ -21,6 +22,7 @@ Landmarks = Float[Array, "B 68 2"]
 MIN_THICKNESS = 0.7  # least share of its thickness that a lip keeps
 MIN_HEIGHT = 0.4  # least share of the mouth's height beside its corners that is kept
 OPENING_NORM = 1.5  # of the gap between lips and the gap that an expression adds
+MIN_CHEEK = 0.5  # least share of the distance from the line of the jaw that the mouth's ends keep
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 MIN_LID_GAP = 0.012  # the same for lids, where shut eyes are drawn (`transfer.expression.lids`)
 
@@ -77,8 +79,13 @@ def unfolded(landmarks: Landmarks, displacements: Landmarks) -> Landmarks:
     """Displacements under which lips do not fold.
 
     Each lip keeps MIN_THICKNESS of its thickness: inner edges move as before, and outer ones
-    farther. Beside its corners the mouth keeps MIN_HEIGHT of its height.
+    farther. Beside its corners the mouth keeps MIN_HEIGHT of its height, and its ends keep
+    MIN_CHEEK of their distance from the line of the jaw, which is short on the far side of a head
+    that is turned.
     """
+    for mouth, jaw in CHEEKS:
+        short = _missing(landmarks, displacements, jaw, mouth, MIN_CHEEK)
+        displacements = displacements.at[:, mouth].add(short)
     missing = _missing(landmarks, displacements, LIP_INNER_EDGES, LIP_OUTER_EDGES, MIN_THICKNESS)
     displacements = displacements.at[:, LIP_OUTER_EDGES].add(missing)
     missing = _missing(landmarks, displacements, BESIDE_UPPER, BESIDE_LOWER, MIN_HEIGHT) / 2

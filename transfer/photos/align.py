@@ -103,7 +103,8 @@ class Limits:
             pixels, so that no face is enlarged for the flow.
         sharpness: smallest `sharpness_of`, 1/pixel; 0.6 lies between a Gaussian blur of 1 pixel
             and one of 2 pixels of the crop.
-        yaw_deg, pitch_deg: largest absolute yaw and pitch, degrees.
+        yaw_deg, pitch_deg: largest absolute yaw and pitch, degrees. Of a face that is turned both
+            ways, the squares of the shares of these limits may add up to 1.
     """
 
     side_px: float | None = None
@@ -200,6 +201,13 @@ def why_not(face: Aligned, height: int, width: int, limits: Limits) -> str | Non
         if abs(angle) > most:
             turned = _rounded_up(abs(angle), 1)
             return f"the face is turned too far: {name} {turned:g} degrees; at most {most:g}"
+    most = limits.yaw_deg * limits.pitch_deg
+    if math.hypot(face.pose.yaw * limits.pitch_deg, face.pose.pitch * limits.yaw_deg) > most:
+        yaw, pitch = (_rounded_up(abs(a), 1) for a in (face.pose.yaw, face.pose.pitch))
+        return (
+            f"the face is turned too far: yaw {yaw:g} and pitch {pitch:g} degrees together; at "
+            f"most {limits.yaw_deg:g} and {limits.pitch_deg:g} alone"
+        )
     luma = _inner_luma(face.pixels).mean()
     if luma < MIN_LUMA:
         darkness = _rounded_down(float(luma), 1)

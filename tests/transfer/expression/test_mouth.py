@@ -6,7 +6,17 @@ import pytest
 
 from glow_jax.io.landmarks68 import LIP_OUTER_EDGES, LIP_PAIRS, LOWER_EDGES, UPPER_EDGES
 from tests.support.expressions import SIDE, UNITS, face, random_expressions
-from transfer.expression.mouth import GREEN, LIGHT, MIN_COLOUR, WARMTH, share, source_mouth, tint
+from transfer.expression.mouth import (
+    GREEN,
+    LIGHT,
+    MAX_TINT,
+    MIN_COLOUR,
+    USUAL,
+    WARMTH,
+    share,
+    source_mouth,
+    tint,
+)
 from transfer.expression.openings import between_eyes, lip_gap, newly_open, parted_less
 from transfer.grey import LUMA
 
@@ -77,21 +87,32 @@ def test_a_tint_is_in_part_the_ratio_of_the_faces_colours() -> None:
     grey = jnp.full((1, 3), 120.0) - MIN_COLOUR
     np.testing.assert_array_equal(tint(grey, grey), 1)
     np.testing.assert_allclose(tint(2 * grey + MIN_COLOUR, grey), 2**LIGHT, rtol=1e-5)
-    warm = jnp.array([[180.0, 120.0, 80.0]]) - MIN_COLOUR
+    warm = jnp.array([[150.0, 120.0, 90.0]]) - MIN_COLOUR
     found = np.log(tint(warm, grey))[0]
-    assert found[0] - found[2] == pytest.approx(WARMTH * np.log(180 / 80), rel=1e-4)
-    green = jnp.array([[120.0, 160.0, 120.0]]) - MIN_COLOUR
+    assert found[0] - found[2] == pytest.approx(WARMTH * np.log(150 / 90), rel=1e-4)
+    green = jnp.array([[120.0, 145.0, 120.0]]) - MIN_COLOUR
     found = np.log(tint(green, grey))[0]
-    assert found[1] - found[0] == pytest.approx(GREEN * np.log(160 / 120), rel=1e-4)
+    assert found[1] - found[0] == pytest.approx(GREEN * np.log(145 / 120), rel=1e-4)
     assert found[0] == pytest.approx(found[2]) and found @ np.array(LUMA) == pytest.approx(
-        LIGHT * LUMA[1] * np.log(160 / 120), rel=1e-4
+        LIGHT * LUMA[1] * np.log(145 / 120), rel=1e-4
     )
     np.testing.assert_allclose(tint(warm, green) * tint(green, warm), 1, rtol=1e-5)
     black, white = jnp.zeros((1, 3)), jnp.full((1, 3), 255.0)
     red = jnp.array([[255.0, 0, 0]])
     for one, other in [(black, white), (red, white), (white, red), (red, 255 - red)]:
         found = np.asarray(tint(one, other))
-        assert np.isfinite(found).all() and found.min() >= 0.4 and found.max() <= 2.5
+        assert np.isfinite(found).all() and found.min() >= 1 / MAX_TINT and found.max() <= MAX_TINT
+
+
+def test_what_no_skin_explains_is_light() -> None:
+    """Beyond USUAL all of a difference counts: an eighth of the luma, or blue light."""
+    face = jnp.array([[170.0, 130.0, 110.0]])
+    dark = (face + MIN_COLOUR) / 8 - MIN_COLOUR
+    wanted = np.exp(np.log(8) - (1 - LIGHT) * USUAL[0])
+    np.testing.assert_allclose(tint(face, dark), wanted, rtol=1e-4)
+    blue = jnp.array([[30.0, 40.0, 150.0]])
+    teeth = np.asarray(tint(face, blue) * jnp.array([[35.0, 45.0, 200.0]]))[0]
+    assert teeth.max() / teeth.min() < 2
 
 
 def test_a_dark_sources_mouth_is_lit_as_the_target() -> None:

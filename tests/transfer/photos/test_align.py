@@ -201,6 +201,20 @@ def test_limits(taken: photographs.Photograph, limits: Limits, said: str) -> Non
         raise AssertionError(why)
 
 
+def test_a_head_that_is_turned_both_ways_may_be_turned_less_far(
+    taken: photographs.Photograph,
+) -> None:
+    """At four fifths of each limit the face is refused, at two thirds it is not."""
+    face = face_of(taken.landmarks)
+    pose = faces_in(taken.pixels, finder(face), 64)[0][0].pose
+    for share, refused in ((0.8, True), (0.66, False)):
+        limits = Limits(yaw_deg=abs(pose.yaw) / share, pitch_deg=abs(pose.pitch) / share)
+        _, why = faces_in(taken.pixels, finder(face), 64, limits=limits)
+        assert len(why) == refused
+    still = Limits(yaw_deg=0.0, pitch_deg=0.0)
+    assert "at most 0" in faces_in(taken.pixels, finder(face), 64, limits=still)[1][0]
+
+
 @pytest.mark.parametrize(
     ("limit", "beyond"),
     [("side_px", 0.01), ("sharpness", 0.001), ("yaw_deg", -0.01), ("pitch_deg", -0.01)],
