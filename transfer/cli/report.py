@@ -94,9 +94,8 @@ def lines_of_pasted(pasted: Pasted | None, out: Path) -> list[str]:
     if pasted is None:
         return []
     made, kept = pasted.made, pasted.kept
-    return [
-        f"pasted:  {one_line(out / PASTED)} ({made} made, {kept} were already there), not part of images/s"
-    ]
+    where = f"pasted:  {one_line(out / PASTED)} ({made} made, {kept} were already there)"
+    return [f"{where}, not part of images/s"]
 
 
 def warn_of_pasted(pasted: Pasted | None, output: Output) -> int:

@@ -39,7 +39,7 @@ LOG_GAIN_DEVIATION = 0.12
 LOG_GAIN_STEPS = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
 OFFSET_DEVIATION = 8.0  # grey levels
 OFFSET_STEPS = np.array([-12.0, -6.0, 0.0, 6.0, 12.0])
-MOUTHS = "2"  # version; increased whenever the same mouths look otherwise
+MOUTHS = "3"  # version; increased whenever the same mouths look otherwise
 # Side of the mouth's crop for a photograph. It is resampled three times: at the face's own size
 # that leaves half of the finest details.
 MIN_PASTE_PX, MAX_PASTE_PX = 512, 1024

@@ -19,7 +19,9 @@ matching adds the membrane c,
 so that photograph and picture agree at the edge, and the picture keeps its gradients inside.
 
 `paste_lids` blends in shut lids in the same way, but the logarithms of grey levels are matched:
-lashes of a face in bright light, in a dark one, stay lashes and do not become black holes.
+lashes of a face in bright light, in a dark one, stay lashes and do not become black holes. Lids are
+no brighter than the photograph around the eyes: the glitter of a dark face would glare in a light
+one.
 
 Pure functions of arrays. Points and transforms are those of `transfer.photos.crop`; landmarks are
 in sides of the crop (0-1).
@@ -55,6 +57,8 @@ FOREHEAD_HEIGHT = 0.22  # height of the mask above the brows, in distances from 
 MEMBRANE_SIDE = 96  # side in pixels of the picture on which colours are matched
 SEAM_BLUR = 0.02  # sigma of the blur of the matched colours, in sides of that picture
 MIN_SHIFT_PX = 0.02  # displacements below it, in pixels, are taken as 0
+EDGE = 0.02  # of a mask: below it nothing is seen
+BRIGHTEST = 99.0  # percentile of the photograph around the eyes that shut lids do not exceed
 LOG_OFFSET = 8.0  # grey levels that are added before the logarithm, which spares noise in the dark
 BAND_ROWS = 256  # rows of the photograph that are computed at once, to bound the memory
 
@@ -142,7 +146,13 @@ def paste_lids(
     Returns:
         uint8, as large as the photograph.
     """
-    return _blended(photograph, transform, mask, picture, LOGARITHMIC)
+    around = crop(photograph, transform, MEMBRANE_SIDE)
+    size = around.shape[1::-1]
+    inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR)) > EDGE
+    if not inside.any():
+        return photograph
+    brightest = np.percentile(around[inside], BRIGHTEST, axis=0).astype(np.float32)
+    return _blended(photograph, transform, mask, picture, LOGARITHMIC, brightest)
 
 
 class Scale(NamedTuple):
@@ -165,8 +175,12 @@ def _blended(
     mask: Mask,
     picture: UInt8[np.ndarray, "S S 3"],
     scale: Scale,
+    brightest: Float[np.ndarray, "3"] | None = None,
 ) -> Pixels:
-    """A photograph with a picture blended in by a mask, its colours matched at the mask's edge."""
+    """A photograph with a picture blended in by a mask, its colours matched at the mask's edge.
+
+    What is blended in is no brighter than `brightest`, grey levels of each channel.
+    """
     if is_grey(photograph):
         picture = np.rint(without_colour(picture.astype(np.float32))).astype(np.uint8)
     match = membrane(crop(photograph, transform, MEMBRANE_SIDE), picture, mask, scale)
@@ -176,7 +190,8 @@ def _blended(
         weight = _at(mask, places)[..., None]
         face = _enlarged(new, transform, rows, columns) + _enlarged(match, transform, rows, columns)
         before = photograph[rows, columns].astype(np.float32)
-        change = scale.to_levels(face) - before
+        levels = scale.to_levels(face)
+        change = (levels if brightest is None else np.minimum(levels, brightest)) - before
         result[rows, columns] = np.clip(np.rint(before + weight * change), 0, 255)
     return result
 

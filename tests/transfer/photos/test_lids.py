@@ -84,3 +84,17 @@ def test_grey_photographs_get_no_colour() -> None:
     picture[95:105] = (40, 30, 90)
     made = paste_lids(photograph, WHOLE, np.ones((GRID, GRID), np.float32), picture)
     assert (made == made[..., :1]).all() and (made != photograph).any()
+
+
+def test_glitter_on_dark_lids_does_not_glare_on_light_ones() -> None:
+    """Logarithms would make three times the brightness of light skin of a bright spot."""
+    photograph = np.full((SIDE, SIDE, 3), (220, 190, 170), np.uint8)
+    photograph[:20] = 255  # far from the lids
+    picture = np.full((SIDE, SIDE, 3), 60, np.uint8)
+    picture[96:104, 96:104] = 180
+    axis = np.abs(np.arange(GRID) / GRID - 0.5)
+    mask = np.float32((axis[:, None] < 0.15) & (axis[None] < 0.3))
+    made = paste_lids(photograph, WHOLE, mask, picture)
+    assert (made[60:140] <= np.array([220, 190, 170]) + 1).all()
+    nothing = np.zeros((GRID, GRID), np.float32)
+    np.testing.assert_array_equal(paste_lids(photograph, WHOLE, nothing, picture), photograph)
