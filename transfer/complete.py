@@ -25,6 +25,7 @@ from transfer.jobs.commit import SOURCE_TYPE
 from transfer.jobs.inputs import Trouble, check_inputs, check_pictures
 from transfer.jobs.job import Job, make_job
 from transfer.jobs.paste_back import Pasted, paste_back
+from transfer.jobs.pasted_tiles import PastedTiles
 from transfer.jobs.plan import Plan
 from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.run import Progress, Run, run
@@ -117,9 +118,7 @@ def complete(
     for trouble in skipped:
         notify(f"skipped: {trouble.reason}")
     if job.duplicates:
-        notify(
-            f"left out: {counted(job.duplicates, 'copy', 'copies')} of outputs, of equal pictures"
-        )
+        notify(f"left out: {counted(job.duplicates, 'output')} that would equal others")
     if job.alone.any() and (error := absolute_error(models)) is not None:
         if not is_edit:
             notify(absolute_line(error))
@@ -146,7 +145,10 @@ def complete(
             how = request.paste_format
             pasted = paste_back(job, models, out, faces, format=how, progress=progress)
         _notify_of_far(out, far_limit_of(model_of(request)), notify)
-    sheet = _write_sheet(job, models.codec.name, out, load) if done.totals.outputs else None
+    tiles = PastedTiles(out, faces) if pasted and isinstance(faces, AlignedFaces) else None
+    sheet = None
+    if done.totals.outputs:
+        sheet = _write_sheet(job, models.codec.name, out, load, tiles)
     summary = summary_of(out, done)
     return dataclasses.replace(
         summary, method=method, skipped=tuple(skipped), sheet=sheet, pasted=pasted
@@ -211,10 +213,12 @@ def notify_of_unchosen(faces: AlignedFaces, notify: Notify) -> None:
         notify(f"{more} with several faces, of which the largest was taken")
 
 
-def _write_sheet(job: Job, model: str, out: Path, load: Callable) -> Path:
+def _write_sheet(
+    job: Job, model: str, out: Path, load: Callable, pasted: PastedTiles | None
+) -> Path:
     recipe = {"job": [item.id for item in itertools.islice(job.items, MAX_IDS)]}
     provenance = Provenance(SOURCE_TYPE, model, recipe)
-    write_image(out / SHEET, job_sheet(job, out, load), provenance)
+    write_image(out / SHEET, job_sheet(job, out, load, pasted), provenance)
     return out / SHEET
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from glow_jax.io.output_schema import RESULTS
+from glow_jax.io.output_schema import PASTED_TABLE, RESULTS
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
 from glow_jax.io.tables import read_rows
 from transfer.complete import SHEET
-from transfer.jobs.paste_back import TABLE
 from transfer.jobs.sheet import grid
 
 TILE_PX = 192
@@ -31,7 +30,7 @@ def write_demo_sheet(out: Path, source: Path) -> Path | None:
         OutputError: the sheet cannot be written.
     """
     results = {row["id"]: row for row in read_rows(out / RESULTS)}
-    pasted = [results[row["id"]] | row for row in read_rows(out / TABLE)]
+    pasted = [results[row["id"]] | row for row in read_rows(out / PASTED_TABLE)]
     if not pasted:
         return None
     shown = {(r["expression"], r["photograph"], r["method"]): out / r["pasted"] for r in pasted}

@@ -2,7 +2,8 @@
 
 Fits, over the expressions of ICT FaceKit, the movement of landmarks to the camera by their movement
 outwards times their distance from the middle of the face, and by their movement upwards. The
-factors are `transfer.expression.turned.DEPTHS`.
+factors of jaw, brows and lips are `transfer.expression.turned.DEPTHS`; those of eyes and nose are
+printed, but not used. The last number is the explained share: 1 - squared error / squared movement.
 """
 
 import argparse
@@ -34,7 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     moves = shapes.expression[:, shapes.landmarks68].astype(float)
     for name, part in PARTS.items():
         factors, explained = fitted(points, moves, part)
-        print(f"{name:6s} outwards {factors[0]:.2f}, upwards {factors[1]:.2f}: {explained:.2f}")
+        print(
+            f"{name:6s} outwards {factors[0]:.2f}, upwards {factors[1]:.2f}, "
+            f"explained {explained:.2f}"
+        )
     return 0
 
 
@@ -42,8 +46,8 @@ def fitted(points: np.ndarray, moves: np.ndarray, part: slice) -> tuple[np.ndarr
     """The factors (outwards, upwards) of a part of the face, and the explained share.
 
     Args:
-        points: (68, 3) landmarks of the neutral head: right, up, to the camera.
-        moves: (E, 68, 3) their movements.
+        points: (68, 3) landmarks of the neutral head: right, up, to the camera, in any unit.
+        moves: (E, 68, 3) their movements, in the same unit.
         part: landmarks.
     """
     eyes = float(np.linalg.norm(points[LEFT_EYE].mean(0) - points[RIGHT_EYE].mean(0)))

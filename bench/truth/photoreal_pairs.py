@@ -100,7 +100,11 @@ def main(argv: list[str] | None = None) -> int:
         choices=ENDINGS,
         help="pictures of each person that the methods see (default: neutral)",
     )
-    parser.add_argument("--spoiled", choices=KINDS, help="what makes pictures worse")
+    parser.add_argument(
+        "--spoiled",
+        choices=KINDS,
+        help="show the methods worse copies of all pictures, of this kind",
+    )
     parser.add_argument("--cases", type=int, help="at most, drawn by --seed (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument(

@@ -8,15 +8,21 @@ from PIL import Image
 SMALL_PX, SMALL_QUALITY = 88, 75  # a face of about 50 pixels, as JPEG
 QUALITY = 30  # of JPEG at full size
 NOISE = 14.0  # standard deviation, grey levels
-# Bounds of light: factor of all, factors of each channel, exponent, and of each side the share by
-# which it is brighter or darker.
+# Bounds of light: factor of all, factors of each channel, and exponent; at the middle of two
+# opposite sides the light is brighter and darker by PLANE.
 EXPOSURE, CAST, GAMMA, PLANE = (0.55, 1.25), (0.85, 1.15), (0.8, 1.3), 0.25
 
 KINDS = ("small", "jpeg", "light", "noise")
 
 
 def spoiled(kind: str, rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """A worse copy of a picture, uint8 (S, S, 3), by one of KINDS."""
+    """A worse copy of a picture, uint8 (S, S, 3).
+
+    Args:
+        kind: one of KINDS.
+        rng: for "light" and "noise".
+        picture: uint8 (S, S, 3).
+    """
     if kind == "small":
         less = Image.fromarray(picture).resize((SMALL_PX, SMALL_PX), Image.Resampling.BICUBIC)
         small = Image.fromarray(_compressed(less, SMALL_QUALITY))

@@ -31,7 +31,8 @@ LIP_OUTER_EDGES = np.array([50, 51, 52, 58, 57, 56])
 LIP_INNER_EDGES = np.array([61, 62, 63, 67, 66, 65])
 # Landmarks on the outer edges beside the mouth's corners: upper lip, and lower lip, in pairs.
 BESIDE_UPPER, BESIDE_LOWER = np.array([49, 53]), np.array([59, 55])
-# Landmarks at the ends of the mouth, and those of the jaw that are nearest to them, in pairs.
+# Groups of landmarks at and beside the ends of the mouth and of those of the jaw beside them, in
+# pairs.
 CHEEKS = tuple(
     (np.array(mouth), np.array(jaw))
     for mouth, jaw in [

@@ -26,6 +26,7 @@ JOB, PEOPLE, RESULTS, INPUTS, FAILURES = (
     "failures.csv",
 )
 IMAGES, ROWS, MEANS, PASTED = "images", "rows", "means", "pasted"
+PASTED_TABLE = "pasted.csv"
 ANIMATIONS = "animations"
 ABSOLUTE = "absolute"
 """In the column `note`: the expression was estimated without a neutral picture of the source."""

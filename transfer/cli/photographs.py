@@ -66,14 +66,16 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
         type=number(0.0, 180.0),
         default=DEFAULTS["max_yaw"],
         metavar="DEG",
-        help="largest yaw of a face in degrees, to the left or right (default: %(default)s)",
+        help="largest yaw of a face in degrees, to the left or right; less where the head is "
+        "turned up or down too (default: %(default)s)",
     )
     parser.add_argument(
         "--max-pitch",
         type=number(0.0, 180.0),
         default=DEFAULTS["max_pitch"],
         metavar="DEG",
-        help="largest pitch of a face in degrees, up or down (default: %(default)s)",
+        help="largest pitch of a face in degrees, up or down; less where the head is turned to "
+        "a side too (default: %(default)s)",
     )
 
 

@@ -95,7 +95,7 @@ def lines_of_pasted(pasted: Pasted | None, out: Path) -> list[str]:
         return []
     made, kept = pasted.made, pasted.kept
     where = f"pasted:  {one_line(out / PASTED)} ({made} made, {kept} were already there)"
-    return [f"{where}, not part of images/s"]
+    return [f"{where}; images/s does not count their time"]
 
 
 def warn_of_pasted(pasted: Pasted | None, output: Output) -> int:

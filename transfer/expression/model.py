@@ -355,8 +355,9 @@ def limited(
     What it darkens loses the share of each channel that the face's own colour would lose, and at
     most all; pixels that are lighter than the face lose the same luma as the face, not the same
     share. What it brightens gets light of the face's hue, up to the face's luma. So no skin turns
-    grey, and hair is hardly darkened. In a face that is darker than those that the residual knows
-    (MAX_COLOUR_DEVIATIONS), as in little or coloured light, what is added is less in proportion.
+    grey, and hair is hardly darkened. Where a channel of the face is more than
+    MAX_COLOUR_DEVIATIONS below the mean face's, as in little or coloured light, the edit is scaled
+    by the face's colour over that bound.
 
     Inside lips that part, and for a model without a `smoothing`, the edit is unchanged.
 
@@ -372,7 +373,7 @@ def limited(
     face = jnp.maximum(colours, 1)[:, None, None]
     mean, deviation = jnp.asarray(model.colour_statistics, colours.dtype)[:, None]
     known = mean + colour_deviations(model, colours) * deviation
-    fitted = jnp.maximum(colours, known)[:, None, None]  # the colour that the edit is for
+    fitted = jnp.maximum(face, known[:, None, None])  # the colour that the edit is for
     added, removed = edit[..., :3], edit[..., 3:]
     light, luma, face_luma, fitted_luma = (
         jnp.dot(part, weights, precision="highest")[..., None]

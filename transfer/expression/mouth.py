@@ -35,8 +35,8 @@ OWN_MOUTH, SOURCE_MOUTH = 0.2, 0.6
 # rest is skin. They are of logarithms: luma, red over blue, green over the mean of red and blue.
 # Measured on photoreal people (`python -m bench.truth.teeth`).
 LIGHT, WARMTH, GREEN = 0.64, 0.56, 0.33
-# Differences, of the same logarithms, that 99 % of pairs of photoreal people do not exceed. What is
-# beyond them is light alone, as where a picture is dark or its light coloured.
+# Differences, of the same logarithms, that 99 % of pairs of photoreal people do not exceed. The
+# part of a difference beyond these is taken for light alone, as in the dark or in coloured light.
 USUAL = (0.74, 0.65, 0.22)
 # Columns: from the logarithms of red, green and blue to these three.
 COMPONENTS = np.array([[*LUMA], [1, 0, -1], [-0.5, 1, -0.5]]).T
@@ -90,6 +90,8 @@ def tinted(
 
 def tint(target: Float[Array, "B 3"], source: Float[Array, "B 3"]) -> Float[Array, "B 3"]:
     """Factors that give the teeth of the source's picture the target's light.
+
+    The share of each difference that is light counts, and of the part beyond USUAL all.
 
     Args:
         target, source: colours of the faces, grey levels (0-255).

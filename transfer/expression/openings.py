@@ -22,7 +22,7 @@ Landmarks = Float[Array, "B 68 2"]
 MIN_THICKNESS = 0.7  # least share of its thickness that a lip keeps
 MIN_HEIGHT = 0.4  # least share of the mouth's height beside its corners that is kept
 OPENING_NORM = 1.5  # of the gap between lips and the gap that an expression adds
-MIN_CHEEK = 0.5  # least share of the distance from the line of the jaw that the mouth's ends keep
+MIN_CHEEK = 0.5  # least share of their distances from the jaw that the mouth's ends keep
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
 MIN_LID_GAP = 0.012  # the same for lids, where shut eyes are drawn (`transfer.expression.lids`)
 
@@ -79,9 +79,9 @@ def unfolded(landmarks: Landmarks, displacements: Landmarks) -> Landmarks:
     """Displacements under which lips do not fold.
 
     Each lip keeps MIN_THICKNESS of its thickness: inner edges move as before, and outer ones
-    farther. Beside its corners the mouth keeps MIN_HEIGHT of its height, and its ends keep
-    MIN_CHEEK of their distance from the line of the jaw, which is short on the far side of a head
-    that is turned.
+    farther. Beside its corners the mouth keeps MIN_HEIGHT of its height. Landmarks at and beside
+    its ends keep about MIN_CHEEK of their distances from the landmarks of the jaw beside them,
+    which are short on the far side of a head that is turned.
     """
     for mouth, jaw in CHEEKS:
         short = _missing(landmarks, displacements, jaw, mouth, MIN_CHEEK)

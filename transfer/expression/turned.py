@@ -6,7 +6,8 @@ move by
 
     x cos y + z sin y
 
-so the corner on the far side hardly moves, and the other one farther than from the front.
+so the corner on the far side moves less than from the front, and the other one farther. The angle y
+is positive where the head turns to the picture's right; pitch is neglected.
 `displacements` of expressions are of faces on average turned to neither side, and have no z. It is
 estimated from x and from the movement up, by factors for each part of the face that were fitted on
 the 53 expressions of ICT FaceKit (MIT; Li et al., CVPR 2020; `python -m bench.truth.depth`).
@@ -21,7 +22,7 @@ from transfer.photos.pose import MEAN_FACE
 
 Landmarks = Float[Array, "B 68 2"]
 
-MAX_TANGENT = 0.6  # of the angle by which a head is taken to be turned at most: 31 degrees
+MAX_TANGENT = 0.6  # of 31 degrees; a head that is turned farther counts as turned so far
 EYES = float(np.linalg.norm(MEAN_FACE[RIGHT_EYE].mean(0) - MEAN_FACE[LEFT_EYE].mean(0)))
 # Parts of the face, and how far they move to the camera: times the movement outwards and the
 # distance from the middle of the face (in distances between the eyes), and times that upwards.
@@ -29,17 +30,20 @@ DEPTHS = ((JAW, -0.31, 0.99), (BROWS, -1.19, -0.08), (LIPS, -2.11, 0.47))
 
 
 def tangents(landmarks: Landmarks) -> Float[Array, " B"]:
-    """The tangents of the angles by which heads are turned, + - MAX_TANGENT at most.
+    """The tangents of the angles by which heads are turned, of at most +- MAX_TANGENT.
 
     Positive where what is nearer to the camera is seen farther to the right. As in
     `transfer.photos.pose`, the landmarks of a mean face are fitted by least squares.
+
+    Args:
+        landmarks: right and down in a picture, in any unit.
     """
     across = landmarks[:, LEFT_EYE].mean(1) - landmarks[:, RIGHT_EYE].mean(1)
     centred = landmarks - landmarks.mean(1, keepdims=True)
     right = (centred * across[:, None]).sum(-1)
     fit = np.linalg.pinv(MEAN_FACE - MEAN_FACE.mean(0))[[0, 2]]
     x, z = jnp.dot(right, jnp.asarray(fit.T, right.dtype), precision="highest").T
-    return jnp.clip(z / x, -MAX_TANGENT, MAX_TANGENT)
+    return jnp.clip(z / jnp.maximum(x, 1e-9), -MAX_TANGENT, MAX_TANGENT)
 
 
 def of_turned(displacements: Landmarks, tangent: Float[Array, " B"]) -> Landmarks:
@@ -49,6 +53,9 @@ def of_turned(displacements: Landmarks, tangent: Float[Array, " B"]) -> Landmark
         displacements: right and down in the frame of the eyes, in distances between them, of faces
             that look at the camera.
         tangent: of `tangents`.
+
+    Returns:
+        Right and down, in distances between the eyes as they are seen.
     """
     right, down = displacements[..., 0], displacements[..., 1]
     outwards, upwards = jnp.asarray(_depth_factors(), displacements.dtype)

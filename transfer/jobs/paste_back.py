@@ -20,7 +20,7 @@ from glow_jax.io.face_numbers import split_face
 from glow_jax.io.jpeg import jpeg_quality
 from glow_jax.io.messages import failure
 from glow_jax.io.output_folders import has_file, make_folder
-from glow_jax.io.output_schema import PASTED, RESULTS
+from glow_jax.io.output_schema import PASTED, PASTED_TABLE, RESULTS
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance
 from glow_jax.io.tables import Row, read_rows, write_table
@@ -34,7 +34,6 @@ from transfer.methods.base import Method, Models, Photograph
 from transfer.photos.aligned_faces import AlignedFaces
 from transfer.requests import PasteFormat
 
-TABLE = "pasted.csv"
 FIELDS = ["id", "file", "photograph", "pasted"]
 PHOTOGRAPHS_IN_MEMORY = 2
 
@@ -112,7 +111,7 @@ def paste_back(
                 {"id": item.id, "file": item.file, "photograph": path, "pasted": str(file)}
             )
         progress("paste back", done, len(wanted))
-    write_table(out / TABLE, FIELDS, table)
+    write_table(out / PASTED_TABLE, FIELDS, table)
     return Pasted(made, len(table) - made, tuple(failures))
 
 

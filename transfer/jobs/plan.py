@@ -166,4 +166,4 @@ def _check_names(targets: Sequence[Path]) -> None:
     names = [file_name(own_name(folder)).casefold() for folder in targets]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"two targets are called {name!r} in file names; rename one")
+            raise InputError(f"two targets are called {name!r} in file names; rename one of them")

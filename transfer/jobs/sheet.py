@@ -11,6 +11,7 @@ from glow_jax.io.pictures import read_image
 from glow_jax.io.terminal import printable
 from transfer.jobs.alphas import AUTO
 from transfer.jobs.job import Job
+from transfer.jobs.pasted_tiles import PastedTiles
 from transfer.jobs.prefetch import LoadPicture
 from transfer.jobs.references import reference_file
 from transfer.methods import EDITS, method_class, method_names
@@ -30,7 +31,9 @@ class Key(NamedTuple):
     source: int
 
 
-def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
+def job_sheet(
+    job: Job, out: Path, load: LoadPicture, pasted: PastedTiles | None = None
+) -> np.ndarray:
     """One row for each target and expression, labelled; of edits, one for each picture.
 
     Columns of a transfer: the picture of the expression, the reference pictures of source and
@@ -43,6 +46,8 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
         job: a finished job of one method, with an output at least.
         out: its folder.
         load: a path to pixels, as the job was run with.
+        pasted: of outputs that were pasted: photographs are shown in place of what the model saw,
+            and in place of the target's reference picture the photograph that was edited.
 
     Returns:
         uint8 (H, W, 3).
@@ -51,12 +56,12 @@ def job_sheet(job: Job, out: Path, load: LoadPicture) -> np.ndarray:
     alphas = list(dict.fromkeys(alpha for made in series.values() for alpha in made))
     name = method_names()[job.plan.method[0]]
     if name in EDITS:
-        heading, lead = _of_edits(job, series, load, name)
+        heading, lead = _of_edits(job, series, load, name, pasted)
         alphas = _spread(alphas, MAX_STEPS) if name == "interpolate" else alphas
     else:
-        heading, lead = _of_transfers(job, series, out, load)
+        heading, lead = _of_transfers(job, series, out, load, pasted)
     rows = [
-        [*lead[key], *(_tile(made.get(a), "not made") for a in alphas)]
+        [*lead[key], *(_output(made.get(a), pasted) for a in alphas)]
         for key, made in series.items()
     ]
     labels = [label_of(job, key) for key in series]
@@ -89,28 +94,36 @@ def label_of(job: Job, key: Key) -> str:
 
 
 def _of_edits(
-    job: Job, series: Iterable[Key], load: LoadPicture, name: str
+    job: Job, series: Iterable[Key], load: LoadPicture, name: str, pasted: PastedTiles | None
 ) -> tuple[list[str], dict[Key, list[np.ndarray | str]]]:
     """Headings and tiles before the outputs."""
     if name == "interpolate":
         return [], {key: [] for key in series}
-    return ["picture"], {key: [rgb(load(job.plan.files[key.expression]))] for key in series}
+    files = {key: job.plan.files[key.expression] for key in series}
+    return ["picture"], {key: [_shown(file, load, pasted)] for key, file in files.items()}
 
 
 def _of_transfers(
-    job: Job, series: Iterable[Key], out: Path, load: LoadPicture
+    job: Job,
+    series: dict[Key, dict[str, Path]],
+    out: Path,
+    load: LoadPicture,
+    pasted: PastedTiles | None,
 ) -> tuple[list[str], dict[Key, list[np.ndarray | str]]]:
     """Headings and tiles before the outputs."""
     plan, kind = job.plan, method_class(method_names()[job.plan.method[0]]).reference_name
     has_sources = not all(_is_alone(job, key) for key in series)
     lead: dict[Key, list[np.ndarray | str]] = {}
-    for key in series:
+    for key, made in series.items():
         of_source = reference_file(out, "source", plan.names[key.source])
         of_target = reference_file(out, "target", plan.names[key.target])
-        references = [None if _is_alone(job, key) else of_source] * has_sources + [of_target]
-        shown = rgb(load(plan.files[key.expression]))
-        lead[key] = [shown, *(_tile(file, f"no {kind} picture") for file in references)]
-    people = [f"source {kind}"] * has_sources + [f"target {kind}"]
+        source = None if _is_alone(job, key) else of_source
+        tiles = [_tile(source, f"no {kind} picture")] * has_sources
+        edited = pasted and next(filter(None, map(pasted.edited, made.values())), None)
+        target = _tile(of_target, f"no {kind} picture")
+        tiles.append(pasted.face(edited) if pasted and edited else target)
+        lead[key] = [_shown(plan.files[key.expression], load, pasted), *tiles]
+    people = [f"source {kind}"] * has_sources + ["target" if pasted else f"target {kind}"]
     return ["expression", *people], lead
 
 
@@ -128,6 +141,17 @@ def _spread(values: list[str], most: int) -> list[str]:
     return [values[i] for i in places.tolist()]
 
 
+def _shown(file: str, load: LoadPicture, pasted: PastedTiles | None) -> np.ndarray:
+    """A picture that the job read."""
+    return rgb(load(file)) if pasted is None else pasted.face(file)
+
+
+def _output(file: Path | None, pasted: PastedTiles | None) -> np.ndarray | str:
+    """An output, in its photograph where it was pasted."""
+    found = None if pasted is None or file is None else pasted.result(file)
+    return _tile(file, "not made") if found is None else found
+
+
 def _tile(file: Path | None, otherwise: str) -> np.ndarray | str:
     """The picture in a file, or words where there is none."""
     return read_image(file) if file is not None and file.exists() else otherwise
@@ -142,7 +166,8 @@ def grid(
     """Lay out uint8 (H, W, 3) tiles with a heading over every column and a label under rows.
 
     Args:
-        rows: the tiles, all of one size, a picture at least; words stand in a cell without one.
+        rows: the tiles, a picture at least; words stand in a cell without one. All become as large
+            as the first.
         header: a heading for each column.
         labels: a label for each row.
         tile_px: smallest side of a tile, to which smaller ones are enlarged by a whole number.

@@ -104,7 +104,7 @@ class Limits:
         sharpness: smallest `sharpness_of`, 1/pixel; 0.6 lies between a Gaussian blur of 1 pixel
             and one of 2 pixels of the crop.
         yaw_deg, pitch_deg: largest absolute yaw and pitch, degrees. Of a face that is turned both
-            ways, the squares of the shares of these limits may add up to 1.
+            ways, the squares of yaw / yaw_deg and pitch / pitch_deg may add up to 1 at most.
     """
 
     side_px: float | None = None
@@ -205,8 +205,9 @@ def why_not(face: Aligned, height: int, width: int, limits: Limits) -> str | Non
     if math.hypot(face.pose.yaw * limits.pitch_deg, face.pose.pitch * limits.yaw_deg) > most:
         yaw, pitch = (_rounded_up(abs(a), 1) for a in (face.pose.yaw, face.pose.pitch))
         return (
-            f"the face is turned too far: yaw {yaw:g} and pitch {pitch:g} degrees together; at "
-            f"most {limits.yaw_deg:g} and {limits.pitch_deg:g} alone"
+            f"the face is turned too far: yaw {yaw:g} of at most {limits.yaw_deg:g} degrees and "
+            f"pitch {pitch:g} of at most {limits.pitch_deg:g}; the squares of these shares add up "
+            "to more than 1"
         )
     luma = _inner_luma(face.pixels).mean()
     if luma < MIN_LUMA:

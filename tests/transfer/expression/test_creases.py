@@ -133,6 +133,22 @@ def test_the_residual_keeps_the_hue_of_skin() -> None:
     np.testing.assert_allclose(luma, [20, 20, dark / 2, dark], rtol=1e-5)
 
 
+def test_in_a_dark_face_the_residual_is_less_in_proportion() -> None:
+    """It is fitted for no darker a face than mean - 2.5 deviations: (45, 47.5, 50)."""
+    model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
+    mean, deviation = model.colour_statistics
+    known = mean - em.MAX_COLOUR_DEVIATIONS * deviation
+    weights = np.array(LUMA, np.float32)
+    pixels = np.array([[[[8, 6, 5], [8, 6, 5]]]], np.float32)
+    edit = np.zeros((1, 1, 2, 4), np.float32)
+    edit[0, 0, 0, :3], edit[0, 0, 1, :3] = -9, 9
+    face = np.array([[16.0, 12.0, 10.0]], np.float32)
+    arrays = (jnp.asarray(part) for part in (edit, pixels, face))
+    dark, light = np.asarray(em.limited(model, *arrays))[0, 0, :, :3]
+    np.testing.assert_allclose(dark, -9 / known * pixels[0, 0, 0], rtol=1e-4)
+    np.testing.assert_allclose(light, 9 / (known @ weights) * face[0], rtol=1e-4)
+
+
 def test_the_residual_takes_no_more_than_a_pixel_has() -> None:
     """A face in red light has hardly any blue: white eyes in it stay within the range of bytes."""
     model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))

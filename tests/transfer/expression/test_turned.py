@@ -6,6 +6,8 @@ import pytest
 
 from bench.truth.depth import fitted
 from glow_jax.io.landmarks68 import BROWS, JAW, LIPS, MIRROR
+from tests.support.expressions import random_expressions
+from transfer.expression.model import displace
 from transfer.expression.openings import MIN_CHEEK, unfolded
 from transfer.expression.turned import DEPTHS, EYES, MAX_TANGENT, of_turned, tangents
 from transfer.photos.pose import MEAN_FACE
@@ -64,15 +66,35 @@ def test_a_mouth_stays_inside_the_cheek() -> None:
     """Corners that would cross the line of the jaw keep MIN_CHEEK of their distance from it."""
     place = jnp.asarray(seen(MEAN_FACE, 28))
     far = np.zeros((1, 68, 2), np.float32)
-    far[0, LIPS] = (0.15, 0.0)
+    far[0, LIPS] = (0.05, 0.0)
+    before, wanted = np.asarray(place)[0], np.asarray(place + far)[0]
     moved = np.asarray(place + unfolded(place, jnp.asarray(far)))[0]
-    before = np.asarray(place)[0]
-    for corner, jaw in [(54, 12), (54, 13), (54, 11), (48, 4)]:
+    for corner, jaw in [(54, 12), (54, 13), (55, 12), (64, 12)]:
         across = before[corner] - before[jaw]
-        kept = (moved[corner] - moved[jaw]) @ across / (across @ across)
-        assert kept >= MIN_CHEEK - 0.05
+        kept, asked = ((p[corner] - p[jaw]) @ across / (across @ across) for p in (moved, wanted))
+        assert asked < MIN_CHEEK - 0.1 < MIN_CHEEK - 0.05 <= kept
+    assert moved[53, 0] < moved[54, 0] and moved[63, 0] < moved[64, 0]
     still = jnp.asarray(0.02 * far)
     np.testing.assert_array_equal(unfolded(place, still)[:, [48, 54]], still[:, [48, 54]])
+
+
+def test_an_adapted_model_moves_the_far_corner_less() -> None:
+    """And in a head that is turned to the other side, the other corner; not one of renders."""
+    moves = np.zeros((3, 68, 2), np.float32)
+    moves[1, [48, 54], 0] = -0.05, 0.05
+    one = jnp.asarray([[0, 1.0, 0]], jnp.float32)
+    for smoothing in (None, np.array(1e-4, np.float32)):
+        model = random_expressions(displacements=moves, smoothing=smoothing)
+        right, left = (
+            np.asarray(displace(model, one, jnp.asarray(seen(MEAN_FACE, yaw))))[0, [48, 54], 0]
+            for yaw in (25, -25)
+        )
+        np.testing.assert_allclose(right, -left[::-1], rtol=1e-3)
+        near, far = abs(right[0]), abs(right[1])
+        if smoothing is None:
+            assert near == pytest.approx(far, rel=1e-3)
+        else:
+            assert far < 0.7 * near
 
 
 def test_factors_are_found_again() -> None:

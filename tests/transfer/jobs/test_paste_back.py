@@ -16,6 +16,8 @@ from tests.support import photographs
 from tests.support.paths import ROOT
 from transfer.expression import estimate
 from transfer.expression.model import ExpressionModel
+from transfer.jobs.pasted_tiles import TILE_PX
+from transfer.jobs.sheet import GAP_PX, LABEL_PX
 from transfer.photos.crop import crop, transform_points
 
 PASTED = ("--paste-back", "--paste-format", "png", "--alpha", "0", "1")
@@ -122,6 +124,22 @@ def test_the_photograph_wears_the_expression(album: Path, done: Path) -> None:
         record = read_provenance(done / row["pasted"])
         assert record is not None and record.source_type == "compositeWithTrainedAlgorithmicMedia"
         assert record.recipe["pasted_into"] == name and record.recipe["alpha"] == 1
+
+
+def test_the_sheet_shows_photographs(done: Path) -> None:
+    """The target and the outputs are as sharp as the photograph, not as the model's 64 pixels."""
+    sheet, step = read_image(done / "sheet.png"), TILE_PX + GAP_PX
+    n_columns = (sheet.shape[1] - GAP_PX) // step
+    left = [GAP_PX + k * step for k in range(n_columns - 3, n_columns)]  # target, alpha 0, alpha 1
+    top = LABEL_PX + GAP_PX
+    tiles = [sheet[top : top + TILE_PX, x : x + TILE_PX].astype(float) for x in left]
+    np.testing.assert_array_equal(tiles[0], tiles[1])
+    assert np.abs(tiles[2] - tiles[0]).mean() > 0.5
+    side = (TILE_PX, TILE_PX)
+    for name in rows_of(done / "pasted.csv")[0]["file"], rows_of(done / "pasted.csv")[1]["file"]:
+        small = Image.fromarray(read_image(done / name)).resize(side, Image.Resampling.BICUBIC)
+        blurred = np.abs(np.diff(np.asarray(small, float), axis=1)).mean()
+        assert np.abs(np.diff(tiles[2], axis=1)).mean() > 1.1 * blurred
 
 
 def test_a_second_run_makes_nothing_anew(album: Path, done: Path, capsys) -> None:

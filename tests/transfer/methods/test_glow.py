@@ -22,7 +22,6 @@ from transfer.expression.movement import as_strong
 from transfer.expression.openings import newly_open
 from transfer.methods.base import Models, Photograph, Rows
 from transfer.methods.glow import (
-    MOUTHS,
     Glow,
     Light,
     PreparedMouths,
@@ -154,7 +153,10 @@ def test_what_is_below_the_noise_before_it_is_multiplied_is_no_expression() -> N
 
 def test_how_mouths_are_lit_determines_outputs_too() -> None:
     models = painting_models(opening_model())
-    assert Glow.recipe(models) == Warp.recipe(models) | {"mouths": MOUTHS}
+    before = Glow.recipe(models)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transfer.methods.glow.MOUTHS", "another")
+        assert Glow.recipe(models) != before
 
 
 def test_a_grey_picture_stays_grey() -> None:
