@@ -83,6 +83,10 @@ class ActionUnitEdit(Warp):
         own = self._people.expression(expression, source)
         return Estimate(change(self._edit, self._model.aus, own.activations[None])[0], own.absolute)
 
+    def _multiplied(self, found: Estimate) -> np.ndarray:
+        """An edit is what it says."""
+        return found.activations
+
     def _note(self, found: Estimate) -> str:
         floor = noise_floor(self._model, found.absolute)
         floor = np.where(read_units(self._edit, self._model.aus), floor, 0)

@@ -108,7 +108,7 @@ class Warp:
         """See `Method`."""
         edited = [self._people.most_neutral(t) for t in rows.targets]
         pairs = zip(rows.expressions, rows.sources, strict=True)
-        found = [self._people.expression(*pair) for pair in pairs]
+        found = [self._expression(*pair) for pair in pairs]
         activations = np.stack([self._multiplied(one) for one in found])
         own = np.stack([self._own(i) for i in edited])
         notes = [self._note(one) for one in found]
@@ -128,6 +128,10 @@ class Warp:
         pictures = np.repeat(self._faces.pixels([target]), n, axis=0)
         own = np.repeat(self._own(target)[None], n, axis=0)
         return PreparedPictures(pictures, activations, own, [""] * n)
+
+    def _expression(self, expression: int, source: int) -> Estimate:
+        """The activations of an expression as they are read."""
+        return self._people.expression(expression, source)
 
     def _multiplied(self, found: Estimate) -> np.ndarray:
         """(A,) activations that alpha multiplies."""
@@ -181,7 +185,7 @@ class Warp:
         self, expression: int, source: int, photograph: Photograph, alpha: float, result: Images
     ) -> np.ndarray:
         """The photograph itself is warped, and the residual added; `result` is not used."""
-        activations = alpha * self._multiplied(self._people.expression(expression, source))
+        activations = alpha * self._multiplied(self._expression(expression, source))
         details = partial(self._faces.photograph, expression)
         return self.pasted(photograph, activations, self._faces.pixels([expression]), details)
 
