@@ -74,6 +74,11 @@ def features(
     return (one + other) / 2
 
 
+def luma_of(colours: Float[Array, "*N 3"]) -> Float[Array, "*N"]:
+    """The luma of RGB values, exact on accelerators too."""
+    return jnp.dot(colours, jnp.asarray(LUMA, colours.dtype), precision="highest")
+
+
 def sided_features(
     images: Images, landmarks: Landmarks, template: np.ndarray | Array
 ) -> tuple[Float[Array, "B F"], Float[Array, "B 2 2"]]:
@@ -82,11 +87,7 @@ def sided_features(
     Returns:
         The features, and rotation times scale from the template to the picture, pixels.
     """
-    return _one_side(
-        jnp.dot(images.astype(jnp.float32), jnp.asarray(LUMA, jnp.float32), precision="highest"),
-        landmarks,
-        template,
-    )
+    return _one_side(luma_of(images.astype(jnp.float32)), landmarks, template)
 
 
 def mirrored(landmarks: Landmarks) -> Landmarks:

@@ -15,10 +15,10 @@ from transfer.expression.features import (
     N_ORIENTATIONS,
     bilinear,
     histograms,
+    luma_of,
     placed,
     shape_of,
 )
-from transfer.grey import LUMA
 
 SIDE = 12  # pixels of a square
 N_PATCH_FEATURES = N_LANDMARKS * (N_ORIENTATIONS * (SIDE // CELL) ** 2 + 2)
@@ -41,7 +41,7 @@ def patch_features(
     Returns:
         The features, and rotation times scale from the template to the picture, pixels.
     """
-    luma = jnp.dot(images.astype(jnp.float32), jnp.asarray(LUMA, jnp.float32), precision="highest")
+    luma = luma_of(images.astype(jnp.float32))
     points, turn, shift = placed(luma, landmarks, template)
     down, right = np.mgrid[:SIDE, :SIDE].astype(np.float32) + 0.5 - SIDE / 2
     square = jnp.asarray(np.stack([right, down], -1)) / scale

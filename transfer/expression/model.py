@@ -28,7 +28,7 @@ from glow_jax.io.landmarks68 import NOSE
 from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.creases import with_creases
-from transfer.expression.features import features, mean_colour, mirrored
+from transfer.expression.features import features, luma_of, mean_colour, mirrored
 from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
 from transfer.expression.lids import closed_lids
@@ -42,7 +42,6 @@ from transfer.expression.openings import (
 )
 from transfer.expression.turned import of_turned, tangents
 from transfer.expression.warp import SMOOTHING, Smoothing, warp, warp_to
-from transfer.grey import LUMA
 
 Images = UInt8[Array, "B H W 3"]
 Landmarks = Float[Array, "B 68 2"]
@@ -369,15 +368,13 @@ def limited(
     """
     if model.smoothing is None:
         return edit
-    weights = jnp.asarray(LUMA, pixels.dtype)
     face = jnp.maximum(colours, 1)[:, None, None]
     mean, deviation = jnp.asarray(model.colour_statistics, colours.dtype)[:, None]
     known = mean + colour_deviations(model, colours) * deviation
     fitted = jnp.maximum(face, known[:, None, None])  # the colour that the edit is for
     added, removed = edit[..., :3], edit[..., 3:]
     light, luma, face_luma, fitted_luma = (
-        jnp.dot(part, weights, precision="highest")[..., None]
-        for part in (added, pixels, face, fitted)
+        luma_of(part)[..., None] for part in (added, pixels, face, fitted)
     )
     share = jnp.clip(added / fitted, -1, 0)  # of each channel, at most all of it
     darker = share * pixels * (face_luma / jnp.maximum(luma, face_luma))

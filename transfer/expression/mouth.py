@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from transfer.expression import model as em
+from transfer.expression.features import luma_of
 from transfer.expression.model import (
     Activations,
     ExpressionModel,
@@ -104,8 +105,7 @@ def tint(target: Float[Array, "B 3"], source: Float[Array, "B 3"]) -> Float[Arra
     usual, skin = jnp.asarray([USUAL, [1 - LIGHT, 1 - WARMTH, 1 - GREEN]], ratio.dtype)[:, None]
     light, warmth, green = jnp.moveaxis(parts - skin * jnp.clip(parts, -usual, usual), -1, 0)
     hue = jnp.stack([warmth / 2, green, -warmth / 2], -1)
-    luma = jnp.dot(hue, jnp.asarray(LUMA, ratio.dtype), precision="highest")
-    factors = jnp.exp(hue + (light - luma)[..., None])
+    factors = jnp.exp(hue + (light - luma_of(hue))[..., None])
     return jnp.clip(factors, 1 / MAX_TINT, MAX_TINT)
 
 

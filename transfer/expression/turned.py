@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from glow_jax.io.landmarks68 import BROWS, JAW, LEFT_EYE, LIPS, N_LANDMARKS, RIGHT_EYE
+from transfer.expression.openings import between_eyes
 from transfer.photos.pose import MEAN_FACE
 
 Landmarks = Float[Array, "B 68 2"]
@@ -38,9 +39,8 @@ def tangents(landmarks: Landmarks) -> Float[Array, " B"]:
     Args:
         landmarks: right and down in a picture, in any unit.
     """
-    across = landmarks[:, LEFT_EYE].mean(1) - landmarks[:, RIGHT_EYE].mean(1)
     centred = landmarks - landmarks.mean(1, keepdims=True)
-    right = (centred * across[:, None]).sum(-1)
+    right = (centred * between_eyes(landmarks)[:, None]).sum(-1)
     fit = np.linalg.pinv(MEAN_FACE - MEAN_FACE.mean(0))[[0, 2]]
     x, z = jnp.dot(right, jnp.asarray(fit.T, right.dtype), precision="highest").T
     return jnp.clip(z / jnp.maximum(x, 1e-9), -MAX_TANGENT, MAX_TANGENT)

@@ -1,5 +1,7 @@
 """Faces of photographs before and after their results are pasted, as tiles of a contact sheet."""
 
+import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +27,19 @@ class PastedTiles:
             faces: the loader with which the job read its photographs.
         """
         self._faces = faces
+        self.face = functools.cache(self._face)
         rows = read_rows(out / PASTED_TABLE)
         self._rows = {out / r["file"]: (r["photograph"], out / r["pasted"]) for r in rows}
 
-    def face(self, path: str) -> np.ndarray:
+    def _face(self, path: str) -> np.ndarray:
         """The face of a photograph, uint8 (TILE_PX, TILE_PX, 3)."""
         return self._cut(path, Path(split_face(path)[0]))
 
-    def edited(self, output: Path) -> str | None:
-        """The path of the photograph that an output was pasted into; None if it was not."""
-        found = self._rows.get(output)
-        return None if found is None else found[0]
+    def edited(self, outputs: Iterable[Path]) -> np.ndarray | None:
+        """The face that outputs of one photograph were pasted over; None if none was pasted."""
+        paths = (self._rows[output][0] for output in outputs if output in self._rows)
+        path = next(paths, None)
+        return None if path is None else self.face(path)
 
     def result(self, output: Path) -> np.ndarray | None:
         """The face with the output in it, as `face`; None if it was not pasted."""

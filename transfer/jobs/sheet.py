@@ -119,9 +119,8 @@ def _of_transfers(
         of_target = reference_file(out, "target", plan.names[key.target])
         source = None if _is_alone(job, key) else of_source
         tiles = [_tile(source, f"no {kind} picture")] * has_sources
-        edited = pasted and next(filter(None, map(pasted.edited, made.values())), None)
-        target = _tile(of_target, f"no {kind} picture")
-        tiles.append(pasted.face(edited) if pasted and edited else target)
+        edited = None if pasted is None else pasted.edited(made.values())
+        tiles.append(_tile(of_target, f"no {kind} picture") if edited is None else edited)
         lead[key] = [_shown(plan.files[key.expression], load, pasted), *tiles]
     people = [f"source {kind}"] * has_sources + ["target" if pasted else f"target {kind}"]
     return ["expression", *people], lead

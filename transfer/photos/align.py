@@ -201,8 +201,8 @@ def why_not(face: Aligned, height: int, width: int, limits: Limits) -> str | Non
         if abs(angle) > most:
             turned = _rounded_up(abs(angle), 1)
             return f"the face is turned too far: {name} {turned:g} degrees; at most {most:g}"
-    most = limits.yaw_deg * limits.pitch_deg
-    if math.hypot(face.pose.yaw * limits.pitch_deg, face.pose.pitch * limits.yaw_deg) > most:
+    shares = face.pose.yaw * limits.pitch_deg, face.pose.pitch * limits.yaw_deg
+    if math.hypot(*shares) > limits.yaw_deg * limits.pitch_deg:
         yaw, pitch = (_rounded_up(abs(a), 1) for a in (face.pose.yaw, face.pose.pitch))
         return (
             f"the face is turned too far: yaw {yaw:g} of at most {limits.yaw_deg:g} degrees and "

@@ -129,7 +129,8 @@ def paste_picture(
     Returns:
         uint8, as large as the photograph.
     """
-    return _blended(photograph, transform, face_mask(landmarks), picture, LINEAR)
+    around = crop(photograph, transform, MEMBRANE_SIDE)
+    return _blended(photograph, transform, face_mask(landmarks), picture, around, LINEAR)
 
 
 def paste_lids(
@@ -147,12 +148,11 @@ def paste_lids(
         uint8, as large as the photograph.
     """
     around = crop(photograph, transform, MEMBRANE_SIDE)
-    size = around.shape[1::-1]
-    inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR)) > EDGE
+    inside = _resized(mask, MEMBRANE_SIDE) > EDGE
     if not inside.any():
         return photograph
     brightest = np.percentile(around[inside], BRIGHTEST, axis=0).astype(np.float32)
-    return _blended(photograph, transform, mask, picture, LOGARITHMIC, brightest)
+    return _blended(photograph, transform, mask, picture, around, LOGARITHMIC, brightest)
 
 
 class Scale(NamedTuple):
@@ -174,16 +174,21 @@ def _blended(
     transform: Transform,
     mask: Mask,
     picture: UInt8[np.ndarray, "S S 3"],
+    around: UInt8[np.ndarray, "M M 3"],
     scale: Scale,
     brightest: Float[np.ndarray, "3"] | None = None,
 ) -> Pixels:
     """A photograph with a picture blended in by a mask, its colours matched at the mask's edge.
 
-    What is blended in is no brighter than `brightest`, grey levels of each channel.
+    Args:
+        photograph, transform, mask, picture: as for `paste_lids`.
+        around: the crop of the photograph, on which colours are matched.
+        scale: on which they are matched.
+        brightest: grey levels of each channel that what is blended in does not exceed.
     """
     if is_grey(photograph):
         picture = np.rint(without_colour(picture.astype(np.float32))).astype(np.uint8)
-    match = membrane(crop(photograph, transform, MEMBRANE_SIDE), picture, mask, scale)
+    match = membrane(around, picture, mask, scale)
     result = photograph.copy()
     new = scale.of_levels(picture.astype(np.float32))
     for rows, columns, places in _bands(photograph, transform):
@@ -194,6 +199,11 @@ def _blended(
         change = (levels if brightest is None else np.minimum(levels, brightest)) - before
         result[rows, columns] = np.clip(np.rint(before + weight * change), 0, 255)
     return result
+
+
+def _resized(mask: Mask, side: int) -> Float[np.ndarray, "M M"]:
+    """A mask at `side` pixels a side."""
+    return np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def spline_shift(points: Points, displacements: Points, smoothing: float = SMOOTHING) -> Field:
@@ -273,7 +283,7 @@ def membrane(
     missing = one - other
     # The difference is blurred, so that colours are matched and not details.
     missing = ndimage.gaussian_filter(missing, (SEAM_BLUR * n, SEAM_BLUR * n, 0))
-    inside = np.asarray(Image.fromarray(mask).resize((n, n), Image.Resampling.BILINEAR)) > 0.5
+    inside = _resized(mask, n) > 0.5
     inside[[0, -1]] = inside[:, [0, -1]] = False
     row, column = np.nonzero(inside)
     index = np.full((n, n), -1)
