@@ -202,7 +202,8 @@ def _best_score(picture: np.ndarray, upsampled: int = 1) -> float:
 
     It finds faces of 80 pixels, or with `upsampled` 1 of 40.
     """
-    _, scores, _ = _own("quick", _detector).run(np.ascontiguousarray(picture), upsampled, 0.0)
+    # a copy: dlib refuses the strides of a turned view that is one pixel wide
+    _, scores, _ = _own("quick", _detector).run(picture.copy(), upsampled, 0.0)
     return max(scores, default=0.0)
 
 

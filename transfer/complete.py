@@ -35,6 +35,7 @@ from transfer.methods import EDITS
 from transfer.methods.base import Models
 from transfer.models import absolute_error, far_limit_of
 from transfer.photos.aligned_faces import AlignedFaces, unchosen_line
+from transfer.photos.hidden import hidden_line
 from transfer.requests import EditRequest, InterpolateRequest, TransferRequest, model_of
 
 SHEET = "sheet.png"
@@ -137,6 +138,7 @@ def complete(
     )
     if isinstance(faces, AlignedFaces):
         notify_of_unchosen(faces, notify)
+    _notify_of_hidden(job, out, notify)
     _notify_of_auto(job, out, notify)
     _notify_of_nothing(job, out, models.neutralise, notify)
     pasted = None
@@ -232,6 +234,17 @@ def _notify_of_auto(job: Job, out: Path, notify: Notify) -> None:
         f"{alpha:g} for {n} image{'s' if n > 1 else ''}" for alpha, n in sorted(taken.items())
     )
     notify(f"alpha auto took {counts or 'nothing: no image could be made'}")
+
+
+def _notify_of_hidden(job: Job, out: Path, notify: Notify) -> None:
+    """A notice for each photograph in which a part of the face may be hidden, some of them."""
+    files = set(job.plan.files)
+    rows = [r for r in read_rows(out / INPUTS) if r["file"] in files and r["hidden"]]
+    for row in rows[:MAX_LINES]:
+        notify(hidden_line(row["file"], row["hidden"].split(", ")))
+    if len(rows) > MAX_LINES:
+        more = counted(len(rows) - MAX_LINES, "more photograph")
+        notify(f"{more} in which a part of the face may be hidden (inputs.csv, column hidden)")
 
 
 def _notify_of_nothing(job: Job, out: Path, neutralised: bool, notify: Notify) -> None:

@@ -56,6 +56,7 @@ class Preview:
             `paste_back`.
         note: of the output, as in results.csv; `restate` updates it.
         bits: bits/dim of each picture that can be used, by path.
+        hidden: parts of the face that may be hidden, by path, of photographs where there are any.
         skipped: pictures that cannot be used, and why.
     """
 
@@ -93,7 +94,16 @@ class Preview:
         models = dataclasses.replace(planned.models, codec=in_batches(planned.models.codec, n))
         self._codec, row, plan = models.codec, int(job.order[0]), job.plan
         with ThreadPoolExecutor(1) as pool:
-            inputs = Inputs(job, models.codec, n, planned.load, scratch, CACHE_BYTES, pool)
+            inputs = Inputs(
+                job,
+                models.codec,
+                n,
+                planned.load,
+                scratch,
+                CACHE_BYTES,
+                pool,
+                models.expression_model,
+            )
             inputs.prepare([row])
             if trouble := inputs.trouble(row):
                 raise InputError(trouble.reason)
@@ -103,6 +113,7 @@ class Preview:
             self._prepared = self._method.prepare(self._rows)
         used = inputs.pictures([row])
         self.bits = {plan.files[i]: float(inputs.bits[i]) for i in used if i not in inputs.reasons}
+        self.hidden = {plan.files[i]: inputs.hidden[i] for i in used if inputs.hidden.get(i)}
         self.before = self._method.unedited(self._prepared)[0]
         self.note = self._method.notes(self._prepared)[0]
         self._n, self._row = n, (int(plan.expression[row]), int(plan.source[row]))

@@ -68,9 +68,11 @@ def meant(word: str, known: Iterable[str]) -> str:
 
     Args:
         word: what was given.
-        known: what is accepted. Those that begin with `word` are proposed, or else like ones.
+        known: what is accepted. Those that begin with `word` are proposed, or else like ones, or
+            else those with which `word` begins.
     """
     names = list(known)
     longer = [name for name in names if name.startswith(word)] if word.strip("-") else []
     near = longer or difflib.get_close_matches(word[:80], names, MAX_PROPOSED, LIKENESS)
+    near = near or [name for name in names if word.startswith(name)]
     return f"; did you mean {' or '.join(near[:MAX_PROPOSED])}?" if near else ""

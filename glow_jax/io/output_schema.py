@@ -61,6 +61,7 @@ INPUT_FIELDS = [
     "round_trip_error",
     "round_trip_mean_error",
     "redone_in_exact",
+    "hidden",
 ]
 CHUNK_INPUT_FIELDS = [*INPUT_FIELDS, "reason"]
 NUMBERS = {

@@ -61,7 +61,8 @@ def test_all_faces_are_found() -> None:
 
 def test_where_there_is_no_face_none_is_found() -> None:
     assert find_faces(photographs.wall(500, 400)) == []
-    assert find_faces(np.zeros((3, 900, 3), np.uint8)) == []
+    for shape in ((3, 900), (1, 3000), (3000, 1)):
+        assert find_faces(np.zeros((*shape, 3), np.uint8)) == []
 
 
 def test_the_network_looks_closer_at_photographs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,15 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_an_edit_of_the_same_picture_twice_is_made_once(people: Path, models: Models) -> None:
+    lines: list[str] = []
+    ann = people / "ann" / "0.png"
+    (people / "ann" / "copy.png").write_bytes(ann.read_bytes())
+    request = EditRequest([people / "ann"], people / "out", Edit(set={"smile": 0.5}))
+    assert api.edit(request, notify=lines.append).made == 2
+    assert "left out: 1 output that would equal others" in lines
+
+
 def test_an_edit_is_a_folder_like_a_transfers(people: Path, models: Models) -> None:
     """Every picture by itself; alpha 0 gives its bytes; a second run finds everything done."""
     lines: list[str] = []

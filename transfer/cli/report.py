@@ -72,6 +72,11 @@ def lines_of_totals(totals: Totals, out: Path) -> list[str]:
             f"{counted(totals.reduced, 'image')} {have} less of the expression than alpha says, or "
             "none, because the whole does not decode; see edit_kept in results.csv"
         )
+    if totals.hidden:
+        lines.append(
+            f"{counted(totals.hidden, 'photograph')} in which the eyes or the mouth may be hidden "
+            "(inputs.csv, column hidden)"
+        )
     if totals.failed:
         lines.append(
             f"{counted(totals.failed, 'image')} could not be made: {one_line(out / FAILURES)}"

@@ -141,4 +141,5 @@ class Commit:
             "round_trip_error": f"{inputs.max_error[i]:.3g}",
             "round_trip_mean_error": f"{inputs.mean_error[i]:.3g}",
             "redone_in_exact": int(inputs.redone[i]),
+            "hidden": ", ".join(inputs.hidden.get(i, ())),
         }

@@ -17,11 +17,13 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import failure, one_line
 from transfer.codec import Codec, Images, Latents, RoundTrip
+from transfer.expression.model import ExpressionModel
 from transfer.jobs.disk_cache import DiskCache
 from transfer.jobs.job import Job
 from transfer.jobs.plan import Plan
 from transfer.jobs.prefetch import LoadPicture, Prefetcher
 from transfer.photos.aligned_faces import AlignedFaces
+from transfer.photos.hidden import hidden_in
 
 UNKNOWN, USABLE, BAD = 0, 1, 2
 PIXELS_SHARE = 0.2  # of the cache; the latents of a picture are four times as large as its pixels
@@ -46,6 +48,8 @@ class Inputs:
         bits: (P,) bits/dim of usable pictures.
         max_error, mean_error: (P,) round-trip error of usable pictures, grey levels.
         redone: (P,) whether the exact codec had to encode the picture.
+        hidden: from the number of a photograph to the parts of the face that may be hidden in it
+            (`transfer.photos.hidden`).
         n_encoded_again: how often a picture was encoded again, because the cache had dropped it.
     """
 
@@ -58,6 +62,7 @@ class Inputs:
         folder: Path,
         cache_bytes: int,
         pool: ThreadPoolExecutor,
+        expression_model: ExpressionModel | None = None,
     ):
         """Nothing is read yet.
 
@@ -70,6 +75,7 @@ class Inputs:
             folder: folder for the cache.
             cache_bytes: size of the cache.
             pool: threads that read.
+            expression_model: looks for what is hidden in photographs; None looks for nothing.
         """
         n = len(job.plan.files)
         self.job, self.codec, self._rows = job, codec, rows
@@ -77,10 +83,12 @@ class Inputs:
         self.reasons: dict[int, str] = {}
         self.bits, self.max_error, self.mean_error = (np.zeros(n, np.float32) for _ in range(3))
         self.redone = np.zeros(n, bool)
+        self.hidden: dict[int, tuple[str, ...]] = {}
         self.n_encoded_again = 0
         self._rank, self._chunk, _ = job.first_use
         self._by_rank = np.argsort(self._rank)
-        self._detailed = load.detailed if isinstance(load, AlignedFaces) else None
+        self._photographs = load if isinstance(load, AlignedFaces) else None
+        self._expression_model = expression_model
         self._prefetcher = Prefetcher(
             load, job.plan.files, pool, max(MIN_AHEAD, 2 * self.batch_size)
         )
@@ -186,9 +194,9 @@ class Inputs:
 
     def detailed(self, pictures: Sequence[int]) -> Images:
         """(N, h, w, C) of usable pictures, as expressions are read in them."""
-        if self._detailed is None:
+        if self._photographs is None:
             return self.pixels(pictures)
-        return np.stack([self._detailed(self.job.plan.files[i]) for i in pictures])
+        return np.stack([self._photographs.detailed(self.job.plan.files[i]) for i in pictures])
 
     # -- people
 
@@ -274,6 +282,9 @@ class Inputs:
             self.bits[i], self.redone[i], self.state[i] = bits[place], redone[place], USABLE
             self._latents.put(i, vectors[place])
             self._pixels.put(i, pixels[i])
+            if self._photographs is not None:
+                face = self._photographs.face(self.job.plan.files[i])
+                self.hidden[i] = hidden_in(self._expression_model, face)
 
     def _encoded(
         self, batch: dict[int, int], pixels: dict[int, np.ndarray]

@@ -202,7 +202,16 @@ class Worker:
             )
         )
         self._job, self._codec, self._out, self._batch_size = job, codec, out, batch_size
-        self.inputs = Inputs(job, codec, batch_size, load, out, cache_bytes, self._readers)
+        self.inputs = Inputs(
+            job,
+            codec,
+            batch_size,
+            load,
+            out,
+            cache_bytes,
+            self._readers,
+            models.expression_model,
+        )
         self._compute = Compute(job, models, self.inputs, batch_size, likelihood=likelihood)
         self._commit = Commit(job, codec, self.inputs, out)
 

@@ -53,6 +53,7 @@ class Totals:
             the source.
         nothing: number of outputs whose expression differs from neutral by no more than the noise.
         reduced: number of outputs with less than the whole edit, because that did not decode.
+        hidden: number of photographs in which the eyes or the mouth may be hidden.
         parquet: whether results.parquet was written.
     """
 
@@ -66,6 +67,7 @@ class Totals:
     absolute: int
     nothing: int
     reduced: int
+    hidden: int
     parquet: bool
 
 
@@ -78,7 +80,7 @@ def write_tables(out: Path) -> Totals:
     if description is None:
         raise InputError(f"{one_line(out)}: holds no job")
     places, keys = array.array("q"), array.array("q")  # of rows: in the file, and in the plan
-    failed = bad = non_finite = redone = absolute = nothing = reduced = at = 0
+    failed = bad = non_finite = redone = absolute = nothing = reduced = hidden = at = 0
     worst = 0.0
     with contextlib.ExitStack() as stack:
         # Positions are sums of the lengths of lines, because TextIOWrapper.tell is slow.
@@ -99,6 +101,7 @@ def write_tables(out: Path) -> Totals:
             if "row" not in row:
                 inputs.write(row)
                 redone += row["redone_in_exact"] == "1"
+                hidden += bool(row["hidden"])
                 continue
             line = csv_line([row[name] for name in RESULT_FIELDS]).encode(errors=SURROGATES)
             lines.write(line)
@@ -119,7 +122,18 @@ def write_tables(out: Path) -> Totals:
     n = len(keys)
     missing = description["outputs"] - n - failed
     return Totals(
-        n, failed, bad, missing, non_finite, worst, redone, absolute, nothing, reduced, parquet
+        outputs=n,
+        failed=failed,
+        bad_inputs=bad,
+        missing=missing,
+        non_finite=non_finite,
+        max_error=worst,
+        redone=redone,
+        absolute=absolute,
+        nothing=nothing,
+        reduced=reduced,
+        hidden=hidden,
+        parquet=parquet,
     )
 
 

@@ -48,6 +48,7 @@ from transfer.methods.base import Models, Photograph
 from transfer.models import load_models
 from transfer.photos.align import FaceDetector
 from transfer.photos.aligned_faces import AlignedFaces
+from transfer.photos.hidden import hidden_in, hidden_line
 from transfer.photos.judge_adapter import face_detector as detector_of
 from transfer.requests import StrPath, model_of
 from transfer.video.making import TARGET, Target, make_parts
@@ -161,6 +162,8 @@ def animate(
         OutputError: a file cannot be written.
     """
     job = _prepared(request, models, face_detector)
+    if job.target.taken and (parts := hidden_in(job.model, job.target.taken.face)):
+        notify(hidden_line(os.fspath(request.target), parts))
     if dry_run:
         return _planned(job, notify)
     with _work_folder(job):

@@ -15,6 +15,7 @@ from glow_jax.cli.ui.forms import EditForm, Form
 from glow_jax.cli.ui.parts import ready
 from glow_jax.io.pictures import read_image
 from transfer.models import far_limit_of
+from transfer.photos.hidden import hidden_line
 from transfer.preview import PHOTOGRAPH_PX, Preview, Shown
 
 
@@ -32,10 +33,11 @@ def pictures_of(preview: Preview, shown: Shown) -> tuple[np.ndarray, np.ndarray]
 
 
 def warnings_html(preview: Preview, model: str) -> str:
-    """A warning of pictures that the model finds unlikely, and of those that are left out."""
+    """A warning of unlikely pictures, of faces that may be hidden, and of what is left out."""
     bits: Mapping[str, float] = {Path(path).name: value for path, value in preview.bits.items()}
     unlikely = words.unlikely(dict(bits), far_limit_of(model))
-    return words.lines([*unlikely, *(one.reason for one in preview.skipped)], "warn")
+    hidden = (hidden_line(Path(path).name, parts) for path, parts in preview.hidden.items())
+    return words.lines([*unlikely, *hidden, *(one.reason for one in preview.skipped)], "warn")
 
 
 def photograph_html(engine: Engine, form: Form, finished: Finished, tag: str) -> str | None:

@@ -16,6 +16,7 @@ SILENT = {"completion", "ui"}  # without a summary: a script, and a server
     [
         (["trasnfer"], "unknown verb trasnfer; did you mean transfer"),
         (["fit"], "unknown verb fit; did you mean fit-expressions?"),
+        (["evaluate"], "unknown verb evaluate; did you mean eval?"),
         (["xyzzy"], "unknown verb xyzzy (see `glow-jax --help`)"),
         ([""], "unknown verb ''"),
         (["--json", "info"], "--json: a verb stands before its options (see"),
