@@ -192,7 +192,7 @@ def absolute_line(error: float) -> str:
     return (
         "no picture of the source but the expression's is used: the expression is estimated "
         "absolutely, against neutral pictures of many people; root mean square error of an "
-        f"activation (0-1) {error:.2f}"
+        f"activation (0-1) {error:.2f}; brows that are low by nature may count as lowered"
     )
 
 
