@@ -164,8 +164,8 @@ def _changed(model: ExpressionModel, renders: Faces, photoreal: Sequence[Taught]
 
 def _ridge(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """The ridge regression of several groups of rows (inputs, outputs) together."""
-    squares, products = 0.0, 0.0
-    for group in rows:
+    squares = products = np.zeros(())
+    for group in rows:  # one at a time: float64 of all is large
         inputs, outputs = (part.astype(np.float64) for part in group)
         squares, products = squares + inputs.T @ inputs, products + inputs.T @ outputs
     return solve_ridge(squares, products, PENALTY)
