@@ -47,7 +47,7 @@ MOVES = ("aus", "neutral_landmarks", "landmarks")  # of `Pairs`
 UNREAD_NOISE = 1.5  # noise of a unit that is not read, in root mean squares of its raw changes
 # Of a photoreal picture of a person with several, beside one of a person with a single picture. Of
 # the 22,080 pictures of photo64's fit, the others outvote these 4 to 1: with 1 in place of 3, r of
-# changes was .84 in place of .85 (people of the split validation), that of single pictures the same.
+# changes was .84 in place of .85 (split validation), and that of single pictures the same.
 PAIR_WEIGHT = 3.0
 NEUTRAL_WEIGHT = 300.0  # of the row of both kinds, beside a picture
 
