@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from glow_jax.io.messages import counted, one_line
@@ -207,12 +207,17 @@ def own_line(error: float) -> str:
 
 def notify_of_unchosen(faces: AlignedFaces, notify: Notify) -> None:
     """A notice for each photograph with several faces of which none was chosen, some of them."""
-    unchosen = sorted(faces.unchosen.items())
-    for path, (number, count) in unchosen[:MAX_LINES]:
-        notify(unchosen_line(path, number, count))
-    if len(unchosen) > MAX_LINES:
-        more = counted(len(unchosen) - MAX_LINES, "more photograph")
-        notify(f"{more} with several faces, of which the largest was taken")
+    lines = [unchosen_line(path, *found) for path, found in sorted(faces.unchosen.items())]
+    more = "with several faces, of which the largest was taken"
+    _notify_of_some(lines, lambda n: f"{counted(n, 'more photograph')} {more}", notify)
+
+
+def _notify_of_some(lines: Sequence[str], more: Callable[[int], str], notify: Notify) -> None:
+    """At most MAX_LINES notices, and a line about the number of the others."""
+    for line in lines[:MAX_LINES]:
+        notify(line)
+    if len(lines) > MAX_LINES:
+        notify(more(len(lines) - MAX_LINES))
 
 
 def _write_sheet(
@@ -240,11 +245,9 @@ def _notify_of_hidden(job: Job, out: Path, notify: Notify) -> None:
     """A notice for each photograph in which a part of the face may be hidden, some of them."""
     files = set(job.plan.files)
     rows = [r for r in read_rows(out / INPUTS) if r["file"] in files and r["hidden"]]
-    for row in rows[:MAX_LINES]:
-        notify(hidden_line(row["file"], row["hidden"].split(", ")))
-    if len(rows) > MAX_LINES:
-        more = counted(len(rows) - MAX_LINES, "more photograph")
-        notify(f"{more} in which a part of the face may be hidden (inputs.csv, column hidden)")
+    lines = [hidden_line(row["file"], row["hidden"].split(", ")) for row in rows]
+    more = "in which a part of the face may be hidden (inputs.csv, column hidden)"
+    _notify_of_some(lines, lambda n: f"{counted(n, 'more photograph')} {more}", notify)
 
 
 def _notify_of_nothing(job: Job, out: Path, neutralised: bool, notify: Notify) -> None:
@@ -252,11 +255,9 @@ def _notify_of_nothing(job: Job, out: Path, neutralised: bool, notify: Notify) -
     prefix = "only neutralised" if neutralised else "no edit"
     ids = {item.id for item in job.items}
     rows = [r for r in read_rows(out / RESULTS) if r["id"] in ids and NOTHING in r["note"]]
-    for row in rows[:MAX_LINES]:
-        notify(f"{prefix}: {row['file']}: {_why_nothing(row)}")
-    if len(rows) > MAX_LINES:
-        more = counted(len(rows) - MAX_LINES, "more output")
-        notify(f"{prefix}: {more} (results.csv, column note)")
+    lines = [f"{prefix}: {row['file']}: {_why_nothing(row)}" for row in rows]
+    more = "(results.csv, column note)"
+    _notify_of_some(lines, lambda n: f"{prefix}: {counted(n, 'more output')} {more}", notify)
 
 
 def _why_nothing(row: Row) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glow_jax.io.landmarks68 import BROWS, EYES, JAW, LEFT_EYE, LIPS, NOSE, RIGHT_EYE
+from glow_jax.io.landmarks68 import BROWS, EYES, JAW, LIPS, NOSE, eye_distance
 
 PARTS = {"jaw": JAW, "brows": BROWS, "lips": LIPS, "eyes": EYES, "nose": NOSE}
 
@@ -50,7 +50,7 @@ def fitted(points: np.ndarray, moves: np.ndarray, part: slice) -> tuple[np.ndarr
         moves: (E, 68, 3) their movements, in the same unit.
         part: landmarks.
     """
-    eyes = float(np.linalg.norm(points[LEFT_EYE].mean(0) - points[RIGHT_EYE].mean(0)))
+    eyes = eye_distance(points)
     right, up, towards = np.moveaxis(moves[:, part], -1, 0)
     outwards = points[None, part, 0] / eyes * right
     causes = np.stack([outwards.ravel(), up.ravel()], 1)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from bench.truth.photoreal_pairs import SIDE
-from glow_jax.io.landmarks68 import LEFT_EYE, LIPS, RIGHT_EYE
+from glow_jax.io.landmarks68 import LEFT_EYE, LIPS, RIGHT_EYE, eye_distance
 
 MASKS = {"blue mask": (150, 190, 210), "black mask": (25, 25, 28), "white mask": (235, 235, 235)}
 DRAWN = (*MASKS, "mask below the nose", "fingers", "scarf", "microphone", "dark glasses")
@@ -98,15 +98,9 @@ def print_row(name: str, found: Sequence[tuple[tuple[str, ...], float] | None]) 
 def print_light(found: Sequence[tuple[tuple[str, ...], float] | None]) -> None:
     """Print quantiles of the light of the eyes."""
     light = [one[1] for one in found if one is not None]
-    values = ", ".join(
-        f"{100 * s:g} % {v:.2f}" for s, v in zip(SHARES, quantiles(light), strict=False)
-    )
-    print(f"light of the eyes: below {values}")
-
-
-def quantiles(values: Sequence[float]) -> list[float]:
-    """Of SHARES; nothing without values."""
-    return np.quantile(values, SHARES).tolist() if values else []
+    if light:
+        values = zip(SHARES, np.quantile(light, SHARES), strict=True)
+        print("light of the eyes: below", ", ".join(f"{100 * s:g} % {v:.2f}" for s, v in values))
 
 
 def covered(kind: str, picture: np.ndarray, marks: np.ndarray) -> np.ndarray:
@@ -119,7 +113,7 @@ def covered(kind: str, picture: np.ndarray, marks: np.ndarray) -> np.ndarray:
     """
     image = Image.fromarray(picture).copy()
     draw = ImageDraw.Draw(image)
-    unit = float(np.linalg.norm(marks[LEFT_EYE].mean(0) - marks[RIGHT_EYE].mean(0)))
+    unit = eye_distance(marks)
     mouth = marks[LIPS].mean(0)
     if kind in MASKS:
         wider = marks[2:15] + 0.06 * (marks[2:15] - marks[30])

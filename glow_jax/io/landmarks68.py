@@ -52,6 +52,11 @@ MIRROR = np.array(
 )  # fmt: skip
 
 
+def eye_distance(landmarks: np.ndarray) -> float:
+    """The distance between the middles of the eyes, in the unit of `landmarks` (68, 2 or 3)."""
+    return float(np.linalg.norm(landmarks[LEFT_EYE].mean(0) - landmarks[RIGHT_EYE].mean(0)))
+
+
 def raised_brows(landmarks: np.ndarray, height: float) -> np.ndarray:
     """(10, 2) points above the brows: the brows shifted away from the chin, over the forehead.
 

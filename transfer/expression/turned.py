@@ -17,14 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from glow_jax.io.landmarks68 import BROWS, JAW, LEFT_EYE, LIPS, N_LANDMARKS, RIGHT_EYE
+from glow_jax.io.landmarks68 import BROWS, JAW, LIPS, N_LANDMARKS, eye_distance
 from transfer.expression.openings import between_eyes
 from transfer.photos.pose import MEAN_FACE
 
 Landmarks = Float[Array, "B 68 2"]
 
 MAX_TANGENT = 0.6  # of 31 degrees; a head that is turned farther counts as turned so far
-EYES = float(np.linalg.norm(MEAN_FACE[RIGHT_EYE].mean(0) - MEAN_FACE[LEFT_EYE].mean(0)))
+EYES = eye_distance(MEAN_FACE)
 # Parts of the face, and how far they move to the camera: times the movement outwards and the
 # distance from the middle of the face (in distances between the eyes), and times that upwards.
 DEPTHS = ((JAW, -0.31, 0.99), (BROWS, -1.19, -0.08), (LIPS, -2.11, 0.47))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from glow_jax.io.landmarks68 import LEFT_EYE, LIPS, RIGHT_EYE
+from glow_jax.io.landmarks68 import LEFT_EYE, LIPS, RIGHT_EYE, eye_distance
 from glow_jax.io.messages import one_line
 from transfer.expression.estimate import read
 from transfer.expression.model import ExpressionModel
@@ -42,19 +42,19 @@ def hidden_in(model: ExpressionModel | None, face: Aligned) -> tuple[str, ...]:
 
 
 def hidden_parts(
-    pixels: UInt8[np.ndarray, "H W 3"], detected: Landmarks, read: Landmarks
+    pixels: UInt8[np.ndarray, "H W 3"], detected: Landmarks, found: Landmarks
 ) -> tuple[str, ...]:
     """Which of "eyes" and "mouth" may be hidden; "eyes" where one of them may.
 
     Args:
         pixels: an aligned face.
         detected: landmarks of the face detector, right and down in sides of the picture.
-        read: those of the expression model.
+        found: those of the expression model.
     """
-    away = np.linalg.norm(detected - read, axis=-1) / _between_eyes(read)
+    away = np.linalg.norm(detected - found, axis=-1) / eye_distance(found)
     parts = {"eyes": (RIGHT_EYE, LEFT_EYE), "mouth": (LIPS,)}
     seen = {p: all(away[one].mean() <= MAX_APART for one in where) for p, where in parts.items()}
-    seen["eyes"] = seen["eyes"] and light_of_eyes(pixels, read) >= MIN_LIGHT
+    seen["eyes"] = seen["eyes"] and light_of_eyes(pixels, found) >= MIN_LIGHT
     return tuple(part for part, is_seen in seen.items() if not is_seen)
 
 
@@ -66,7 +66,7 @@ def light_of_eyes(pixels: UInt8[np.ndarray, "H W 3"], landmarks: Landmarks) -> f
     luma = pixels @ np.array(LUMA)
     size = np.array(luma.shape[::-1])
     places = np.moveaxis(np.indices(luma.shape)[::-1], 0, -1) + 0.5
-    unit = _between_eyes(landmarks)
+    unit = eye_distance(landmarks)
 
     def mean(eye: slice, ellipse: tuple[float, float, float]) -> float:
         width, height, below = ellipse
@@ -87,7 +87,3 @@ def hidden_line(path: str, parts: Sequence[str]) -> str:
         f"{one_line(path)}: the {' and the '.join(parts)} may be hidden, or found in a wrong "
         "place; look at what is made of it"
     )
-
-
-def _between_eyes(landmarks: Landmarks) -> float:
-    return float(np.linalg.norm(landmarks[LEFT_EYE].mean(0) - landmarks[RIGHT_EYE].mean(0)))

@@ -10,7 +10,7 @@ expression, and its lids are blended in, with colours matched at the edge of a m
 import numpy as np
 from PIL import Image, ImageDraw
 
-from glow_jax.io.landmarks68 import LEFT_EYE, RIGHT_EYE
+from glow_jax.io.landmarks68 import eye_distance
 from transfer.expression.lids import BROWS, CORNERS, LOWER, OPEN, SHUT, UPPER
 from transfer.photos.paste import GRID, Landmarks, Mask
 
@@ -38,7 +38,7 @@ def lids_mask(before: Landmarks, after: Landmarks, shown: Landmarks) -> Mask:
     from scipy import ndimage  # late: imports of scipy take a tenth of a first call
 
     mask = np.zeros((GRID, GRID), np.float32)
-    apart = float(np.linalg.norm(shown[LEFT_EYE].mean(0) - shown[RIGHT_EYE].mean(0)))
+    apart = eye_distance(shown)
     for eye in (0, 1):
         opening = _opening(shown, eye) / max(apart, MIN_LENGTH)
         shut = _smooth_step((SOURCE_OPEN - opening) / (SOURCE_OPEN - SOURCE_SHUT))
