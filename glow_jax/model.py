@@ -4,6 +4,7 @@ Kingma & Dhariwal 2018, figure 2. Latents are tuples of arrays, finest level fir
 `eps` are standardised by the learned priors. No function accepts both.
 """
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -244,6 +245,31 @@ class Glow(nnx.Module):
         )
         folded.folded = True
         return folded
+
+    def at_size(self, height: int, width: int) -> "Glow":
+        """The same weights for images of another size, such as parts of images.
+
+        The flow is convolutional: only a prior of kind "position" depends on the size. Close to
+        the border of a part its surroundings are missing, so its bits/dim are not that part's
+        share of the whole image's.
+
+        Args:
+            height, width: pixels; each divisible by 2 ** n_levels.
+
+        Returns:
+            A model that shares this model's arrays.
+
+        Raises:
+            ValueError: the prior is of kind "position", or the size does not suit the levels.
+        """
+        if not isinstance(self.top, TopPrior):
+            raise ValueError("the prior of kind 'position' is for one size of images only")
+        config = dataclasses.replace(self.config, image_height=height, image_width=width)
+        resized = nnx.clone(self)
+        resized.config = config
+        resized.top = nnx.clone(self.top)
+        resized.top.shape = config.level_shape(config.n_levels - 1)
+        return resized
 
     def initialise(self, x: BHWC) -> None:
         """Data-dependent initialisation of every actnorm, in place, in one pass over x.

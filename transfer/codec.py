@@ -60,6 +60,9 @@ class Codec:
             [b, b + 1), so an exact round trip gives b + 0.5. Latents far from those of pictures
             may decode to values that are not finite.
         bits_per_dim: function from uint8 images to bits/dim, (B,).
+        part_size: (height, width) of the parts of images that `part_bits` takes, pixels.
+        part_bits: as `bits_per_dim`, of parts of images, cut out anywhere; None where a model takes
+            images of one size only.
         exact: codec of the same model with full float32 products, slower, for images whose round
             trip errs by `round_trip_bound` or more; None if this codec has such products already.
         round_trip_bound: least error, in grey levels, at which `exact` encodes an image again.
@@ -80,6 +83,8 @@ class Codec:
     encode_float: Callable[[FloatImages], Latents]
     decode: Callable[[Latents], FloatImages]
     bits_per_dim: Callable[[Images], Float[np.ndarray, " B"]]
+    part_size: tuple[int, int] = (0, 0)
+    part_bits: Callable[[Images], Float[np.ndarray, " B"]] | None = None
     exact: "Codec | None" = None
     round_trip_bound: float = ROUND_TRIP_BOUND
     bytes_per_image: int = 2**24
@@ -136,6 +141,7 @@ def in_batches(codec: Codec, size: int) -> Codec:
         encode_float=fixed(codec.encode_float),
         decode=fixed(codec.decode),
         bits_per_dim=fixed(codec.bits_per_dim),
+        part_bits=codec.part_bits and fixed(codec.part_bits),
         exact=None if codec.exact is None else in_batches(codec.exact, size),
         decode_there=codec.decode_there and fixed(codec.decode_there),
         round_trip_there=codec.round_trip_there and fixed(codec.round_trip_there),

@@ -58,15 +58,17 @@ def codec_of(
         devices: devices that share each batch; with one or none, JAX's default device computes.
     """
     config, place = model.config, lambda batch: batch
-    method = functools.partial(getattr if isinstance(model, GraphGlow) else _alone, model)
-    if len(devices) > 1:
-        mesh = Mesh(np.array(devices), (AXIS,))
-        method = functools.partial(_shared_out, *_split(model, mesh), mesh)
-        if mesh.devices[0].platform != "cpu":  # see `transfer.jobs.schedule.on_devices`
-            rows = NamedSharding(mesh, PartitionSpec(AXIS))
-            place = functools.partial(jax.device_put, device=rows)
+    mesh = Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
+    method, part = _methods(model, mesh), _for_parts(model)
+    if mesh is not None and mesh.devices[0].platform != "cpu":  # `transfer.jobs.schedule`
+        place = functools.partial(jax.device_put, device=NamedSharding(mesh, PartitionSpec(AXIS)))
     encode, decode_x, bits_per_dim = (method(n) for n in ("encode", "decode_x", "bits_per_dim"))
     platform = devices[0].platform if devices else jax.default_backend()
+    of_parts: dict[str, Any] = {}
+    if part is not None:
+        part_bits = _methods(part, mesh)("bits_per_dim")
+        of_parts["part_size"] = (part.config.image_height, part.config.image_width)
+        of_parts["part_bits"] = lambda parts: np.asarray(part_bits(parts))
     return Codec(
         name=model.name,
         fingerprint=model.fingerprint,
@@ -77,6 +79,7 @@ def codec_of(
         encode_float=_encode_float(model, method),
         decode=lambda eps: (np.asarray(decode_x(eps), np.float32) + 0.5) * 256,
         bits_per_dim=lambda images: np.asarray(bits_per_dim(images)),
+        **of_parts,
         exact=exact,
         devices=tuple(devices) if len(devices) > 1 else (),
         place=place,
@@ -203,6 +206,25 @@ def _bytes_per_image(config: Any) -> int:
     width = getattr(config, "hidden_width", UNKNOWN_WIDTH)
     pixels = config.image_height * config.image_width // 4
     return pixels * (2 * width + 9 * 8 * config.n_channels) * 4
+
+
+def _methods(model: Any, mesh: Mesh | None) -> Callable[[str], Callable[[Any], Any]]:
+    """The methods of a model by their names, compiled for one device or for a mesh."""
+    if mesh is not None:
+        return functools.partial(_shared_out, *_split(model, mesh), mesh)
+    return functools.partial(getattr if isinstance(model, GraphGlow) else _alone, model)
+
+
+def _for_parts(model: Glow | GraphGlow) -> Glow | None:
+    """A Glow for images a quarter as high and wide, as a mouth is, or the next larger part.
+
+    None where the model takes images of one size only.
+    """
+    if isinstance(model, GraphGlow) or model.config.prior == "position":
+        return None
+    multiple = 2**model.config.n_levels
+    sides = (model.config.image_height, model.config.image_width)
+    return model.at_size(*(-(-side // (4 * multiple)) * multiple for side in sides))
 
 
 def _split(model: Any, mesh: Mesh) -> tuple[Callable[[Any], Any], Any]:

@@ -7,10 +7,12 @@ on a GPU, fewer on a CPU, within half an hour. Device stages are measured from N
 arrays, as in a batch, and given as a share of the matmul rate in the same process and precision
 (float32 for exact, bfloat16 for fast).
 
-End to end, `run` makes outputs of the demo's people, and the decoder alone runs in turn with it.
+End to end, `run` makes outputs of the demo's people with `faces64` and with `photo64`, and the
+decoder alone runs in turn with it. One run more times the flow's part of each output.
 """
 
 import argparse
+import dataclasses
 import functools
 import importlib.util
 import itertools
@@ -226,7 +228,31 @@ VARIANTS: dict[str, Row] = {
     "paper, bits/dim": {"methods": ["paper"], "likelihood": True},
     "warp": {"methods": ["warp"], "likelihood": False},
     "warp, bits/dim": {"methods": ["warp"], "likelihood": True},
+    "glow": {"methods": ["glow"], "likelihood": False},
+    "glow, bits/dim": {"methods": ["glow"], "likelihood": True},
 }
+# Model of an end-to-end run: key of its results, and the variants that are run.
+END_TO_END = {
+    BUNDLED: ("end_to_end", ("paper", "paper, bits/dim", "warp", "warp, bits/dim")),
+    "photo64": ("end_to_end_photo64", ("glow", "glow, bits/dim", "warp", "paper")),
+}
+
+
+def timed_flow(codec: Any, seconds: list[float]) -> Any:
+    """A codec whose calls wait for their results and append their duration to `seconds`."""
+    import jax
+
+    def timed(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def call(batch: Any) -> Any:
+            start = time.perf_counter()
+            result = jax.block_until_ready(function(batch))
+            seconds.append(time.perf_counter() - start)
+            return result
+
+        return call
+
+    names = ("encode", "encode_float", "decode", "bits_per_dim", "part_bits")
+    return dataclasses.replace(codec, **{name: timed(getattr(codec, name)) for name in names})
 
 
 def end_to_end(case: Row) -> Row:
@@ -240,21 +266,23 @@ def end_to_end(case: Row) -> Row:
     from transfer.jobs.run import run
     from transfer.models import load_models
 
-    models = load_models(BUNDLED, case["precision"], jax.local_devices())
+    models = load_models(case.get("model", BUNDLED), case["precision"], jax.local_devices())
     codec = models.codec
     batch, n = case["batch"], case["batch"] * codec.n_devices
     eps = jax.tree.map(np.asarray, in_batches(codec, n).encode(faces(codec.size[0], n)))
     timings: dict[str, list[measure.Timing]] = {}
     steady: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    shares: dict[str, float] = {}
+    platform_is_cpu = jax.default_backend() == "cpu"  # elsewhere waiting would change the run
 
-    def once(name: str, scratch: Path, rows: int) -> None:
+    def once(name: str, scratch: Path, rows: int, using: Any = models) -> None:
         variant = VARIANTS[name]
         write_table(scratch / "job.csv", rows, variant["methods"])
-        job = make_job(read_plan(scratch / "job.csv"), models)
+        job = make_job(read_plan(scratch / "job.csv"), using)
         times: list[float] = []
         run(
             job,
-            models,
+            using,
             scratch / "out",
             batch_size=batch,
             versions=versions(),
@@ -286,12 +314,21 @@ def end_to_end(case: Row) -> Row:
                 measured("decode", decode, each)
                 scratch = Path(tempfile.mkdtemp(dir=name))
                 measured(variant, functools.partial(once, variant, scratch, rows), rows)
+        for variant in case["variants"] if platform_is_cpu else ():
+            seconds: list[float] = []
+            timed = dataclasses.replace(models, codec=timed_flow(codec, seconds))
+            scratch = Path(tempfile.mkdtemp(dir=name))
+            kept = list(steady[variant])
+            again = functools.partial(once, variant, scratch, rows, timed)
+            wall = measure.timed(again, shortest=0).wall
+            shares[variant], steady[variant] = sum(seconds) / wall, kept
     row: Row = {name: per_image(measure.median(several), 1) for name, several in timings.items()}
     alone = timings["decode"]
     for i, variant in enumerate(case["variants"]):
         # Each run is compared with the decoder's run directly before it.
         before = alone[i :: len(case["variants"])]
         pairs = list(zip(before, timings[variant], strict=True))
+        row[variant]["share_of_flow"] = shares.get(variant)
         row[variant]["of_decode_alone"] = statistics.median(d.wall / r.wall for d, r in pairs)
         if steady[variant]:  # a run of one chunk of outputs has no steady state
             row[variant]["steady_of_decode_alone"] = statistics.median(
@@ -435,12 +472,12 @@ def main(argv: list[str] | None = None) -> int:
             _write(args.out, result)
         print(table(result))
     if "end_to_end" in parts:
-        variants = ["paper"] if args.quick else list(VARIANTS)
-        case = {"precision": "exact", "batch": 16, "rows": args.rows, "rounds": args.rounds}
-        if platform != "cpu":
-            case["batch"] = 64
-        result["end_to_end"] = case | measured("end_to_end", **case, variants=variants, **own)
-        print(json.dumps(result["end_to_end"], indent=1))
+        for model, (key, variants) in END_TO_END.items():
+            case = {"model": model, "precision": "exact", "batch": 16 if platform == "cpu" else 64}
+            case |= {"rows": args.rows, "rounds": args.rounds}
+            chosen = variants[:1] if args.quick else variants
+            result[key] = case | measured("end_to_end", **case, variants=chosen, **own)
+            print(json.dumps(result[key], indent=1))
     _write(args.out, result)
     if args.plot and any("error" not in row for row in result.get("stages", ())):
         from bench.plots import is_available, save

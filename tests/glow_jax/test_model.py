@@ -436,6 +436,30 @@ def test_folding_leaves_the_model_as_it_was() -> None:
     assert_close(folded.forward(x), model.fold().forward(x), 1e-6)
 
 
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_model_of_another_size_has_the_same_weights(tiny: GlowConfig, folded: bool) -> None:
+    model = glow(tiny).fold() if folded else glow(tiny)
+    wider = dataclasses.replace(tiny, image_height=2 * tiny.image_height)
+    found = model.at_size(wider.image_height, wider.image_width)
+    like = glow(wider, seed=1)  # other weights, which are replaced
+    nnx.update(like, nnx.state(glow(tiny)))
+    images = random_images(wider)
+    for got, want in zip(found.encode(images), like.encode(images), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-4)
+    np.testing.assert_allclose(found.bits_per_dim(images), like.bits_per_dim(images), atol=1e-4)
+    np.testing.assert_array_equal(found.decode(found.encode(images)), images)
+    assert model.config == tiny
+    assert np.isfinite(model.bits_per_dim(random_images(tiny))).all()  # of the size that it had
+
+
+def test_a_model_of_another_size_fits_its_levels_and_prior(tiny: GlowConfig) -> None:
+    with pytest.raises(ValueError, match="image_height"):
+        glow(tiny).at_size(tiny.image_height + 1, tiny.image_width)
+    fixed = glow(dataclasses.replace(tiny, prior="position"))
+    with pytest.raises(ValueError, match="prior of kind 'position'"):
+        fixed.at_size(2 * tiny.image_height, tiny.image_width)
+
+
 def test_initialisation_normalises_every_actnorm(tiny: GlowConfig) -> None:
     """In order and in one pass, checked on the reference's walk through the initialised model."""
     with jax.enable_x64(True):

@@ -1,5 +1,6 @@
 """A model as a `Codec`: what two of one structure share."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -30,6 +31,21 @@ def test_a_second_model_of_one_structure_compiles_nothing(
     second, compiled = encoded(1)
     assert not compiled
     assert all((a != b).any() for a, b in zip(first, second, strict=True))
+
+
+def test_parts_of_images_have_bits_of_their_own(tiny: GlowConfig) -> None:
+    """A part is a quarter of the sides, or the least multiple of 2 ** n_levels above that."""
+    large = dataclasses.replace(tiny, image_height=4 * tiny.image_height)
+    model = glow(large).fold()
+    codec = codec_of(model, "exact")
+    least = 2**tiny.n_levels
+    assert codec.part_size == (tiny.image_height, max(least, tiny.image_width // 4))
+    parts = np.random.default_rng(0).integers(0, 256, (3, *codec.part_size, 3), np.uint8)
+    assert codec.part_bits is not None
+    want = model.at_size(*codec.part_size).bits_per_dim(parts)
+    np.testing.assert_allclose(codec.part_bits(parts), want, rtol=1e-5)
+    whole = codec_of(glow(dataclasses.replace(tiny, prior="position")), "exact")
+    assert whole.part_bits is None
 
 
 def test_three_passes_are_certified_on_a_tpu_and_absent_elsewhere(

@@ -19,6 +19,7 @@ from transfer.codec import Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
 from transfer.expression.movement import agreeing, movement, noise_of
+from transfer.expression.paint import landmarks_of
 from transfer.expression.seen_lids import no_more_shut
 
 # A picture is neutral whose `distance_from_neutral` exceeds the person's least one by at most this.
@@ -151,6 +152,7 @@ class PeopleActivations:
         """Nothing is estimated yet."""
         self._model, self._faces = model, faces
         self._read: dict[int, Read] = {}
+        self._landmarks: dict[int, np.ndarray] = {}
         self._expressions: dict[tuple[int, int], Estimate] = {}
 
     def read(self, person: int) -> Read:
@@ -164,6 +166,17 @@ class PeopleActivations:
     def _read_pictures(self, pictures: Sequence[int]) -> Read:
         faces, adapted = self._faces, self._model.smoothing is not None
         return read(self._model, faces.detailed(pictures) if adapted else faces.pixels(pictures))
+
+    def landmarks(self, pictures: Sequence[int]) -> Float[np.ndarray, "N 68 2"]:
+        """Landmarks of pictures of the flow's size; each picture's are found once."""
+        missing = sorted(set(pictures) - self._landmarks.keys())
+        if missing:
+            if len(self._landmarks) + len(missing) > MAX_KEPT:
+                self._landmarks.clear()
+                missing = sorted(set(pictures))
+            found = landmarks_of(self._model, self._faces.pixels(missing))
+            self._landmarks |= zip(missing, found, strict=True)
+        return np.stack([self._landmarks[i] for i in pictures])
 
     def most_neutral(self, person: int) -> int:
         """A person's most neutral picture."""

@@ -52,7 +52,8 @@ AnyArray = np.ndarray | Array  # NumPy after loading, JAX inside a compiled func
 MAX_ACTIVATION = 1.1
 # Version of what is estimated and made with models that were adapted to photographs; increased
 # whenever the same photographs give other activations, or the same activations other pictures.
-READING = "4"
+READING = "5"
+WHITE = 48  # grey levels below white, of the darkest channel, within which an edit darkens less
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
 # Attributes by their names in expressions.npz, in the order in which `fingerprint` hashes them.
@@ -318,10 +319,9 @@ def warped(
 
 
 def with_expression(
-    model: ExpressionModel, images: Images, activations: Activations
+    model: ExpressionModel, images: Images, landmarks: Landmarks, activations: Activations
 ) -> Float[Array, "B H W 3"]:
     """Pictures with an expression: warped, and the residual added; grey levels (0-255)."""
-    landmarks = find_landmarks(model, images)
     displacements = displace(model, activations, landmarks)
     return with_displaced(model, images, landmarks, displacements, activations)
 
@@ -353,7 +353,7 @@ def limited(
 
     What it darkens loses the share of each channel that the face's own colour would lose, and at
     most all; pixels that are lighter than the face lose the same luma as the face, not the same
-    share. What it brightens gets light of the face's hue, up to the face's luma. So no skin turns
+    share, and white ones, which are overexposed, nothing. What it brightens gets light of the face's hue, up to the face's luma. So no skin turns
     grey, and hair is hardly darkened. Where a channel of the face is more than
     MAX_COLOUR_DEVIATIONS below the mean face's, as in little or coloured light, the edit is scaled
     by the face's colour over that bound.
@@ -377,11 +377,19 @@ def limited(
         luma_of(part)[..., None] for part in (added, pixels, face, fitted)
     )
     share = jnp.clip(added / fitted, -1, 0)  # of each channel, at most all of it
-    darker = share * pixels * (face_luma / jnp.maximum(luma, face_luma))
+    darker = share * pixels * (face_luma / jnp.maximum(luma, face_luma)) * _seen(pixels)
     room = jnp.maximum(face_luma - luma, 0)
     brighter = jnp.clip(light * face_luma / fitted_luma, 0, room) * face / face_luma
     suited = jnp.where(removed > 0, added, jnp.where(light < 0, darker, brighter))
     return jnp.concatenate([suited, removed], -1)
+
+
+def _seen(pixels: Float[Array, "B H W 3"]) -> Float[Array, "B H W 1"]:
+    """0 where a pixel is white, as overexposed skin is, to 1 where a channel is WHITE below that.
+
+    The brightness of overexposed skin is not known: it may be white in a fold too.
+    """
+    return jnp.clip((255 - pixels.min(-1, keepdims=True)) / WHITE, 0, 1)
 
 
 def with_closed_lids(

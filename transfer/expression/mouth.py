@@ -12,7 +12,6 @@ between lips that were shut, 0 outside them. Pure functions of arrays; the gain 
 `transfer.methods.glow`.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -24,7 +23,6 @@ from transfer.expression.model import (
     ExpressionModel,
     Images,
     Landmarks,
-    find_landmarks,
 )
 from transfer.expression.openings import lip_gap, newly_open, smooth_step
 from transfer.expression.warp import warp_to
@@ -50,6 +48,28 @@ MIN_GAP_RATIO = 0.5
 SHUT, OPEN = 0.015, 0.035
 
 
+def with_source_mouth(
+    model: ExpressionModel,
+    images: Images,
+    landmarks: Landmarks,
+    activations: Activations,
+    own: Activations,
+    expressions: UInt8[Array, "B H W 3"],
+    shown: Landmarks,
+) -> tuple[Float[Array, "B H W 3"], Float[Array, "B H W 4"]]:
+    """Pictures with an expression, and the sources' mouths for them, from one program.
+
+    Args, as in `source_mouth`; `expressions` are as large as `images`.
+
+    Returns:
+        `transfer.expression.model.with_expression`, and `source_mouth`.
+    """
+    base = em.with_expression(model, images, landmarks, activations - own)
+    details = expressions.astype(jnp.float32)
+    marks = landmarks, shown
+    return base, source_mouth(model, images, activations, own, expressions, details, *marks)
+
+
 def source_mouth(
     model: ExpressionModel,
     images: Images,
@@ -57,6 +77,8 @@ def source_mouth(
     own: Activations,
     expressions: UInt8[Array, "B M N 3"],
     details: Float[Array, "B h w 3"],
+    landmarks: Landmarks,
+    shown: Landmarks,
 ) -> Float[Array, "B h w 4"]:
     """The source's mouth in the frame of the target's picture after the expression.
 
@@ -65,17 +87,13 @@ def source_mouth(
         images: the targets' pictures.
         activations: of the expressions, already multiplied by alpha.
         own: activations that are removed from `images`.
-        expressions: the sources' pictures, for the landmarks, of any size.
+        expressions: the sources' pictures, for the colours of faces, of any size.
         details: the same pictures at the size of the result, grey levels.
+        landmarks, shown: of `images` and of `expressions`, in sides of the picture.
 
     Returns:
         Grey levels of the mouth (three channels), and w. All w are 0 if `activations` are.
     """
-    if images.shape == expressions.shape:  # a loop, so that one detector is compiled
-        faces = jnp.stack([images, expressions])
-        landmarks, shown = jax.lax.map(lambda some: find_landmarks(model, some), faces)
-    else:
-        landmarks, shown = (find_landmarks(model, some) for some in (images, expressions))
     before = landmarks + em.displace(model, -own, landmarks)
     after = landmarks + em.displace(model, activations - own, landmarks)
     colours = em.face_colour(images, landmarks), em.face_colour(expressions, shown)

@@ -2,23 +2,38 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from glow_jax.kept_programs import kept
-from transfer.codec import FloatImages, Images
+from transfer.codec import FloatImages, Images, padded
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
-from transfer.expression.mouth import source_mouth
+from transfer.expression.mouth import source_mouth, with_source_mouth
 from transfer.expression.warp import warp_to
 
 EDIT_PX = 256  # side of the residual that is computed for a photograph
+AT_ONCE = 4  # faces whose landmarks are found at once: landmarks do not depend on the batch
 
 _warped, _with_expression = kept(em.warped), kept(em.with_expression)
-_source_mouth = kept(source_mouth)
+_find_landmarks = kept(em.find_landmarks)
+_source_mouth, _with_source_mouth = kept(source_mouth), kept(with_source_mouth)
+
+
+def landmarks_of(model: ExpressionModel, images: Images) -> Float[np.ndarray, "N 68 2"]:
+    """Landmarks of aligned faces, float32, right and down in sides of the picture.
+
+    Args:
+        model: the expression model.
+        images: uint8 (N, H, W, 3).
+    """
+    starts = range(0, len(images), AT_ONCE)
+    parts = [padded(images[i : i + AT_ONCE], AT_ONCE) for i in starts]
+    return np.concatenate([np.asarray(_find_landmarks(model, p)) for p in parts])[: len(images)]
 
 
 def with_expression(
@@ -26,6 +41,7 @@ def with_expression(
     images: Images,
     activations: np.ndarray,
     devices: Sequence[jax.Device] = (),
+    landmarks: Float[np.ndarray, "B 68 2"] | None = None,
 ) -> FloatImages:
     """Apply an expression to each picture: warp it, and add the residual.
 
@@ -36,12 +52,45 @@ def with_expression(
         devices: devices that share the rows of the batch; B is a multiple of their number. Empty
             means JAX's default device. Each device runs the program that one device alone would
             run on these rows.
+        landmarks: of `images`, where `landmarks_of` has found them already.
 
     Returns:
         (B, H, W, 3) finite grey levels. Where all activations are 0, the unchanged picture.
     """
-    arrays = (np.asarray(images), np.asarray(activations, np.float32))
+    marks = landmarks_of(model, images) if landmarks is None else landmarks
+    arrays = (np.asarray(images), marks, np.asarray(activations, np.float32))
     return _on_devices(_with_expression, model, arrays, devices) + np.float32(0.5)
+
+
+def with_mouths(
+    model: ExpressionModel,
+    images: Images,
+    landmarks: Float[np.ndarray, "B 68 2"],
+    activations: np.ndarray,
+    own: np.ndarray,
+    expressions: Images,
+    shown: Float[np.ndarray, "B 68 2"],
+    devices: Sequence[jax.Device] = (),
+) -> tuple[FloatImages, np.ndarray]:
+    """`with_expression` of activations without `own`, and `mouths` for it, by one program.
+
+    Args:
+        model: the expression model.
+        images: the targets' pictures, uint8 (B, H, W, 3).
+        landmarks: of `images`.
+        activations: (B, A), already multiplied by alpha.
+        own: (B, A) activations that are removed from `images`.
+        expressions: the sources' pictures, uint8 (B, H, W, 3).
+        shown: landmarks of `expressions`.
+        devices: as in `with_expression`.
+
+    Returns:
+        (B, H, W, 3) and (B, H, W, 4), float32.
+    """
+    added, removed = np.asarray(activations, np.float32), np.asarray(own, np.float32)
+    arrays = (images, landmarks, added, removed, expressions, shown)
+    base, mouth = _on_devices(_with_source_mouth, model, arrays, devices)
+    return base + np.float32(0.5), mouth
 
 
 def mouths(
@@ -51,7 +100,6 @@ def mouths(
     own: np.ndarray,
     expressions: UInt8[np.ndarray, "B M N C"],
     details: UInt8[np.ndarray, "B h w C"],
-    devices: Sequence[jax.Device] = (),
 ) -> np.ndarray:
     """`transfer.expression.mouth.source_mouth` of each row, float32 (B, h, w, 4).
 
@@ -62,26 +110,26 @@ def mouths(
         own: (B, A) activations that are removed from `images`.
         expressions: the sources' pictures, uint8 (B, M, N, 3), of any size.
         details: the same pictures at the size of the result, uint8 (B, h, w, 3).
-        devices: as in `with_expression`.
     """
     added, removed = np.asarray(activations, np.float32), np.asarray(own, np.float32)
-    arrays = (images, added, removed, expressions, np.asarray(details, np.float32))
-    return _on_devices(_source_mouth, model, arrays, devices)
+    marks = landmarks_of(model, images), landmarks_of(model, expressions)
+    arrays = (images, added, removed, expressions, np.asarray(details, np.float32), *marks)
+    return np.asarray(_source_mouth(model, *arrays))
 
 
 def _on_devices(
-    function: Callable[..., jax.Array],
+    function: Callable[..., Any],
     model: ExpressionModel,
     arrays: Sequence[np.ndarray],
     devices: Sequence[jax.Device],
-) -> np.ndarray:
-    """A compiled function of a model and arrays, whose rows the devices share."""
+) -> Any:
+    """What a compiled function makes of a model and arrays, whose rows the devices share."""
     found = []
     parts = zip(*(np.split(array, max(1, len(devices))) for array in arrays), strict=True)
     for i, part in enumerate(parts):
         placed = jax.device_put((model, *part), devices[i]) if devices else (model, *part)
         found.append(function(*placed))
-    return np.concatenate([np.asarray(one) for one in found])
+    return jax.tree.map(lambda *ones: np.concatenate([np.asarray(one) for one in ones]), *found)
 
 
 def moved_to(

@@ -2,15 +2,16 @@
 
     base   = the output of method "warp"
     output = base + w (g mouth + b - base)
-    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( output ) N( log g; 0, 0.12 )
-    b      = E[ b | g ],               p(b) ~ p_flow( output ) N( b; 0, 8 )
+    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( part of output ) N( log g; 0, 0.12 )
+    b      = E[ b | g ],               p(b) ~ p_flow( part of output ) N( b; 0, 8 )
 
 mouth is the inside of the source's mouth, warped between the target's lips, in the light of the
 target's face (as far as the colours of the two faces tell it), and w its share of a pixel
 (`transfer.expression.mouth`). The light inside two mouths may differ further, by a factor g and an
-offset b in grey levels. The flow's likelihood of the whole picture, over a few values of each,
-tells which ones suit the target's face; the posterior means are used. The prior is narrow, because
-the likelihood prefers dark teeth in dark faces. Where both faces shut their eyes, a photograph also
+offset b in grey levels. The flow's likelihood of the part of the picture around the mouth tells
+which ones suit the target's face: the logarithm at three values of each gives a parabola, and the
+posterior means between the outer two are used. The prior is narrow, because the likelihood prefers
+dark teeth in dark faces. Where both faces shut their eyes, a photograph also
 shows the source's lids (`transfer.photos.lids`); pictures of the flow's size have drawn ones. What
 this changes, with figures, is in docs/results/truth.md.
 """
@@ -26,7 +27,14 @@ from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.codec import Codec, FloatImages, Images, n_without_copies, padded, to_bytes
 from transfer.expression.estimate import read
 from transfer.expression.model import smoothing_of
-from transfer.expression.paint import EDIT_PX, displaced, mouths, moved_to, with_expression
+from transfer.expression.paint import (
+    EDIT_PX,
+    displaced,
+    landmarks_of,
+    mouths,
+    moved_to,
+    with_mouths,
+)
 from transfer.grey import as_grey_as
 from transfer.methods.base import Decoded, Models, Photograph, Rows
 from transfer.methods.warp import PreparedPictures, Warp
@@ -34,12 +42,11 @@ from transfer.photos.crop import crop
 from transfer.photos.lids import lids_mask, shuts_an_eye
 from transfer.photos.paste import paste_lids, paste_warp
 
-# The values that the flow compares: deviations of the prior, and steps.
-LOG_GAIN_DEVIATION = 0.12
-LOG_GAIN_STEPS = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
-OFFSET_DEVIATION = 8.0  # grey levels
-OFFSET_STEPS = np.array([-12.0, -6.0, 0.0, 6.0, 12.0])
-MOUTHS = "3"  # version; increased whenever the same mouths look otherwise
+# The prior's standard deviations, and the steps: the flow compares 0 and one step to either side.
+LOG_GAIN_DEVIATION, LOG_GAIN_STEP = 0.12, 0.2
+OFFSET_DEVIATION, OFFSET_STEP = 8.0, 12.0  # grey levels
+IN_STEPS = np.linspace(-1, 1, 41)  # values over which the posterior mean is taken, in steps
+MOUTHS = "4"  # version; increased whenever the same mouths look otherwise
 # Side of the mouth's crop for a photograph. It is resampled three times: at the face's own size
 # that leaves half of the finest details.
 MIN_PASTE_PX, MAX_PASTE_PX = 512, 1024
@@ -51,9 +58,11 @@ class PreparedMouths(PreparedPictures):
 
     Attributes:
         expressions: the sources' pictures with the expressions, uint8 (B, H, W, 3).
+        shown: landmarks of `expressions`, float32 (B, 68, 2), in sides of the picture.
     """
 
     expressions: Images
+    shown: np.ndarray
 
 
 class Light(NamedTuple):
@@ -77,16 +86,19 @@ class Glow(Warp):
     def prepare(self, rows: Rows) -> PreparedMouths:
         """See `Method`."""
         prepared = vars(super().prepare(rows))
-        return PreparedMouths(**prepared, expressions=self._faces.pixels(rows.expressions))
+        expressions = self._faces.pixels(rows.expressions)
+        shown = self._people.landmarks(rows.expressions)
+        return PreparedMouths(**prepared, expressions=expressions, shown=shown)
 
     def edit(self, prepared: Any, alphas: np.ndarray) -> Decoded:
         """See `Method`."""
         activations = prepared.activations * alphas[:, None]
         images, own, devices = prepared.pictures, prepared.own, self._codec.devices
-        base = with_expression(self._model, images, activations - own, devices)
-        shown = prepared.expressions
-        mouth = mouths(self._model, images, activations, own, shown, shown, devices)
-        n = n_without_copies((images, activations, own, shown))  # the others fill the batch
+        expressions, shown = prepared.expressions, prepared.shown
+        base, mouth = with_mouths(
+            self._model, images, prepared.landmarks, activations, own, expressions, shown, devices
+        )
+        n = n_without_copies((images, activations, own, expressions))  # others fill the batch
         light = light_of(self._codec, base[:n], mouth[:n], len(images))
         values = with_mouth(base, mouth, Light(*(padded(part, len(images)) for part in light)))
         values = as_grey_as(images, values)
@@ -95,7 +107,7 @@ class Glow(Warp):
     def of_activations(self, target: int, activations: np.ndarray, shown: Images) -> PreparedMouths:
         """See `Warp.of_activations`."""
         prepared = vars(super().of_activations(target, activations, shown))
-        return PreparedMouths(**prepared, expressions=shown)
+        return PreparedMouths(**prepared, expressions=shown, shown=landmarks_of(self._model, shown))
 
     def pasted(
         self,
@@ -111,8 +123,9 @@ class Glow(Warp):
         picture, added = self._faces.pixels([photograph.picture]), activations[None]
         fine = self._as_read(photograph, picture)
         own = self._own(photograph.picture)[None]
-        base = with_expression(self._model, picture, added - own)
-        small = mouths(self._model, picture, added, own, shown, shown)
+        landmarks = self._people.landmarks([photograph.picture])
+        others = landmarks_of(self._model, shown)
+        base, small = with_mouths(self._model, picture, landmarks, added, own, shown, others)
         transform, smoothing = photograph.face.transform, float(smoothing_of(self._model))
         opens, side = small[..., 3].any(), paste_side(photograph.face.side_px)
         points, moves, edit = displaced(self._model, fine, added - own, side if opens else EDIT_PX)
@@ -166,7 +179,7 @@ def edit_with_mouth(edit: np.ndarray, mouth: np.ndarray, share: np.ndarray) -> n
 def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray, size: int = 1) -> Light:
     """The posterior mean of the light of each mouth, under the flow; float32.
 
-    Where no mouth opens, the flow is not asked.
+    The flow is asked only about mouths that open, six times each.
 
     Args:
         codec: the flow.
@@ -177,40 +190,82 @@ def light_of(codec: Codec, base: FloatImages, mouth: np.ndarray, size: int = 1) 
     Raises:
         InputError: the model has no likelihood.
     """
+    gain, offset = np.ones(len(base), np.float32), np.zeros(len(base), np.float32)
+    opens = np.flatnonzero(mouth[..., 3].any((1, 2)))
+    if len(opens):
+        gain[opens], offset[opens] = _likely_light(codec, base[opens], mouth[opens], size)
+    return Light(gain, offset)
+
+
+def _likely_light(codec: Codec, base: FloatImages, mouth: np.ndarray, size: int) -> Light:
+    """As `light_of`, for mouths that all open."""
     n = len(base)
     light = Light(np.ones(n, np.float32), np.zeros(n, np.float32))
-    if not mouth[..., 3].any():
-        return light
+    part = codec.size if codec.part_bits is None else codec.part_size
+    corners = [_corner(share, part) for share in mouth[..., 3]]
+    base, mouth = _parts(base, corners, part), _parts(mouth, corners, part)
 
     def nats(lights: list[Light]) -> np.ndarray:
         pictures = np.concatenate([to_bytes(with_mouth(base, mouth, light)) for light in lights])
         bits = _bits(codec, pictures, size).reshape(len(lights), n)
         return -bits * np.log(2) * base[0].size
 
-    lights = [light._replace(gain=light.gain * np.exp(d)) for d in LOG_GAIN_STEPS]
-    step = _mean(codec, nats(lights), LOG_GAIN_STEPS, LOG_GAIN_DEVIATION)
+    lights = [light._replace(gain=light.gain * np.exp(d * LOG_GAIN_STEP)) for d in (-1, 0, 1)]
+    step = _mean(codec, nats(lights), LOG_GAIN_STEP, LOG_GAIN_DEVIATION)
     light = light._replace(gain=(light.gain * np.exp(step)).astype(np.float32))
-    lights = [light._replace(offset=light.offset + d) for d in OFFSET_STEPS]
-    step = _mean(codec, nats(lights), OFFSET_STEPS, OFFSET_DEVIATION)
+    lights = [light._replace(offset=light.offset + d * OFFSET_STEP) for d in (-1, 0, 1)]
+    step = _mean(codec, nats(lights), OFFSET_STEP, OFFSET_DEVIATION)
     return light._replace(offset=step.astype(np.float32))
 
 
+def _corner(share: np.ndarray, part: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of the part of a picture around the pixels whose share (H, W) is not 0."""
+    found = []
+    for axis, length in enumerate(part):
+        places = np.flatnonzero(share.any(1 - axis))
+        start = (places[0] + places[-1] + 1 - length) // 2
+        found.append(int(np.clip(start, 0, share.shape[axis] - length)))
+    return found[0], found[1]
+
+
+def _parts(
+    pictures: np.ndarray, corners: list[tuple[int, int]], part: tuple[int, int]
+) -> np.ndarray:
+    """(B, h, w, C): a part of each picture (H, W, C), from its corner."""
+    cut = zip(pictures, corners, strict=True)
+    return np.stack([picture[y : y + part[0], x : x + part[1]] for picture, (y, x) in cut])
+
+
 def _bits(codec: Codec, pictures: Images, size: int) -> np.ndarray:
-    """Bits/dim of pictures, float64, computed `size` at once."""
+    """Bits/dim of parts of pictures, float64, computed `size` at once."""
+    bits_of = codec.bits_per_dim if codec.part_bits is None else codec.part_bits
     parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-    found = [np.asarray(codec.bits_per_dim(padded(part, size)), np.float64) for part in parts]
+    found = [np.asarray(bits_of(padded(part, size)), np.float64) for part in parts]
     return np.concatenate(found)[: len(pictures)]
 
 
-def _mean(codec: Codec, nats: np.ndarray, steps: np.ndarray, sd: float) -> np.ndarray:
-    """(B,) posterior means of a step, from the log-likelihood of each (S, B), and N(0, sd²)."""
-    logs = nats - ((steps / sd) ** 2 / 2)[:, None]
-    if np.isnan(logs).any():
+def _mean(codec: Codec, nats: np.ndarray, step: float, sd: float) -> np.ndarray:
+    """(B,) posterior means of values within one step of 0, whose prior is N(0, sd²).
+
+    Args:
+        codec: the flow, for the error.
+        nats: (3, B) log-likelihoods at minus one step, 0 and one step; between these they are taken
+            as a parabola.
+        step, sd: in units of the value.
+
+    Raises:
+        InputError: a log-likelihood is NaN.
+    """
+    if np.isnan(nats).any():
         raise InputError(
             f"model {codec.name!r} has no likelihood, which method glow needs; use `method` warp"
         )
+    below, middle, above = nats
+    slope, bend = (above - below) / 2, (above + below) / 2 - middle
+    at = IN_STEPS[:, None]
+    logs = slope * at + bend * at**2 - (at * step / sd) ** 2 / 2
     weights = np.exp(logs - logs.max(0))
-    return steps @ (weights / weights.sum(0))
+    return step * (IN_STEPS @ (weights / weights.sum(0)))
 
 
 def paste_side(side_px: float) -> int:

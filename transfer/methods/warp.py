@@ -50,12 +50,14 @@ class PreparedPictures:
 
     Attributes:
         pictures: the targets' most neutral pictures, uint8 (B, H, W, 3).
+        landmarks: of `pictures`, float32 (B, 68, 2), in sides of the picture.
         activations: activations of the expressions, float32 (B, A).
         own: activations of the targets to remove, float32 (B, A); 0 without `neutralise`.
         notes: note of each row, for results.csv.
     """
 
     pictures: Images
+    landmarks: np.ndarray
     activations: np.ndarray
     own: np.ndarray
     notes: list[str]
@@ -112,7 +114,8 @@ class Warp:
         activations = np.stack([self._multiplied(one) for one in found])
         own = np.stack([self._own(i) for i in edited])
         notes = [self._note(one) for one in found]
-        return PreparedPictures(self._faces.pixels(edited), activations, own, notes)
+        pixels, landmarks = self._faces.pixels(edited), self._people.landmarks(edited)
+        return PreparedPictures(pixels, landmarks, activations, own, notes)
 
     def of_activations(
         self, target: int, activations: np.ndarray, shown: Images
@@ -125,9 +128,11 @@ class Warp:
             shown: the source's pictures with the expressions, uint8 (B, H, W, 3).
         """
         n = len(activations)
-        pictures = np.repeat(self._faces.pixels([target]), n, axis=0)
-        own = np.repeat(self._own(target)[None], n, axis=0)
-        return PreparedPictures(pictures, activations, own, [""] * n)
+        one = self._faces.pixels([target]), self._people.landmarks([target])
+        pictures, landmarks, own = (
+            np.repeat(part, n, axis=0) for part in (*one, self._own(target)[None])
+        )
+        return PreparedPictures(pictures, landmarks, activations, own, [""] * n)
 
     def _expression(self, expression: int, source: int) -> Estimate:
         """The activations of an expression as they are read."""
@@ -154,6 +159,7 @@ class Warp:
             prepared.pictures,
             prepared.activations * alphas[:, None] - prepared.own,
             self._codec.devices,
+            prepared.landmarks,
         )
         values = as_grey_as(prepared.pictures, values)
         return Decoded(values, np.ones(len(values)), np.zeros(len(values), int))

@@ -133,6 +133,19 @@ def test_the_residual_keeps_the_hue_of_skin() -> None:
     np.testing.assert_allclose(luma, [20, 20, dark / 2, dark], rtol=1e-5)
 
 
+def test_overexposed_skin_stays_white() -> None:
+    """A share of a white pixel would be grey: it loses nothing, and gradually more below white."""
+    model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
+    face = np.array([[250.0, 225.0, 210.0]], np.float32)
+    greys = np.array([255, 255 - em.WHITE / 2, 255 - em.WHITE, 150], np.float32)
+    pixels = np.repeat(greys[None, None, :, None], 3, -1)
+    edit = np.zeros((1, 1, 4, 4), np.float32)
+    edit[..., :3] = -0.2 * face
+    arrays = (jnp.asarray(part) for part in (edit, pixels, face))
+    lost = -np.asarray(em.limited(model, *arrays))[0, 0, :, 0] / greys
+    np.testing.assert_allclose(lost, [0, 0.1, 0.2, 0.2], atol=0.01)
+
+
 def test_in_a_dark_face_the_residual_is_less_in_proportion() -> None:
     """It is fitted for no darker a face than mean - 2.5 deviations: (45, 47.5, 50)."""
     model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
@@ -152,7 +165,7 @@ def test_in_a_dark_face_the_residual_is_less_in_proportion() -> None:
 def test_the_residual_takes_no_more_than_a_pixel_has() -> None:
     """A face in red light has hardly any blue: white eyes in it stay within the range of bytes."""
     model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
-    pixels = np.array([[[[255, 255, 255], [0, 0, 255], [250, 250, 250]]]], np.float32)
+    pixels = np.array([[[[200, 200, 200], [0, 0, 255], [190, 190, 190]]]], np.float32)
     edit = np.zeros((1, 1, 3, 4), np.float32)
     edit[..., :3] = (-10, -10, -10)
     edit[0, 0, 2, :3] = (-10, -10, 30)

@@ -6,6 +6,7 @@ import pytest
 
 from glow_jax.io.landmarks68 import LIP_OUTER_EDGES, LIP_PAIRS, LOWER_EDGES, UPPER_EDGES
 from tests.support.expressions import SIDE, UNITS, face, random_expressions
+from transfer.expression import model as em
 from transfer.expression.mouth import (
     GREEN,
     LIGHT,
@@ -122,7 +123,8 @@ def test_a_dark_sources_mouth_is_lit_as_the_target() -> None:
     nothing = jnp.zeros((1, len(UNITS)), jnp.float32)
     details = jnp.asarray(source, jnp.float32)
     faces = jnp.asarray(target), jnp.asarray(source)
-    got = source_mouth(model, faces[0], nothing, nothing, faces[1], details)
+    marks = (em.find_landmarks(model, some) for some in faces)
+    got = source_mouth(model, faces[0], nothing, nothing, faces[1], details, *marks)
     wanted = 60 * float(tint(jnp.full((1, 3), 180.0), jnp.full((1, 3), 60.0))[0, 0])
     assert wanted > 100
     np.testing.assert_allclose(got[0, 20:-20, 20:-20, :3], wanted, rtol=0.01)

@@ -17,9 +17,10 @@ from tests.support.linear import linear_codec
 from transfer.expression.estimate import Estimate, noise_floor
 from transfer.expression.mean_shape import mouth_mask_of
 from transfer.expression.model import ExpressionModel, apply_edit
-from transfer.expression.mouth import source_mouth
+from transfer.expression.mouth import source_mouth, with_source_mouth
 from transfer.expression.movement import as_strong
 from transfer.expression.openings import newly_open
+from transfer.expression.paint import landmarks_of
 from transfer.methods.base import Models, Photograph, Rows
 from transfer.methods.glow import (
     Glow,
@@ -74,7 +75,9 @@ def farthest_of_nearest(picture: np.ndarray, colour: np.ndarray) -> float:
 def prepared_rows(n: int = 3) -> PreparedMouths:
     jaws = activations(*np.linspace(0.5, 1, n))
     shown = np.stack([open_mouthed(RED)] * n)
-    return PreparedMouths(portraits(n, seed=3), jaws, np.zeros_like(jaws), [""] * n, shown)
+    pictures, own = portraits(n, seed=3), np.zeros_like(jaws)
+    marks = (landmarks_of(opening_model(), some) for some in (pictures, shown))
+    return PreparedMouths(pictures, next(marks), jaws, own, [""] * n, shown, next(marks))
 
 
 class Portraits:
@@ -111,9 +114,12 @@ def source_mouth_is_open() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("transfer.expression.mouth.share", parted)
         patch.setattr("transfer.expression.mouth.tint", lambda one, other: jnp.ones_like(one))
-        patch.setattr(
-            "transfer.expression.paint._source_mouth", jax.jit(lambda *a: source_mouth(*a))
-        )
+        for name, function in (
+            ("_source_mouth", source_mouth),
+            ("_with_source_mouth", with_source_mouth),
+        ):
+            compiled = jax.jit(lambda *a, function=function: function(*a))
+            patch.setattr(f"transfer.expression.paint.{name}", compiled)
         yield
 
 
@@ -235,8 +241,35 @@ def test_the_flow_gets_all_steps_of_a_light_at_once() -> None:
     lights = [light_of(codec, base, mouth, size) for size in (1, 8)]
     np.testing.assert_array_equal(lights[0].gain, lights[1].gain)
     np.testing.assert_array_equal(lights[0].offset, lights[1].offset)
-    steps = 2 * 5 * len(base)  # of the gain, then of the offset
-    assert asked == [1] * steps + [8] * (2 * -(-5 * len(base) // 8))
+    steps = 2 * 3 * len(base)  # of the gain, then of the offset
+    assert asked == [1] * steps + [8] * (2 * -(-3 * len(base) // 8))
+
+
+@pytest.mark.parametrize("middle", [(4, 5), (20, 30), (SIDE - 3, SIDE - 2)])
+def test_the_flow_sees_the_part_around_the_mouth(middle: tuple[int, int]) -> None:
+    """A part that prefers a grey finds it, wherever the mouth is."""
+    asked, (row, column) = [], middle
+    part, (mouth, base) = (SIDE // 4, SIDE // 4), mouth_and_base()
+    mouth[..., 3] = 0
+    mouth[:, row - 2 : row + 2, column - 2 : column + 2, 3] = 1
+
+    def bits(parts: np.ndarray) -> np.ndarray:
+        asked.append(parts.shape[1:])
+        inside = np.sort(parts.reshape(len(parts), -1), 1)[:, -1].astype(float)
+        return (inside - 125) ** 2 / 100
+
+    light = light_of(linear_codec(part_size=part, part_bits=bits), base, mouth)
+    assert set(asked) == {(*part, 3)}
+    assert lit(mouth, light).max() == pytest.approx(125, abs=6)
+
+
+def test_only_mouths_that_open_are_lit() -> None:
+    mouth, base = mouth_and_base()
+    mouth[0, ..., 3] = 0
+    light = light_of(preferring(125).codec, base, mouth)
+    assert (light.gain[0], light.offset[0]) == (1, 0)
+    alone = light_of(preferring(125).codec, base[1:], mouth[1:])
+    assert light.gain[1] == alone.gain[0] > 1
 
 
 def test_a_shut_mouth_does_not_ask_the_flow() -> None:
