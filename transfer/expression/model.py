@@ -353,10 +353,10 @@ def limited(
 
     What it darkens loses the share of each channel that the face's own colour would lose, and at
     most all; pixels that are lighter than the face lose the same luma as the face, not the same
-    share, and white ones, which are overexposed, nothing. What it brightens gets light of the face's hue, up to the face's luma. So no skin turns
-    grey, and hair is hardly darkened. Where a channel of the face is more than
-    MAX_COLOUR_DEVIATIONS below the mean face's, as in little or coloured light, the edit is scaled
-    by the face's colour over that bound.
+    share, and white ones, which are overexposed, nothing. What it brightens gets light of the
+    face's hue, up to the face's luma. So no skin turns grey, and hair is hardly darkened. Where a
+    channel of the face is more than MAX_COLOUR_DEVIATIONS below the mean face's, as in little or
+    coloured light, the edit is scaled by the face's colour over that bound.
 
     Inside lips that part, and for a model without a `smoothing`, the edit is unchanged.
 
