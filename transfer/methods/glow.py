@@ -2,7 +2,7 @@
 
     base   = the output of method "warp"
     output = base + w (g mouth + b - base)
-    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( part of output ) N( log g; 0, 0.12 )
+    g      = exp E[ log g | b = 0 ],   p(g) ~ p_flow( part of output ) N( log g; 0, 0.06 )
     b      = E[ b | g ],               p(b) ~ p_flow( part of output ) N( b; 0, 8 )
 
 mouth is the inside of the source's mouth, warped between the target's lips, in the light of the
@@ -43,7 +43,7 @@ from transfer.photos.lids import lids_mask, shuts_an_eye
 from transfer.photos.paste import paste_lids, paste_warp
 
 # The prior's standard deviations, and the steps: the flow compares 0 and one step to either side.
-LOG_GAIN_DEVIATION, LOG_GAIN_STEP = 0.12, 0.2
+LOG_GAIN_DEVIATION, LOG_GAIN_STEP = 0.06, 0.2
 OFFSET_DEVIATION, OFFSET_STEP = 8.0, 12.0  # grey levels
 IN_STEPS = np.linspace(-1, 1, 41)  # values over which the posterior mean is taken, in steps
 MOUTHS = "4"  # version; increased whenever the same mouths look otherwise
