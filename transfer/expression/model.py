@@ -33,6 +33,8 @@ from transfer.expression.landmark_corrections import corrected
 from transfer.expression.landmark_detector import Params, detect_landmarks
 from transfer.expression.lids import closed_lids
 from transfer.expression.openings import (
+    LEAST_OPEN,
+    LEAST_PHOTO_OPEN,
     MIN_LID_GAP,
     between_eyes,
     newly_open,
@@ -438,7 +440,7 @@ def residual_edit(
         Three channels to add, grey levels; the fourth channel is the share (0-1) of the warped
         picture to remove.
     """
-    opening = newly_open(landmarks, displacements)[:, None]
+    opening = opening_of(model, landmarks, displacements)[:, None]
     parts = jnp.concatenate([terms(activations), opening, opening * terms(activations)], 1)
     at_mean_colour, per_deviation = jnp.asarray(model.residual, activations.dtype)
     by_colour = jnp.tensordot(parts, per_deviation, 1, precision="highest")
@@ -446,6 +448,15 @@ def residual_edit(
     added = jnp.tensordot(parts, at_mean_colour, 1, precision="highest") + by_colour
     removed = opening[..., None] * jnp.asarray(model.mouth_mask, activations.dtype)[None]
     return jnp.concatenate([added, removed[..., None]], -1)
+
+
+def opening_of(
+    model: ExpressionModel, landmarks: Landmarks, displacements: Landmarks
+) -> Float[Array, " B"]:
+    """`newly_open`; in photographs lips that part by less than a landmark's noise show little."""
+    return newly_open(
+        landmarks, displacements, LEAST_OPEN if model.smoothing is None else LEAST_PHOTO_OPEN
+    )
 
 
 def apply_edit(

@@ -24,7 +24,7 @@ from transfer.expression.model import (
     Images,
     Landmarks,
 )
-from transfer.expression.openings import lip_gap, newly_open, smooth_step
+from transfer.expression.openings import LEAST_PHOTO_OPEN, lip_gap, newly_open, smooth_step
 from transfer.expression.warp import warp_to
 from transfer.grey import LUMA
 
@@ -160,7 +160,8 @@ def share(before: Landmarks, after: Landmarks, shown: Landmarks) -> Float[Array,
     Returns:
         0 where the mouth does not open further, or the source's mouth is shut.
     """
-    opened = (newly_open(before, after - before) - OWN_MOUTH) / (SOURCE_MOUTH - OWN_MOUTH)
+    new = newly_open(before, after - before, LEAST_PHOTO_OPEN)
+    opened = (new - OWN_MOUTH) / (SOURCE_MOUTH - OWN_MOUTH)
     gap = lip_gap(shown, shown)
     enough = gap / jnp.maximum(MIN_GAP_RATIO * lip_gap(after, before), 1e-3)
     shows = smooth_step((gap - SHUT) / (OPEN - SHUT))

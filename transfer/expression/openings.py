@@ -24,6 +24,7 @@ MIN_HEIGHT = 0.4  # least share of the mouth's height beside its corners that is
 OPENING_NORM = 1.5  # of the gap between lips and the gap that an expression adds
 MIN_CHEEK = 0.5  # least share of their distances from the jaw that the mouth's ends keep
 MIN_GAP = 0.03  # distances between the eyes: the least opening that closing lids or lips keep
+LEAST_OPEN, LEAST_PHOTO_OPEN = 1e-3, 0.05  # of `newly_open`; for models adapted to photographs
 MIN_LID_GAP = 0.012  # the same for lids, where shut eyes are drawn (`transfer.expression.lids`)
 
 
@@ -113,13 +114,21 @@ def _gaps(points: Landmarks, down: Float[Array, "B 1 2"]) -> Float[Array, "B 7"]
     return ((points[:, LOWER_EDGES] - points[:, UPPER_EDGES]) * down).sum(-1) / (down**2).sum(-1)
 
 
-def newly_open(landmarks: Landmarks, displacements: Landmarks) -> Float[Array, " B"]:
+def newly_open(
+    landmarks: Landmarks, displacements: Landmarks, least: float = LEAST_OPEN
+) -> Float[Array, " B"]:
     """The share (0-1) of the opening between the lips that the displacements make.
 
     1 where the lips were shut and open, 0 where the opening does not grow.
+
+    Args:
+        landmarks: before they are displaced.
+        displacements: of the landmarks.
+        least: distances between the eyes: of a smaller opening, what is new counts as a share of
+            `least`.
     """
     before, after = lip_gap(landmarks, landmarks), lip_gap(landmarks + displacements, landmarks)
-    return jnp.clip((after - before) / jnp.maximum(after, 1e-3), 0, 1)
+    return jnp.clip((after - before) / jnp.maximum(after, least), 0, 1)
 
 
 def lip_gap(points: Landmarks, face: Landmarks) -> Float[Array, " B"]:

@@ -1,7 +1,7 @@
 """Fit the residual of an expression model on pairs: the error of warped neutral pictures.
 
 Ridge regression, channel by channel. With t the true expressive picture and w the warped neutral
-one, both on the mean shape, o the share of the mouth's opening that is new (`newly_open`), and c
+one, both on the mean shape, o the share of the mouth's opening that is new (`opening_of`), and c
 the deviation of the face's colour in the channel:
 
     outside the lips   t - w              on  (terms)          x (1, c)
@@ -22,7 +22,6 @@ from transfer.expression import model as em
 from transfer.expression.batches import batches, fill
 from transfer.expression.mean_shape import face_mask
 from transfer.expression.model import ExpressionModel
-from transfer.expression.openings import newly_open
 from transfer.expression.pairs import Pairs
 
 SIDE = 64  # side of the residual in pixels, in the frame of the mean shape
@@ -78,7 +77,7 @@ def _compared(
     both = jnp.concatenate([expressive.astype(jnp.float32), warped], -1)
     both = em.to_mean_shape(model, both, landmarks + displacements, model.residual.shape[2])
     deviations = em.colour_deviations(model, em.face_colour(neutral, landmarks))
-    return both[..., :3], both[..., 3:], deviations, newly_open(landmarks, displacements)
+    return both[..., :3], both[..., 3:], deviations, em.opening_of(model, landmarks, displacements)
 
 
 class _Ridge:

@@ -1,5 +1,7 @@
 """How much of the source's mouth is shown."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -63,6 +65,17 @@ def test_the_share_is_continuous_in_the_opening() -> None:
 
 def test_newly_open_is_the_part_of_the_gap_that_is_new() -> None:
     np.testing.assert_allclose(newly_open(lips(0.1), lips(0.4) - lips(0.1)), 0.75, atol=1e-2)
+
+
+def test_lips_that_hardly_part_show_little() -> None:
+    """A hundredth of the eyes' distance is a landmark's noise: no plate between shut lips."""
+    for gap, wanted in [(0.01, 0.2), (0.03, 0.6), (0.2, 1.0)]:
+        place, moves = lips(0.0), lips(gap) - lips(0.0)
+        adapted = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
+        np.testing.assert_allclose(em.opening_of(adapted, place, moves), wanted, atol=0.02)
+        np.testing.assert_allclose(em.opening_of(random_expressions(), place, moves), 1)
+    assert share(lips(0.0), lips(0.01), lips(0.2)) < 1e-6
+    assert share(lips(0.0), lips(0.2), lips(0.2)) == 1
 
 
 def test_an_open_mouth_opens_less_far_and_a_shut_one_as_far() -> None:
