@@ -11,7 +11,7 @@ import numpy as np
 N_LANDMARKS = 68
 CHIN = 8
 JAW = slice(0, 17)
-BROWS = slice(17, 27)
+BROWS, RIGHT_BROW, LEFT_BROW = slice(17, 27), slice(17, 22), slice(22, 27)
 NOSE = slice(27, 36)
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 EYES = slice(36, 48)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from glow_jax.io.landmarks68 import NOSE
+from glow_jax.io.landmarks68 import LEFT_BROW, NOSE, RIGHT_BROW
 from transfer.expression.absolute import Population
 from transfer.expression.au_regressor import AuRegressor, predict
 from transfer.expression.creases import with_creases
@@ -39,6 +39,7 @@ from transfer.expression.openings import (
     between_eyes,
     newly_open,
     parted_less,
+    smooth_step,
     uncrossed,
     unfolded,
 )
@@ -56,6 +57,8 @@ MAX_ACTIVATION = 1.1
 # whenever the same photographs give other activations, or the same activations other pictures.
 READING = "5"
 WHITE = 48  # grey levels below white, of the darkest channel, within which an edit darkens less
+# In sides of the mean shape: how far above a brow the residual darkens nothing, and the edge.
+BROW_HEIGHT, BROW_FADE = 0.07, 0.02
 MAX_COLOUR_DEVIATIONS = 2.5  # standard deviations: face colours are clipped to +- this
 
 # Attributes by their names in expressions.npz, in the order in which `fingerprint` hashes them.
@@ -446,8 +449,28 @@ def residual_edit(
     by_colour = jnp.tensordot(parts, per_deviation, 1, precision="highest")
     by_colour *= colour_deviations(model, face_colour(images, landmarks))[:, None, None]
     added = jnp.tensordot(parts, at_mean_colour, 1, precision="highest") + by_colour
+    if model.smoothing is not None:
+        added = jnp.maximum(added, 0) + above_brows(model, added) * jnp.minimum(added, 0)
     removed = opening[..., None] * jnp.asarray(model.mouth_mask, activations.dtype)[None]
     return jnp.concatenate([added, removed[..., None]], -1)
+
+
+def above_brows(model: ExpressionModel, added: Float[Array, "B S S 3"]) -> Float[Array, "1 S S 1"]:
+    """The share (0-1) that is kept of what darkens: 0 above the brows, where it is a second brow.
+
+    A brow of a person moves a little more or less than the warp's, and the residual, which is
+    linear, darkens the place of the mean face's brow.
+    """
+    side = added.shape[1]
+    shape, kept = jnp.asarray(model.mean_shape, added.dtype), jnp.ones((), added.dtype)
+    at = (jnp.arange(side, dtype=added.dtype) + 0.5) / side
+    for brow in (RIGHT_BROW, LEFT_BROW):
+        x, y = shape[brow].T
+        height = jnp.interp(at, x, y)[None] - at[:, None]  # above the brow
+        beside = jnp.maximum(jnp.maximum(x[0] - at, at - x[-1]), 0)[None]
+        near = smooth_step((BROW_HEIGHT - height) / BROW_FADE) * smooth_step(1 + height / BROW_FADE)
+        kept = kept * (1 - near * smooth_step(1 - beside / BROW_FADE))
+    return kept[None, ..., None]
 
 
 def opening_of(

@@ -133,6 +133,35 @@ def test_the_residual_keeps_the_hue_of_skin() -> None:
     np.testing.assert_allclose(luma, [20, 20, dark / 2, dark], rtol=1e-5)
 
 
+def test_the_residual_draws_no_second_brow() -> None:
+    """Just above the brows nothing darkens; what brightens, and the rest of the face, is kept."""
+    side = 64
+    model = random_expressions()
+    kept = np.asarray(em.above_brows(model, jnp.zeros((1, side, side, 3))))[0, ..., 0]
+    brows = np.asarray(model.mean_shape)[17:27]
+
+    def at(offset: float) -> np.ndarray:
+        columns, rows = (brows + np.array([0, offset])).T * side
+        return kept[rows.astype(int), columns.astype(int)]
+
+    assert at(-0.03)[[1, 2, 3, 6, 7, 8]].max() < 0.1
+    assert at(-0.12).min() == at(0.06).min() == 1
+    assert kept[: side // 8].min() == kept[-side // 3 :].min() == 1
+    dark = dataclasses.replace(model, residual=-np.abs(np.asarray(model.residual)) - 1)
+    faces, marks = jnp.full((1, SIDE, SIDE, 3), 128, jnp.uint8), jnp.asarray(face()[None])
+    strong, still = jnp.ones((1, len(model.aus))), jnp.zeros((1, 68, 2))
+
+    def added(one: em.ExpressionModel) -> np.ndarray:
+        return np.asarray(em.residual_edit(one, faces, marks, still, strong))[0, ..., :3]
+
+    adapted = dataclasses.replace(dark, smoothing=np.array(1e-4, np.float32))
+    share = np.asarray(em.above_brows(model, jnp.asarray(added(dark)[None])))[0]
+    np.testing.assert_allclose(added(adapted), share * added(dark), rtol=1e-4)
+    np.testing.assert_allclose(
+        added(dataclasses.replace(adapted, residual=-adapted.residual)), -added(dark), rtol=1e-4
+    )
+
+
 def test_overexposed_skin_stays_white() -> None:
     """A share of a white pixel would be grey: it loses nothing, and gradually more below white."""
     model = dataclasses.replace(random_expressions(), smoothing=np.array(1e-4, np.float32))
