@@ -88,6 +88,7 @@ def judge_folder(
     cache: Path,
     identity: "IdentityModel | None",
     reader: str | None = None,
+    method: str | None = None,
     workers: int,
     seed: int = 0,
     command: str = "",
@@ -102,6 +103,7 @@ def judge_folder(
         cache: folder for the scores that are kept.
         identity: the identity model; None leaves that half out.
         reader: a word for `eval.action_units.make_reader`; None is `default_choice`'s.
+        method: of the outputs that are judged; None judges all, and says if they are of several.
         workers: processes; 0 for none but this one.
         seed: of the bootstrap and of the permutation test.
         command: the command line, shown in the report.
@@ -127,13 +129,15 @@ def judge_folder(
     from eval.scoring import Judges
     from eval.study import read_study
 
-    study = read_study(out)
+    study = read_study(out, method)
     reader = default_choice(study.photographs) if reader is None else reader
     judges = Judges(identity, reader)
     action_units = check(judges)
     who = [identity.model, identity.detector, identity.metric] if identity else None
     settings = {"identity": who, "aus": reader, "seed": seed, "published": False}
     settings["judged"] = _from(report, out)
+    if method is not None:
+        settings["method"] = method
     _make(report, settings, overwrite)
     judged = judge(study, judges, action_units, cache / SCORES, workers=workers, progress=progress)
     found = figures(judged.scores, seed=seed)
@@ -141,9 +145,7 @@ def judge_folder(
         title=f"Expression transfer, judged: {study.folder.resolve().name}",
         root=study.folder,
         expressions=study.expressions,
-        target_references={
-            name: path for (role, name), path in study.references.items() if role == "target"
-        },
+        target_references=_pictures_of_targets(study),
         cut_face=face_cutter(study.face, THUMB_PX) if study.photographs else whole,
         reference=study.reference,
         identity=_settings(identity, judged.apart) if identity else {},
@@ -161,7 +163,7 @@ def judge_folder(
     page = _written(report, judged.scores, found, context)
     n = len(judged.failures)
     listed = f"{counted(n, 'failure')} listed; " if n else ""
-    line = f"{summary(found)}; {listed}report: {one_line(page)}"
+    line = f"{_of_methods(study)}{summary(found)}; {listed}report: {one_line(page)}"
     return Judgement(line, n, page, headline=found["headline"])
 
 
@@ -219,14 +221,14 @@ def modules_needed(identity: bool = True, reader: str = "rendered") -> tuple[str
     return tuple(dict.fromkeys(needed))
 
 
-def own_report(out: Path) -> Path:
-    """The folder for the report inside a folder of outputs.
+def own_report(out: Path, name: str = "report") -> Path:
+    """The folder for a report inside a folder of outputs.
 
     Raises:
         InputError: it is a link, or a file.
     """
-    folder = out / "report"
-    if os.path.lexists(folder) and not has_folder(out, "report"):
+    folder = out / name
+    if os.path.lexists(folder) and not has_folder(out, name):
         why = "is not a folder, or a link to one, which is not followed; name another"
         raise InputError(f"{one_line(folder)}: {why}")
     return folder
@@ -253,6 +255,21 @@ def summary(found: dict) -> str:
     return f"{line}; too few outputs to judge" if head["too_few"] else line
 
 
+def _pictures_of_targets(study: Any) -> dict[str, Path]:
+    """What the report shows of each target: the reference picture, or the only photograph."""
+    targets = {row["target"] for row in study.outputs}
+    only = {name: study.people[name][0] for name in targets if len(study.people[name]) == 1}
+    pictures = {name: path for (role, name), path in study.references.items() if role == "target"}
+    return only | pictures
+
+
+def _of_methods(study: Any) -> str:
+    """The beginning of a summary of outputs that are of several methods, else nothing."""
+    if len(study.methods) < 2:
+        return ""
+    return f"{one_line(' and '.join(study.methods))} together (--method judges one); "
+
+
 def _notes(study: Any) -> list[str]:
     """What a reader of the report must know of the references."""
     if study.edit:
@@ -265,7 +282,8 @@ def _notes(study: Any) -> list[str]:
         named = one_line(", ".join(study.methods))
         notes = [
             f"The outputs are of {len(study.methods)} methods: {named}. Figures do not tell them "
-            "apart: where each has alphas of its own, to compare alphas is to compare methods."
+            "apart: where each has alphas of its own, to compare alphas is to compare methods. "
+            "`glow-jax eval --method NAME` judges those of one method."
         ]
     if not study.absolute:
         return notes

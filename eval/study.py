@@ -72,16 +72,21 @@ class Study:
     methods: tuple[str, ...] = ()
 
 
-def read_study(folder: str | Path) -> Study:
+def read_study(folder: str | Path, method: str | None = None) -> Study:
     """Read a folder of outputs.
 
+    Args:
+        folder: as `transfer` or `batch` writes it, or with results.csv and people.csv.
+        method: of the outputs that are kept; None keeps all.
+
     Raises:
-        InputError: results.csv, or the table of people, is missing or wrong.
+        InputError: results.csv, or the table of people, is missing or wrong; no output is of
+            `method`.
     """
     folder = Path(folder)
     if not os.path.isdir(folder):
         raise InputError(f"{one_line(folder)}: no such folder of outputs")
-    outputs, methods, absolute = _read_outputs(folder)
+    outputs, methods, absolute = _read_outputs(folder, method)
     job = folder / JOB
     people, about, photographs, face, edit = (
         _of_job(job) if job.is_file() else ({}, {}, False, None, "")
@@ -114,8 +119,8 @@ def read_study(folder: str | Path) -> Study:
     )
 
 
-def _read_outputs(folder: Path) -> tuple[list[dict], set[str], frozenset[str]]:
-    """The rows of results.csv, the methods that they name, and `Study.absolute`."""
+def _read_outputs(folder: Path, method: str | None) -> tuple[list[dict], set[str], frozenset[str]]:
+    """The rows of results.csv, of one method or all, their methods, and `Study.absolute`."""
     path = folder / RESULTS
     refuse_workbook_for(path)
     if not path.is_file():
@@ -135,10 +140,18 @@ def _read_outputs(folder: Path) -> tuple[list[dict], set[str], frozenset[str]]:
         seen.add(output["id"])
         for name in NUMBERS:
             output[name] = _number(table.number(row.get(name, "")), f"{where}: {name}")
-        methods.add(row.get("method", "").lower())
+        methods.add(own := row.get("method", "").lower())
+        if method not in (None, own):
+            continue
         if ABSOLUTE in row.get("note", ""):
             absolute.add(output["id"])
         outputs.append(output)
+    if method is not None and not outputs and methods:
+        there = one_line(", ".join(sorted(methods - {""}))) or "none that is named"
+        raise InputError(
+            f"{one_line(path)}: no output of method {one_line(method)}; there are: {there}"
+        )
+    methods = methods if method is None else {method}
     if not outputs:
         raise InputError(f"{one_line(path)}: no outputs in it")
     return outputs, methods, frozenset(absolute)

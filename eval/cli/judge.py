@@ -76,6 +76,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "photographs and the extra mediapipe is installed; else rendered)",
     )
     parser.add_argument(
+        "--method",
+        metavar="NAME",
+        help="judge only the outputs of this method, such as glow (default: all outputs together)",
+    )
+    parser.add_argument(
         "--cache",
         type=Path,
         metavar="DIR",
@@ -123,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
             cache=cache,
             identity=identity,
             reader=args.aus,
+            method=None if args.method is None else args.method.lower(),
             workers=args.workers,
             progress=_progress(bars),
             **how,
@@ -134,26 +140,41 @@ def _check_meaning(args: argparse.Namespace) -> None:
     """Raise InputError for an option that would do nothing beside another."""
     if args.published:
         why = "has no meaning with --published: scores are read, not made"
-        names = ("identity", "detector", "metric", "aus", "cache", "workers")
+        names = ("identity", "detector", "metric", "aus", "method", "cache", "workers")
         refuse_given(args, names, why)
     elif args.identity == "none":
         refuse_given(args, ("detector", "metric"), "has no meaning with --identity none")
 
 
-def judge_by_default(out: Path, output: Output) -> Judgement:
-    """Judge a folder with the offline defaults and a progress bar; the report is OUT/report."""
+def judge_by_default(out: Path, output: Output) -> dict[str, Judgement]:
+    """Judge a folder with the offline defaults and a progress bar, each method by itself.
+
+    Returns:
+        A judgement for each method, in the order of names. The report of the first is OUT/report,
+        and that of another OUT/report-METHOD.
+    """
     from eval.identity import IdentityModel
+    from eval.study import read_study
+
+    methods = read_study(out).methods or (None,)
+    reports = [
+        own_report(out, "report" if i == 0 else f"report-{m}") for i, m in enumerate(methods)
+    ]
 
     with cache_or_temporary(None, output.notice) as cache, Bars(quiet=output.quiet) as bars:
-        return judge_folder(
-            out,
-            own_report(out),
-            cache=cache,
-            identity=IdentityModel(home=cache),
-            workers=os.cpu_count() or 1,
-            command=_command(),
-            progress=_progress(bars),
-        )
+        return {
+            method or "": judge_folder(
+                out,
+                report,
+                cache=cache,
+                identity=IdentityModel(home=cache),
+                method=method if len(methods) > 1 else None,
+                workers=os.cpu_count() or 1,
+                command=_command(),
+                progress=_progress(bars),
+            )
+            for method, report in zip(methods, reports, strict=True)
+        }
 
 
 def figures_of(judgement: Judgement) -> dict[str, Any]:

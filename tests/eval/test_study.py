@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.run import _notes
+from eval.run import _notes, _of_methods
 from eval.study import _references, read_study
 from glow_jax.io.errors import InputError
 from transfer.jobs.plan import file_name
@@ -367,6 +367,18 @@ def test_mean_faces_are_found_under_the_names_that_a_transfer_gives(
     assert _references(tmp_path, {("target", name)}) == {("target", name): path}
 
 
+def test_one_method_of_several_is_read(tmp_path: Path) -> None:
+    head = "id,expression,source,target,alpha,file,method\n"
+    one, other = "0,s.png,ann,bob,1,a.png,Glow\n", "1,s.png,ann,bob,0.5,b.png,paper\n"
+    folder = foreign(tmp_path / "both", head + one + other)
+    for method, file in (("glow", "a.png"), ("paper", "b.png")):
+        study = read_study(folder, method)
+        assert [row["file"] for row in study.outputs] == [file]
+        assert study.methods == (method,) and _of_methods(study) == ""
+    with pytest.raises(InputError, match="no output of method warp; there are: glow, paper"):
+        read_study(folder, "warp")
+
+
 def test_several_methods_are_told_apart_in_a_note_only(tmp_path: Path) -> None:
     head = "id,expression,source,target,alpha,file,method\n"
     one, other = "0,s.png,ann,bob,1,a.png,glow\n", "1,s.png,ann,bob,0.5,b.png,paper\n"
@@ -374,5 +386,6 @@ def test_several_methods_are_told_apart_in_a_note_only(tmp_path: Path) -> None:
     assert study.methods == ("glow", "paper")
     (note,) = _notes(study)
     assert note.startswith("The outputs are of 2 methods: glow, paper.")
+    assert _of_methods(study) == "glow and paper together (--method judges one); "
     assert _notes(read_study(foreign(tmp_path / "one", head + one))) == []
     assert read_study(foreign(tmp_path / "none")).methods == ()

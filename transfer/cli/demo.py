@@ -123,10 +123,13 @@ def _judge(out: Path, output: Output, lines: list[str], figures: dict[str, Any])
     from eval.cli.judge import figures_of, judge_by_default
 
     try:
-        judgement = judge_by_default(out, output)
+        judgements = judge_by_default(out, output)
     except InputError as error:
         output.warn(f"not judged: {error} (--no-judge leaves this out)")
         return 1
-    lines.append(judgement.summary)
-    figures["judged"] = figures_of(judgement)
-    return 1 if judgement.failures else 0
+    several = len(judgements) > 1
+    for method, one in judgements.items():
+        lines.append(f"{method}: {one.summary}" if several else one.summary)
+    judged = {method: figures_of(one) for method, one in judgements.items()}
+    figures["judged"] = judged if several else next(iter(judged.values()))
+    return 1 if any(one.failures for one in judgements.values()) else 0
