@@ -25,7 +25,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the process with exit code 2, and one line however long a word is."""
+        if message.startswith("unrecognized arguments"):
+            message += self._repeatable()
         self.exit(2, f"{self.prog}: error: {one_line(message)} (see `{self.prog} --help`)\n")
+
+    def _repeatable(self) -> str:
+        """What to do about words that no option takes, where options can be repeated."""
+        once = [a for a in self._actions if a.option_strings and a.nargs is None]
+        names = [a.option_strings[-1] for a in once if isinstance(a, argparse._AppendAction)]
+        return f"; for several values repeat the option: {', '.join(names)}" if names else ""
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

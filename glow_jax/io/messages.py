@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import unicodedata
 from collections.abc import Iterator
 
 from glow_jax.io.errors import InputError
@@ -53,3 +54,13 @@ def silenced(logger_name: str) -> Iterator[None]:
 def install_hint(extra: str) -> str:
     """How to install an extra of setup.cfg, from a clone: glow-jax is on no package index."""
     return f"install the extra `{extra}`: pip install -e '.[{extra}]' in a clone of glow-jax"
+
+
+def drawable(text: str) -> str:
+    """Text in ASCII, which is what Pillow's own font has: letters without accents, and ?.
+
+    So "Jos\u00e9" becomes "Jose", and a letter of another alphabet "?".
+    """
+    plain = unicodedata.normalize("NFKD", text.replace("\u2026", "..."))
+    letters = "".join(c for c in plain if not unicodedata.combining(c))
+    return letters.encode("ascii", "replace").decode()

@@ -170,7 +170,7 @@ def _check_header(scan: Scan, name: str, size: tuple[int, int] | None) -> None:
     if size is not None and tuple(size) != (height, width):
         raise InputError(
             f"{name}: the image is {width} wide and {height} high, but {size[1]} wide and "
-            f"{size[0]} high is needed; `glow-jax align` cuts faces out of photographs"
+            f"{size[0]} high is needed; --align, or `glow-jax align`, cuts faces out of photographs"
         )
 
 

@@ -175,11 +175,15 @@ def planned_lines(done: "Animated") -> list[str]:
 
 def held_lines(done: "Animated") -> list[str]:
     """The frames without a usable face, in words."""
+    from transfer.photos.align import TOO_SMALL
+
     lines = [
         f"not read: frame{f's {a} to {b}' if b > a else f' {a}'}: {why}; "
         "the last expression is held"
         for a, b, why in done.held[:MAX_LINES]
     ]
+    if any(why.startswith(TOO_SMALL) for _, _, why in done.held):
+        lines.append("--min-face PX allows smaller faces")
     if len(done.held) > MAX_LINES:
         lines.append(f"not read: {len(done.held) - MAX_LINES} more (column face of the table)")
     return lines
@@ -196,7 +200,7 @@ def made_lines(done: "Animated") -> list[str]:
     assert done.frames is not None and done.seconds is not None
     return [
         f"{counted(done.frames, 'frame')}, {done.rate:.5g} a second{variable}, "
-        f"{done.seconds:.2f} s; {sound}; {n_held} without a face",
+        f"{done.seconds:.2f} s; {sound}; {n_held} without a usable face",
         f"neutral: {against}; delay of the filter: {counted(done.delay_frames, 'frame')}",
         f"method: {done.method}; model: {one_line(done.model)}",
         f"video: {one_line(done.out)} ({done.width} x {done.height} pixels)",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from glow_jax.io.messages import drawable
 from glow_jax.io.pictures import read_image
 from glow_jax.io.terminal import printable
 from transfer.jobs.alphas import AUTO
@@ -179,7 +180,7 @@ def grid(
     sheet = Image.new("RGB", (GAP_PX + step_x * len(header), top + step_y * len(rows)), BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for column, text in enumerate(header):
-        draw.text((GAP_PX + column * step_x, 6), text, INK, font)
+        draw.text((GAP_PX + column * step_x, 6), drawable(text), INK, font)
     for r, (row, label) in enumerate(zip(rows, labels, strict=True)):
         y = top + r * step_y
         for column, tile in enumerate(row):
@@ -190,7 +191,7 @@ def grid(
                 continue
             picture = Image.fromarray(tile).resize((tile_w, tile_h), Image.Resampling.BICUBIC)
             sheet.paste(picture, (x, y))
-        draw.text((GAP_PX, y + tile_h + 2), label, INK, font)
+        draw.text((GAP_PX, y + tile_h + 2), drawable(label), INK, font)
     return np.asarray(sheet)
 
 

@@ -62,7 +62,7 @@ class Paper:
             InputError: `models.neutralise` is set.
         """
         if models.neutralise:
-            raise InputError("method paper cannot `neutralise` a target; use `method` warp")
+            raise InputError("method paper cannot `neutralise` a target; use `method` warp or glow")
 
     @classmethod
     def recipe(cls, models: Models) -> dict[str, str]:
@@ -78,7 +78,7 @@ class Paper:
         """
         raise InputError(
             "method paper subtracts the mean face of the source: give `source`, a folder with "
-            "other pictures of that person than the expression's, or use `method` warp"
+            "other pictures of that person than the expression's, or use `method` warp or glow"
         )
 
     def prepare(self, rows: Rows) -> PreparedLatents:

@@ -30,6 +30,7 @@ from transfer.photos.pose import Pose, pose_of
 
 Box = tuple[float, float, float, float]
 
+TOO_SMALL = "the face is too small"
 MAX_CUT = 0.02  # sides of the crop by which a landmark may be outside the photograph
 MAX_OUTSIDE = 0.5  # share of the crop that may be outside the photograph
 # Mean luma (0-255) of the darkest face that is used. The root mean square error of activations, of
@@ -183,7 +184,7 @@ def why_not(face: Aligned, height: int, width: int, limits: Limits) -> str | Non
     least = size if limits.side_px is None else limits.side_px
     if side < least:
         width_px = _rounded_down(side, 1)
-        return f"the face is too small: its crop is {width_px:g} pixels wide; {least:g} are needed"
+        return f"{TOO_SMALL}: its crop is {width_px:g} pixels wide; {least:g} are needed"
     beyond = MAX_CUT * side
     low, high = face.landmarks.min(0), face.landmarks.max(0)
     if (low < -beyond).any() or (high > np.array((width, height)) + beyond).any():

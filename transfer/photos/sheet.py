@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from glow_jax.io.messages import drawable
 from glow_jax.io.terminal import printable
 
 MAX_COLUMNS, MAX_ROWS, MAX_LINES = 8, 60, 30
@@ -56,7 +57,7 @@ def align_sheet(
         hidden = len(people[name]) - len(tiles)
         more = f" ({hidden} more: align.csv)" if hidden else ""
         heading = printable(f"{name or 'files'}: {len(people[name])}{more}")
-        draw.text((GAP_PX, y + 4), _cut(heading, 80), INK, ImageFont.load_default(17))
+        draw.text((GAP_PX, y + 4), drawable(_cut(heading, 80)), INK, ImageFont.load_default(17))
         y += HEAD_PX
         for start in range(0, len(tiles), columns):
             for column, tile in enumerate(tiles[start : start + columns]):
@@ -66,7 +67,7 @@ def align_sheet(
         draw.text((GAP_PX, y + 4), f"left out: {len(left_out)}", INK, ImageFont.load_default(17))
         y += HEAD_PX
         for line in lines:
-            draw.text((GAP_PX, y), line, QUIET, ImageFont.load_default(12))
+            draw.text((GAP_PX, y), drawable(line), QUIET, ImageFont.load_default(12))
             y += LINE_PX
     return np.asarray(sheet)
 
@@ -86,7 +87,7 @@ def _draw_tile(
     for i, line in enumerate(tile.lines):
         colour = WARNING if tile.warn and i else (INK, QUIET)[i]
         place = (x, y + TILE_PX + 2 + i * LINE_PX)
-        draw.text(place, _cut(line, 21), colour, ImageFont.load_default(12))
+        draw.text(place, drawable(_cut(line, 21)), colour, ImageFont.load_default(12))
 
 
 def _fitting(people: dict[str, list[Tile]]) -> dict[str, list[Tile]]:

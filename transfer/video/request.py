@@ -94,7 +94,10 @@ class AnimateRequest:
             )
         if self.photographs is not None and self.photographs.which == "all":
             raise InputError("face all: one face is followed; use largest or a number")
-        if len(self.mark) > MAX_CHARACTERS or not (self.mark.isprintable()):
-            raise InputError(f"`mark` has at most {MAX_CHARACTERS} printable characters")
+        if len(self.mark) > MAX_CHARACTERS or not (self.mark.isprintable() and self.mark.isascii()):
+            raise InputError(
+                f"`mark` has at most {MAX_CHARACTERS} printable characters of ASCII: the font of "
+                "the mark has no others"
+            )
         if self.batch_size < 1:
             raise InputError(f"`batch_size` is {self.batch_size}; use a number from 1")

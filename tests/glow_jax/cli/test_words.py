@@ -28,6 +28,10 @@ SILENT = {"completion", "ui"}  # without a summary: a script, and a server
         (["align", "--min", "3"], "--min; did you mean --min-face or --min-sharpness?"),
         (["sample", "--xyzzy"], "unknown option --xyzzy (see `glow-jax sample --help`)"),
         (["sample", "-o", "a.png", "more"], "unrecognized arguments: more"),
+        (
+            ["transfer", "--expression", "e", "--target", "a", "-o", "o", "--quiet", "b"],
+            "unrecognized arguments: b; for several values repeat the option: --target",
+        ),
         (["sample", "-o", "a.png", "--", "--temp"], "unrecognized arguments: -- --temp"),
         (["eval", "OUT", "--report", "DIR"], "unknown option --report"),
         (

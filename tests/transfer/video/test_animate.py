@@ -343,7 +343,8 @@ def test_the_model_is_chosen_as_for_pictures(
         ({"source_neutral": "x"}, "`source_neutral` is x"),
         ({"paste_back": True, "photographs": None}, "`paste_back` needs `photographs`"),
         ({"photographs": Photographs(which="all")}, "face all: one face is followed"),
-        ({"mark": "a\nb"}, "`mark` has at most 60 printable characters"),
+        ({"mark": "a\nb"}, "`mark` has at most 60 printable characters of ASCII"),
+        ({"mark": "généré par IA"}, "`mark` has at most 60 printable characters of ASCII"),
         ({"batch_size": 0}, "`batch_size` is 0"),
     ],
 )
