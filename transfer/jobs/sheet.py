@@ -48,7 +48,8 @@ def job_sheet(
         out: its folder.
         load: a path to pixels, as the job was run with.
         pasted: of outputs that were pasted: photographs are shown in place of what the model saw,
-            and in place of the target's reference picture the photograph that was edited.
+            and in place of reference pictures the target's photograph that was edited, and the
+            source's if there is only one beside the expression's.
 
     Returns:
         uint8 (H, W, 3).
@@ -119,12 +120,24 @@ def _of_transfers(
         of_source = reference_file(out, "source", plan.names[key.source])
         of_target = reference_file(out, "target", plan.names[key.target])
         source = None if _is_alone(job, key) else of_source
-        tiles = [_tile(source, f"no {kind} picture")] * has_sources
+        only = _only_other(job, key)
+        source_tile = (
+            _tile(source, f"no {kind} picture")
+            if pasted is None or only is None
+            else pasted.face(only)
+        )
+        tiles = [source_tile] * has_sources
         edited = None if pasted is None else pasted.edited(made.values())
         tiles.append(_tile(of_target, f"no {kind} picture") if edited is None else edited)
         lead[key] = [_shown(plan.files[key.expression], load, pasted), *tiles]
     people = [f"source {kind}"] * has_sources + ["target" if pasted else f"target {kind}"]
     return ["expression", *people], lead
+
+
+def _only_other(job: Job, key: Key) -> str | None:
+    """The source's only picture beside the expression's; None if there are several or none."""
+    others = [i for i in job.plan.pictures[key.source] if i != key.expression]
+    return job.plan.files[others[0]] if len(others) == 1 else None
 
 
 def _is_alone(job: Job, key: Key) -> bool:
