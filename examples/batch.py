@@ -24,7 +24,7 @@ def main(out: str) -> None:
             table.writerow([expression, DEMO / "people" / "person-41", target, 0.75])
 
     summary = transfer.batch(transfer.BatchRequest(job=job, out=out))
-    print(f"{summary.made} made, {summary.kept} were already there, {summary.totals.failed} failed")
+    print(f"{summary.made} made; already there: {summary.kept}; {summary.totals.failed} failed")
 
     with (Path(out) / "results.csv").open(newline="", encoding="utf-8") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: -float(row["bits_per_dim"]))

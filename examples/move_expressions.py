@@ -20,7 +20,7 @@ def main(out: str) -> None:
         alphas=(0.5, 1.0),
     )
     summary = transfer.transfer(request, notify=print)
-    print(f"{summary.made} images made, {summary.kept} were already there; sheet: {summary.sheet}")
+    print(f"{summary.made} images made; already there: {summary.kept}; sheet: {summary.sheet}")
 
 
 if __name__ == "__main__":

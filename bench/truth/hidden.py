@@ -3,8 +3,8 @@
 PEOPLE is a folder of `glow-jax generate`, at 256 pixels. Of people of the splits `test` and
 `validation`, whom nothing was fitted on, `transfer.photos.hidden` looks at the pictures as they
 are, and at those of the first people with something drawn over the face: masks, fingers, a
-microphone, a scarf, dark glasses. Prints how many are said to be hidden, and the files of pictures
-as they are of which that is said.
+microphone, a scarf, dark glasses. Prints in how many pictures each part is reported as hidden and,
+of the pictures as they are, the names of those files.
 """
 
 import argparse
@@ -31,8 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m bench.truth.hidden", description=str(__doc__).splitlines()[0]
     )
     parser.add_argument("people", type=Path, help="folder of glow-jax generate")
-    parser.add_argument("--pictures", type=int, default=2000, help="at most (default: 2000)")
-    parser.add_argument("--drawn", type=int, default=100, help="of them (default: 100)")
+    parser.add_argument(
+        "--pictures", type=int, default=2000, help="pictures to read, at most (default: 2000)"
+    )
+    parser.add_argument(
+        "--drawn", type=int, default=100, help="pictures to draw over (default: 100)"
+    )
     args = parser.parse_args(argv)
     from glow_jax.data.photoreal_faces.shards import read_made
     from glow_jax.io.errors import InputError
@@ -88,7 +92,7 @@ class Looking:
 
 
 def print_row(name: str, found: Sequence[tuple[tuple[str, ...], float] | None]) -> None:
-    """Print how many pictures are used, and of how many each part is said to be hidden."""
+    """Print how many pictures are used, and in how many each part is reported as hidden."""
     used = [one[0] for one in found if one is not None]
     said = {part: sum(part in one for one in used) for part in ("eyes", "mouth")}
     print(f"{name}: {len(found)} pictures, {len(used)} used; eyes {said['eyes']}, mouth ", end="")

@@ -33,7 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("pairs", type=Path, help="folder of generate --setting pairs")
     parser.add_argument("--model", default="faces64", help="(default: %(default)s)")
-    parser.add_argument("--expressions", metavar="MODEL", help="the expression model of another")
+    parser.add_argument(
+        "--expressions", metavar="MODEL", help="whose expression model is used (default: --model)"
+    )
     parser.add_argument("--splits", nargs="+", default=["test"], help="(default: test)")
     parser.add_argument("-o", "--out", type=Path, required=True, help="JSON")
     args = parser.parse_args(argv)

@@ -1,15 +1,15 @@
 """Methods on photoreal people: `python -m bench.truth.photoreal_pairs PAIRS -o OUT.json`.
 
-PAIRS is a folder of `glow-jax generate --setting pairs`, at 64 and 256 pixels. Every expression of
-a person is moved to the next person who has it, from one neutral picture of each, and pasted into
-the target's picture at 256 pixels. The truth is the target's own picture with the expression.
-`--pictures neutral all` adds rows of the same methods that see all pictures of each person except
-the one with the expression that is transferred. With `many` the means of the paper's formula are of
-MANY pictures, as its authors had: those pictures, and copies whose crop and light are varied. With
-`one` the source has no picture but the one with the expression, which is estimated absolutely.
-With `--spoiled` the methods see worse copies of all pictures, and "no transfer" and "the truth" are
-such copies; changes and distances are against the originals. Needs the extra `photoreal`:
-MediaPipe reads Action Units (AUs), dlib's network knows people.
+PAIRS is a folder of `glow-jax generate --setting pairs`, at 128 and 256 pixels and at the model's
+size. Every expression of a person is moved to the next person who has it, from one neutral picture
+of each, and pasted into the target's picture at 256 pixels. The truth is the target's own picture
+with the expression. `--pictures neutral all` adds rows of the same methods that see all pictures of
+each person except the one with the expression that is transferred. With `many` the means of the
+paper's formula are of MANY pictures, as its authors had: those pictures, and copies whose crop and
+light are varied. With `one` the source has no picture but the one with the expression, which is
+estimated absolutely. With `--spoiled` the methods see worse copies of all pictures, and "no
+transfer" and "the truth" are such copies; changes and distances are against the originals. Needs
+the extra `photoreal`: MediaPipe reads Action Units (AUs), dlib's network knows people.
 
 - gain, r: slope and correlation of the AUs' change in the outputs on the change in the source's
   pictures, and on that in the truth (`truth_`), with 95 % intervals over targets.
@@ -90,7 +90,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("pairs", type=Path, help="folder of generate --setting pairs")
     parser.add_argument("--model", default="faces64", help="(default: %(default)s)")
-    parser.add_argument("--expressions", metavar="MODEL", help="the expression model of another")
+    parser.add_argument(
+        "--expressions", metavar="MODEL", help="whose expression model is used (default: --model)"
+    )
     parser.add_argument("--splits", nargs="+", default=["test"], help="(default: test)")
     parser.add_argument("--methods", nargs="+", default=["warp", "paper", "glow"])
     parser.add_argument(
@@ -105,12 +107,14 @@ def main(argv: list[str] | None = None) -> int:
         choices=KINDS,
         help="show the methods worse copies of all pictures, of this kind",
     )
-    parser.add_argument("--cases", type=int, help="at most, drawn by --seed (default: all)")
+    parser.add_argument(
+        "--cases", type=int, help="transfers at most, drawn by --seed (default: all)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.add_argument(
         "--sheet",
         type=Path,
-        help="also write a contact sheet of the rows from neutral pictures, PNG",
+        help="also write a contact sheet, PNG, of all rows but those of --pictures all and many",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, help="JSON")
     args = parser.parse_args(argv)
@@ -443,7 +447,7 @@ def write_sheet(
     outputs: dict[str, list[np.ndarray]],
     rows: int = 12,
 ) -> None:
-    """Every n-th case, so that `rows` are shown: its source and the outputs of every row."""
+    """Write `rows` of the cases, at equal steps: the source's pictures, and every output."""
     shown = np.linspace(0, len(cases) - 1, min(rows, len(cases))).astype(int)
     names = ["source", "with expression", *outputs]
     names[names.index("no transfer")] = "target"

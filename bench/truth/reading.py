@@ -4,10 +4,10 @@ Prints, for people whom nothing was fitted on (the test split of folders that `g
 made, and renders of `glow-jax render --setting truth`):
 
 - landmarks: median distance to MediaPipe's, put at the renders' points, and of renders to the
-  truth, in shares of the distance between the eyes;
+  truth, in per cent of the distance between the eyes;
 - Action Units: correlation r of readings with MediaPipe's, absolute over the people of a single
   picture each, and of the change from a person's neutral picture over pairs, as estimated from
-  edges and then corrected by how far landmarks moved; of renders with the true activations.
+  features and then corrected by how far landmarks moved; of renders with the true activations.
 
 MediaPipe is also the teacher of the model under test: the figures say how well it was imitated.
 """

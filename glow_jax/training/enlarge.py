@@ -1,4 +1,4 @@
-"""Double the sides of a model's pictures: it keeps its density of the averages of 2x2 pixels.
+"""Make a model of pictures with twice the sides, with the same density of averages of 2x2 pixels.
 
 The first step of the new finest level is a Haar transform: of every 2x2 pixels and each colour, it
 computes the average and three details. The next steps leave the averages as they are, and move each
@@ -69,8 +69,9 @@ def enlarged(name: str, config: GlowConfig, n_steps: tuple[int, ...], details: b
     if wrong:
         raise InputError(
             f"init: {name} cannot be grown to more pixels, because it has {' and '.join(wrong)}; "
-            "such a model needs 1x1 convolutions, couplings of halves of the channels, conditional "
-            "priors and no logit"
+            "a model to grow needs 1x1 convolutions, couplings that are conditioned on the first "
+            "half of the channels (or on the second, if additive or with scale exp or exp_tanh), "
+            "conditional priors and no logit transform"
         )
     if min(n_steps) < 2:
         raise InputError(

@@ -24,7 +24,7 @@ from transfer.models import auto_batch_size, load_models
 def test_a_batch_and_its_shards(job: Path, tmp_path: Path, capsys) -> None:
     assert main(words(job, tmp_path / "whole")) == 0
     said = capsys.readouterr()
-    assert "24 images made, 0 were already there" in said.out
+    assert "24 images made; already there: 0" in said.out
     assert "24 outputs: 24 paper" in said.err and "4 pictures, 2 people" not in said.err
     with (tmp_path / "whole" / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -38,7 +38,7 @@ def test_a_batch_and_its_shards(job: Path, tmp_path: Path, capsys) -> None:
     assert "24 images, 0 failed, 0 missing" in capsys.readouterr().out
     assert contents(tmp_path / "merged") == contents(tmp_path / "whole")
     assert main(words(job, tmp_path / "whole")) == 0
-    assert "0 images made, 24 were already there" in capsys.readouterr().out
+    assert "0 images made; already there: 24" in capsys.readouterr().out
 
 
 def test_a_bad_picture_is_exit_code_1(job: Path, tmp_path: Path, capsys) -> None:

@@ -208,7 +208,7 @@ def _report(
         output.notice(line)
     people = f" of {len(summary.people)} people" if len(summary.people) > 1 else ""
     made, found = counted(summary.made, "photograph"), counted(len(crops), "crop")
-    lines = [f"{made} aligned, {summary.kept} were already there: {found}{people}"]
+    lines = [f"{made} aligned; already there: {summary.kept}; in all {found}{people}"]
     if n_failed:
         lines.append(f"{n_failed} could not be used: {one_line(out / 'failures.csv')}")
     if crops:

@@ -109,8 +109,8 @@ def add_method_option(parser: argparse.ArgumentParser) -> None:
         "--method",
         type=str.lower,
         choices=list(METHODS),
-        help="transfer method of the rows that name none (default: warp if the model has an "
-        "expression model, else paper)",
+        help="transfer method of the rows that name none (default: warp, with --align glow; paper "
+        "if the model has no expression model)",
     )
 
 

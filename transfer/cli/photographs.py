@@ -57,9 +57,9 @@ def add_photograph_options(parser: argparse.ArgumentParser) -> None:
         type=number(0.0, 100.0),
         default=DEFAULTS["min_sharpness"],
         metavar="S",
-        help="smallest sharpness of a crop, which falls with blur: about 1.7 for a sharp crop, at "
-        "least 0.7 after a Gaussian blur of 1 pixel, below 0.66 after 2 pixels (default: "
-        "%(default)s)",
+        help="smallest sharpness of a crop in 1/pixel, which falls with blur: about 1.7 for a "
+        "sharp crop of 64 pixels, 0.8 after a Gaussian blur of 1 pixel, 0.5 after one of 2 pixels "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--max-yaw",

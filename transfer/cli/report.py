@@ -17,7 +17,7 @@ from transfer.jobs.totals import Totals
 def lines_of(done: Summary | Run, out: Path) -> list[str]:
     """The summary of a run in words."""
     rate = done.made / done.seconds
-    made = f"{counted(done.made, 'image')} made, {done.kept} were already there"
+    made = f"{counted(done.made, 'image')} made; already there: {done.kept}"
     lines = [f"{made}; {rate:.1f} images/s, with reading and writing"]
     if done.encoded_again:
         times = counted(done.encoded_again, "picture")
@@ -99,7 +99,7 @@ def lines_of_pasted(pasted: Pasted | None, out: Path) -> list[str]:
     if pasted is None:
         return []
     made, kept = pasted.made, pasted.kept
-    where = f"pasted:  {one_line(out / PASTED)} ({made} made, {kept} were already there)"
+    where = f"pasted:  {one_line(out / PASTED)} ({made} made; already there: {kept})"
     return [f"{where}; images/s does not count their time"]
 
 
@@ -122,7 +122,7 @@ def figures_of_pasted(pasted: Pasted | None, out: Path) -> dict[str, Any] | None
 def lines_of_animated(animated: Animated, out: Path) -> list[str]:
     """How many moving pictures there are, in words."""
     made, kept = animated.made, animated.kept
-    return [f"animated: {one_line(out / ANIMATIONS)} ({made} made, {kept} were already there)"]
+    return [f"animated: {one_line(out / ANIMATIONS)} ({made} made; already there: {kept})"]
 
 
 def figures_of_animated(animated: Animated | None, out: Path) -> dict[str, Any] | None:

@@ -53,9 +53,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="A",
         help="how much of the expression is added: 0 none, 1 all of it; numbers, FIRST:LAST:STEP "
-        "(whose steps must end at LAST), or auto (the largest alpha whose result the flow finds "
-        "about as likely as the unedited picture). A range that begins below 0 is --alpha=-1:1:0.5 "
-        "(default: 1 for warp and glow; 0.3 0.4 0.5 for paper, as in the paper)",
+        "(whose steps must end at LAST), or auto (the largest alpha from 1.5 down to 0.25 whose "
+        "result the flow finds about as likely as the unedited picture, with no Action Unit above "
+        "1.1 and at most 2 in 100 values clipped; 0.25 if there is none). A range that begins "
+        "below 0 is --alpha=-1:1:0.5 (default: 1 for warp and glow; 0.3 0.4 0.5 for paper, as in "
+        "the paper)",
     )
     add_neutral_option(parser)
     add_neutralise_option(parser)

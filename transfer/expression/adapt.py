@@ -3,8 +3,8 @@
 The renders' labels are true, those of photoreal people are MediaPipe's (`teacher`). What is fitted,
 on both kinds, in closed form: corrections of the landmarks (`landmark_corrections`), a change of
 the AU regressor, and the population. Pairs of photoreal pictures, if there are any, also change the
-displacements, the residual, and the slope and the noise of estimated changes. The rest of the model
-is kept.
+displacements, the residual, the smoothing of the warp, and the slope and the noise of estimated
+changes. The rest of the model is kept.
 
 The change of the AU regressor is linear in the features and in the hidden units of its network,
 and it is penalised, so that the regressor stays what it was where the new pictures do not speak
@@ -12,8 +12,8 @@ against it. With d the change of the raw activations, the rows of the regression
 
     renders     d = truth - raw activations, both less the mean of their person
     photoreal   d = MediaPipe's - raw activations, both less the mean of their person, or of all
-                people with a single picture; d = 0 for units that MediaPipe does not read; weight
-                PAIR_WEIGHT where a person has several
+                people with a single picture; d = 0 for units that are not taught
+                (`teacher.UNREAD`); weight PAIR_WEIGHT where a person has several
     both        d of the mean neutral photoreal face less d of the mean neutral render = minus the
                 difference of their raw activations, so that neutral faces of both kinds read alike
 """
@@ -45,9 +45,10 @@ SMOOTHING = 1e-4  # of the warp of a model that pairs changed: lids and lips mov
 MIN_CHANGE = 0.03  # standard deviation of a unit's change that suffices to calibrate it
 MOVES = ("aus", "neutral_landmarks", "landmarks")  # of `Pairs`
 UNREAD_NOISE = 1.5  # noise of a unit that is not read, in root mean squares of its raw changes
-# Of a photoreal picture of a person with several, beside one of a person with a single picture. Of
-# the 22,080 pictures of photo64's fit, the others outvote these 4 to 1: with 1 in place of 3, r of
-# changes was .84 in place of .85 (split validation), and that of single pictures the same.
+# Weight of a photoreal picture of a person with several pictures; a person's only picture has
+# weight 1. Among the 22,080 pictures of photo64's fit there are four of the latter to one of the
+# former: with weight 1 for all, r of changes was .84 in place of .85 (split validation), and r of
+# single pictures the same.
 PAIR_WEIGHT = 3.0
 NEUTRAL_WEIGHT = 300.0  # of the row of both kinds, beside a picture
 
@@ -60,14 +61,18 @@ def adapt(
     *,
     progress: Callable[[str], None] = lambda line: None,
 ) -> ExpressionModel:
-    """Fit corrections, the change of the AU regressor, and the population.
+    """Adapt a model to photographs, as the module says.
+
+    The result has new corrections of the landmarks, AU regressor and population; if `photoreal` has
+    pairs, also displacements, residual and smoothing; and if `calibration` has pairs, also slope
+    and noise of estimated changes.
 
     Args:
         model: fitted on renders. Its own corrections are not used.
         renders: of the kind that it was fitted on. People whose number is a multiple of 10 are kept
             for the population.
         photoreal: of people to fit on.
-        calibration: of other people, for the population.
+        calibration: of other people, for slope and noise, and for the population.
         progress: called with lines for the user.
 
     Raises:
@@ -76,7 +81,9 @@ def adapt(
     training, kept = split(renders)
     for name, found in (("fit", len(training.people)), ("calibrate", len(kept.people))):
         if not found:
-            raise InputError(f"no renders to {name} on; use 20 people with consecutive numbers")
+            raise InputError(
+                f"no renders to {name} on; use 20 or more people of consecutive numbers"
+            )
     if not photoreal or not calibration:
         raise InputError("no photoreal people to fit or to calibrate on; use 100 or more")
     n_photoreal = sum(len(taught.people) for taught in photoreal)
@@ -88,7 +95,7 @@ def adapt(
     )
     model = dataclasses.replace(model, corrections=corrections)
     model = dataclasses.replace(model, au_regressor=_changed(model, training, photoreal))
-    progress(f"AU regressor: changed by {n_photoreal} photoreal pictures")
+    progress(f"AU regressor: adapted on {n_photoreal} photoreal pictures")
     model = _moved(model, photoreal, progress)
     model = _calibrated(model, calibration)
     return dataclasses.replace(model, population=fit_population(model, kept, *calibration))
@@ -109,15 +116,15 @@ def _moved(
         smoothing=np.array(SMOOTHING, np.float32),
     )
     model = dataclasses.replace(model, residual=fit_residual(model, groups, RESIDUAL_PENALTY))
-    progress(f"displacements and residual: changed by {len(moves.aus)} photoreal pairs")
+    progress(f"displacements and residual: adapted on {len(moves.aus)} photoreal pairs")
     return model
 
 
 def _calibrated(model: ExpressionModel, calibration: Sequence[Taught]) -> ExpressionModel:
     """Slope and noise of estimated changes, where pairs of photoreal pictures show them.
 
-    Of a unit that MediaPipe does not read, raw changes over pairs are taken as noise: only larger
-    ones count.
+    For a unit that is not taught, raw changes over pairs are taken as noise: only larger ones
+    count.
     """
     if not any((taught.bases >= 0).any() for taught in calibration):
         return model

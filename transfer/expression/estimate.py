@@ -1,7 +1,7 @@
 """Estimate an expression's activations, relative to the neutral pictures of the same person.
 
-With an expression model that was adapted to photographs, what is estimated from edges is corrected
-by how far the landmarks moved (`transfer.expression.movement`).
+With an expression model that was adapted to photographs, what is estimated from features (edges and
+landmark shape) is corrected by how far the landmarks moved (`transfer.expression.movement`).
 
 If there is no picture of the person but the expression's, activations are estimated absolutely,
 relative to the neutral pictures of many people (`transfer.expression.absolute`), and bounded by how

@@ -15,8 +15,8 @@ from transfer.expression.openings import between_eyes, smooth_step
 
 Landmarks = Float[Array, "B 68 2"]
 
-# Landmarks of the right and of the left eye: the outer and inner corners, the upper lids, and the
-# lower lids below them; and, above the upper lids, of the brows.
+# Landmarks of the right and of the left eye: the corners, from left to right in the picture, the
+# upper lids, and the lower lids below them; and, above the upper lids, of the brows.
 CORNERS = np.array([[36, 39], [42, 45]])
 UPPER, LOWER = (edges[:4].reshape(2, 2) for edges in (UPPER_EDGES, LOWER_EDGES))
 BROWS = np.array([[19, 20], [23, 24]])

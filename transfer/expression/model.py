@@ -239,14 +239,14 @@ def read_faces(model: ExpressionModel, images: Images) -> tuple[Activations, Lan
 def denoise(model: ExpressionModel, change: Activations) -> Activations:
     """Activations from differences of raw activations between two pictures of one person.
 
-    Differences below `noise` shrink towards 0, the others are scaled by `slope`; the result is
-    clipped to +- MAX_ACTIVATION.
+    A difference d becomes slope * d³ / (d² + noise²): it is scaled by `slope`, and shrunk towards 0
+    where it is not well above `noise`. The result is clipped to +- MAX_ACTIVATION.
     """
     return denoised(change, model.slope, model.noise)
 
 
 def absolute_activations(model: ExpressionModel, raw: Activations) -> Activations:
-    """Activations from raw activations of single pictures, against the population's neutral.
+    """Activations from raw activations of single pictures, relative to a mean neutral face.
 
     See `transfer.expression.absolute`.
 
@@ -356,12 +356,12 @@ def limited(
 ) -> Float[Array, "B H W 4"]:
     """An edit whose additions suit skin and hair; it is fitted on skin of the mean face.
 
-    What it darkens loses the share of each channel that the face's own colour would lose, and at
-    most all; pixels that are lighter than the face lose the same luma as the face, not the same
-    share, and white ones, which are overexposed, nothing. What it brightens gets light of the
-    face's hue, up to the face's luma. So no skin turns grey, and hair is hardly darkened. Where a
-    channel of the face is more than MAX_COLOUR_DEVIATIONS below the mean face's, as in little or
-    coloured light, the edit is scaled by the face's colour over that bound.
+    Pixels that it darkens lose the share of each channel that the face's own colour would lose, and
+    at most all of it; those that are lighter than the face lose the same luma as the face, not the
+    same share, and white ones, which are overexposed, nothing. Pixels that it brightens get light
+    of the face's hue, up to the face's luma. So no skin turns grey, and hair is hardly darkened.
+    Where a channel of the face is more than MAX_COLOUR_DEVIATIONS below the mean face's, as in
+    little or coloured light, the edit is scaled by the face's colour over that bound.
 
     Inside lips that part, and for a model without a `smoothing`, the edit is unchanged.
 
@@ -404,7 +404,7 @@ def with_closed_lids(
     landmarks: Landmarks,
     displacements: Landmarks,
 ) -> Float[Array, "B h w 4"]:
-    """An edit of `apply_edit`, and then the lines of eyes that shut, for a model with `smoothing`.
+    """An edit for `apply_edit` and, over it, the lines of eyes that shut.
 
     Args:
         model: the expression model.
@@ -414,7 +414,8 @@ def with_closed_lids(
         displacements: of `landmarks`.
 
     Returns:
-        An edit as large as `edit`. Where no eye shuts, `edit`.
+        An edit as large as `edit`. It is `edit` where no eye shuts, and for a model without a
+        `smoothing`.
     """
     if model.smoothing is None:
         return edit

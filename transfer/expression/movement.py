@@ -1,8 +1,9 @@
 """Correct activations by how far landmarks moved between two pictures of one person.
 
-Activations are estimated from edges (`transfer.expression.features`), and a movement of the
-landmarks follows from them; the landmarks themselves are found in both pictures, too. Where the two
-disagree, the posterior mean of a under a linear Gaussian model is taken:
+Activations are estimated from features (edges and landmark shape, `transfer.expression.features`),
+and a movement of the landmarks follows from them; the landmarks themselves are found in both
+pictures, too. Where the two disagree, the posterior mean of a under a linear Gaussian model is
+taken:
 
     moved = D a + P p + e,    a ~ N(estimate, ACTIVATION_ERROR²),    p ~ N(0, 1),
                               e ~ N(0, LANDMARK_ERROR²), of the jaw line N(0, JAW_ERROR²)
@@ -27,11 +28,12 @@ ACTIVATION_ERROR = 0.1  # standard deviation of an estimated activation
 # Standard deviations of a landmark's movement, in distances between the eyes.
 LANDMARK_ERROR, JAW_ERROR = 0.03, 0.055
 # Units that are not corrected: those that MediaPipe could not teach, and the jaw drop, because a
-# chin moves down in a nod too (r .79 fell to .65 with it).
+# chin moves down in a nod too (corrected, its r fell from .79 to .65).
 KEPT = (*UNREAD, "AU26")
-# Factors of the activations of a transfer: parts of the target's face move as far as the source's
-# did, by MediaPipe's landmarks of the outputs. All are STRENGTH, but those of AS_READ (lips and
-# chin) are 1.
+# Factors of the activations of a transfer, with which parts of the target's face move as far as the
+# source's did, by MediaPipe's landmarks of the outputs. The factor is 1 for the units of AS_READ,
+# which lower the corners of the mouth (AU15), raise the chin (AU17), part the lips (AU25) and drop
+# the jaw (AU26), and STRENGTH for all others.
 STRENGTH = 1.3
 AS_READ = ("AU15", "AU17", "AU25", "AU26")
 
@@ -61,7 +63,7 @@ def agreeing(
 
     Args:
         model: of expressions.
-        activations: estimated from edges.
+        activations: estimated from features.
         moved: of `movement`, in each picture.
     """
     displacements = _displacements(model)
@@ -73,10 +75,10 @@ def agreeing(
 def as_strong(
     model: ExpressionModel, activations: Float[np.ndarray, "*N A"]
 ) -> Float[np.ndarray, "*N A"]:
-    """The activations of a transfer from activations that were read against a neutral picture.
+    """The activations that a transfer uses, from those that were read against a neutral picture.
 
-    Those of a model that was not adapted are unchanged; others are multiplied by STRENGTH, but for
-    the units of AS_READ, and clipped to +- MAX_ACTIVATION.
+    With a model that was not adapted to photographs they are the same. Otherwise all but the units
+    of AS_READ are multiplied by STRENGTH, and all are clipped to +- MAX_ACTIVATION.
     """
     if model.smoothing is None:
         return activations

@@ -60,7 +60,7 @@ def parted_less(
     """Displacements that open a mouth less far if it is open already.
 
     A gap g to which an expression adds a becomes (g^p + a^p)^(1/p) in place of g + a, with p =
-    OPENING_NORM. The lower lip alone moves less than before, but for its ends.
+    OPENING_NORM. Only the lower lip, without its ends, moves less; the upper lip moves as before.
 
     Args:
         landmarks: before they are displaced.
@@ -81,8 +81,8 @@ def unfolded(landmarks: Landmarks, displacements: Landmarks) -> Landmarks:
 
     Each lip keeps MIN_THICKNESS of its thickness: inner edges move as before, and outer ones
     farther. Beside its corners the mouth keeps MIN_HEIGHT of its height. Landmarks at and beside
-    its ends keep about MIN_CHEEK of their distances from the landmarks of the jaw beside them,
-    which are short on the far side of a head that is turned.
+    the ends of the mouth keep about MIN_CHEEK of their distances from the landmarks of the jaw
+    beside them; these distances are short on the far side of a head that is turned.
     """
     for mouth, jaw in CHEEKS:
         short = _missing(landmarks, displacements, jaw, mouth, MIN_CHEEK)
@@ -119,7 +119,7 @@ def newly_open(
 ) -> Float[Array, " B"]:
     """The share (0-1) of the opening between the lips that the displacements make.
 
-    1 where the lips were shut and open, 0 where the opening does not grow.
+    1 where shut lips open, 0 where the opening does not grow.
 
     Args:
         landmarks: before they are displaced.
@@ -132,11 +132,11 @@ def newly_open(
 
 
 def lip_gap(points: Landmarks, face: Landmarks) -> Float[Array, " B"]:
-    """The mean gap between the lips, 0 where they meet.
+    """The mean gap between the lips, in distances between the eyes of `face`; 0 where they meet.
 
     Args:
         points: landmarks whose lips are measured.
-        face: landmarks of the same face, the distance between whose eyes is the unit.
+        face: landmarks of the same face, with or without the expression.
     """
     across = between_eyes(face)
     down = jnp.stack([-across[:, 1], across[:, 0]], -1)[:, None]

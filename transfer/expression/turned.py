@@ -25,16 +25,18 @@ Landmarks = Float[Array, "B 68 2"]
 
 MAX_TANGENT = 0.6  # of 31 degrees; a head that is turned farther counts as turned so far
 EYES = eye_distance(MEAN_FACE)
-# Parts of the face, and how far they move to the camera: times the movement outwards and the
-# distance from the middle of the face (in distances between the eyes), and times that upwards.
+# Parts of the face, and two factors, whose products add up to the movement towards the camera: one
+# of the movement outwards times the distance from the middle of the face (in distances between the
+# eyes), and one of the movement upwards.
 DEPTHS = ((JAW, -0.31, 0.99), (BROWS, -1.19, -0.08), (LIPS, -2.11, 0.47))
 
 
 def tangents(landmarks: Landmarks) -> Float[Array, " B"]:
     """The tangents of the angles by which heads are turned, of at most +- MAX_TANGENT.
 
-    Positive where what is nearer to the camera is seen farther to the right. As in
-    `transfer.photos.pose`, the landmarks of a mean face are fitted by least squares.
+    Positive where a head turns to the picture's right, which moves what is near the camera, such as
+    the nose, to the right. As in `transfer.photos.pose`, the landmarks of a mean face are fitted by
+    least squares.
 
     Args:
         landmarks: right and down in a picture, in any unit.

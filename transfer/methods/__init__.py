@@ -19,7 +19,8 @@ METHODS: dict[str, "str | type[Method]"] = {
     "glow": "transfer.methods.glow:Glow",
 }
 
-# The methods that are the default, the better first; see `default_method`.
+# The default is the first of these that works with the models; see `default_method`, which tries
+# glow before them for faces out of photographs.
 ORDER = ("warp", "paper")
 
 # The methods that edit a picture without another person's expression, in the same form.

@@ -84,7 +84,7 @@ class ActionUnitEdit(Warp):
         return Estimate(change(self._edit, self._model.aus, own.activations[None])[0], own.absolute)
 
     def _multiplied(self, found: Estimate) -> np.ndarray:
-        """An edit is what it says."""
+        """The activations as they were stated: an edit is not multiplied by STRENGTH."""
         return found.activations
 
     def _note(self, found: Estimate) -> str:

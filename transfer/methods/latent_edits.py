@@ -1,11 +1,11 @@
 """Methods "direction" and "interpolate": arithmetic on the latents of single pictures.
 
-    direction:    output = decode(z + alpha d)
-    interpolate:  output = decode((1 - alpha) z + alpha z'), or the spherical rule
+    direction:    output = decode(eps + alpha d)
+    interpolate:  output = decode((1 - alpha) eps + alpha eps'), or the spherical rule
 
-z are the flow's standardised latents of a picture, z' those of another one, and d the difference of
-two mean latents (`transfer.directions`). At alpha 0 the output is the picture itself, byte by byte,
-and an interpolation at alpha 1 the other picture.
+eps are the flow's standardised latents of a picture, eps' those of another one, and d the
+difference of two mean latents (`transfer.directions`). At alpha 0 the output is the picture itself,
+byte by byte, and an interpolation at alpha 1 the other picture.
 
 Source: Kingma & Dhariwal 2018 ("Glow"), sections 5 and 6, and its demonstration (openai/glow).
 """
@@ -192,10 +192,10 @@ def _exact_where(exact: np.ndarray, pictures: Images, decoded: Decoded) -> Decod
 
 @kept
 def _moved(latents: Latents, direction: Latents, alphas: Any) -> Latents:
-    """z + alpha d of each row."""
+    """eps + alpha d of each row."""
 
-    def one(z: Latents, alpha: Any) -> Latents:
-        return jax.tree.map(lambda a, d: a + alpha.astype(a.dtype) * d, z, direction)
+    def one(eps: Latents, alpha: Any) -> Latents:
+        return jax.tree.map(lambda a, d: a + alpha.astype(a.dtype) * d, eps, direction)
 
     return jax.vmap(one)(latents, alphas)
 

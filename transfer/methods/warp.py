@@ -4,10 +4,15 @@
     x'     = the target's most neutral picture, warped by alpha * a
     output = x' + A⁻¹( alpha * a * residual )
 
+With an expression model that was adapted to photographs, a is also corrected by how far the
+source's landmarks moved (`transfer.expression.movement.agreeing`), and then multiplied by STRENGTH,
+but for units of lips and chin, so that the target's face moves as far as the source's
+(`movement.as_strong`).
+
 If the source has no picture but the expression's, a is estimated absolutely, relative to neutral
 pictures of many people (`transfer.expression.absolute`). With `Models.neutralise` the target's own
 activations, estimated absolutely, are removed from its picture: alpha * a - a(target) replaces
-alpha * a.
+alpha * a. Absolute activations are neither corrected nor multiplied.
 
 A⁻¹ maps the frame of the mean shape to the face. The flow is not part of the edit, because edits in
 its latent space were measured to be worse (docs/results/truth.md).

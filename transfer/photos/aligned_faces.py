@@ -168,7 +168,7 @@ def loader_of(
 def _aligned_already(path: str, size: tuple[int, int], channels: int) -> np.ndarray:
     file, number = split_face(path)
     if number is not None:
-        why = "the number of a face has a meaning only with `photographs`, in which faces are found"
+        why = "the number of a face needs `photographs`: without it no face is looked for"
         raise InputError(f"{one_line(path)}: {why}")
     return read_image(file, size, channels)
 

@@ -130,7 +130,7 @@ def align_folder(
             if isinstance(result, str):
                 unreadable.append(Failure(str(photograph.path), result))
             elif result.record in seen:
-                same = "the same file as another of the person: both are one crop"
+                same = "the same file as another one of this person; it is aligned once"
                 unreadable.append(Failure(str(photograph.path), same))
             else:
                 seen.add(result.record)
@@ -166,7 +166,7 @@ def align_photograph(
         Its record's name; or, on one line, why the photograph cannot be used.
 
     Raises:
-        InputError: the folder cannot be written to, or the judge cannot measure at all.
+        InputError: the folder cannot be written to, or a package of the judge is not installed.
     """
     try:
         return _aligned(photograph, out, settings, face_detector, measure_aus)

@@ -2,8 +2,8 @@
 
 Where nothing is seen of a face, the face detector's landmarks follow a typical one, and those of
 the expression model follow the edges that are there. Where the two differ much, at least one is
-wrong. Dark glasses have edges like eyes; they are told by how dark they are beside the cheeks. How
-often this finds what is hidden is measured by `python -m bench.truth.hidden`
+wrong. Dark glasses have edges like eyes; they are recognised by how dark they are compared with the
+cheeks. How often this finds what is hidden is measured by `python -m bench.truth.hidden`
 (docs/results/reading.md).
 """
 
@@ -33,7 +33,7 @@ EYE, CHEEK = (0.35, 0.2, 0.0), (0.25, 0.12, 0.55)
 def hidden_in(model: ExpressionModel | None, face: Aligned) -> tuple[str, ...]:
     """Which of "eyes" and "mouth" may be hidden in a face with details.
 
-    Nothing is said with a model that was not adapted to photographs, whose landmarks are inexact.
+    Empty for a model that was not adapted to photographs, whose landmarks are too inexact.
     """
     if model is None or model.smoothing is None or face.details is None:
         return ()
@@ -49,7 +49,7 @@ def hidden_parts(
     Args:
         pixels: an aligned face.
         detected: landmarks of the face detector, right and down in sides of the picture.
-        found: those of the expression model.
+        found: landmarks of the expression model, in the same unit.
     """
     away = np.linalg.norm(detected - found, axis=-1) / eye_distance(found)
     parts = {"eyes": (RIGHT_EYE, LEFT_EYE), "mouth": (LIPS,)}
@@ -84,6 +84,6 @@ def light_of_eyes(pixels: UInt8[np.ndarray, "H W 3"], landmarks: Landmarks) -> f
 def hidden_line(path: str, parts: Sequence[str]) -> str:
     """A line about a picture in which parts of the face may be hidden."""
     return (
-        f"{one_line(path)}: the {' and the '.join(parts)} may be hidden, or found in a wrong "
-        "place; look at what is made of it"
+        f"{one_line(path)}: the {' and the '.join(parts)} may be hidden or misdetected; "
+        "check the outputs made from this picture"
     )

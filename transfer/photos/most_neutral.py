@@ -41,7 +41,7 @@ def keep_most_neutral(
             except InputError:  # the judge cannot be used at all
                 raise
             except Exception as error:
-                notify(f"not measured: {failure(file, error)}")
+                notify(f"how neutral this picture is was not measured: {failure(file, error)}")
                 measurements.append(None)
         if not usable:
             return list(files)

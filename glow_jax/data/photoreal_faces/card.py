@@ -15,8 +15,9 @@ these pictures.
 
 **Labels** are what MediaPipe's face landmarker (`face_landmarker.task`, Apache-2.0) reads in the
 picture at 256 pixels, not truth: 52 blendshapes of ARKit's names, Action Units as means of
-these (0 to 1, not calibrated to the Facial Action Coding System: subtract the same person's
-neutral picture), 68 landmarks in pixels of the picture, and the head's pose in degrees.
+these (both 0 to 1, not calibrated to the Facial Action Coding System: subtract the values of the
+same person's neutral picture), 68 landmarks in pixels of the picture, and the head's pose in
+degrees.
 
 Every picture says in its metadata (IPTC digital source type `trainedAlgorithmicMedia`) that it is
 generated, and by which numbers it can be made again.
@@ -45,6 +46,7 @@ PAIRS = f"""# Photoreal faces, pairs: one person without and with an expression
 - Splits are by person, the same as those of the single pictures: numbers 0, 20, 40, ... test;
   1, 21, 41, ... validation; the others train.
 
-The kept distance favours small expressions, and edits move more than what was asked (a smile taken
-off may add a little beard). Train on what is read, not on what was asked for.
+The limit on the embedding's distance favours small expressions, and an edit changes more than what
+was asked for (to take a smile off may add a little beard). Train on what is read, not on what was
+asked for.
 """

@@ -25,8 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_people,
         default=range(100),
         metavar="FROM:TO",
-        help="numbers of the people. Of every 20 people, the first is for testing, the second for "
-        "validation, the others for training (default: 0:100)",
+        help="numbers of the people, FROM to TO - 1. Of every 20 people, the first is for testing, "
+        "the second for validation, the others for training (default: 0:100)",
     )
     p(
         "--sizes",
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     made, labels = summary.n_people_made, [args.out / str(side) / LABELS for side in sizes]
     kept = len(args.people) - made
     lines = [
-        f"{counted(made, 'person', 'people')} made now, {kept} were already there: "
+        f"{counted(made, 'person', 'people')} made now; already there: {kept}; in all "
         f"{counted(summary.n_pictures, 'picture')}, {summary.n_rejected} rejected",
         *(f"labels: {one_line(path)}" for path in labels),
     ]

@@ -40,7 +40,9 @@ _MEAN_OF = 1024  # latents of which the mean style is computed
 
 
 class Generator:
-    """Pictures of people. Bit-exact on one machine whatever the number of threads.
+    """Pictures of people, made on one thread.
+
+    On one machine they are the same, bit by bit, whatever the number of worker processes.
 
     Raises:
         InputError: OpenVINO or random-face is not installed.

@@ -1,8 +1,8 @@
 """Labels of a picture, measured by MediaPipe's face landmarker, independent of the edit.
 
 Blendshapes are ARKit's, 0 to 1, not calibrated to the Facial Action Coding System: subtract the
-same person's neutral picture. Action Units are the blendshapes that `synthetic_faces` renders
-them with, left and right averaged.
+values of the same person's neutral picture. Action Units are the blendshapes that `synthetic_faces`
+renders them with, left and right averaged.
 """
 
 from collections.abc import Mapping

@@ -89,11 +89,11 @@ def test_transfer_writes_a_job(home: Path, tmp_path: Path, capsys) -> None:
     words += ["--target", f"{home}/bob", "--alpha", "0", "0.5:1:0.25", "--model", f"{home}/model"]
     words += ["-o", f"{tmp_path}/out"]
     assert main(words) == 0
-    assert "8 images made, 0 were already there" in capsys.readouterr().out
+    assert "8 images made; already there: 0" in capsys.readouterr().out
     assert (tmp_path / "out" / "sheet.png").is_file()
     assert len(list((tmp_path / "out" / "images").iterdir())) == 8
     assert main(words) == 0
-    assert "0 images made, 8 were already there" in capsys.readouterr().out
+    assert "0 images made; already there: 8" in capsys.readouterr().out
     (home / "bob" / "broken.png").write_bytes(b"x")
     try:
         words[-1] = f"{tmp_path}/again"

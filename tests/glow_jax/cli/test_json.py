@@ -77,7 +77,7 @@ def test_of_transfers(home: Path, tmp_path: Path, capsys) -> None:
     assert found["pasted"] is None
     assert main(words) == 0
     printed = capsys.readouterr()
-    assert "0 images made, 2 were already there" in printed.out
+    assert "0 images made; already there: 2" in printed.out
     assert f"largest error {found['totals']['max_error']:.2g} grey levels" in printed.out
     assert main([*words, "-q"]) == 0
     assert capsys.readouterr() == ("", "")

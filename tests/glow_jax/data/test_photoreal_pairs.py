@@ -204,7 +204,7 @@ def test_the_verb_with_the_real_networks(setting: str, tmp_path: Path, capsys: A
     for workers in ("1", "2"):
         out = str(tmp_path / workers)
         assert main(["generate", "-o", out, *words, "--workers", workers]) == 0
-    assert "3 people made now, 0 were already there" in capsys.readouterr().out
+    assert "3 people made now; already there: 0" in capsys.readouterr().out
     one, two = (sorted((tmp_path / w).rglob("*.*")) for w in ("1", "2"))
     assert [p.name for p in one] == [p.name for p in two] and len(one) > 5
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(one, two, strict=True))

@@ -333,7 +333,7 @@ def test_render_with_mitsuba(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert run_render("-o", str(tmp_path / "one"), *words, "--workers", "1") == 0
     assert run_render("-o", str(tmp_path / "two"), *words, "--workers", "2") == 0
     assert files(tmp_path / "one") == files(tmp_path / "two")
-    assert "4 pictures rendered, 0 were already there" in capsys.readouterr().out
+    assert "4 pictures rendered; already there: 0" in capsys.readouterr().out
     assert len(list(read_labels(tmp_path / "one"))) == 4
 
 

@@ -71,7 +71,7 @@ def test_directions_and_interpolations_by_command(
             np.testing.assert_array_equal(after, before)
     capsys.readouterr()
     assert main([*edit, *model]) == 0
-    assert "0 images made, 4 were already there" in capsys.readouterr().out
+    assert "0 images made; already there: 4" in capsys.readouterr().out
     between = ["interpolate", f"{home}/ann/0.png", f"{home}/bob/0.png", "--steps", "3"]
     assert main([*between, "--animate", "webp", "-o", f"{tmp_path}/between", *model]) == 0
     assert "animated: " in capsys.readouterr().out

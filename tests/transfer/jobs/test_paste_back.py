@@ -148,7 +148,7 @@ def test_a_second_run_makes_nothing_anew(album: Path, done: Path, capsys) -> Non
     gone.unlink()
     assert main(command(album, done, *PASTED)) == 1
     printed = capsys.readouterr()
-    assert "(1 made, 1 were already there)" in printed.out
+    assert "(1 made; already there: 1)" in printed.out
     assert "wall.png: no face found" in printed.err
     after = {p: p.read_bytes() for p in sorted(done.rglob("*.png"))}
     assert set(before) == set(after)
@@ -161,7 +161,7 @@ def test_a_jpeg_stays_one_of_its_quality(album: Path, done: Path, capsys) -> Non
     before = sorted(path.name for path in (done / "pasted").iterdir())
     words = command(album, done, "--paste-back", "--alpha", "0", "1")
     assert main(words) == 1
-    assert "(2 made, 0 were already there)" in capsys.readouterr().out
+    assert "(2 made; already there: 0)" in capsys.readouterr().out
     rows, alphas = rows_of(done / "pasted.csv"), {}
     for row in rows_of(done / "results.csv"):
         alphas[row["id"]] = float(row["alpha"])
@@ -178,7 +178,7 @@ def test_a_jpeg_stays_one_of_its_quality(album: Path, done: Path, capsys) -> Non
         record = read_provenance(done / row["pasted"])
         assert record is not None and record.source_type == "compositeWithTrainedAlgorithmicMedia"
     assert main(words) == 1
-    assert "(0 made, 2 were already there)" in capsys.readouterr().out
+    assert "(0 made; already there: 2)" in capsys.readouterr().out
     for path in (done / "pasted").glob("*.jpg"):
         path.unlink()
     assert sorted(path.name for path in (done / "pasted").iterdir()) == before

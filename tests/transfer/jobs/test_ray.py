@@ -124,6 +124,6 @@ def test_killed_actors_are_replaced(job: Path, tmp_path: Path) -> None:
     said, errors = run.communicate()
     shutil.rmtree(scratch, ignore_errors=True)
     assert run.returncode == 0, errors[-3000:]
-    assert len(killed) == 2 and "1280 images made, 0 were already there" in said, said
+    assert len(killed) == 2 and "1280 images made; already there: 0" in said, said
     assert contents(out) == contents(tmp_path / "whole")
     assert not list(out.rglob(".*.tmp"))

@@ -113,12 +113,12 @@ def test_without_photographs_a_number_is_an_error(
     home: Path, group: Path, tmp_path: Path, capsys
 ) -> None:
     load, _ = loader_of(None, (64, 64), 3)
-    with pytest.raises(InputError, match="has a meaning only with `photographs`"):
+    with pytest.raises(InputError, match="the number of a face needs `photographs`"):
         load(f"{group}#1")
     words = ["transfer", "--expression", f"{group}#1", "--target", str(group)]
     words += ["--source", f"{home}/ann", "--model", f"{home}/model"]
     said = fails(capsys, [*words, "-o", f"{tmp_path}/out"])
-    assert "the number of a face has a meaning only with --align" in said
+    assert "the number of a face needs --align" in said
     assert not (tmp_path / "out").exists()
     words[2] = f"{tmp_path}/nobody.png#1"
     assert "nobody.png#1: no such file" in fails(capsys, [*words, "-o", f"{tmp_path}/out"])

@@ -80,7 +80,7 @@ def test_the_command(album: Path, tmp_path: Path, capsys) -> None:
     assert main(["align", str(album), "-o", str(out), "--size", "64"]) == 1
     printed = capsys.readouterr()
     assert "9 photographs" not in printed.out
-    assert "8 photographs aligned, 0 were already there: 6 crops of 2 people" in printed.out
+    assert "8 photographs aligned; already there: 0; in all 6 crops of 2 people" in printed.out
     assert "3 could not be used" in printed.out
     assert "left out 1 file that is not PNG, JPEG, WebP" in printed.err
     reasons = {Path(r["photograph"]).name: r["reason"] for r in rows_of(out / "failures.csv")}
@@ -206,7 +206,7 @@ def test_two_files_of_the_same_bytes_are_one_crop_and_named(tmp_path: Path) -> N
         assert (found.made, found.kept) == (made, 1 - made)
         assert [len(crops) for crops in found.people.values()] == [1]
         assert [f.reason for f in found.failures] == [
-            "the same file as another of the person: both are one crop"
+            "the same file as another one of this person; it is aligned once"
         ]
 
 

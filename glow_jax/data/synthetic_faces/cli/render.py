@@ -150,7 +150,7 @@ def _report(summary: Summary, out: Path, output: Output) -> int:
         output.warn(
             f"{counted(failed, 'picture')} failed ({where}), the first {first.name}: {first.reason}"
         )
-    lines = [f"{counted(made, 'picture')} rendered, {kept} were already there"]
+    lines = [f"{counted(made, 'picture')} rendered; already there: {kept}"]
     lines += [f"labels: {one_line(labels)}"]
     figures = {"out": out, "made": made, "kept": kept, "failed": failed, "labels": labels}
     return output.summary(lines, figures, 1 if failed else 0)
