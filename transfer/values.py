@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.messages import one_line
+from glow_jax.io.messages import brief
 
 StrPath = str | os.PathLike[str]
 
@@ -85,4 +85,4 @@ def check_type(name: str, value: Any, kind: type, *, optional: bool = False) -> 
 
 def wrong(name: str, value: Any, accepted: str) -> InputError:
     """The error of a parameter that has a value which is not accepted."""
-    return InputError(f"`{name}` is {one_line(repr(value))}; use {accepted}")
+    return InputError(f"`{name}` is {brief(value)}; use {accepted}")
