@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from glow_jax.io.errors import InputError
+from glow_jax.io.messages import brief
 
 Coupling = Literal["additive", "affine"]
 Permutation = Literal["dense", "lu", "reverse", "shuffle"]
@@ -112,7 +113,8 @@ class GlowConfig:
             _check_choice(self, name, get_args(choices))
         for name in ("learned_top_prior", "checkpoint_coupling", "scale_first", "input_norm"):
             if not isinstance(getattr(self, name), bool):
-                raise InputError(f"config: {name} is {getattr(self, name)!r}; use true or false")
+                value = brief(getattr(self, name))
+                raise InputError(f"config: {name} is {value}; use true or false")
         _check_float(self, "leaky_slope", 0.0, 1.0)
         _check_float(self, "logit_alpha", 0.0, 0.49)
         if self.conditioning in ("odd", "even") and self.image_width % 2 ** (self.n_levels + 1):
@@ -130,8 +132,8 @@ class GlowConfig:
         whole = all(isinstance(k, int) and not isinstance(k, bool) for k in steps)
         if len(steps) != self.n_levels or not whole or not all(0 < k <= MAX_DEPTH for k in steps):
             raise InputError(
-                f"config: n_steps is {list(steps)!r}; use a whole number from 1 to {MAX_DEPTH}, "
-                f"or {self.n_levels} of them, one a level"
+                f"config: n_steps is {brief(list(steps))}; use a whole number from 1 to "
+                f"{MAX_DEPTH}, or {self.n_levels} of them, one a level"
             )
         object.__setattr__(self, "n_steps", steps[0] if len(set(steps)) == 1 else steps)
 
@@ -204,16 +206,18 @@ _CHOICES: dict[str, Any] = {
 def _check_float(config: GlowConfig, name: str, low: float, high: float) -> None:
     value = getattr(config, name)
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise InputError(f"config: {name} is {value!r}; use a number from {low:g} to {high:g}")
+        raise InputError(f"config: {name} is {brief(value)}; use a number from {low:g} to {high:g}")
 
 
 def _check_int(config: GlowConfig, name: str, low: int, high: int) -> None:
     value = getattr(config, name)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise InputError(f"config: {name} is {value!r}; use a whole number from {low} to {high}")
+        raise InputError(
+            f"config: {name} is {brief(value)}; use a whole number from {low} to {high}"
+        )
 
 
 def _check_choice(config: GlowConfig, name: str, accepted: tuple[str, ...]) -> None:
     value = getattr(config, name)
     if value not in accepted:
-        raise InputError(f"config: {name} is {value!r}; use one of {', '.join(accepted)}")
+        raise InputError(f"config: {name} is {brief(value)}; use one of {', '.join(accepted)}")

@@ -22,7 +22,7 @@ from transfer.directions import Direction
 from transfer.expression import estimate
 from transfer.expression.edits import Edit, change
 from transfer.expression.model import ExpressionModel
-from transfer.expression.paint import with_expression
+from transfer.expression.paint import check_finite, with_expression
 from transfer.methods.base import Interpolation, Models
 from transfer.methods.latent_edits import DirectionEdit, InterpolationEdit, PreparedLatents
 from transfer.requests import Rule
@@ -102,10 +102,12 @@ def apply(models: Models, images: Images, activations: Float[np.ndarray, "B A"])
     """Pictures with activations added to what they show, uint8 (B, H, W, 3).
 
     Raises:
-        InputError: there is no expression model.
+        InputError: there is no expression model, or it computes what is no finite number.
     """
     devices = models.codec.devices
-    return to_bytes(with_expression(_model_of(models), images, activations, devices))
+    values = with_expression(_model_of(models), images, activations, devices)
+    check_finite(pictures=values)
+    return to_bytes(values)
 
 
 def interpolate(

@@ -17,7 +17,7 @@ from transfer.expression.edits import Edit, far_units
 from transfer.jobs.alphas import parse_alphas
 from transfer.jobs.plan import Plan, plan_transfer
 from transfer.jobs.plan_edit import plan_edits
-from transfer.methods import METHODS, default_method, method_class
+from transfer.methods import default_method, method_class
 from transfer.methods.base import Models
 from transfer.models import load_models
 from transfer.photos.aligned_faces import AlignedFaces, check_installed, loader_of
@@ -68,8 +68,6 @@ def plan_request(request: TransferRequest, models: Models | None, notify: Notify
         models = load_models(model_of(request), request.precision)
     models = dataclasses.replace(models, neutralise=request.neutralise)
     method = request.method or default_method(models, request.photographs is not None)
-    if method not in METHODS:
-        raise InputError(f"`method` is {method!r}; use {' or '.join(METHODS)}")
     faces, alignment = loader_of(request.photographs, models.codec.size, models.codec.channels)
     load = kept_in_memory(faces)
     keep = None

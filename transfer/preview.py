@@ -10,6 +10,7 @@ from glow_jax.io.errors import InputError
 from transfer.codec import in_batches
 from transfer.complete import Notify
 from transfer.expression.edits import Edit
+from transfer.jobs.compute import NOT_FINITE
 from transfer.jobs.inputs import Inputs, Trouble, check_inputs, check_pictures
 from transfer.jobs.job import make_job
 from transfer.jobs.paste_back import CroppedFaces
@@ -140,8 +141,14 @@ class Preview:
             self._paster = self._paster.restated(edit)
 
     def at(self, alpha: float) -> Shown:
-        """The output at an alpha."""
+        """The output at an alpha.
+
+        Raises:
+            InputError: its grey levels are not finite.
+        """
         decoded = self._method.edit(self._prepared, np.full(self._n, alpha, np.float32))
+        if not decoded.finite.all():
+            raise InputError(NOT_FINITE)
         images = decoded.images
         bits = np.asarray(self._codec.bits_per_dim(images))
         pasted = None

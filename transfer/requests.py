@@ -1,20 +1,33 @@
 """The requests of this package's calls: plain data, checked when created."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from glow_jax.io.animations import Kind, check_kind
 from glow_jax.io.errors import InputError
 from transfer.expression.edits import Edit
 from transfer.jobs.alphas import MAX_ALPHAS
+from transfer.methods import METHODS
 from transfer.photos.aligned_faces import Photographs
+from transfer.values import (
+    StrPath,
+    check_choice,
+    check_flag,
+    check_path,
+    check_paths,
+    check_type,
+    check_whole,
+    is_filled_list,
+    is_number,
+    is_whole,
+    wrong,
+)
 
 CACHE_BYTES = 4 * 10**9
 NO_EDIT = Edit()
 DEFAULT_MODEL, PHOTOGRAPHS_MODEL = "faces64", "photo64"
-StrPath = str | os.PathLike[str]
+MAX_BATCH_SIZE, MAX_NEUTRAL = 65536, 10**6
 Precision = Literal["exact", "fast"]
 Rule = Literal["linear", "spherical"]
 PictureFormat = Literal["png", "webp"]
@@ -76,13 +89,11 @@ class TransferRequest:
     format: PictureFormat = "png"
 
     def __post_init__(self) -> None:
-        _check_paths("expressions", self.expressions)
-        _check_paths("targets", self.targets)
-        _check_paste_back(self.paste_back, self.photographs)
-        if self.n_neutral is not None and self.n_neutral < 1:
-            raise InputError(f"`n_neutral` is {self.n_neutral}; use a number from 1")
-        _check_batch_size(self.batch_size)
-        _check_animate(self.animate)
+        check_paths("expressions", self.expressions)
+        check_paths("targets", self.targets)
+        check_path("source", self.source, optional=True)
+        check_shared(self)
+        check_choice("format", self.format, get_args(PictureFormat))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,15 +140,16 @@ class EditRequest:
     paste_format: PasteFormat = "auto"
 
     def __post_init__(self) -> None:
-        _check_paths("pictures", self.pictures)
+        check_paths("pictures", self.pictures)
+        check_type("edit", self.edit, Edit)
+        check_path("direction", self.direction, optional=True)
+        check_path("reference", self.reference, optional=True)
+        check_shared(self)
         if self.direction is not None and self.edit != NO_EDIT:
             raise InputError(
                 "`direction` and Action Units are two kinds of edit; give one of them, and edit "
                 "its outputs by the other"
             )
-        _check_paste_back(self.paste_back, self.photographs)
-        _check_batch_size(self.batch_size)
-        _check_animate(self.animate)
 
     def check_stated(self) -> None:
         """Raise InputError if the request states no edit, or a reference that would not be read."""
@@ -183,12 +195,11 @@ class InterpolateRequest:
     animate: Kind | None = None
 
     def __post_init__(self) -> None:
-        if not 2 <= self.steps <= MAX_ALPHAS:
-            raise InputError(f"`steps` is {self.steps}; use a number from 2 to {MAX_ALPHAS}")
-        if self.rule not in get_args(Rule):
-            raise InputError(f"`rule` is {self.rule!r}; use {' or '.join(get_args(Rule))}")
-        _check_batch_size(self.batch_size)
-        _check_animate(self.animate)
+        check_path("first", self.first)
+        check_path("second", self.second)
+        check_whole("steps", self.steps, 2, MAX_ALPHAS)
+        check_choice("rule", self.rule, get_args(Rule))
+        check_shared(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,7 +251,13 @@ class BatchRequest:
     paste_format: PasteFormat = "auto"
 
     def __post_init__(self) -> None:
-        _check_paste_back(self.paste_back, self.photographs)
+        check_path("job", self.job)
+        check_shared(self)
+        check_choice("format", self.format, get_args(Format))
+        for name in ("chunk_size", "limit"):
+            check_whole(name, getattr(self, name), 1, optional=True)
+        check_whole("cache_bytes", self.cache_bytes, 1)
+        _check_shard(self.shard)
         if self.paste_back and self.format not in get_args(PictureFormat):
             raise InputError(
                 f"`paste_back` needs a file for each output; `format` {self.format} has none"
@@ -250,14 +267,6 @@ class BatchRequest:
                 "`paste_back` and `shard` do not go together: merge the shards, then run the whole "
                 "job with `paste_back` in the merged folder"
             )
-        if not 1 <= self.shard[0] <= self.shard[1]:
-            raise InputError(f"`shard` is {self.shard}; use (i, n) with i from 1 to n")
-        for name in ("chunk_size", "limit", "cache_bytes", "n_neutral"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"`{name}` is {value}; use a number from 1")
-        if self.batch_size is not None:
-            _check_batch_size(self.batch_size)
 
 
 @runtime_checkable
@@ -281,23 +290,52 @@ def model_of(request: NamesModel) -> StrPath:
     return DEFAULT_MODEL if request.photographs is None else PHOTOGRAPHS_MODEL
 
 
-def _check_paths(name: str, value: Sequence[StrPath]) -> None:
-    if isinstance(value, str | os.PathLike) or not len(value):
-        raise InputError(f"`{name}` is {value!r}; a list of one or more paths is needed")
+def check_shared(request: Any) -> None:
+    """Check the fields that a request shares with others, of those that it has.
 
-
-def _check_paste_back(paste_back: bool, photographs: Photographs | None) -> None:
-    if paste_back and photographs is None:
+    Raises:
+        InputError: a field has a value that is not accepted.
+    """
+    names = {field.name for field in dataclasses.fields(request)}
+    for name in sorted(names & {"neutralise", "paste_back", "likelihood", "retry_failed"}):
+        check_flag(name, getattr(request, name))
+    check_path("out", request.out)
+    check_path("model", request.model, optional=True)
+    check_choice("precision", request.precision, get_args(Precision))
+    is_batch = isinstance(request, BatchRequest)  # which chooses a size by the device's memory
+    check_whole("batch_size", request.batch_size, 1, MAX_BATCH_SIZE, optional=is_batch)
+    check_type("photographs", request.photographs, Photographs, optional=True)
+    if "method" in names:
+        check_choice("method", request.method, list(METHODS), optional=True)
+    if "alphas" in names:
+        _check_alphas(request.alphas)
+    if "n_neutral" in names:
+        check_whole("n_neutral", request.n_neutral, 1, MAX_NEUTRAL, optional=True)
+    if "animate" in names and request.animate is not None:
+        check_kind(request.animate)
+    if "paste_format" in names:
+        check_choice("paste_format", request.paste_format, get_args(PasteFormat))
+    if "paste_back" in names and request.paste_back and request.photographs is None:
         raise InputError(
             "`paste_back` needs `photographs`: aligned faces have no photograph to paste into"
         )
 
 
-def _check_batch_size(value: int) -> None:
-    if value < 1:
-        raise InputError(f"`batch_size` is {value}; use a number from 1")
+def _check_alphas(alphas: Any) -> None:
+    """Raise InputError unless alphas are None or a list; `parse_alphas` checks words and range."""
+    if alphas is None:
+        return
+    accepted = "a list of one or more numbers, 'FIRST:LAST:STEP' or 'auto', or None"
+    is_list = is_filled_list(alphas)
+    if not is_list or not all(isinstance(a, str) or is_number(a) for a in alphas):
+        raise wrong("alphas", alphas, accepted)
 
 
-def _check_animate(kind: str | None) -> None:
-    if kind is not None:
-        check_kind(kind)
+def _check_shard(shard: Any) -> None:
+    if not (
+        isinstance(shard, tuple)
+        and len(shard) == 2
+        and all(map(is_whole, shard))
+        and 1 <= shard[0] <= shard[1]
+    ):
+        raise wrong("shard", shard, "(i, n) with whole numbers i from 1 to n")

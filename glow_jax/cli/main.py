@@ -1,7 +1,8 @@
 """The command `glow-jax`: run a verb, and print one line if it fails.
 
-Exit codes: 0 all done; 1 done, but some inputs could not be used; 2 bad input, nothing done; 130
-interrupted, and 143 terminated, by `glow_jax.cli.launcher`, where the process begins.
+Exit codes: 0 all done; 1 done, but some inputs could not be used, or out of memory; 2 bad input,
+nothing done; 130 interrupted, and 143 terminated, by `glow_jax.cli.launcher`, where the process
+begins.
 """
 
 import argparse
@@ -11,10 +12,10 @@ import sys
 from typing import NoReturn
 
 import glow_jax
-from glow_jax.cli.options import TOLD, collect_garbage, error_line, flags_of
+from glow_jax.cli.options import TOLD, collect_garbage, error_line, flags_of, memory_line
 from glow_jax.cli.parser import Parser, meant
 from glow_jax.io.messages import one_line
-from glow_jax.io.terminal import printable_output
+from glow_jax.io.terminal import STANDARD_OUTPUT, printable_output
 
 # Verb -> its module, which has `add_options(parser)`, and its line in the list of verbs. A module
 # is imported only when its verb is on the command line, so that `--help` is fast.
@@ -114,16 +115,29 @@ def _run(words: list[str]) -> int:
     if not hasattr(args, "compile_cache"):  # others call `start_jax`
         collect_garbage()
     try:
-        return args.run(args)
+        code = args.run(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # so that a full disk is reported here
+        return code
     except BrokenPipeError:  # `glow-jax info MODEL | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 1
     except TOLD as error:
+        if getattr(error, "filename", None) == STANDARD_OUTPUT:
+            _discard_output()
         print(f"glow-jax {args.verb}: error: {error_line(error, args.flags)}", file=sys.stderr)
+    except MemoryError as error:
+        print(f"glow-jax {args.verb}: error: {memory_line(error, args.flags)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("glow-jax: interrupted", file=sys.stderr)
         return 130
     return 2
+
+
+def _discard_output() -> None:
+    """Let the end of the process not fail again at what cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:

@@ -204,3 +204,14 @@ def error_line(error: Exception, flags: Mapping[str, str]) -> str:
         return one_line(why)
     name = getattr(error, "filename", None)
     return f"{one_line(name)}: {reason(error)}" if name else reason(error)
+
+
+def memory_line(error: MemoryError, flags: Mapping[str, str]) -> str:
+    """The line that reports too little memory, with the option that needs less where there is one.
+
+    Args:
+        error: of a verb.
+        flags: of the verb, from `flags_of`.
+    """
+    why = f"out of memory ({reason(error)})" if str(error) else "out of memory"
+    return f"{why}; a smaller --batch-size needs less" if "batch_size" in flags else why

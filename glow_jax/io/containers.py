@@ -19,6 +19,7 @@ from glow_jax.io.heif_boxes import SEQUENCES, brands, read_boxes
 from glow_jax.io.messages import install_hint, one_line, reason
 from glow_jax.io.picture_formats import PHOTOS, accepted, reads_avif, reads_heic
 
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # how files of these kinds begin
 MAX_FILE_BYTES = 2**28
 MAX_METADATA_BYTES = 2**20
 MAX_PART_PIXELS = 2**26  # of any picture in a HEIC or AVIF file
@@ -68,9 +69,9 @@ def scan_bytes(data: bytes, name: str) -> Scan:
     if why := _why_not(data[:16]):
         raise InputError(f"{name}: {why}; accepted: {accepted()}")
     try:
-        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        if data.startswith(PNG):
             return _scan_png(data)
-        if data.startswith(b"\xff\xd8\xff"):
+        if data.startswith(JPEG):
             return _scan_jpeg(data)
         return _scan_heif(data, name) if data[4:8] == b"ftyp" else _scan_webp(data)
     except InputError:
@@ -79,6 +80,27 @@ def scan_bytes(data: bytes, name: str) -> Scan:
         raise damaged(name, "image", "it ends inside its header") from error
     except ValueError as error:
         raise damaged(name, "image", reason(error)) from error
+
+
+def is_whole(path: StrPath) -> bool:
+    """Whether a PNG or JPEG that `pictures.write_image` wrote is neither cut off nor overwritten.
+
+    Nothing is decoded: of a PNG every chunk's checksum must be right, of a JPEG the last marker.
+    """
+    try:
+        data = _read_bytes(path)
+    except InputError:
+        return False
+    if data.startswith(JPEG):
+        return data.endswith(b"\xff\xd9")
+    start, kind = len(PNG), b""
+    while data.startswith(PNG) and start + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, start)
+        end = start + 8 + length
+        if data[end : end + 4] != struct.pack(">I", zlib.crc32(data[start + 4 : end])):
+            return False
+        start = end + 4
+    return kind == b"IEND" and start == len(data)
 
 
 def _read_bytes(path: StrPath) -> bytes:
@@ -108,7 +130,7 @@ def _why_not(start: bytes) -> str:
 
     Source: ISO 14496-12, 4.3 and ISO 23008-12, annex B (brands of HEIF); TIFF 6.0.
     """
-    if start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+    if start.startswith((PNG, JPEG)):
         return ""
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return ""

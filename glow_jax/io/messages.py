@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from glow_jax.io.errors import InputError
 from glow_jax.io.terminal import shortened
 
+MAX_VALUE = 100  # characters of a value in a message
+
 
 def reason(error: Exception) -> str:
     """An error as one line: the system's text, the first line of its message, or its type."""
@@ -23,6 +25,12 @@ def one_line(text: object) -> str:
     """
     line = shortened(str(text))
     return line if line and line.isprintable() else repr(line)
+
+
+def brief(value: object) -> str:
+    """The `repr` of a value on one line, of which a long one is cut."""
+    text = one_line(repr(value))
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
 
 
 def failure(item: object, error: Exception) -> str:

@@ -250,7 +250,7 @@ def _entries(folder: Path) -> tuple[list[str], list[str], int, int]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if _leads_to_folder(entry):
                     if entry.is_symlink():
                         links += 1
                     elif entry.name.startswith("."):
@@ -262,6 +262,14 @@ def _entries(folder: Path) -> tuple[list[str], list[str], int, int]:
     except OSError as error:
         raise InputError(f"{one_line(folder)}: cannot be read ({reason(error)})") from error
     return sorted(folders, key=_part_key), sorted(files, key=_part_key), hidden, links
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one; a link to itself is a broken link."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_folder(path: Path) -> bool:

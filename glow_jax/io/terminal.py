@@ -8,6 +8,7 @@ from typing import Any
 
 MAX_CHARACTERS = 1500  # of a line in a message: a file may hold megabytes without a line end
 END = 300  # of them, from the line's end, where the name of a file is
+STANDARD_OUTPUT = "standard output"  # as errors name it
 # Control characters of ASCII (but tab and line feed) and of Latin-1, separators of lines, what
 # overrides the direction of text, and bytes of names that are not UTF-8.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -32,16 +33,34 @@ class PrintableStream:
         unfiltered: the stream itself, for whatever moves the cursor, such as a progress bar.
     """
 
-    def __init__(self, stream: Any):
-        """Nothing is written yet."""
-        self.unfiltered = stream
+    def __init__(self, stream: Any, name: str = ""):
+        """Nothing is written yet; `name` is what errors call the stream."""
+        self.unfiltered, self._name = stream, name
 
     def write(self, text: str) -> int:
-        """Write text; what the stream's encoding lacks is escaped too."""
+        """Write text; what the stream's encoding lacks is escaped too.
+
+        Raises:
+            OSError: the text cannot be written, as on a full disk; its file is the stream's name.
+        """
         encoding = getattr(self.unfiltered, "encoding", None) or "utf-8"
         shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
-        self.unfiltered.write(shown)
+        with self._named_errors():
+            self.unfiltered.write(shown)
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered; raises as `write` does."""
+        with self._named_errors():
+            self.unfiltered.flush()
+
+    @contextlib.contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or self._name or None
+            raise
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write several texts."""
@@ -59,7 +78,10 @@ class PrintableStream:
 def printable_output() -> Iterator[None]:
     """Standard output and standard error are `PrintableStream`s meanwhile."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (stream and PrintableStream(stream) for stream in before)
+    names = STANDARD_OUTPUT, "standard error"
+    sys.stdout, sys.stderr = (
+        stream and PrintableStream(stream, name) for stream, name in zip(before, names, strict=True)
+    )
     try:
         yield
     finally:

@@ -332,6 +332,7 @@ BAD_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "another permutation": ({"permutation": "dense"}, "missing levels.0.steps.mix.kernel"),
     "no learned prior": ({"learned_top_prior": False}, "unexpected top.conv.bias"),
     "too deep": ({"n_steps": 10**9}, "n_steps is 1000000000; use a whole number from 1 to"),
+    "of 400 digits": ({"n_steps": 10**400}, f"n_steps is 1{'0' * 99}…; use a whole number"),
     "a fraction": ({"n_steps": 2.0}, "n_steps is 2.0"),
     "infinite": ({"n_steps": float("inf")}, "n_steps is inf"),
     "true": ({"n_steps": True}, "n_steps is True"),

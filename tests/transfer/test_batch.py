@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from glow_jax.data.tfrecord import Shard, TFRecords
-from glow_jax.io.errors import InputError
+from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.output_schema import RESULT_FIELDS, TROUBLE_FIELDS
 from glow_jax.io.pictures import read_image, write_image
 from glow_jax.io.provenance import Provenance, read_provenance
@@ -29,7 +29,7 @@ from tests.support.linear import SIZE, contents, linear_codec, linear_models, pi
 from tests.support.paths import ROOT
 from transfer.codec import in_batches
 from transfer.jobs import output_folder as folder
-from transfer.jobs.disk_cache import DiskCache
+from transfer.jobs.disk_cache import CacheFull, DiskCache
 from transfer.jobs.inputs import Trouble
 from transfer.jobs.job import Job, make_job
 from transfer.jobs.merge import merge
@@ -166,6 +166,27 @@ def test_cache_drop_what_was_not_used_for_longest(tmp_path: Path) -> None:
         assert got is not None
         np.testing.assert_array_equal(got, wanted)
     assert not list(tmp_path.iterdir())  # its file has no name
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, CacheFull), (errno.EFBIG, OutputError)]
+)
+def test_a_cache_that_cannot_be_written_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type
+) -> None:
+    """Of an array, a part was written: the next call tells the reason, which is no guess."""
+
+    def part(file: int, data: bytes, start: int) -> int:
+        if start:
+            raise OSError(number, os.strerror(number))
+        return len(data) // 2
+
+    monkeypatch.setattr(os, "pwrite", part)
+    with pytest.raises(OutputError) as error:
+        DiskCache(tmp_path, 10**6).put(0, np.arange(10))
+    assert type(error.value) is kind
+    why = f"the cache cannot be written ({os.strerror(number)})"
+    assert str(error.value) == f"{tmp_path}: {why}"
 
 
 # -- shards, limits, another job

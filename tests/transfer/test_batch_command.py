@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -80,6 +81,22 @@ def test_a_dry_run_makes_nothing(job: Path, tmp_path: Path, capsys) -> None:
     said = capsys.readouterr().out
     assert "measured on 8 outputs" in said and "estimate for" in said and "disk space: " in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_names_the_caches_option_where_there_is_one(
+    job: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    why = f"{tmp_path}/out: the cache cannot be written (No space left on device)"
+    line = fails(capsys, words(job, tmp_path / "out"))
+    assert line.endswith(f"error: {why}; a smaller --cache-gb needs less")
+    pictures = [f"{job.parent}/ann/{i}.png" for i in (0, 1)]
+    more = ["--model", f"{job.parent}/model", "--no-compile-cache", "-o", f"{tmp_path}/way"]
+    line = fails(capsys, ["interpolate", *pictures, *more])
+    assert line.endswith(f"error: {why.replace('/out:', '/way:')}")
 
 
 def test_pythons_way_is_the_same(job: Path, tmp_path: Path, capsys) -> None:

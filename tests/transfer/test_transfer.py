@@ -18,6 +18,7 @@ from transfer.jobs.alphas import large_alpha_line, parse_alphas
 from transfer.jobs.inputs import check_inputs
 from transfer.jobs.job import Job, make_job
 from transfer.jobs.plan import plan_transfer
+from transfer.jobs.plan_edit import plan_edits
 from transfer.jobs.plan_file import read_plan
 from transfer.jobs.sheet import grid, job_sheet
 from transfer.methods.base import Models
@@ -162,6 +163,18 @@ def test_another_job_does_not_overwrite_a_folder(people: Path, tmp_path: Path) -
     (out / "job.json").write_text("{")
     with pytest.raises(InputError, match="not a readable job"):
         run(plan(people, models), models, out, batch_size=4)
+
+
+def test_a_link_to_itself_is_planned_and_reported_when_it_is_read(people: Path) -> None:
+    for name in ("shots", "bob"):
+        (people / name / "loop.png").symlink_to("loop.png")
+    asked = plan_transfer([people / "shots"], None, [people / "bob"], (1.0,))
+    edits = plan_edits([people / "bob"], (1.0,), "edit", "smile")
+    assert [len(asked), len(edits)] == [3, 4]
+    for planned in (asked, edits):
+        assert str(people / "bob" / "loop.png") in planned.files
+    skipped = check_inputs(plan(people, linear_models()), read)
+    assert len(skipped) == 2 and all("Too many levels" in trouble.reason for trouble in skipped)
 
 
 def test_bad_pictures_are_listed_and_left_out(people: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from glow_jax.io.provenance import Provenance, read_provenance
 from tests.support.expressions import painting_models, portraits, random_expressions
 from tests.support.linear import rows_of, run
 from transfer.expression.estimate import most_neutral
+from transfer.expression.paint import with_expression
 from transfer.jobs.job import Job, make_job
 from transfer.jobs.plan import plan_transfer
 from transfer.methods.base import Models
@@ -93,3 +95,36 @@ def test_a_warp_starts_from_the_most_neutral_picture(portrayed: Path, tmp_path: 
         np.testing.assert_array_equal(read_image(mean), pixels[best])
         record = read_provenance(mean)
         assert record is not None and record.recipe == {"mean_of": [paths[best].name]}
+
+
+def test_what_is_read_as_no_number_is_a_failure(portrayed: Path, tmp_path: Path) -> None:
+    """An expression model of finite numbers that are far too large; it made grey pictures."""
+    sound = random_expressions()
+    reader = sound.au_regressor
+    huge = reader._replace(bias=reader.bias * 0 + 1e38, out=reader.out * np.float32(1e30))
+    models, out = painting_models(random_expressions(au_regressor=huge)), tmp_path / "out"
+    done = run(warp_plan(portrayed, models), models, out, batch_size=4)
+    assert (done.made, done.totals.failed, done.totals.outputs) == (0, 12, 0)
+    assert not [*(out / "images").rglob("*.png")]
+    failures = rows_of(out, "failures.csv")
+    assert {row["stage"] for row in failures} == {"prepare"}
+    assert all("activations that are not finite" in row["reason"] for row in failures)
+
+
+def test_a_picture_that_is_no_numbers_is_a_failure_of_its_own(
+    portrayed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others of its batch are made."""
+
+    def without_first(*args: Any) -> np.ndarray:
+        values = np.array(with_expression(*args))
+        values[0, 3, 4] = np.nan
+        return values
+
+    monkeypatch.setattr("transfer.methods.warp.with_expression", without_first)
+    models, out = painting_models(), tmp_path / "out"
+    done = run(warp_plan(portrayed, models), models, out, batch_size=4)
+    assert (done.made, done.totals.failed) == (9, 3)
+    failures = rows_of(out, "failures.csv")
+    assert {row["stage"] for row in failures} == {"edit"}
+    assert all("grey levels that are not finite" in row["reason"] for row in failures)

@@ -13,7 +13,7 @@ from glow_jax.cli.options import (
     whole_number,
 )
 from glow_jax.cli.output import Output, add_output_options
-from glow_jax.io.errors import InputError
+from glow_jax.io.errors import InputError, OutputError
 from glow_jax.io.messages import counted, one_line
 from transfer.cli.photographs import (
     add_align_option,
@@ -27,6 +27,7 @@ from transfer.cli.photographs import (
 
 if TYPE_CHECKING:
     from transfer.jobs.batch import Prepared
+    from transfer.jobs.run import Progress, Run
     from transfer.requests import BatchRequest
 
 FORMATS = ("png", "webp", "tfrecord", "array_record", "webdataset")  # `transfer.requests.Format`
@@ -214,8 +215,7 @@ def run(args: argparse.Namespace) -> int:
         warn_of_pasted,
     )
     from transfer.complete import notify_of_unchosen
-    from transfer.jobs.batch import paste, prepare, run_batch
-    from transfer.jobs.ray_engine import run_on_ray
+    from transfer.jobs.batch import paste, prepare
     from transfer.photos.aligned_faces import AlignedFaces
 
     start_jax(args.compile_cache)
@@ -228,16 +228,7 @@ def run(args: argparse.Namespace) -> int:
         cache_bytes = request.cache_bytes
         return dry_run(prepared, output, likelihood=args.likelihood, cache_bytes=cache_bytes)
     with Bars(quiet=args.quiet) as bars:
-        if args.engine == "ray":
-            done = run_on_ray(
-                request,
-                prepared,
-                workers=args.workers,
-                compile_cache=args.compile_cache,
-                progress=bars.update,
-            )
-        else:
-            done = run_batch(request, prepared, bars.update)
+        done = _made(args, request, prepared, bars.update)
         pasted = paste(request, prepared, bars.update)
     if isinstance(prepared.load, AlignedFaces):
         notify_of_unchosen(prepared.load, output.notice)
@@ -246,6 +237,25 @@ def run(args: argparse.Namespace) -> int:
     lines += lines_of_pasted(pasted, args.out)
     code = max(exit_code(done.totals), warn_of_pasted(pasted, output))
     return output.summary(lines, figures, code)
+
+
+def _made(
+    args: argparse.Namespace, request: "BatchRequest", prepared: "Prepared", progress: "Progress"
+) -> "Run":
+    """Run the job with the engine that the options name; a full disk names the cache's option."""
+    from transfer.jobs.batch import run_batch
+    from transfer.jobs.disk_cache import CacheFull
+    from transfer.jobs.ray_engine import run_on_ray
+
+    try:
+        if args.engine != "ray":
+            return run_batch(request, prepared, progress)
+        cached = args.compile_cache
+        return run_on_ray(
+            request, prepared, workers=args.workers, compile_cache=cached, progress=progress
+        )
+    except CacheFull as error:
+        raise OutputError(f"{error}; a smaller `cache_bytes` needs less") from None
 
 
 def _request_of(args: argparse.Namespace) -> "BatchRequest":

@@ -19,7 +19,7 @@ from transfer.codec import Images
 from transfer.expression import model as em
 from transfer.expression.model import ExpressionModel
 from transfer.expression.movement import agreeing, movement, noise_of
-from transfer.expression.paint import landmarks_of
+from transfer.expression.paint import check_finite, landmarks_of
 from transfer.expression.seen_lids import no_more_shut
 
 # A picture is neutral whose `distance_from_neutral` exceeds the person's least one by at most this.
@@ -44,8 +44,14 @@ class Read(NamedTuple):
 
 
 def read(model: ExpressionModel, images: Images) -> Read:
-    """What is read in pictures of faces, uint8 (N, H, W, 3)."""
-    return Read(*(np.asarray(a)[: len(images)] for a in _read_faces(model, _padded(images))))
+    """What is read in pictures of faces, uint8 (N, H, W, 3).
+
+    Raises:
+        InputError: the model computes what is no finite number.
+    """
+    raw, landmarks = (np.asarray(a)[: len(images)] for a in _read_faces(model, _padded(images)))
+    check_finite(activations=raw, landmarks=landmarks)
+    return Read(raw, landmarks)
 
 
 def are_neutral(raw: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -116,13 +117,17 @@ def _assembled(arrays: dict[str, np.ndarray]) -> ExpressionModel:
         if name != "aus" and (array.dtype.kind != "f" or not np.isfinite(array).all()):
             raise ValueError(f"{one_line(name)} is not an array of finite floats")
 
+    aus = tuple(str(au) for au in arrays["aus"])
+    if len(set(aus)) < len(aus):
+        raise ValueError(f"aus names {one_line(Counter(aus).most_common(1)[0][0])} more than once")
+
     def single(name: str) -> np.ndarray:
         return arrays[name].astype(np.float32)
 
     rows = single(POPULATION) if POPULATION in arrays else np.zeros(0)
 
     return ExpressionModel(
-        aus=tuple(str(au) for au in arrays["aus"]),
+        aus=aus,
         landmark_detector=_landmark_detector(arrays),
         template=single("template"),
         au_regressor=AuRegressor(*(single(f"reader/{name}") for name in REGRESSOR_NAMES_ON_DISK)),

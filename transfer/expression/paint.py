@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from glow_jax.io.errors import InputError
 from glow_jax.kept_programs import kept
 from transfer.codec import FloatImages, Images, padded
 from transfer.expression import model as em
@@ -30,10 +31,32 @@ def landmarks_of(model: ExpressionModel, images: Images) -> Float[np.ndarray, "N
     Args:
         model: the expression model.
         images: uint8 (N, H, W, 3).
+
+    Raises:
+        InputError: the model computes what is no finite number.
     """
     starts = range(0, len(images), AT_ONCE)
     parts = [padded(images[i : i + AT_ONCE], AT_ONCE) for i in starts]
-    return np.concatenate([np.asarray(_find_landmarks(model, p)) for p in parts])[: len(images)]
+    found = np.concatenate([np.asarray(_find_landmarks(model, p)) for p in parts])[: len(images)]
+    check_finite(landmarks=found)
+    return found
+
+
+def check_finite(**arrays: np.ndarray) -> None:
+    """Check what an expression model computed: a NaN in it would become a grey picture.
+
+    Args:
+        arrays: by what they hold, in words of the message.
+
+    Raises:
+        InputError: a number is infinite or NaN.
+    """
+    for what, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"the expression model gives {what} that are not finite numbers; its "
+                "expressions.npz is damaged, or the numbers in it are too large"
+            )
 
 
 def with_expression(
@@ -174,9 +197,13 @@ def displaced(
     Returns:
         The points of the warp (N, 2), landmarks first, their displacements (N, 2), both in sides
         of the crop; and the residual edit (side, side, 4).
+
+    Raises:
+        InputError: the model computes what is no finite number.
     """
     parts = _displaced(model, np.asarray(image), np.asarray(activations, np.float32), side)
     points, moves, change = (np.asarray(part)[0] for part in parts)
+    check_finite(landmarks=points, displacements=moves, edits=change)
     return points, moves, change
 
 

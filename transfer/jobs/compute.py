@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from glow_jax.io.errors import OutputError
-from glow_jax.io.messages import failure
+from glow_jax.io.messages import failure, one_line
 from glow_jax.io.output_schema import ROW_FIELDS
 from glow_jax.io.tables import Row
 from transfer.jobs.inputs import Inputs, Trouble
@@ -22,6 +22,7 @@ from transfer.methods.trust_region import largest_alphas
 
 ENDS_THE_RUN = (OutputError, jax.errors.JaxRuntimeError)
 """Exceptions that no row is to blame for."""
+NOT_FINITE = "the edited picture has grey levels that are not finite numbers"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,23 +154,28 @@ class Compute:
                     image, cells = made[row]
                     outputs.append(Output(group.chunk, last, cells, image))
                     continue
-                trouble = failed.get(row) or self._inputs.trouble(row)
-                assert trouble is not None
+                trouble = failed.get(row) or self._inputs.trouble(row) or self._not_finite(row)
                 cells = row_of(self._job, row) | dataclasses.asdict(trouble)
                 outputs.append(Output(group.chunk, last, cells))
         return outputs
 
+    def _not_finite(self, row: int) -> Trouble:
+        path = self._job.plan.files[self._job.plan.expression[row]]
+        return Trouble("edit", path, f"{one_line(path)}: {NOT_FINITE}")
+
     def _made(self, batch: Batch) -> dict[int, tuple[np.ndarray, Row]]:
-        """The pictures that can be made, and their table cells, by row."""
+        """The pictures that can be made, and their table cells, by row; others are not finite."""
         started = time.perf_counter()
         alphas, decoded = self._decoded(batch)
-        images, clipped = decoded.images, decoded.clipped
+        images, clipped, finite = decoded.images, decoded.clipped, decoded.finite
         notes = self.method(batch.groups[0].method).notes(batch.prepared)
         n = max(batch.places.values()) + 1
         bits = np.asarray(self._models.codec.bits_per_dim(images[:n])) if self._likelihood else None
         seconds = (time.perf_counter() - started) / len(batch.places)
         made = {}
         for row, place in batch.places.items():
+            if not finite[place]:
+                continue
             # The requested alpha, not the device's float32.
             alpha = float(alphas[place] if batch.groups[0].auto else self._job.plan.alpha[row])
             made[row] = (

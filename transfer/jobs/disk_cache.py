@@ -1,6 +1,7 @@
 """A cache of arrays on disk, of bounded size, that drops the least recently used array."""
 
 import collections
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +12,10 @@ from glow_jax.io.errors import OutputError
 from glow_jax.io.messages import one_line, reason
 
 MEMORY_BYTES = 2**24  # memory for the arrays that were read last
+
+
+class CacheFull(OutputError):
+    """The disk is full, or the user's share of it: a smaller cache needs less."""
 
 
 class DiskCache:
@@ -55,7 +60,8 @@ class DiskCache:
         """Store an array, which must have the shape and dtype of the first one.
 
         Raises:
-            OutputError: the disk is full, or the folder cannot be written to.
+            CacheFull: the disk is full.
+            OutputError: the folder cannot be written to.
         """
         try:
             if self.capacity is None:
@@ -68,11 +74,19 @@ class DiskCache:
                 if place == self.capacity:
                     dropped, place = self._places.popitem(last=False)
                     self._in_memory.pop(dropped, None)
-            if os.pwrite(self._file.fileno(), array.tobytes(), place * self._size) != self._size:
-                raise OSError("the disk is full")
+            self._write(array.tobytes(), place * self._size)
         except OSError as error:
+            kind = CacheFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else OutputError
             where = one_line(self._folder)
-            why = f"the cache cannot be written ({reason(error)}); `cache_bytes` bounds it"
-            raise OutputError(f"{where}: {why}") from None
+            raise kind(f"{where}: the cache cannot be written ({reason(error)})") from None
         self._places[key] = place
         self._in_memory.pop(key, None)
+
+    def _write(self, data: bytes, start: int) -> None:
+        """Write all bytes; where the system takes a part of them, the next call tells why."""
+        done = 0
+        while done < len(data):
+            written = os.pwrite(self._file.fileno(), data[done:], start + done)
+            if not written:
+                raise OSError(errno.EIO, "nothing is written, and the system gives no reason")
+            done += written

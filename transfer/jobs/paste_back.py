@@ -5,7 +5,7 @@ pasted/      the photographs with the results in them, at full size, named like 
 pasted.csv   one row per output: its photograph, and the pasted file
 
 The method of an output pastes it. Files that exist already are kept, so that an interrupted run can
-be continued.
+be continued; damaged ones are made again.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from glow_jax.io.containers import is_whole
 from glow_jax.io.face_numbers import split_face
 from glow_jax.io.jpeg import jpeg_quality
 from glow_jax.io.messages import failure
@@ -88,7 +89,7 @@ def paste_back(
         jpeg = quality(split_face(path)[0]) if format == "auto" else None
         suffix = ".png" if jpeg is None else ".jpg"
         file = Path(PASTED, Path(item.file).with_suffix(suffix).name)
-        if has_file(out, file):
+        if has_file(out, file) and is_whole(out / file):
             return path, file, False
         alpha = float(rows[item.id]["alpha"])
         photograph = cropped.photograph(picture)

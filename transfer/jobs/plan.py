@@ -1,13 +1,14 @@
 """The plan of a job: its outputs as columns of numbers, a few bytes per output."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from glow_jax.io.errors import InputError
-from glow_jax.io.picture_folders import list_pictures
+from glow_jax.io.picture_folders import Listing, list_pictures
 from transfer.jobs.names import distinct_names, file_name, own_name
 from transfer.methods import METHODS, method_names
 
@@ -112,8 +113,11 @@ def plan_transfer(
     """
     expression_files = [list_pictures(path) for path in expressions]
     shown = list(dict.fromkeys(str(p) for found in expression_files for p in found.paths))
-    sources = [Path(picture) for picture in shown] if source is None else [source]
-    people_files = [list_pictures(path) for path in (*sources, *targets)]
+    if source is None:  # a picture that cannot be read is reported when it is read
+        sources = [Listing(Path(picture), [Path(picture)]) for picture in shown]
+    else:
+        sources = [list_pictures(source)]
+    people_files = [*sources, *map(list_pictures, targets)]
     folders = [found.folder for found in people_files]
     pictures = [tuple(map(str, found.paths)) for found in people_files]
     if keep is not None:
@@ -123,7 +127,7 @@ def plan_transfer(
     _check_names(folders[len(sources) :])
     paths = dict.fromkeys(shown + [p for own in pictures for p in own])
     files = {path: i for i, path in enumerate(paths)}
-    who = {own: str(folder.resolve()) for own, folder in zip(pictures, folders, strict=True)}
+    who = {own: os.path.realpath(folder) for own, folder in zip(pictures, folders, strict=True)}
     names = dict(zip(who, distinct_names(list(who.values())), strict=True))
     order = {own: i for i, own in enumerate(names)}
     people = {names[own]: [files[p] for p in own] for own in names}

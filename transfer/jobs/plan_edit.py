@@ -1,6 +1,7 @@
 """Plans without a transfer: edits of single pictures, and the way from one picture to another."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,11 +34,11 @@ def plan_edits(
     """
     found = [list_pictures(path) for path in pictures]
     edited = list(dict.fromkeys(str(path) for one in found for path in one.paths))
-    who = [str(Path(path).resolve()) for path in edited]
+    who = [os.path.realpath(path) for path in edited]
     own = [[path] for path in edited]
     if reference is not None:
         found.append(list_pictures(reference))
-        who.append(str(found[-1].folder.resolve()))
+        who.append(os.path.realpath(found[-1].folder))
         own.append([str(path) for path in found[-1].paths])
     files = {path: i for i, path in enumerate(dict.fromkeys(p for some in own for p in some))}
     pictures_of = zip(distinct_names(who), own, strict=True)
@@ -62,7 +63,7 @@ def plan_interpolation(first: Path, second: Path, alphas: Sequence[float], title
         if len(one.paths) != 1:
             raise InputError(f"{one_line(path)}: {len(one.paths)} pictures; one is needed")
     paths = list(dict.fromkeys(str(one.paths[0]) for one in found))
-    names = distinct_names([str(Path(path).resolve()) for path in paths])
+    names = distinct_names([os.path.realpath(path) for path in paths])
     other = len(paths) - 1  # 0 where both are one picture
     rows = [(other, other, 0, alpha) for alpha in alphas]
     people = {name: [i] for i, name in enumerate(names)}

@@ -96,7 +96,8 @@ class Decoded(NamedTuple):
     """Edited pictures, and the share of each edit that was applied.
 
     Attributes:
-        values: (B, H, W, C) finite grey levels, on a device where `quantised` has their bytes.
+        values: (B, H, W, C) grey levels, on a device where `quantised` has their bytes. They are
+            finite, but where an expression model computes NaN; see `finite`.
         kept: (B,) share of the edit that was applied: 1, or 1/2, 1/4, ... where a larger share did
             not decode to finite values, or 0 where only the unedited picture did.
         lost: (B,) number of pixels that are not finite even then; they are set to mid-grey.
@@ -114,6 +115,13 @@ class Decoded(NamedTuple):
         return (
             to_bytes(np.asarray(self.values)) if self.quantised is None else self.quantised.images
         )
+
+    @property
+    def finite(self) -> np.ndarray:
+        """(B,) bool: outputs that are pictures; the bytes of others are grey where they are NaN."""
+        if self.quantised is not None:  # which is made of finite values only
+            return np.ones(len(self.kept), bool)
+        return np.isfinite(np.asarray(self.values)).all((1, 2, 3))
 
     @property
     def clipped(self) -> np.ndarray:

@@ -8,7 +8,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -27,6 +27,7 @@ from transfer.photos.crop import (
     transform_points,
 )
 from transfer.photos.pose import Pose, pose_of
+from transfer.values import is_number, wrong
 
 Box = tuple[float, float, float, float]
 
@@ -106,12 +107,23 @@ class Limits:
             and one of 2 pixels of the crop.
         yaw_deg, pitch_deg: largest absolute yaw and pitch, degrees. Of a face that is turned both
             ways, the squares of yaw / yaw_deg and pitch / pitch_deg may add up to 1 at most.
+
+    Raises:
+        InputError: a limit is no finite number from 0.
     """
 
     side_px: float | None = None
     sharpness: float = 0.6
     yaw_deg: float = 30.0
     pitch_deg: float = 25.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            optional = name == "side_px"
+            if optional and value is None:
+                continue
+            if not is_number(value) or not 0 <= value < math.inf:
+                raise wrong(name, value, "a finite number from 0" + ", or None" * optional)
 
 
 def sharpness_of(pixels: Crop) -> float:
@@ -237,6 +249,20 @@ Which = (
 )  # of a photograph's faces: "largest", "all", or a number from left to right, from 1
 
 
+MAX_FACES = 9999
+
+
+def check_which(which: Any) -> None:
+    """Raise InputError unless a value selects faces: "largest", "all", or a number from 1.
+
+    0 and -1 are no numbers of faces, though Python indexes by them.
+    """
+    is_number_of_face = type(which) is int and 1 <= which <= MAX_FACES
+    if not (is_number_of_face or (isinstance(which, str) and which in ("largest", "all"))):
+        accepted = f"'largest', 'all', or a whole number from 1 to {MAX_FACES}, from left to right"
+        raise wrong("which", which, accepted)
+
+
 def parse_which(word: str) -> Which:
     """Which faces to take, from text: "largest", "all", or a number from left to right, from 1.
 
@@ -268,7 +294,11 @@ def faces_in(
 
     Returns:
         Aligned faces, and one line for each chosen face that cannot be used.
+
+    Raises:
+        InputError: `which` selects no face of any photograph.
     """
+    check_which(which)
     found = sorted(face_detector(photograph), key=lambda f: (f.box[0] + f.box[2], f.box[1]))
     if not found:
         return [], ["no face found"]

@@ -12,13 +12,15 @@ from glow_jax.io.face_numbers import split_face
 from glow_jax.io.messages import one_line, reason
 from glow_jax.io.pictures import read_image
 from transfer.grey import LUMA
-from transfer.photos.align import Aligned, FaceDetector, Limits, Which, faces_in
+from transfer.photos.align import Aligned, FaceDetector, Limits, Which, check_which, faces_in
 from transfer.photos.crop import crop
 from transfer.photos.judge_adapter import check_measuring, face_detector
+from transfer.values import check_type, check_whole
 
 VERSION = 2  # of the alignment; increased whenever the same photograph gives other pixels
 DEFAULT_LIMITS = Limits()
 KEPT_BYTES = 2**30  # of aligned faces that are kept in memory
+MAX_SIZE = 4096  # of a crop, pixels
 READ_PX = 128  # side of the crop in which an adapted model reads a face, pixels
 
 
@@ -32,12 +34,21 @@ class Photographs:
             right from 1. A path that ends in a number ("photo.jpg#2") chooses for itself.
         limits: limits that a face must satisfy.
         detector: name of the face detector, such as "dlib".
+
+    Raises:
+        InputError: a field has a value that is not accepted.
     """
 
     size: int = 0
     which: Which = "largest"
     limits: Limits = DEFAULT_LIMITS
     detector: str = "dlib"
+
+    def __post_init__(self) -> None:
+        check_whole("size", self.size, 0, MAX_SIZE)
+        check_which(self.which)
+        check_type("limits", self.limits, Limits)
+        check_type("detector", self.detector, str)
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import LEFT_EYE, LIPS, RIGHT_EYE, eye_distance
 from glow_jax.io.messages import one_line
 from transfer.expression.estimate import read
@@ -33,12 +34,17 @@ EYE, CHEEK = (0.35, 0.2, 0.0), (0.25, 0.12, 0.55)
 def hidden_in(model: ExpressionModel | None, face: Aligned) -> tuple[str, ...]:
     """Which of "eyes" and "mouth" may be hidden in a face with details.
 
-    Empty for a model that was not adapted to photographs, whose landmarks are too inexact.
+    Empty for a model that was not adapted to photographs, whose landmarks are too inexact, or that
+    finds none: the outputs that need them fail with the reason.
     """
     if model is None or model.smoothing is None or face.details is None:
         return ()
     detected = transform_points(face.landmarks, face.transform)
-    return hidden_parts(face.details, detected, read(model, face.details[None]).landmarks[0])
+    try:
+        found = read(model, face.details[None]).landmarks[0]
+    except InputError:
+        return ()
+    return hidden_parts(face.details, detected, found)
 
 
 def hidden_parts(

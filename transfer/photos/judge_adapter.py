@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from glow_jax.io.errors import InputError
+from glow_jax.io.messages import brief
 from glow_jax.io.packages import need
 from transfer.photos.align import FaceDetector
 from transfer.photos.pose import Pose, pose_of
@@ -25,9 +27,25 @@ def face_detector(name: str, *, turned: bool = True) -> FaceDetector:
     Raises:
         InputError: there is no such detector, or a package that it needs is not installed.
     """
+    from eval.detectors import DLIB
     from eval.detectors import face_detector as detector
 
+    if name != DLIB:
+        _check_detector(name)
     return detector(name, turned=turned)
+
+
+def _check_detector(name: str) -> None:
+    """Raise InputError unless DeepFace, which must be installed, has a detector of this name."""
+    need("eval", "deepface")
+    from eval.identity import load_deepface
+    from glow_jax.io.cache_folders import cache_folder
+
+    modeling = load_deepface(cache_folder()).modules.modeling
+    known = getattr(modeling, "AVAILABLE_MODELS", {}).get("face_detector", {})
+    if known and name not in known:  # else DeepFace says it
+        others = ", ".join(sorted(set(known) - {"dlib"}))
+        raise InputError(f"`detector` is {brief(name)}; use dlib, or one of DeepFace: {others}")
 
 
 def measure_aus(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from glow_jax.io.errors import InputError
 from glow_jax.io.pictures import Pixels
 from glow_jax.io.video_reader import Clip, frames_of
 from glow_jax.io.video_writer import count_frames, write_part
 from transfer.codec import Images, padded
+from transfer.jobs.compute import NOT_FINITE
 from transfer.jobs.run import Progress
 from transfer.methods.base import Photograph
 from transfer.methods.warp import Warp
@@ -98,6 +100,9 @@ def make_parts(
         mark: text on every frame; "" for none.
         batch_size: frames that are computed at once.
         progress: called with "make", the number of frames done, and their total.
+
+    Raises:
+        InputError: a frame's grey levels are not finite.
     """
     n_frames = len(activations)
     parts = chunks(n_frames)
@@ -152,8 +157,10 @@ def _frames(
         prepared = method.of_activations(
             TARGET, padded(batch, batch_size), padded(crops, batch_size)
         )
-        images = method.edit(prepared, np.ones(batch_size, np.float32)).images
-        yield from images[: len(batch)]
+        decoded = method.edit(prepared, np.ones(batch_size, np.float32))
+        if not decoded.finite.all():
+            raise InputError(NOT_FINITE)
+        yield from decoded.images[: len(batch)]
 
 
 def _pasted(method: Warp, target: Target, activations: np.ndarray, source: Shown | None) -> Pixels:

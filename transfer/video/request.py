@@ -8,7 +8,8 @@ from pathlib import Path
 from glow_jax.io.errors import InputError
 from glow_jax.io.messages import one_line
 from transfer.photos.aligned_faces import Photographs
-from transfer.requests import Precision, StrPath
+from transfer.requests import Precision, StrPath, check_shared
+from transfer.values import check_flag, check_path, check_type, is_number
 from transfer.video.mark import MAX_CHARACTERS
 from transfer.video.neutral_frames import parse_neutral
 
@@ -70,28 +71,31 @@ class AnimateRequest:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        parse_neutral(self.source_neutral)
-        if Path(self.out).suffix.lower() != ".mp4":
-            raise InputError(
-                f"`out` is {one_line(os.fspath(self.out))}: use a name that ends in .mp4"
-            )
-        if not 0 <= self.smooth_s <= MAX_SMOOTHING_S:
-            raise InputError(f"`smooth_s` is {self.smooth_s}; use 0 to {MAX_SMOOTHING_S:g} seconds")
-        if self.rate is not None and not MIN_RATE <= self.rate <= MAX_RATE:
-            raise InputError(
-                f"`rate` is {self.rate}; use a number from {float(MIN_RATE):g} to {MAX_RATE}"
-            )
+        check_path("driving", self.driving)
+        check_path("target", self.target)
         if self.method not in (None, *METHODS):
             raise InputError(
                 f"`method` is {self.method!r}; use {' or '.join(METHODS)}: expressions of frames "
                 "are smoothed as Action Unit activations, which method paper does not estimate"
             )
-        if not abs(self.alpha) <= 10:
-            raise InputError(f"`alpha` is {self.alpha}; use a number from -10 to 10")
-        if self.paste_back and self.photographs is None:
+        check_shared(self)
+        check_flag("overwrite", self.overwrite)
+        for name in ("source_neutral", "mark"):
+            check_type(name, getattr(self, name), str)
+        parse_neutral(self.source_neutral)
+        if Path(self.out).suffix.lower() != ".mp4":
             raise InputError(
-                "`paste_back` needs `photographs`: aligned faces have no photograph to paste into"
+                f"`out` is {one_line(os.fspath(self.out))}: use a name that ends in .mp4"
             )
+        if not is_number(self.smooth_s) or not 0 <= self.smooth_s <= MAX_SMOOTHING_S:
+            raise InputError(f"`smooth_s` is {self.smooth_s}; use 0 to {MAX_SMOOTHING_S:g} seconds")
+        rate = self.rate
+        if rate is not None and not (is_number(rate) and MIN_RATE <= rate <= MAX_RATE):
+            raise InputError(
+                f"`rate` is {rate}; use a number from {float(MIN_RATE):g} to {MAX_RATE}"
+            )
+        if not is_number(self.alpha) or not abs(self.alpha) <= 10:
+            raise InputError(f"`alpha` is {self.alpha}; use a number from -10 to 10")
         if self.photographs is not None and self.photographs.which == "all":
             raise InputError("face all: one face is followed; use largest or a number")
         if len(self.mark) > MAX_CHARACTERS or not (self.mark.isprintable() and self.mark.isascii()):
@@ -99,5 +103,3 @@ class AnimateRequest:
                 f"`mark` has at most {MAX_CHARACTERS} printable characters of ASCII: the font of "
                 "the mark has no others"
             )
-        if self.batch_size < 1:
-            raise InputError(f"`batch_size` is {self.batch_size}; use a number from 1")

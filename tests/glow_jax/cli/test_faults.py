@@ -60,3 +60,29 @@ def test_one_image_that_raises(
 
     monkeypatch.setattr(pictures, "write_image", full)
     assert main(["decode", f"{home}/two.npz", *end, f"{home}/full"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["aus"], "glow-jax aus: error: out of memory (Unable to allocate 9 GiB)"),
+        (
+            ["interpolate", "a.png", "b.png", "-o", "out"],
+            "glow-jax interpolate: error: out of memory (Unable to allocate 9 GiB); a smaller "
+            "--batch-size needs less",
+        ),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    words: list[str],
+    line: str,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    for module in ("transfer.cli.aus", "transfer.cli.interpolate"):
+        monkeypatch.setattr(f"{module}.run", fails)
+    assert main(words) == 1
+    assert capsys.readouterr().err == line + "\n"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin
 
+from glow_jax.io.containers import is_whole
 from glow_jax.io.errors import InputError
 from glow_jax.io.jpeg import JpegQuality, jpeg_quality
 from glow_jax.io.picture_folders import list_pictures
@@ -95,3 +96,16 @@ def test_what_was_pasted_into_is_no_picture_of_a_person(tmp_path: Path) -> None:
     listing = list_pictures(tmp_path)
     assert [path.name for path in listing.paths] == ["a.jpg"]
     assert "left out 1 picture that glow-jax wrote beside others" in listing.note
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_a_file_that_was_cut_off_or_overwritten_is_not_whole(name: str, tmp_path: Path) -> None:
+    path, jpeg = tmp_path / name, jpeg_quality(saved(tmp_path / "b.jpg", smooth()))
+    assert not is_whole(path)
+    write_image(path, smooth(), RECIPE, jpeg if name == "a.jpg" else None)
+    assert is_whole(path)
+    whole = path.read_bytes()
+    changed = whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:]
+    for data in (b"x\n", b"", whole[:-1], whole[: len(whole) // 2], *[changed] * (name == "a.png")):
+        path.write_bytes(data)
+        assert not is_whole(path)

@@ -56,6 +56,16 @@ def test_names_sort_naturally_and_hidden_ones_are_skipped(tmp_path: Path) -> Non
     assert image_paths(str(tmp_path)) == image_paths(tmp_path)
 
 
+def test_a_link_to_itself_is_a_broken_link(tmp_path: Path) -> None:
+    """It made the whole folder unreadable."""
+    touch(tmp_path, "a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "loop").symlink_to("loop")
+    found = list_pictures(tmp_path)
+    assert names(found.paths, tmp_path) == ["a.png", "loop.png"]
+    assert found.other_files == {"no suffix": 1}
+
+
 def test_a_file_is_itself_whatever_its_ending(tmp_path: Path) -> None:
     touch(tmp_path, "photo.bin")
     for list_them in (list_pictures, list_tree):

@@ -48,6 +48,19 @@ def test_the_commands_streams_print_no_control(capsys: pytest.CaptureFixture[str
     assert printed.out == 2 * (printable(HOSTILE) + "\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("buffering", [1, -1])
+def test_a_full_disk_is_one_of_standard_output(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, buffering: int
+) -> None:
+    full = open("/dev/full", "w", buffering)  # noqa: SIM115 - closed below
+    monkeypatch.setattr(sys, "stdout", full)
+    assert main(["aus"]) == 2
+    full.close()  # nothing is left that cannot be written
+    line = "glow-jax aus: error: standard output: No space left on device\n"
+    assert capsys.readouterr().err == line
+
+
 def test_what_an_encoding_lacks_is_escaped() -> None:
     raw = io.BytesIO()
     stream = PrintableStream(io.TextIOWrapper(raw, "latin-1"))

@@ -162,6 +162,10 @@ N = len(UNITS)
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no units": ({"aus": None}, "aus"),
     "units that are one number": ({"aus": np.float32(1)}, ""),
+    "a unit that is there twice": (
+        {"aus": np.array([UNITS[0], *UNITS[:2]])},
+        f"aus names {UNITS[0]} more than once",
+    ),
     "fewer units": ({"aus": np.array(UNITS[:2])}, "slope has shape (3,), not (2,)"),
     "no reader": ({"reader__linear": None}, "reader/linear"),
     "another reader": (

@@ -144,11 +144,12 @@ def test_the_sheet_shows_photographs(done: Path) -> None:
 
 def test_a_second_run_makes_nothing_anew(album: Path, done: Path, capsys) -> None:
     before = {p: p.read_bytes() for p in sorted(done.rglob("*.png"))}
-    gone = next((done / "pasted").iterdir())
-    gone.unlink()
-    assert main(command(album, done, *PASTED)) == 1
-    printed = capsys.readouterr()
-    assert "(1 made; already there: 1)" in printed.out
+    gone, damaged = (done / "pasted").iterdir()
+    for makes in (gone.unlink, lambda: damaged.write_text("x\n")):
+        makes()
+        assert main(command(album, done, *PASTED)) == 1
+        printed = capsys.readouterr()
+        assert "(1 made; already there: 1)" in printed.out
     assert "wall.png: no face found" in printed.err
     after = {p: p.read_bytes() for p in sorted(done.rglob("*.png"))}
     assert set(before) == set(after)
