@@ -71,12 +71,15 @@ class Frame(NamedTuple):
     Attributes:
         pixels: uint8 (H, W, 3), sRGB as the file's own colours are.
         time: seconds; None where the file does not say.
-        damaged: whether the decoder reports damage.
+        damaged: whether the decoder reports damage, or a folder's file cannot be used; then
+            `pixels` may be black.
+        reason: why a folder's file cannot be used; "" where that is not known.
     """
 
     pixels: Pixels
     time: Fraction | None
     damaged: bool
+    reason: str = ""
 
 
 def read_clip(path: Path, rate: Fraction | None = None) -> Clip:
@@ -123,8 +126,8 @@ def frames_of(clip: Clip) -> Iterator[Frame]:
     """The frames of a clip, each when it is asked for.
 
     Raises:
-        InputError: a frame cannot be read, the file is cut off, or frames are of several sizes or
-            too many.
+        InputError: a video file cannot be read on, is cut off or has frames of several sizes; or
+            there are too many frames.
     """
     frames = _of_folder(clip) if clip.files else _of_file(clip)
     for number, frame in enumerate(frames):
@@ -139,14 +142,23 @@ def frames_of(clip: Clip) -> Iterator[Frame]:
 
 
 def sha256_of(clip: Clip) -> str:
-    """SHA-256 of the file, or of the names and contents of a folder's pictures."""
+    """SHA-256 of the file, or of the names and contents of a folder's pictures.
+
+    Raises:
+        InputError: the file cannot be read; of a folder's pictures, some may be unreadable.
+    """
     digest = hashlib.sha256()
     for path in clip.files or (clip.path,):
         if clip.files:
             digest.update(repr(path.name).encode())
-        with open_ordinary(path) as file:
-            while part := file.read(READ_BYTES):
-                digest.update(part)
+        try:
+            with open_ordinary(path) as file:
+                while part := file.read(READ_BYTES):
+                    digest.update(part)
+        except InputError as error:
+            if not clip.files:
+                raise
+            digest.update(str(error).encode())
     return digest.hexdigest()
 
 
@@ -216,8 +228,26 @@ def _of_file(clip: Clip) -> Iterator[Frame]:
 
 
 def _of_folder(clip: Clip) -> Iterator[Frame]:
+    """A file that cannot be read, or is of another size than the first, is a damaged frame."""
     for number, path in zip(itertools.count(), clip.files, strict=False):
-        yield Frame(read_image(path), number / clip.rate, False)
+        try:
+            pixels = read_image(path)
+            _check_like_first(path, pixels, clip)
+        except InputError as error:
+            black = np.zeros((clip.height, clip.width, 3), np.uint8)
+            why = str(error).removeprefix(f"{one_line(clip.path)}/")
+            yield Frame(black, number / clip.rate, True, why)
+        else:
+            yield Frame(pixels, number / clip.rate, False)
+
+
+def _check_like_first(path: Path, pixels: Pixels, clip: Clip) -> None:
+    height, width = pixels.shape[:2]
+    if (height, width) != (clip.height, clip.width):
+        raise InputError(
+            f"{one_line(path)}: is {width} wide and {height} high, but the first frame "
+            f"{clip.width} and {clip.height}"
+        )
 
 
 def _upright(frame: Any) -> Pixels:

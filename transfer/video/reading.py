@@ -99,7 +99,7 @@ class FaceReader:
     def _seen(self, frame: Frame, last: Box | None) -> tuple[Seen, tuple | None]:
         """What was found, and the crop in which the face is read, with its transform."""
         if frame.damaged:
-            return Seen(None, "the frame is damaged", last), None
+            return Seen(None, frame.reason or "the frame is damaged", last), None
         if self._photographs is None or self._detector is None:
             return Seen(None, "", None), (frame.pixels, np.full((2, 3), np.nan))
         settings = self._photographs

@@ -76,8 +76,12 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
         np.testing.assert_array_equal(frame.pixels, scene(number))
     Image.fromarray(scene(0, 32, 32)).save(tmp_path / "11.png")
     assert sha256_of(read_clip(tmp_path)) != sha256_of(clip)
-    with pytest.raises(InputError, match="frame 3 is 32 wide and 32 high, but the first one 96"):
-        list(frames_of(read_clip(tmp_path)))
+    (tmp_path / "12.png").write_text("x")
+    *sound, small, damaged = frames_of(read_clip(tmp_path))
+    assert [frame.damaged for frame in sound] == [False] * 3 and small.damaged and damaged.damaged
+    assert small.reason.startswith("11.png: is 32 wide and 32 high, but the first frame 96")
+    assert damaged.reason.startswith("12.png: not an image we can read")
+    assert small.pixels.shape == damaged.pixels.shape == sound[0].pixels.shape
 
 
 @pytest.mark.parametrize(

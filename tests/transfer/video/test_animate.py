@@ -125,6 +125,21 @@ def test_frames_hold_where_the_followed_face_is_gone(
     assert not (tmp_path / "out.mp4.work").exists()
 
 
+def test_frames_hold_where_a_file_cannot_be_used(tmp_path: Path, driver: Path, photo: Path) -> None:
+    """One that is damaged, one of another size, and a broken link: each ended the run."""
+    (driver / "2.png").write_text("x")
+    Image.fromarray(wall(64, 32)).save(driver / "8.png")
+    (driver / "9.png").unlink()
+    (driver / "9.png").symlink_to("nowhere.png")
+    done = animate(request(driver, photo, tmp_path / "out.mp4"), face_detector=detector)
+    held = {first: (last, why) for first, last, why in done.held}
+    assert held.keys() == {0, 2, 5, 8} and held[8][0] == 9 and done.frames == N
+    assert held[2][1].startswith("2.png: not an image we can read")
+    assert held[8][1] == "8.png: is 64 wide and 32 high, but the first frame 200 and 120"
+    rows = rows_of(done.table)
+    assert rows[9]["reason"] == "9.png: cannot be read (No such file or directory)"
+
+
 @pytest.mark.parametrize(("photographs", "method"), [(ANY, "glow"), (None, "warp")])
 def test_the_method_is_chosen_as_for_pictures(
     tmp_path: Path, photo: Path, photographs: Photographs | None, method: str
