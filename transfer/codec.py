@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 Images = UInt8[np.ndarray, "B H W C"]
 FloatImages = Float[np.ndarray, "B H W C"]
 ROUND_TRIP_BOUND = 0.5  # grey levels: with a smaller error every byte comes back
+PARTS = 3  # times the size of a batch: parts of images that are computed at once
 Latents = Any  # a pytree of float arrays (B, ...)
 
 
@@ -112,7 +113,8 @@ class Codec:
 def in_batches(codec: Codec, size: int) -> Codec:
     """A codec of the same model that takes any number of images.
 
-    It computes batches of `size` images, so that one shape is compiled. The last batch is filled up
+    It computes batches of `size` images, and of PARTS times as many parts, so that one shape is
+    compiled of each. The last batch is filled up
     with copies of its first image.
 
     On a CPU rows at the end of a batch that repeat its first row are not computed. The size of the
@@ -120,7 +122,7 @@ def in_batches(codec: Codec, size: int) -> Codec:
     """
     on_host = codec.round_trip_there is None
 
-    def fixed(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def fixed(function: Callable[[Any], Any], size: int = size) -> Callable[[Any], Any]:
         def call(batch: Any) -> Any:
             n = len(jax.tree.leaves(batch)[0])
             own = n_without_copies(batch) if on_host else n
@@ -141,7 +143,7 @@ def in_batches(codec: Codec, size: int) -> Codec:
         encode_float=fixed(codec.encode_float),
         decode=fixed(codec.decode),
         bits_per_dim=fixed(codec.bits_per_dim),
-        part_bits=codec.part_bits and fixed(codec.part_bits),
+        part_bits=codec.part_bits and fixed(codec.part_bits, PARTS * size),
         exact=None if codec.exact is None else in_batches(codec.exact, size),
         decode_there=codec.decode_there and fixed(codec.decode_there),
         round_trip_there=codec.round_trip_there and fixed(codec.round_trip_there),

@@ -133,9 +133,13 @@ _solve_one_by_one = jax.custom_batching.sequential_vmap(jnp.linalg.solve)
 
 
 def _kernel(a: Float[Array, "N 2"], b: Float[Array, "M 2"]) -> Float[Array, "N M"]:
-    """(N, M) r² log r² of the distances r between points; 0 where r is 0."""
-    square = ((a[:, None] - b[None]) ** 2).sum(-1)
-    return jnp.where(square > 0, square * jnp.log(jnp.where(square > 0, square, 1)), 0)
+    """(N, M) r² log r² of the distances r between points; about 0 where r is 0.
+
+    Coordinate by coordinate: a sum over an axis of two is three times as slow on a CPU.
+    """
+    right, down = (a[:, i, None] - b[None, :, i] for i in range(2))
+    square = jnp.maximum(right**2 + down**2, jnp.finfo(a.dtype).tiny)
+    return square * jnp.log(square)
 
 
 def _bicubic(

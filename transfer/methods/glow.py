@@ -24,7 +24,7 @@ import numpy as np
 
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import N_LANDMARKS
-from transfer.codec import Codec, FloatImages, Images, n_without_copies, padded, to_bytes
+from transfer.codec import PARTS, Codec, FloatImages, Images, n_without_copies, padded, to_bytes
 from transfer.expression.estimate import read
 from transfer.expression.model import smoothing_of
 from transfer.expression.paint import (
@@ -237,8 +237,9 @@ def _parts(
 
 
 def _bits(codec: Codec, pictures: Images, size: int) -> np.ndarray:
-    """Bits/dim of parts of pictures, float64, computed `size` at once."""
+    """Bits/dim of parts of pictures, float64, computed PARTS times `size` at once."""
     bits_of = codec.bits_per_dim if codec.part_bits is None else codec.part_bits
+    size *= PARTS
     parts = [pictures[start : start + size] for start in range(0, len(pictures), size)]
     found = [np.asarray(bits_of(padded(part, size)), np.float64) for part in parts]
     return np.concatenate(found)[: len(pictures)]

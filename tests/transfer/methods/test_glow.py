@@ -241,8 +241,8 @@ def test_the_flow_gets_all_steps_of_a_light_at_once() -> None:
     lights = [light_of(codec, base, mouth, size) for size in (1, 8)]
     np.testing.assert_array_equal(lights[0].gain, lights[1].gain)
     np.testing.assert_array_equal(lights[0].offset, lights[1].offset)
-    steps = 2 * 3 * len(base)  # of the gain, then of the offset
-    assert asked == [1] * steps + [8] * (2 * -(-3 * len(base) // 8))
+    steps = 2 * len(base)  # of the gain, then of the offset, three values at once
+    assert asked == [3] * steps + [24] * 2
 
 
 @pytest.mark.parametrize("middle", [(4, 5), (20, 30), (SIDE - 3, SIDE - 2)])
