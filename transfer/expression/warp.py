@@ -54,9 +54,17 @@ def warp_to(
         size: (height, width) of the result.
         smoothing: of the spline.
     """
-    return jax.vmap(lambda image, a, b: _warp_one(image, a, b, size, smoothing))(
-        images, landmarks, to
-    )
+
+    def one(arrays: tuple[Array, Array, Array]) -> Array:
+        return _warp_one(*arrays, size, smoothing)
+
+    def together(*arrays: Array) -> Array:
+        return jax.vmap(lambda *a: one(a))(*arrays)
+
+    def in_turn(*arrays: Array) -> Array:  # the kernel of one picture fits into a CPU's cache
+        return jax.lax.map(one, arrays)
+
+    return jax.lax.platform_dependent(images, landmarks, to, cpu=in_turn, default=together)
 
 
 def _warp_one(
