@@ -34,6 +34,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from bench import plots
 from bench.truth.scores import ssim_map
 from bench.truth.spoiled import KINDS, spoiled
 from bench.truth.varied import varied
@@ -96,6 +97,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--splits", nargs="+", default=["test"], help="(default: test)")
     parser.add_argument("--methods", nargs="+", default=["warp", "paper", "glow"])
     parser.add_argument(
+        "--alphas",
+        nargs="+",
+        type=float,
+        metavar="A",
+        help="of every method (default: 0.5 of paper, 1 of the others)",
+    )
+    parser.add_argument(
         "--pictures",
         nargs="+",
         default=["neutral"],
@@ -116,6 +124,9 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         help="also write a contact sheet, PNG, of all rows but those of --pictures all and many",
     )
+    parser.add_argument(
+        "--frontier", type=Path, help="also plot gain against the distance to the target, PNG"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="JSON")
     args = parser.parse_args(argv)
     from glow_jax.io.errors import InputError
@@ -126,7 +137,33 @@ def main(argv: list[str] | None = None) -> int:
         print(f"bench.truth.photoreal_pairs: error: {error}", file=sys.stderr)
         return 2
     args.out.write_text(json.dumps(found, indent=1) + "\n")
+    if args.frontier is not None:
+        plots.save(args.frontier, frontier(found["rows"]), "python -m bench.truth.photoreal_pairs")
     return 0
+
+
+def frontier(rows: dict[str, dict[str, Any]]) -> np.ndarray:
+    """Gain on the source's change (y) against the distance to the target (x), by alpha.
+
+    Args:
+        rows: figures of `measure` by title; those of several pictures are left out.
+
+    Returns:
+        uint8 (1000, 1500, 3).
+    """
+    curves = defaultdict[str, list[plots.Interval]](list)
+    for title, row in rows.items():
+        name, _, alpha = title.partition(", alpha ")
+        if "," not in alpha and not alpha.endswith(" pictures"):
+            point = row["to_target"], row["gain"], *row["gain_95"], alpha
+            curves[name].append(plots.Interval(*point))
+    return plots.frontier(
+        "Photoreal pairs, one neutral picture of each person; numbers are alpha",
+        "distance to the target's neutral picture (dlib)",
+        "AU gain on the source's change (MediaPipe)",
+        curves,
+        ends=("no transfer", "the truth"),
+    )
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -161,10 +198,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "the truth": [seen.large(case.truth) for case in cases],
     }
     for name, kind in itertools.product(args.methods, args.pictures):
-        alpha = ALPHAS.get(name, 1.0)
         few = [case.seen(kind) for case in cases]
-        title = f"{name}, alpha {alpha:g}" + ENDINGS[kind]
-        outputs[title] = pasted(name, alpha, models, albums.get(kind, seen), few)
+        for alpha in args.alphas or [ALPHAS.get(name, 1.0)]:
+            title = f"{name}, alpha {alpha:g}" + ENDINGS[kind]
+            outputs[title] = pasted(name, alpha, models, albums.get(kind, seen), few)
     rows, made = {}, {}
     for name, pictures in outputs.items():
         made[name] = list(pictures)
