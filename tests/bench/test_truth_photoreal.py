@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench import plots
 from bench.truth import mouths, photoreal_pairs
 from bench.truth.photoreal_pairs import (
     SIDE,
@@ -169,3 +170,15 @@ def test_a_folder_without_pairs_is_one_line(module: Any, tmp_path: Path, capsys:
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "pairs are needed" in said
     assert not (tmp_path / "out.json").exists()
+
+
+def test_the_frontier_has_a_curve_for_each_method_over_alpha(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: dict[str, list[plots.Interval]] = {}
+    monkeypatch.setattr(plots, "frontier", lambda *texts, ends: drawn.update(texts[3]) or ends)
+    row = {"to_target": 0.3, "gain": 0.7, "gain_95": [0.6, 0.8]}
+    names = ("the truth", "glow, alpha 0.5", "glow, alpha 1", "glow, alpha 1, all pictures")
+    ends = photoreal_pairs.frontier(dict.fromkeys(names, row))
+    assert set(drawn) == {"the truth", "glow"} and "the truth" in ends
+    assert drawn["glow"] == [plots.Interval(0.3, 0.7, 0.6, 0.8, a) for a in ("0.5", "1")]
