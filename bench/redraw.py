@@ -1,7 +1,7 @@
 """Draw the plots of the documentation again from stored results: `python -m bench.redraw`.
 
-images/throughput.png, images/soak.png and images/truth_frontier.png from bench/results, and the
-training curve of the bundled model, models/faces64/curve.png, from its log. Nothing is measured.
+images/throughput.png, images/soak.png, images/truth_frontier.png and images/photoreal_frontier.png
+from bench/results, and the training curve of the bundled model, models/faces64/curve.png, from its log. Nothing is measured.
 Needs matplotlib (extra `bench`).
 """
 
@@ -43,9 +43,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def redraw(results: Path, out: Path) -> None:
-    """Draw and write all four."""
+    """Draw and write them all."""
     from bench.speed import soak, throughput
-    from bench.truth import card, pictures
+    from bench.truth import card, photoreal_pairs, pictures
     from bench.truth.__main__ import MAIN_K, plotted_rows
 
     made_by, images = "python -m bench.redraw", out / "images"
@@ -55,6 +55,8 @@ def redraw(results: Path, out: Path) -> None:
     rows = plotted_rows(read(results / "truth.json")["rows"], MAIN_K)
     frontier = pictures.frontier(rows, "free", MAIN_K)
     plots.save(images / "truth_frontier.png", frontier, made_by)
+    pairs = read(results / "photoreal_pairs_photo64_alphas.json")["rows"]
+    plots.save(images / "photoreal_frontier.png", photoreal_pairs.frontier(pairs), made_by)
     with (ROOT / "glow_jax" / "models" / MODEL / "log.csv").open(newline="") as file:
         curve = card.curve(list(csv.DictReader(file)))
     plots.save(out / "models" / MODEL / "curve.png", curve, made_by)

@@ -76,7 +76,8 @@ def test_a_training_run_is_drawn_though_some_of_it_is_not_known() -> None:
 def test_the_plots_of_the_documentation_are_drawn_from_stored_results(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert redraw.main(["-o", str(tmp_path)]) == 0
-    names = [f"images/{name}.png" for name in ("soak", "throughput", "truth_frontier")]
+    drawn_again = ("soak", "throughput", "truth_frontier", "photoreal_frontier")
+    names = [f"images/{name}.png" for name in drawn_again]
     for name in [*names, "models/faces64/curve.png"]:
         stored, drawn = read_image(ROOT / "docs" / name), read_image(tmp_path / name)
         assert stored.shape == drawn.shape
