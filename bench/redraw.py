@@ -1,8 +1,8 @@
 """Draw the plots of the documentation again from stored results: `python -m bench.redraw`.
 
 images/throughput.png, images/soak.png, images/truth_frontier.png and images/photoreal_frontier.png
-from bench/results, and the training curve of the bundled model, models/faces64/curve.png, from its log. Nothing is measured.
-Needs matplotlib (extra `bench`).
+from bench/results, and the training curve of the bundled model, models/faces64/curve.png, from its
+log. Nothing is measured. Needs matplotlib (extra `bench`).
 """
 
 import argparse
