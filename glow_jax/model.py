@@ -262,12 +262,11 @@ class Glow(nnx.Module):
         Raises:
             ValueError: the prior is of kind "position", or the size does not suit the levels.
         """
-        if not isinstance(self.top, TopPrior):
-            raise ValueError("the prior of kind 'position' is for one size of images only")
         config = dataclasses.replace(self.config, image_height=height, image_width=width)
         resized = nnx.clone(self)
+        if not isinstance(resized.top, TopPrior):
+            raise ValueError("the prior of kind 'position' is for one size of images only")
         resized.config = config
-        resized.top = nnx.clone(self.top)
         resized.top.shape = config.level_shape(config.n_levels - 1)
         return resized
 

@@ -119,9 +119,11 @@ def with_mouths(
 def mouths(
     model: ExpressionModel,
     images: Images,
+    landmarks: Float[np.ndarray, "B 68 2"],
     activations: np.ndarray,
     own: np.ndarray,
     expressions: UInt8[np.ndarray, "B M N C"],
+    shown: Float[np.ndarray, "B 68 2"],
     details: UInt8[np.ndarray, "B h w C"],
 ) -> np.ndarray:
     """`transfer.expression.mouth.source_mouth` of each row, float32 (B, h, w, 4).
@@ -129,14 +131,16 @@ def mouths(
     Args:
         model: the expression model.
         images: the targets' pictures, uint8 (B, H, W, 3).
+        landmarks: of `images`.
         activations: (B, A), already multiplied by alpha.
         own: (B, A) activations that are removed from `images`.
         expressions: the sources' pictures, uint8 (B, M, N, 3), of any size.
+        shown: landmarks of `expressions`.
         details: the same pictures at the size of the result, uint8 (B, h, w, 3).
     """
     added, removed = np.asarray(activations, np.float32), np.asarray(own, np.float32)
-    marks = landmarks_of(model, images), landmarks_of(model, expressions)
-    arrays = (images, added, removed, expressions, np.asarray(details, np.float32), *marks)
+    fine = np.asarray(details, np.float32)
+    arrays = (images, added, removed, expressions, fine, landmarks, shown)
     return np.asarray(_source_mouth(model, *arrays))
 
 

@@ -25,7 +25,6 @@ import numpy as np
 from glow_jax.io.errors import InputError
 from glow_jax.io.landmarks68 import N_LANDMARKS
 from transfer.codec import PARTS, Codec, FloatImages, Images, n_without_copies, padded, to_bytes
-from transfer.expression.estimate import read
 from transfer.expression.model import smoothing_of
 from transfer.expression.paint import (
     EDIT_PX,
@@ -137,14 +136,15 @@ class Glow(Warp):
         other = details()
         other_fine = self._as_read(other, shown)
         large_shown = crop(other.pixels, other.face.transform, side)[None]
+        marks = landmarks_of(self._model, other_fine)
         if opens:
             light = light_of(self._codec, base, small)
-            large = mouths(self._model, fine, added, own, other_fine, large_shown)
+            of_source = other_fine, marks, large_shown
+            large = mouths(self._model, fine, before[None], added, own, *of_source)
             edit = edit_with_mouth(edit, lit(large, light)[0], large[0, ..., 3:])
         result = paste_warp(photograph.pixels, transform, points, moves, edit, smoothing)
         if not shuts:
             return result
-        marks = read(self._model, other_fine).landmarks
         mask = lids_mask(before, after, marks[0])
         if not mask.any():
             return result
